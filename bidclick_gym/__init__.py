@@ -1,0 +1,34 @@
+"""The Bid-Click auction: Gymnasium environments, logged datasets, exact evaluation.
+
+``import bidclick_gym`` registers ``BidClick-v0`` and ``BidClickMonotone-v0``.
+"""
+
+from gymnasium.envs.registration import register, registry
+
+from ._optional import quiet_gym_notice
+from .auction import MONOTONE_COST_RANGE, Auction
+from .behavior import ClippedGaussianPolicy
+from .dataset import DATASETS, Log, fingerprint, get_dataset, get_log, load_minari
+from .env import BidClickEnv
+
+__all__ = [
+    "DATASETS",
+    "Auction",
+    "BidClickEnv",
+    "ClippedGaussianPolicy",
+    "Log",
+    "fingerprint",
+    "get_dataset",
+    "get_log",
+    "load_minari",
+]
+
+quiet_gym_notice()
+
+if "BidClick-v0" not in registry:
+    register(id="BidClick-v0", entry_point="bidclick_gym.env:BidClickEnv")
+    register(
+        id="BidClickMonotone-v0",
+        entry_point="bidclick_gym.env:BidClickEnv",
+        kwargs={"cost_range": MONOTONE_COST_RANGE},
+    )

@@ -1,0 +1,342 @@
+"""One update of ConstraintAwareQ: Algorithm 1, each piece with its switch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed
+from d3rlpy.algos.qlearning.base import QLearningAlgoImplBase
+from d3rlpy.models.torch import CategoricalPolicy
+from d3rlpy.optimizers import OptimizerWrapper
+from d3rlpy.torch_utility import Modules, TorchMiniBatch, unwrap_ddp_model
+from d3rlpy.types import Shape, TorchObservation
+from torch import nn
+
+from .critics import ShapedQFunction
+from .projections import (
+    implicit_proximal,
+    inner_step_size,
+    penalty,
+    proximal_iterations,
+)
+from .standardisation import Standardisation
+
+if TYPE_CHECKING:
+    from .constraint_aware_q import ConstraintAwareQConfig
+
+__all__ = [
+    "ConstraintAwareQImpl",
+    "ConstraintAwareQModules",
+    "DualVariable",
+    "greedy_actions",
+    "polyak_update",
+]
+
+
+class DualVariable(nn.Module):  # type: ignore[misc]
+    """The Lagrange multiplier and the update count, kept where checkpoints keep them."""
+
+    value: torch.Tensor
+    updates: torch.Tensor
+    standardised: torch.Tensor
+
+    def __init__(self, initial: float):
+        super().__init__()
+        self.register_buffer("value", torch.tensor(float(initial)))
+        self.register_buffer("updates", torch.tensor(0))
+        self.register_buffer("standardised", torch.tensor(False))
+
+
+@dataclasses.dataclass(frozen=True)
+class ConstraintAwareQModules(Modules):  # type: ignore[misc]
+    """Everything a checkpoint holds."""
+
+    q_funcs: nn.ModuleList
+    targ_q_funcs: nn.ModuleList
+    average_q_funcs: nn.ModuleList
+    policy: CategoricalPolicy
+    dual: DualVariable
+    critic_optim: OptimizerWrapper
+    actor_optim: OptimizerWrapper
+
+
+class ConstraintAwareQImpl(QLearningAlgoImplBase):  # type: ignore[misc]
+    """The torch side of :class:`~icac_algo.ConstraintAwareQ`."""
+
+    _modules: ConstraintAwareQModules
+
+    def __init__(
+        self,
+        observation_shape: Shape,
+        action_size: int,
+        modules: ConstraintAwareQModules,
+        config: ConstraintAwareQConfig,
+        device: str,
+    ):
+        super().__init__(
+            observation_shape=observation_shape,
+            action_size=action_size,
+            modules=modules,
+            device=device,
+        )
+        self._config = config
+        self._constraint = config.constraint
+        positions = config.constraint.positions(action_size)
+        self._matrix = torch.as_tensor(
+            config.constraint.inequalities(positions), dtype=torch.float32, device=device
+        )
+        self._sync_copies(tau=1.0)
+
+    # -- update ----------------------------------------------------------------
+
+    def inner_update(self, batch: TorchMiniBatch, grad_step: int) -> dict[str, float]:
+        if not self.standardised:
+            self.standardise(
+                Standardisation.of_batch(
+                    batch.rewards, batch.terminals, self._config.gamma
+                )
+            )
+        # Copies are only ever read: exact values, and no buffer of theirs moves.
+        self._modules.targ_q_funcs.eval()
+        self._modules.average_q_funcs.eval()
+        metrics = self._update_critic(batch)
+        metrics.update(self._update_actor(batch))
+        self._modules.dual.updates += 1
+        self._sync_copies(tau=self._config.tau)
+        return {name: float(value) for name, value in metrics.items()}
+
+    def _update_critic(self, batch: TorchMiniBatch) -> dict[str, Any]:
+        self._modules.critic_optim.zero_grad()
+        target = self._bellman_target(batch)
+        actions = batch.actions.long().view(-1, 1)
+        loss = torch.zeros((), device=batch.rewards.device)
+        violations = []
+        for q_func in self._modules.q_funcs:
+            q = q_func(batch.observations).q_value
+            if self._config.projection == "euclidean":
+                values, pulled, violation = self._proximal_layer(
+                    q, q_func, batch.observations, actions, target
+                )
+                loss = loss + pulled
+                violations.append(violation)
+            else:
+                values = q
+            residual = (values.gather(1, actions) - target) / self._scale
+            loss = loss + 0.5 * residual.square().mean()
+        loss.backward()
+        self._modules.critic_optim.step()
+        metrics: dict[str, Any] = {"critic_loss": loss.detach()}
+        if violations:
+            violation = _mean_over_processes(torch.stack(violations).mean())
+            self._update_dual(violation)
+            metrics["raw_violation"] = violation
+            metrics["lambda"] = self._modules.dual.value
+        return metrics
+
+    def _bellman_target(self, batch: TorchMiniBatch) -> torch.Tensor:
+        """``r + gamma (1 - done) max_a Qbar(s', a)`` with the exact target critic."""
+        with torch.no_grad():
+            values = torch.stack(
+                [
+                    q_func(batch.next_observations).q_value
+                    for q_func in self._modules.targ_q_funcs
+                ]
+            )
+            best = values.mean(dim=0).argmax(dim=1, keepdim=True)
+            value = values.amin(dim=0).gather(1, best)
+            discount = self._config.gamma**batch.intervals
+            return batch.rewards + discount * (1.0 - batch.terminals) * value
+
+    def _proximal_layer(
+        self,
+        q: torch.Tensor,
+        q_func: nn.Module,
+        observations: TorchObservation,
+        actions: torch.Tensor,
+        target: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The constrained values of a free critic, the pull towards them, and ``C(u)``.
+
+        Works on the values with the known cost added back, in units of the reward
+        spread, so that lambda and the violation have no unit.
+        """
+        config, lam, scale = self._config, self._modules.dual.value, self._scale
+        module = unwrap_ddp_model(q_func)
+        level = module.level
+        cost = torch.as_tensor(module.known_cost(observations), device=q.device).to(q)
+        free = (q + cost - level) / scale
+        anchor = free
+        if config.inner_anchor == "target":
+            # The paper steps towards the target, which exists for the logged action
+            # only; elsewhere the residual is taken as zero.
+            logged = (target + cost.expand_as(q).gather(1, actions) - level) / scale
+            anchor = free.detach().scatter(1, actions, logged.to(free))
+        start = free if config.warm_start else torch.zeros_like(free)
+        step = 1.0
+        if config.inner_step == "lipschitz":
+            step = inner_step_size(self._matrix, lam)
+        with torch.set_grad_enabled(not config.implicit_gradient):
+            u = proximal_iterations(
+                start, anchor, self._matrix, lam, config.inner_iterations, step
+            )
+        if config.implicit_gradient:
+            u = implicit_proximal(free, u, self._matrix, lam)
+        pulled = 0.5 * config.pull * (free - u.detach()).square().sum(dim=1).mean()
+        with torch.no_grad():
+            violation = penalty(u, self._matrix).mean()
+        return level + scale * u - cost, pulled, violation
+
+    def _update_dual(self, violation: torch.Tensor) -> None:
+        """``lambda <- [lambda + eta C(u)]``, between 0 and its cap."""
+        config, dual = self._config, self._modules.dual
+        raised = dual.value + config.dual_learning_rate * violation
+        dual.value.copy_(raised.clamp(0.0, config.max_lambda))
+
+    def _update_actor(self, batch: TorchMiniBatch) -> dict[str, Any]:
+        r"""Raises :math:`E_\pi[Q - \alpha \log\pi]` (equation 8), Q exact and fixed."""
+        alpha = self._config.entropy_temperature
+        self._modules.q_funcs.eval()
+        with torch.no_grad():
+            q = self._ensemble_mean(self._modules.q_funcs, batch.observations)
+            q = (q - q.mean(dim=1, keepdim=True)) / self._scale
+        self._modules.actor_optim.zero_grad()
+        distribution = self._modules.policy(batch.observations)
+        log_probs = distribution.logits
+        if self._config.actor_gradient == "exact":
+            loss = (distribution.probs * (alpha * log_probs - q)).sum(dim=1).mean()
+        else:
+            sampled = distribution.sample()[:, None]
+            log_prob = log_probs.gather(1, sampled)
+            advantage = q.gather(1, sampled) - alpha * log_prob.detach()
+            loss = -(log_prob * advantage).mean()
+        loss.backward()
+        self._modules.actor_optim.step()
+        return {"actor_loss": loss.detach()}
+
+    def _sync_copies(self, tau: float) -> None:
+        """Moves the target and the deployed average towards the critic."""
+        polyak_update(self._modules.targ_q_funcs, self._modules.q_funcs, tau)
+        # A window that grows with training: rate 1 / (window * updates).
+        count = float(self._modules.dual.updates) * self._config.average_window
+        polyak_update(
+            self._modules.average_q_funcs,
+            self._modules.q_funcs,
+            min(1.0, 1.0 / count) if count > 0.0 else 1.0,
+        )
+
+    # -- level and scale -------------------------------------------------------
+
+    @property
+    def standardised(self) -> bool:
+        """Whether level and scale of Q have been set."""
+        return bool(self._modules.dual.standardised)
+
+    @property
+    def _scale(self) -> torch.Tensor:
+        scale: torch.Tensor = self._modules.targ_q_funcs[0].scale
+        return scale
+
+    def standardise(self, standardisation: Standardisation) -> None:
+        """Sets what Q is measured from and in, on every copy of the critic."""
+        pair = torch.tensor(
+            [standardisation.level, standardisation.scale], device=self._device
+        )
+        level, scale = _mean_over_processes(pair).tolist()
+        modules = self._modules
+        for copies in (modules.q_funcs, modules.targ_q_funcs, modules.average_q_funcs):
+            for q_func in unwrap_ddp_model(copies):
+                assert isinstance(q_func, ShapedQFunction)
+                q_func.standardise(level, scale)
+        modules.dual.standardised.fill_(True)
+
+    # -- prediction ------------------------------------------------------------
+
+    def inner_predict_best_action(self, x: TorchObservation) -> torch.Tensor:
+        if self._config.greedy == "actor":
+            logits = self._modules.policy(x).logits
+            return greedy_actions(logits, self._constraint.favours_last)
+        values = self._ensemble_mean(self._modules.average_q_funcs, x)
+        return greedy_actions(values, self._constraint.favours_last)
+
+    def inner_sample_action(self, x: TorchObservation) -> torch.Tensor:
+        return self._modules.policy(x).sample()
+
+    def inner_predict_value(
+        self, x: TorchObservation, action: torch.Tensor
+    ) -> torch.Tensor:
+        values = self._ensemble_mean(self._modules.average_q_funcs, x)
+        return values.gather(1, action.reshape(-1, 1)).reshape(-1)
+
+    def _ensemble_mean(
+        self, q_funcs: Iterable[nn.Module], x: TorchObservation
+    ) -> torch.Tensor:
+        values = [q_func(x).q_value for q_func in q_funcs]
+        if len(values) == 1:
+            return values[0]
+        mean = torch.stack(values).double().mean(dim=0)
+        if self._constraint.offset is None:
+            positions = torch.as_tensor(
+                self._constraint.positions(self._action_size), device=mean.device
+            )
+            mean = self._constraint.remove_rounding(mean, positions)
+        return mean.to(values[0].dtype)
+
+    # -- copying ---------------------------------------------------------------
+
+    def copy_q_function_from(self, impl: QLearningAlgoImplBase) -> None:
+        """Also copies level and scale, and deploys the copy."""
+        super().copy_q_function_from(impl)
+        assert isinstance(impl, ConstraintAwareQImpl)
+        modules, other = self._modules, impl._modules
+        polyak_update(modules.q_funcs, other.q_funcs, 1.0)
+        polyak_update(modules.targ_q_funcs, other.targ_q_funcs, 1.0)
+        polyak_update(modules.average_q_funcs, other.average_q_funcs, 1.0)
+        modules.dual.standardised.copy_(other.dual.standardised)
+
+    @property
+    def policy(self) -> CategoricalPolicy:
+        return self._modules.policy
+
+    @property
+    def policy_optim(self) -> torch.optim.Optimizer:
+        return self._modules.actor_optim.optim
+
+    @property
+    def q_function(self) -> nn.ModuleList:
+        return self._modules.q_funcs
+
+    @property
+    def q_function_optim(self) -> torch.optim.Optimizer:
+        return self._modules.critic_optim.optim
+
+
+def greedy_actions(values: torch.Tensor, favours_last: bool) -> torch.Tensor:
+    """The best action of each row, ties to the highest (or lowest): ``(B, K)`` to ``(B,)``."""
+    if favours_last:
+        return values.shape[1] - 1 - values.flip(1).argmax(dim=1)
+    return values.argmax(dim=1)
+
+
+def polyak_update(copy: nn.Module, source: nn.Module, tau: float) -> None:
+    """Moves parameters by ``tau`` and copies buffers.
+
+    d3rlpy's own sync leaves buffers behind, so that with spectral normalization its
+    target silently differs from the critic.
+    """
+    copy, source = unwrap_ddp_model(copy), unwrap_ddp_model(source)
+    with torch.no_grad():
+        for c, s in zip(copy.parameters(), source.parameters(), strict=True):
+            c.lerp_(s, tau)
+        for c, s in zip(copy.buffers(), source.buffers(), strict=True):
+            c.copy_(s)
+
+
+def _mean_over_processes(value: torch.Tensor) -> torch.Tensor:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        value = value.clone()
+        torch.distributed.all_reduce(value)
+        value = value / torch.distributed.get_world_size()
+    return value
