@@ -12,6 +12,7 @@ or quadrature; nothing is sampled.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -64,9 +65,7 @@ def click_probability(x: npt.ArrayLike, bid: npt.ArrayLike) -> FloatArray:
     return _sigmoid(BID_WEIGHT * bid + QUERY_WEIGHT * x)
 
 
-def expected_reward(
-    x: npt.ArrayLike, c: npt.ArrayLike, bid: npt.ArrayLike
-) -> FloatArray:
+def expected_reward(x: npt.ArrayLike, c: npt.ArrayLike, bid: npt.ArrayLike) -> FloatArray:
     """Expected reward of a bid: click probability minus the payment ``c * bid``.
 
     Args:
@@ -248,7 +247,7 @@ def _check_bids(bids: Sequence[float]) -> tuple[float, ...]:
         values = tuple(float(bid) for bid in bids)
     except (TypeError, ValueError):
         raise ValueError(f"bids must be {allowed}, got {bids!r}") from None
-    increasing = all(a < b for a, b in zip(values, values[1:], strict=False))
+    increasing = all(a < b for a, b in itertools.pairwise(values))
     if len(values) < 2 or not increasing or values[0] < 0.0 or values[-1] > 1.0:
         raise ValueError(f"bids must be {allowed}, got {bids!r}")
     return values

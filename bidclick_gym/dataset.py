@@ -35,6 +35,7 @@ __all__ = [
     "minari_id",
     "simulate_campaign",
     "simulate_log",
+    "subsample_impressions",
     "to_replay_buffer",
 ]
 
@@ -104,9 +105,7 @@ class Log:
 
 def simulate_campaign(
     auction: Auction, actions: npt.NDArray[np.int64], seed: int
-) -> tuple[
-    npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.int64]
-]:
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Plays bid indices through one episode of ``BidClickEnv``, all at once.
 
     The result equals, bit for bit, ``env.reset(seed=seed)`` followed by one
@@ -317,8 +316,15 @@ def get_log(name: str, log_seed: int = 0, show_progress: bool = True) -> Log:
         rewards=np.stack([e.rewards for e in episodes]),
         propensities=np.stack([e.infos["propensity"] for e in episodes]),
         clicks=np.stack([e.infos["click"] for e in episodes]),
-        seeds=np.array([e["seed"] for e in dataset.storage.get_episode_metadata(
-            range(dataset.total_episodes))], dtype=np.int64),
+        seeds=np.array(
+            [
+                e["seed"]
+                for e in dataset.storage.get_episode_metadata(
+                    range(dataset.total_episodes)
+                )
+            ],
+            dtype=np.int64,
+        ),
         bids=env.unwrapped.auction.bids,  # type: ignore[attr-defined]
     )
 
@@ -388,12 +394,12 @@ def to_replay_buffer(
     continuous: bool = False,
 ) -> ReplayBuffer:
     """A log as a d3rlpy replay buffer; arguments as in :func:`get_dataset`."""
-    d3rlpy = import_d3rlpy()
+    import_d3rlpy()
     from d3rlpy.constants import ActionSpace
     from d3rlpy.dataset import Episode, InfiniteBuffer, ReplayBuffer, Signature
 
     _check_fraction(fraction)
-    del d3rlpy
+    actions: npt.NDArray[Any]
     if continuous:
         actions = np.asarray(log.bids, dtype=np.float32)[log.actions][..., None]
     else:
@@ -401,7 +407,7 @@ def to_replay_buffer(
     rewards = log.rewards.astype(np.float32)[..., None]
     if as_bandit:
         count = log.impressions
-        kept = _nested_subsample(count, fraction, seed)
+        kept = subsample_impressions(log, fraction, seed)
         observations = log.observations[:, :-1].reshape(count, 1, -1)[kept]
         columns = (
             observations,
@@ -428,6 +434,13 @@ def to_replay_buffer(
     for episode in episodes:
         buffer.append_episode(episode)
     return buffer
+
+
+def subsample_impressions(
+    log: Log, fraction: float, seed: int = 0
+) -> npt.NDArray[np.int64]:
+    """Flat indices of the impressions that a fraction keeps, in logged order."""
+    return _nested_subsample(log.impressions, fraction, seed)
 
 
 def _nested_subsample(count: int, fraction: float, seed: int) -> npt.NDArray[np.int64]:

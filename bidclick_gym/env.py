@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -68,7 +68,7 @@ class BidClickEnv(gym.Env[Observation, Any]):
     * v0: initial release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: dict[str, Any] = {  # noqa: RUF012
         "render_modes": ["ansi", "rgb_array"],
         "render_fps": 4,
     }
@@ -90,7 +90,7 @@ class BidClickEnv(gym.Env[Observation, Any]):
             raise ValueError(
                 f"render_mode must be None or one of {modes}, got {render_mode!r}"
             )
-        self.auction = Auction(tuple(bids), tuple(cost_range))
+        self.auction = Auction(tuple(bids), cost_range)
         self.horizon = int(horizon)
         self.continuous = bool(continuous)
         self.render_mode = render_mode
@@ -130,9 +130,7 @@ class BidClickEnv(gym.Env[Observation, Any]):
         self._last = None
         return self._observation.copy(), {}
 
-    def step(
-        self, action: Any
-    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Bids on the current impression.
 
         Raises:
@@ -223,8 +221,7 @@ class BidClickEnv(gym.Env[Observation, Any]):
                 value = math.nan
             if not (low <= value <= high):
                 raise ValueError(
-                    f"reset option {name!r} must be in [{low:g}, {high:g}], "
-                    f"got {given!r}"
+                    f"reset option {name!r} must be in [{low:g}, {high:g}], got {given!r}"
                 )
             observation[index] = value
         return observation

@@ -32,7 +32,7 @@ TImpl = TypeVar("TImpl", bound=QLearningAlgoImplBase)
 TConfig = TypeVar("TConfig", bound=LearnableConfig)
 
 
-class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfig]):  # type: ignore[misc]
+class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfig]):
     """A d3rlpy algorithm for discrete actions that checks its data and writes safely."""
 
     def check_dataset(self, dataset: ReplayBufferBase) -> None:
@@ -55,7 +55,11 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
             where = f"episode {index}"
             _check_finite("rewards", episode.rewards, where)
             observations = episode.observations
-            parts = observations if isinstance(observations, (list, tuple)) else [observations]
+            parts = (
+                observations
+                if isinstance(observations, (list, tuple))
+                else [observations]
+            )
             for part in parts:
                 _check_finite("observations", part, where)
             actions = np.asarray(episode.actions)

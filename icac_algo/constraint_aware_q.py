@@ -1,4 +1,7 @@
-"""ConstraintAwareQ: config and algorithm.  The update is in ``constraint_aware_q_impl``."""
+"""ConstraintAwareQ: config and algorithm.
+
+The update itself is in ``constraint_aware_q_impl``.
+"""
 
 from __future__ import annotations
 
@@ -173,8 +176,7 @@ class ConstraintAwareQConfig(LearnableConfig):
         check_choice("inner_anchor", self.inner_anchor, ("critic", "target"))
         if not isinstance(self.constraint, Constraint):
             raise ValueError(
-                "constraint must be a shape such as Concave(), "
-                f"got {self.constraint!r}"
+                f"constraint must be a shape such as Concave(), got {self.constraint!r}"
             )
         if type(self.q_func_factory) is not MeanQFunctionFactory:
             raise ValueError(
@@ -254,7 +256,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         if self._standardisation is not None:
             self._impl.standardise(self._standardisation)
 
-    def fitter(  # type: ignore[override]
+    def fitter(
         self, dataset: ReplayBufferBase, *args: Any, **kwargs: Any
     ) -> Generator[tuple[int, dict[str, float]], None, None]:
         """As d3rlpy's; bad data is refused here, before anything is built or logged.
@@ -266,9 +268,9 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         self._prepare(dataset)
         return super().fitter(dataset, *args, **kwargs)
 
-    def build_with_dataset(self, dataset: ReplayBufferBase) -> None:  # type: ignore[override]
+    def build_with_dataset(self, dataset: ReplayBufferBase) -> None:
         self._prepare(dataset)
-        super().build_with_dataset(dataset)  # type: ignore[arg-type]
+        super().build_with_dataset(dataset)
 
     def check_exportable(self) -> None:
         config = self._config
@@ -301,13 +303,13 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
     def lagrange_multiplier(self) -> float:
         """The current penalty weight lambda."""
         assert self._impl is not None, "the algorithm is not built yet"
-        return float(self._impl.modules.dual.value)  # type: ignore[attr-defined]
+        return float(self._impl.modules.dual.value)
 
     def get_action_type(self) -> ActionSpace:
         return ActionSpace.DISCRETE
 
 
-class _FromConfig(MeanQFunctionFactory):  # type: ignore[misc]
+class _FromConfig(MeanQFunctionFactory):
     """Builds the config's critic where d3rlpy's builder asks for a q-function."""
 
     def __init__(self, config: ConstraintAwareQConfig):

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-class DualVariable(nn.Module):  # type: ignore[misc]
+class DualVariable(nn.Module):
     """The Lagrange multiplier and the update count, kept where checkpoints keep them."""
 
     value: torch.Tensor
@@ -51,7 +51,7 @@ class DualVariable(nn.Module):  # type: ignore[misc]
 
 
 @dataclasses.dataclass(frozen=True)
-class ConstraintAwareQModules(Modules):  # type: ignore[misc]
+class ConstraintAwareQModules(Modules):
     """Everything a checkpoint holds."""
 
     q_funcs: nn.ModuleList
@@ -63,7 +63,7 @@ class ConstraintAwareQModules(Modules):  # type: ignore[misc]
     actor_optim: OptimizerWrapper
 
 
-class ConstraintAwareQImpl(QLearningAlgoImplBase):  # type: ignore[misc]
+class ConstraintAwareQImpl(QLearningAlgoImplBase):
     """The torch side of :class:`~icac_algo.ConstraintAwareQ`."""
 
     _modules: ConstraintAwareQModules
@@ -236,8 +236,9 @@ class ConstraintAwareQImpl(QLearningAlgoImplBase):  # type: ignore[misc]
 
     @property
     def _scale(self) -> torch.Tensor:
-        scale: torch.Tensor = self._modules.targ_q_funcs[0].scale
-        return scale
+        q_func = self._modules.targ_q_funcs[0]
+        assert isinstance(q_func, ShapedQFunction)
+        return q_func.scale
 
     def standardise(self, standardisation: Standardisation) -> None:
         """Sets what Q is measured from and in, on every copy of the critic."""
@@ -314,7 +315,7 @@ class ConstraintAwareQImpl(QLearningAlgoImplBase):  # type: ignore[misc]
 
 
 def greedy_actions(values: torch.Tensor, favours_last: bool) -> torch.Tensor:
-    """The best action of each row, ties to the highest (or lowest): ``(B, K)`` to ``(B,)``."""
+    """The best action of each row, ties to the highest (or lowest) action, ``(B,)``."""
     if favours_last:
         return values.shape[1] - 1 - values.flip(1).argmax(dim=1)
     return values.argmax(dim=1)
@@ -328,10 +329,10 @@ def polyak_update(copy: nn.Module, source: nn.Module, tau: float) -> None:
     """
     copy, source = unwrap_ddp_model(copy), unwrap_ddp_model(source)
     with torch.no_grad():
-        for c, s in zip(copy.parameters(), source.parameters(), strict=True):
-            c.lerp_(s, tau)
-        for c, s in zip(copy.buffers(), source.buffers(), strict=True):
-            c.copy_(s)
+        for old, new in zip(copy.parameters(), source.parameters(), strict=True):
+            old.lerp_(new, tau)
+        for kept, moved in zip(copy.buffers(), source.buffers(), strict=True):
+            kept.copy_(moved)
 
 
 def _mean_over_processes(value: torch.Tensor) -> torch.Tensor:

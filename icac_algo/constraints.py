@@ -12,6 +12,7 @@ that contains the constants, given by the rows of :meth:`Constraint.inequalities
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -77,7 +78,7 @@ class KnownCost(SerializableConfig):
     def __call__(
         self, observations: torch.Tensor, positions: torch.Tensor
     ) -> torch.Tensor:
-        """The cost ``o(s, a)``: observations ``(B, d)``, positions ``(K,)`` to ``(B, K)``."""
+        """The cost: observations ``(B, d)`` and positions ``(K,)`` to ``(B, K)``."""
         feature = observations[:, self.feature : self.feature + 1].to(positions.dtype)
         return self.coefficient * feature * positions
 
@@ -111,7 +112,7 @@ class Constraint(DynamicConfig):
             self.actions = [float(a) for a in self.actions]
         except (TypeError, ValueError):
             raise ValueError(f"actions must be {allowed}, got {self.actions!r}") from None
-        pairs = zip(self.actions, self.actions[1:], strict=False)
+        pairs = itertools.pairwise(self.actions)
         if not all(map(_is_finite, self.actions)) or not all(a < b for a, b in pairs):
             raise ValueError(f"actions must be {allowed}, got {self.actions!r}")
         self._require_action_count(len(self.actions), "actions has")

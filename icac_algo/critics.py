@@ -29,7 +29,7 @@ from .parametrizations import make_parametrization
 __all__ = ["ShapedQFunction", "ShapedQFunctionFactory", "reward_slope"]
 
 
-class ShapedQFunction(DiscreteQFunction):  # type: ignore[misc]
+class ShapedQFunction(DiscreteQFunction):
     r"""A critic :math:`Q(s, a) = level + scale \cdot v(s, a) - o(s, a)`.
 
     ``v`` comes from a :class:`~icac_algo.parametrizations.Parametrization` and ``o`` is
@@ -115,7 +115,7 @@ class ShapedQFunction(DiscreteQFunction):  # type: ignore[misc]
 
     def forwarder(self) -> DiscreteMeanQFunctionForwarder:
         """What d3rlpy's algorithms call a critic through."""
-        return DiscreteMeanQFunctionForwarder(self, len(self.positions))  # type: ignore[arg-type]
+        return DiscreteMeanQFunctionForwarder(self, len(self.positions))
 
     @property
     def encoder(self) -> Encoder:

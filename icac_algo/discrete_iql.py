@@ -108,9 +108,7 @@ class DiscreteIQLConfig(LearnableConfig):
                 "by this project"
             )
 
-    def create(
-        self, device: DeviceArg = False, enable_ddp: bool = False
-    ) -> DiscreteIQL:
+    def create(self, device: DeviceArg = False, enable_ddp: bool = False) -> DiscreteIQL:
         return DiscreteIQL(self, device, enable_ddp)
 
     @staticmethod
@@ -119,7 +117,7 @@ class DiscreteIQLConfig(LearnableConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscreteIQLModules(Modules):  # type: ignore[misc]
+class DiscreteIQLModules(Modules):
     """Everything a checkpoint holds."""
 
     policy: CategoricalPolicy
@@ -130,7 +128,7 @@ class DiscreteIQLModules(Modules):  # type: ignore[misc]
     critic_optim: OptimizerWrapper
 
 
-class DiscreteIQLImpl(QLearningAlgoImplBase):  # type: ignore[misc]
+class DiscreteIQLImpl(QLearningAlgoImplBase):
     """The torch side of :class:`DiscreteIQL`."""
 
     _modules: DiscreteIQLModules
@@ -191,12 +189,13 @@ class DiscreteIQLImpl(QLearningAlgoImplBase):  # type: ignore[misc]
         self._modules.actor_optim.step()
 
         soft_sync(self._modules.targ_q_funcs, self._modules.q_funcs, self._config.tau)
-        return {
-            "critic_loss": float(q_loss + value_loss),
-            "q_loss": float(q_loss),
-            "v_loss": float(value_loss),
-            "actor_loss": float(actor_loss),
+        losses = {
+            "critic_loss": q_loss + value_loss,
+            "q_loss": q_loss,
+            "v_loss": value_loss,
+            "actor_loss": actor_loss,
         }
+        return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def _values(self, batch: TorchMiniBatch) -> torch.Tensor:
         return self._modules.value_func(batch.observations)
@@ -276,7 +275,7 @@ class DiscreteIQL(DiscreteAlgorithm[DiscreteIQLImpl, DiscreteIQLConfig]):
             device=self._device,
         )
 
-    def fitter(  # type: ignore[override]
+    def fitter(
         self, dataset: ReplayBufferBase, *args: Any, **kwargs: Any
     ) -> Generator[tuple[int, dict[str, float]], None, None]:
         """As d3rlpy's; bad data is refused here, before anything is built or logged."""

@@ -13,7 +13,7 @@ from torch import nn
 __all__ = ["save_greedy_policy"]
 
 
-class _GreedyPolicy(nn.Module):  # type: ignore[misc]
+class _GreedyPolicy(nn.Module):
     """Raw observations to greedy actions, ``(B, ...)`` to ``(B,)``."""
 
     def __init__(self, algo: Any):
@@ -68,9 +68,7 @@ def save_greedy_policy(algo: Any, fname: str) -> None:
         modules.unfreeze()
 
 
-def _save_onnx(
-    policy: nn.Module, example: tuple[torch.Tensor, ...], fname: str
-) -> None:
+def _save_onnx(policy: nn.Module, example: tuple[torch.Tensor, ...], fname: str) -> None:
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401

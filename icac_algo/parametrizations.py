@@ -30,7 +30,7 @@ PROJECTIONS = ("functional", "canonical", "euclidean")
 _LARGEST_COORDINATE = 1e6
 
 
-class Parametrization(nn.Module):  # type: ignore[misc]
+class Parametrization(nn.Module):
     """Base: ``n_coordinates`` free numbers to K values, ``(B, n)`` to ``(B, K)``.
 
     Args:
@@ -200,9 +200,7 @@ class FunctionalMonotoneConcave(_Pieces):
         return -F.softplus(-t)
 
 
-_PARAMETRIZATIONS: dict[
-    type[Constraint], dict[str, type[Parametrization]]
-] = {
+_PARAMETRIZATIONS: dict[type[Constraint], dict[str, type[Parametrization]]] = {
     Unconstrained: {"functional": Free, "canonical": Free},
     Monotone: {"functional": FunctionalMonotone, "canonical": CanonicalMonotone},
     Concave: {"functional": FunctionalConcave, "canonical": CanonicalConcave},

@@ -200,7 +200,7 @@ def implicit_proximal(
     """
     lam = torch.as_tensor(lam, dtype=values.dtype, device=values.device)
     iterations = max_iterations or 2 * values.shape[1]
-    result: torch.Tensor = _ImplicitProximal.apply(  # type: ignore[no-untyped-call]
+    result: torch.Tensor = _ImplicitProximal.apply(
         values, solution.detach(), matrix, lam, iterations
     )
     return result
@@ -209,9 +209,7 @@ def implicit_proximal(
 # -- exact projections -------------------------------------------------------
 
 
-def project_onto_monotone(
-    values: torch.Tensor, increasing: bool = True
-) -> torch.Tensor:
+def project_onto_monotone(values: torch.Tensor, increasing: bool = True) -> torch.Tensor:
     r"""Isotonic regression: the nearest rising (or falling) values, ``(B, K)``.
 
     The min-max formula :math:`u_i = \max_{j \le i} \min_{k \ge i} mean(v_j..v_k)`.
@@ -320,9 +318,7 @@ class _ProjectByInteriorPoint(torch.autograd.Function):
         return grad + multipliers @ matrix, None
 
 
-def _project_by_interior_point(
-    values: torch.Tensor, matrix: FloatArray
-) -> torch.Tensor:
+def _project_by_interior_point(values: torch.Tensor, matrix: FloatArray) -> torch.Tensor:
     rows = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
     a = torch.as_tensor(rows, device=values.device, dtype=values.dtype)
     # Cones that contain the constants: level and scale can be taken out of each row,
@@ -330,9 +326,7 @@ def _project_by_interior_point(
     level = values.mean(dim=1, keepdim=True).detach()
     scale = (values - level).abs().amax(dim=1, keepdim=True).detach()
     scale = torch.where(scale > 0.0, scale, torch.ones_like(scale))
-    projected: torch.Tensor = _ProjectByInteriorPoint.apply(  # type: ignore[no-untyped-call]
-        (values - level) / scale, a
-    )
+    projected: torch.Tensor = _ProjectByInteriorPoint.apply((values - level) / scale, a)
     return projected * scale + level
 
 
@@ -349,7 +343,7 @@ def _solve_active(
 def _interior_point(
     gram: torch.Tensor, slack_of_values: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Multipliers and slacks of ``s = A v + G mu, s >= 0, mu >= 0, s mu = 0``, ``(B, m)``.
+    """Multipliers and slacks ``(B, m)`` of ``s = A v + G mu``, both >= 0, ``s mu = 0``.
 
     Mehrotra's predictor-corrector (Nocedal and Wright, "Numerical Optimization",
     section 16.6), all rows at once.
@@ -375,7 +369,9 @@ def _interior_point(
             return d_mu, infeasibility + d_mu @ gram  # noqa: B023
 
         d_mu, d_slack = direction(multipliers * slack)
-        step = torch.minimum(_to_boundary(multipliers, d_mu), _to_boundary(slack, d_slack))
+        step = torch.minimum(
+            _to_boundary(multipliers, d_mu), _to_boundary(slack, d_slack)
+        )
         after = (multipliers + step * d_mu) * (slack + step * d_slack)
         centring = (after.sum(dim=1, keepdim=True) / count / gap.clamp(min=1e-300)) ** 3
         # A short predictor step or a gap that hardly fell says that the row is far off
@@ -385,9 +381,7 @@ def _interior_point(
         previous_gap = gap
         centring = torch.where(off_path, centring.clamp(min=0.3), centring)
         second_order = torch.where(off_path, 0.0, d_mu * d_slack)
-        d_mu, d_slack = direction(
-            multipliers * slack + second_order - centring * gap
-        )
+        d_mu, d_slack = direction(multipliers * slack + second_order - centring * gap)
         step = 0.995 * torch.minimum(
             _to_boundary(multipliers, d_mu), _to_boundary(slack, d_slack)
         )

@@ -21,7 +21,7 @@ __all__ = ["ColumnarReplayBuffer"]
 Column = npt.NDArray[np.float32]
 
 
-class ColumnarReplayBuffer(ReplayBuffer):  # type: ignore[misc]
+class ColumnarReplayBuffer(ReplayBuffer):
     """d3rlpy's ``ReplayBuffer``, sampling by index arrays instead of one by one.
 
     Given the same numpy random state it returns the very batches of the stock buffer
@@ -77,7 +77,9 @@ class ColumnarReplayBuffer(ReplayBuffer):  # type: ignore[misc]
         if self._columns is None:
             self._columns = _columns_of(self.episodes)
         columns = self._columns
-        index = np.random.randint(self.transition_count, size=batch_size)
+        # The global generator: the one of d3rlpy.seed() and of the stock buffer.
+        count = self.transition_count
+        index = np.random.randint(count, size=batch_size)  # noqa: NPY002
         row, last = columns["row"][index], columns["terminal"][index]
         # A terminal transition has no successor; d3rlpy fills in zeros.
         successor = np.where(last, row, row + 1)
@@ -144,7 +146,9 @@ def _columns_of(episodes: Sequence[EpisodeBase]) -> dict[str, Any]:
         "row": row,
         "terminal": terminal[row],
         "observations": [
-            _concatenate([e.observations if p is None else e.observations[p] for e in episodes])
+            _concatenate(
+                [e.observations if p is None else e.observations[p] for e in episodes]
+            )
             for p in parts
         ],
         "actions": _concatenate([e.actions for e in episodes]),

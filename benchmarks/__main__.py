@@ -1,0 +1,104 @@
+"""``python -m benchmarks NAME``."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from .table1 import Settings, run_table1
+from .tuning import RESULTS, tune
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    table1 = commands.add_parser("table1", help="the paper's Table I, with verdicts")
+    table1.add_argument("--env", default="BidClick-v0", help="Gymnasium id")
+    table1.add_argument("--algorithms", help="comma-separated; all by default")
+    table1.add_argument("--seeds", type=_positive_int)
+    table1.add_argument("--steps", type=_positive_int)
+    table1.add_argument("--fraction", type=_fraction, default=1.0)
+    table1.add_argument("--workers", type=_positive_int, default=2)
+    table1.add_argument("--out", type=pathlib.Path)
+    table1.add_argument(
+        "--quick",
+        action="store_true",
+        help="2 seeds, 1,000 steps: a look at the whole path in minutes",
+    )
+    tuning = commands.add_parser("tune", help="choose the baselines' hyperparameters")
+    tuning.add_argument("--steps", type=_positive_int, default=5000)
+    tuning.add_argument("--workers", type=_positive_int, default=2)
+    tuning.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/tuning"))
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parses the command line and runs one experiment."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    given = parser.parse_args(words)
+    if given.command == "tune":
+        tune(given.out / "cells", given.steps, given.workers)
+        print(f"wrote {RESULTS}")
+        return
+    defaults = Settings()
+    seeds, steps = (2, 1000) if given.quick else (defaults.seeds, defaults.steps)
+    quick_out = pathlib.Path("runs/table1-quick")
+    settings = Settings(
+        env=_known_env(parser, given.env),
+        algorithms=_known_algorithms(parser, given.algorithms),
+        seeds=given.seeds or seeds,
+        steps=given.steps or steps,
+        fraction=given.fraction,
+        workers=given.workers,
+        out=given.out or (quick_out if given.quick else defaults.out),
+        command=" ".join(["python -m benchmarks", *words]),
+    )
+    run_table1(settings)
+    report = settings.out / "report.md"
+    text = report.read_text()
+    print(text[text.index("## Verdict") : text.index("## Measured")])
+    print(f"table, picture and raw rows: {report.parent}")
+
+
+def _known_env(parser: argparse.ArgumentParser, name: str) -> str:
+    from bidclick_gym import DATASETS
+
+    known = sorted(spec.env_id for spec in DATASETS.values())
+    if name not in known:
+        parser.error(f"--env must be one of {', '.join(known)}, got {name!r}")
+    return name
+
+
+def _known_algorithms(
+    parser: argparse.ArgumentParser, names: str | None
+) -> tuple[str, ...]:
+    from .algorithms import ALGORITHMS
+
+    if names is None:
+        return tuple(ALGORITHMS)
+    chosen = tuple(name.strip() for name in names.split(","))
+    unknown = [name for name in chosen if name not in ALGORITHMS]
+    if unknown:
+        parser.error(f"--algorithms must be among {', '.join(ALGORITHMS)}; got {unknown}")
+    return chosen
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value <= 1.0:
+        raise argparse.ArgumentTypeError(f"must be in (0, 1], got {text}")
+    return value
+
+
+if __name__ == "__main__":
+    main()

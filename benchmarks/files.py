@@ -1,0 +1,35 @@
+"""Result files, written beside and renamed so that a half-written one never exists."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["write_bytes", "write_rows", "write_text"]
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Replaces a file as a whole; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(content)
+    os.replace(beside, path)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Replaces a text file as a whole."""
+    write_bytes(path, text.encode())
+
+
+def write_rows(
+    path: pathlib.Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]
+) -> None:
+    """Replaces a CSV file as a whole; ``None`` becomes an empty field."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, buffer.getvalue())

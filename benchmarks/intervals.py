@@ -1,0 +1,67 @@
+"""Bootstrap intervals over seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+__all__ = ["CONFIDENCE", "Interval", "bootstrap_mean", "paired_difference"]
+
+CONFIDENCE = 0.95
+_RESAMPLES = 9999
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A mean over seeds with its 95 % bootstrap percentile interval.
+
+    Args:
+        mean: over seeds.
+        low: lower end; equals the mean when there is one seed or no spread.
+        high: upper end.
+        seeds: how many.
+    """
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    def format(self, digits: int) -> str:
+        """``mean [low, high]``; the mean alone if the interval is a point."""
+        if self.low == self.high:
+            return f"{self.mean:.{digits}f}"
+        return f"{self.mean:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+
+def bootstrap_mean(values: Sequence[float]) -> Interval:
+    """Mean and interval of one figure per seed; always the same for the same values."""
+    data = np.asarray(values, dtype=np.float64)
+    mean = float(data.mean())
+    if len(data) < 2 or np.ptp(data) == 0.0:
+        return Interval(mean, mean, mean, len(data))
+    result = stats.bootstrap(
+        (data,),
+        np.mean,
+        n_resamples=_RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    low, high = result.confidence_interval
+    return Interval(mean, float(low), float(high), len(data))
+
+
+def paired_difference(first: dict[int, float], second: dict[int, float]) -> Interval:
+    """Interval of ``first - second`` over the seeds that both have.
+
+    Raises:
+        ValueError: they share no seed.
+    """
+    seeds = sorted(first.keys() & second.keys())
+    if not seeds:
+        raise ValueError("no seed in common")
+    return bootstrap_mean([first[s] - second[s] for s in seeds])

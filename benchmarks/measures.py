@@ -1,0 +1,109 @@
+"""The figures of a row, as defined once in the README's metrics section."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bidclick_gym.auction import Auction
+from bidclick_gym.evaluators import (
+    ResidualEvaluator,
+    ReturnEvaluator,
+    ViolationEvaluator,
+    action_values,
+    fixed_contexts,
+)
+
+__all__ = ["COLUMNS", "ConstraintMonitor", "measure"]
+
+COLUMNS = (
+    "algorithm",
+    "constraint",
+    "env",
+    "fraction",
+    "seed",
+    "steps",
+    "return",
+    "regret",
+    "normalized_regret",
+    "monotonicity_errors",
+    "violation_magnitude",
+    "largest_violation",
+    "concavity_errors",
+    "constraint_errors",
+    "residual",
+    "train_seconds",
+)
+GRID = 200
+
+
+class ConstraintMonitor:
+    """Counts errors of an algorithm's own shape at every evaluation; keeps the largest.
+
+    Args:
+        auction: the true auction.
+        shape: name of the shape and whether the cost is added back, or ``None``.
+    """
+
+    def __init__(self, auction: Auction, shape: tuple[str, bool] | None):
+        self._evaluator = (
+            ViolationEvaluator(auction, shape[0], known_cost=shape[1]) if shape else None
+        )
+        self.errors: float | None = None if shape is None else 0.0
+
+    def __call__(self, algo: Any, epoch: int, step: int) -> None:
+        if self._evaluator is not None:
+            assert self.errors is not None
+            self.errors = max(self.errors, self._evaluator(algo))
+
+
+def measure(
+    model: Any, auction: Auction, constraint_errors: float | None, name: str
+) -> list[dict[str, Any]]:
+    """All figures of a trained model; behaviour cloning gives a second, sampled row."""
+    best = auction.optimal_value(GRID)
+
+    def row(value: float, q: npt.NDArray[Any], residual: float | None) -> dict[str, Any]:
+        def count(shape: str, statistic: str) -> float:
+            return ViolationEvaluator(auction, shape, statistic=statistic).of_values(q)
+
+        return {
+            "return": value,
+            "regret": best - value,
+            "normalized_regret": (best - value) / best,
+            "monotonicity_errors": count("monotone", "count"),
+            "violation_magnitude": count("monotone", "mean"),
+            "largest_violation": count("monotone", "max"),
+            "concavity_errors": count("concave", "count"),
+            "constraint_errors": constraint_errors,
+            "residual": residual,
+        }
+
+    value = ReturnEvaluator(auction, GRID)(model)
+    contexts = fixed_contexts(auction)
+    if name != "BC":
+        q = action_values(model, auction, contexts)
+        return [row(value, q, ResidualEvaluator(auction, n=GRID)(model))]
+    # A cloned policy has no values: its log-probabilities are counted instead.
+    grid = auction.contexts(GRID)
+    sampled = (np.exp(_log_probabilities(model, grid)) * auction.reward_table(grid)).sum(
+        1
+    )
+    log_probabilities = _log_probabilities(model, contexts)
+    greedy = row(value, log_probabilities, None)
+    stochastic = row(float(sampled.mean()), log_probabilities, None)
+    return [
+        {**greedy, "algorithm": "BC (greedy)"},
+        {**stochastic, "algorithm": "BC (sampled)"},
+    ]
+
+
+def _log_probabilities(model: Any, contexts: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    import torch
+
+    with torch.no_grad():
+        x = torch.as_tensor(np.asarray(contexts, dtype=np.float32))
+        logits = model.impl.modules.imitator(x).logits
+    return np.asarray(logits.double().log_softmax(dim=1))

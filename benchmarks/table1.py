@@ -1,0 +1,82 @@
+"""Table I: all algorithms on one auction, as CSV, report and picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from .algorithms import ALGORITHMS
+from .cells import Cell, run_cells
+from .files import write_rows, write_text
+from .measures import COLUMNS
+from .tuning import best_settings
+
+__all__ = ["Settings", "run_table1"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What ``python -m benchmarks table1`` was asked for.
+
+    Args:
+        env: Gymnasium id of the auction.
+        algorithms: names in ``ALGORITHMS``.
+        seeds: number of seeds, from 0.
+        steps: gradient steps.
+        fraction: share of the log.
+        workers: processes.
+        out: folder of results.
+        command: the command line, for the report.
+    """
+
+    env: str = "BidClick-v0"
+    algorithms: tuple[str, ...] = tuple(ALGORITHMS)
+    seeds: int = 5
+    steps: int = 5000
+    fraction: float = 1.0
+    workers: int = 2
+    out: pathlib.Path = pathlib.Path("runs/table1")
+    command: str = "python -m benchmarks table1"
+
+
+def run_table1(settings: Settings) -> list[dict[str, Any]]:
+    """Runs what is missing, then writes results.csv, report.md and table1.png.
+
+    Returns:
+        one row for every algorithm and seed.
+    """
+    from .plots import plot_table1
+    from .report import table1_report
+
+    tuned = best_settings()
+    cells = [
+        Cell(
+            name,
+            settings.env,
+            settings.fraction,
+            seed,
+            settings.steps,
+            tuned.get(name, ()),
+        )
+        for seed in range(settings.seeds)
+        for name in settings.algorithms
+    ]
+    rows = run_cells(cells, settings.out / "cells", settings.workers)
+    rows = in_table_order(rows)
+    write_rows(settings.out / "results.csv", COLUMNS, rows)
+    plot_table1(rows, settings.out / "table1.png")
+    write_text(settings.out / "report.md", table1_report(rows, settings))
+    return rows
+
+
+def in_table_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows by algorithm as ``ALGORITHMS`` lists them, then by seed."""
+    order = {name: i for i, name in enumerate(ALGORITHMS)}
+
+    def position(row: dict[str, Any]) -> tuple[int, str, int]:
+        name = str(row["algorithm"])
+        return order.get(name, order["BC"]), name, int(row["seed"])
+
+    return sorted(rows, key=position)

@@ -1,0 +1,229 @@
+"""Evaluators that know the true auction, for ``algo.fit(evaluators={...})``.
+
+Each takes ``(algo, dataset)`` and returns a float.  They serve discrete algorithms and
+continuous ones alike: a continuous policy's bid is snapped to the nearest allowed bid,
+and its critic is read at the allowed bids.  Values are put back into reward units when
+the algorithm has a reward scaler.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .auction import Auction
+
+__all__ = [
+    "NormalizedRegretEvaluator",
+    "RegretEvaluator",
+    "ResidualEvaluator",
+    "ReturnEvaluator",
+    "ViolationEvaluator",
+    "action_values",
+    "fixed_contexts",
+    "greedy_bids",
+    "shape_shortfalls",
+]
+
+FloatArray = npt.NDArray[np.float64]
+SHAPES = ("monotone", "concave", "monotone_concave")
+STATISTICS = ("count", "mean", "max")
+
+
+# -- reading an algorithm ----------------------------------------------------
+
+
+def fixed_contexts(auction: Auction, n: int = 1000) -> npt.NDArray[np.float32]:
+    """The same ``n`` random contexts every time, float32 ``(n, 2)``."""
+    return auction.context_from_uniform(np.random.default_rng(0).random((n, 2)))
+
+
+def greedy_bids(
+    algo: Any, auction: Auction, contexts: npt.NDArray[Any]
+) -> npt.NDArray[np.int64]:
+    """Indices of the allowed bids that ``algo.predict`` chooses, shape ``(N,)``."""
+    chosen = np.asarray(algo.predict(np.asarray(contexts, dtype=np.float32)))
+    if not _is_continuous(algo):
+        return chosen.reshape(-1).astype(np.int64)
+    distance = np.abs(chosen.reshape(-1, 1) - auction.bid_array)
+    return distance.argmin(axis=1)
+
+
+def action_values(
+    algo: Any, auction: Auction, contexts: npt.NDArray[Any], gamma: float = 0.0
+) -> npt.NDArray[Any]:
+    """The critic's value of every allowed bid, in reward units, ``(N, K)``.
+
+    Args:
+        algo: a fitted d3rlpy Q-learning algorithm with ``predict_value``.
+        auction: whose bids to ask for.
+        contexts: ``(N, 2)``.
+        gamma: discount of the values; 0 for the single-step task.  A reward scaler that
+            shifts rewards shifts values by ``1 / (1 - gamma)`` times as much.
+    """
+    contexts = np.asarray(contexts, dtype=np.float32)
+    n, k = len(contexts), len(auction.bids)
+    repeated = np.repeat(contexts, k, axis=0)
+    actions: npt.NDArray[Any]
+    if _is_continuous(algo):
+        actions = np.tile(auction.bid_array.astype(np.float32), n)[:, None]
+    else:
+        actions = np.tile(np.arange(k), n)[:, None]
+    values = np.asarray(algo.predict_value(repeated, actions)).reshape(n, k)
+    scaler = algo.reward_scaler
+    if scaler is None:
+        return values
+    origin, unit = scaler.transform_numpy(np.array([0.0, 1.0]))
+    slope = unit - origin
+    return np.asarray((values.astype(np.float64) - origin / (1.0 - gamma)) / slope)
+
+
+def _is_continuous(algo: Any) -> bool:
+    return bool(algo.get_action_type().name == "CONTINUOUS")
+
+
+# -- evaluators --------------------------------------------------------------
+
+
+class ReturnEvaluator:
+    """Exact expected reward of the greedy policy (midpoint grid over contexts).
+
+    Args:
+        auction: the true auction.
+        n: grid points in each dimension.
+    """
+
+    def __init__(self, auction: Auction, n: int = 200):
+        self._auction = auction
+        self._n = n
+
+    def __call__(self, algo: Any, dataset: Any = None) -> float:
+        contexts = self._auction.contexts(self._n)
+        actions = greedy_bids(algo, self._auction, contexts)
+        return self._auction.value_of_actions(actions, self._n)
+
+
+class RegretEvaluator(ReturnEvaluator):
+    """``V* - V`` on the same grid; 0 is optimal."""
+
+    def __call__(self, algo: Any, dataset: Any = None) -> float:
+        return self._auction.optimal_value(self._n) - super().__call__(algo, dataset)
+
+
+class NormalizedRegretEvaluator(RegretEvaluator):
+    """``(V* - V) / V*``."""
+
+    def __call__(self, algo: Any, dataset: Any = None) -> float:
+        return super().__call__(algo, dataset) / self._auction.optimal_value(self._n)
+
+
+class ResidualEvaluator:
+    """Root mean square of ``Q - T*Q`` over the grid and all bids, free of noise.
+
+    ``T*Q`` uses the true expected reward; contexts are i.i.d., so the successor's value
+    is the mean of ``max_a Q`` over the grid.
+
+    Args:
+        auction: the true auction.
+        gamma: 0 for the single-step task, else the algorithm's discount.
+        n: grid points in each dimension.
+    """
+
+    def __init__(self, auction: Auction, gamma: float = 0.0, n: int = 200):
+        self._auction = auction
+        self._gamma = gamma
+        self._n = n
+
+    def __call__(self, algo: Any, dataset: Any = None) -> float:
+        contexts = self._auction.contexts(self._n)
+        q = action_values(algo, self._auction, contexts, self._gamma).astype(np.float64)
+        target = self._auction.reward_table(contexts)
+        target = target + self._gamma * q.max(axis=1).mean()
+        return float(np.sqrt(np.mean((q - target) ** 2)))
+
+
+class ViolationEvaluator:
+    """How often, or how far, the critic leaves a shape on 1,000 fixed contexts.
+
+    Args:
+        auction: the true auction.
+        shape: ``"monotone"`` (values rise with the bid), ``"concave"`` or
+            ``"monotone_concave"`` (both).
+        known_cost: add the cost ``c * bid`` back before looking.
+        statistic: ``"count"`` of violated inequalities, or the ``"mean"`` or ``"max"``
+            shortfall of all inequalities, in reward units.
+
+    Raises:
+        ValueError: the shape or the statistic is unknown.
+    """
+
+    def __init__(
+        self,
+        auction: Auction,
+        shape: str = "monotone",
+        known_cost: bool = False,
+        statistic: str = "count",
+    ):
+        if shape not in SHAPES:
+            raise ValueError(f"shape must be one of {SHAPES}, got {shape!r}")
+        if statistic not in STATISTICS:
+            raise ValueError(f"statistic must be one of {STATISTICS}, got {statistic!r}")
+        self._auction = auction
+        self._shape = shape
+        self._known_cost = known_cost
+        self._statistic = statistic
+        self._contexts = fixed_contexts(auction)
+
+    def __call__(self, algo: Any, dataset: Any = None) -> float:
+        q = action_values(algo, self._auction, self._contexts)
+        return self.of_values(q)
+
+    def of_values(self, q: npt.NDArray[Any]) -> float:
+        """The statistic of values on the fixed contexts, shape ``(1000, K)``."""
+        bids = self._auction.bid_array
+        cost = self._contexts[:, 1:2].astype(np.float64) * bids
+        shortfall = shape_shortfalls(
+            q, bids, self._shape, cost if self._known_cost else None
+        )
+        if self._statistic == "count":
+            return float(np.count_nonzero(shortfall))
+        return float(shortfall.mean() if self._statistic == "mean" else shortfall.max())
+
+
+def shape_shortfalls(
+    q: npt.NDArray[Any],
+    positions: FloatArray,
+    shape: str,
+    cost: FloatArray | None = None,
+) -> FloatArray:
+    """By how much each inequality of a shape is missed; 0 where it holds.
+
+    Monotone inequalities without a cost are compared as they are.  Where arithmetic
+    comes in between, float32 rounding must not count: with a cost added back a
+    shortfall must exceed 1e-6 of the row's largest value, and second differences must
+    fall short by more than that and by more than 1e-6.
+
+    Args:
+        q: values, ``(N, K)``.
+        positions: of the actions, ``(K,)``.
+        shape: one of ``SHAPES``.
+        cost: known cost to add back, ``(N, K)``.
+
+    Returns:
+        ``(N, m)``, m being ``K-1`` for monotone, ``K-2`` for concave, their sum for both.
+    """
+    gross = q.astype(np.float64) + (0.0 if cost is None else cost)
+    rounding = 1e-6 * np.abs(gross).max(axis=1, keepdims=True)
+    missing = []
+    if shape in ("monotone", "monotone_concave"):
+        steps = np.diff(gross, axis=1)
+        tolerance = np.zeros_like(rounding) if cost is None else rounding
+        missing.append(np.where(steps < -tolerance, -steps, 0.0))
+    if shape in ("concave", "monotone_concave"):
+        spacing = np.diff(positions)
+        slopes = np.diff(gross, axis=1) / spacing
+        second = np.diff(slopes, axis=1) * (spacing[1:] + spacing[:-1]) / 2.0
+        missing.append(np.where(second > np.maximum(rounding, 1e-6), second, 0.0))
+    return np.concatenate(missing, axis=1)
