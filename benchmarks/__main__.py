@@ -7,6 +7,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from .robustness import run_robustness
 from .table1 import Settings, run_table1
 from .tuning import RESULTS, tune
 
@@ -27,6 +28,15 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="2 seeds, 1,000 steps: a look at the whole path in minutes",
     )
+    robustness = commands.add_parser(
+        "robustness", help="Concave against no shape: many bids, reward sizes, campaigns"
+    )
+    robustness.add_argument("--seeds", type=_positive_int, default=5)
+    robustness.add_argument("--steps", type=_positive_int, default=3000)
+    robustness.add_argument("--workers", type=_positive_int, default=2)
+    robustness.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path("runs/robustness")
+    )
     tuning = commands.add_parser("tune", help="choose the baselines' hyperparameters")
     tuning.add_argument("--steps", type=_positive_int, default=5000)
     tuning.add_argument("--workers", type=_positive_int, default=2)
@@ -42,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.command == "tune":
         tune(given.out / "cells", given.steps, given.workers)
         print(f"wrote {RESULTS}")
+        return
+    if given.command == "robustness":
+        run_robustness(given.out, given.seeds, given.steps, given.workers)
+        print((given.out / "robustness.md").read_text())
         return
     defaults = Settings()
     seeds, steps = (2, 1000) if given.quick else (defaults.seeds, defaults.steps)

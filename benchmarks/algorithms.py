@@ -31,7 +31,7 @@ HIDDEN_UNITS = (64, 64)
 BATCH_SIZE = 256
 COST_FEATURE = 1
 
-CLICK_MODEL = "Click model"
+CLICK_MODEL = "ClickModel"
 
 
 def shared_settings(steps: int, *parts: str) -> dict[str, Any]:
@@ -147,13 +147,13 @@ ALGORITHMS: dict[str, Entry] = {
         Entry("BC", _bc),
         Entry("DQN", _dqn),
         Entry("CQL", _cql, tuned={"alpha": _ALPHAS}),
-        Entry("CQL default", _cql),
+        Entry("CQL-default", _cql),
         Entry("IQL", _iql, continuous=True, tuned=_IQL_GRID),
-        Entry("IQL default", _iql, continuous=True),
+        Entry("IQL-default", _iql, continuous=True),
         Entry("DiscreteIQL", _discrete_iql, tuned=_IQL_GRID),
         Entry(CLICK_MODEL, None),
         Entry(
-            "Ours, paper",
+            "Ours-paper",
             # The paper's algorithm to the letter: its ablation says that the full
             # method has spectral normalization; it has no pull.
             _ours(
@@ -166,19 +166,19 @@ ALGORITHMS: dict[str, Entry] = {
             counted_shape=("monotone", False),
         ),
         Entry(
-            "Ours, Monotone",
+            "Ours-Monotone",
             _ours(constraint=Monotone()),
             constraint="Monotone",
             counted_shape=("monotone", False),
         ),
         Entry(
-            "Ours, Concave",
+            "Ours-Concave",
             _ours(constraint=Concave()),
             constraint="Concave",
             counted_shape=("concave", False),
         ),
         Entry(
-            "Ours, known cost",
+            "Ours-KnownCost",
             _ours(constraint=MonotoneConcave(offset=_COST)),
             constraint="MonotoneConcave + known cost",
             counted_shape=("monotone_concave", True),

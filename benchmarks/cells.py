@@ -18,13 +18,14 @@ import os
 import pathlib
 import signal
 import time
-import warnings
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from tqdm.auto import tqdm
 
-__all__ = ["Cell", "finished", "run_cells"]
+__all__ = ["Cell", "digest_of", "finished", "fit_quietly", "run_cells"]
+
+AnyCell = TypeVar("AnyCell", bound="HasDigest")
 
 # Part of every digest: raise it when training or measuring changes.
 FORMAT = 1
@@ -65,11 +66,24 @@ class Cell:
     @property
     def digest(self) -> str:
         """Name of the cell's file."""
-        text = json.dumps(self.settings, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:20]
+        return digest_of(self.settings)
 
 
-def finished(cell: Cell, folder: pathlib.Path) -> list[dict[str, Any]] | None:
+def digest_of(settings: dict[str, Any]) -> str:
+    """A short name for all that a result depends on."""
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+class HasDigest(Protocol):
+    """Anything that can be run once and named by what it depends on."""
+
+    @property
+    def digest(self) -> str:
+        """Name of its file."""
+
+
+def finished(cell: HasDigest, folder: pathlib.Path) -> list[dict[str, Any]] | None:
     """The rows of a cell that was run before, or ``None``."""
     path = folder / f"{cell.digest}.json"
     if not path.exists():
@@ -79,10 +93,10 @@ def finished(cell: Cell, folder: pathlib.Path) -> list[dict[str, Any]] | None:
 
 
 def run_cells(
-    cells: Iterable[Cell],
+    cells: Iterable[AnyCell],
     folder: pathlib.Path,
     workers: int = 2,
-    run: Callable[[Cell], list[dict[str, Any]]] | None = None,
+    run: Callable[[AnyCell], list[dict[str, Any]]] | None = None,
 ) -> list[dict[str, Any]]:
     """Runs the cells that are not finished yet and returns the rows of all.
 
@@ -108,10 +122,10 @@ def run_cells(
 
 
 def _run_in_processes(
-    todo: list[Cell],
+    todo: Sequence[HasDigest],
     folder: pathlib.Path,
     workers: int,
-    run: Callable[[Cell], list[dict[str, Any]]] | None,
+    run: Callable[[Any], list[dict[str, Any]]] | None,
     bar: Any,
 ) -> None:
     # Spawned: torch's threads do not survive a fork.
@@ -124,7 +138,7 @@ def _run_in_processes(
     try:
         for future in concurrent.futures.as_completed(futures):
             future.result()
-            bar.set_postfix_str(futures[future].algorithm)
+            bar.set_postfix_str(_title(futures[future]))
             bar.update()
     except BaseException as error:
         for future in futures:
@@ -161,14 +175,37 @@ def quiet_logs() -> None:
     )
 
 
+def _title(cell: Any) -> str:
+    return str(getattr(cell, "algorithm", None) or getattr(cell, "variant", ""))
+
+
 def _run_one(
-    cell: Cell, folder: pathlib.Path, run: Callable[[Cell], list[dict[str, Any]]] | None
+    cell: Any, folder: pathlib.Path, run: Callable[[Any], list[dict[str, Any]]] | None
 ) -> None:
     rows = (run or train_and_measure)(cell)
     path = folder / f"{cell.digest}.json"
     beside = path.with_suffix(f".{os.getpid()}.tmp")
-    beside.write_text(json.dumps({"cell": dataclasses.asdict(cell), "rows": rows}))
+    beside.write_text(
+        json.dumps({"cell": dataclasses.asdict(cell), "rows": rows}, indent=1)
+    )
     os.replace(beside, path)
+
+
+def fit_quietly(
+    model: Any, dataset: Any, steps: int, monitor: Callable[..., None] | None = None
+) -> None:
+    """Trains without output or logs; calls the monitor five times on the way."""
+    import d3rlpy
+
+    with contextlib.redirect_stdout(None):
+        model.fit(
+            dataset,
+            n_steps=steps,
+            n_steps_per_epoch=max(1, steps // 5),
+            show_progress=False,
+            logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
+            epoch_callback=monitor,
+        )
 
 
 def train_and_measure(cell: Cell) -> list[dict[str, Any]]:
@@ -200,15 +237,7 @@ def train_and_measure(cell: Cell) -> list[dict[str, Any]]:
         model = entry.make(cell.steps, **dict(cell.tuned)).create(device="cpu:0")
         monitor = ConstraintMonitor(auction, entry.counted_shape)
         start = time.perf_counter()
-        with warnings.catch_warnings(), contextlib.redirect_stdout(None):
-            model.fit(
-                dataset,
-                n_steps=cell.steps,
-                n_steps_per_epoch=max(1, cell.steps // 5),
-                show_progress=False,
-                logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
-                epoch_callback=monitor,
-            )
+        fit_quietly(model, dataset, cell.steps, monitor)
     seconds = time.perf_counter() - start
     row = {
         "algorithm": entry.name,

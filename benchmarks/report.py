@@ -104,7 +104,7 @@ other seeds (`python -m benchmarks tune`, all tried values in
 
 {tuned or "- nothing tuned in this run"}
 
-"Ours, paper" is the paper's algorithm: Euclidean proximal layer, one inner step, implicit
+"Ours-paper" is the paper's algorithm: Euclidean proximal layer, one inner step, implicit
 gradient, dual lambda, spectral normalization. The other rows of ours are functional
 critics. The click model is logistic regression in the auction's true family with the cost
 known: a limit, not a rival.

@@ -16,7 +16,7 @@ __all__ = ["by_seed", "table1_verdicts"]
 Rows = Sequence[dict[str, Any]]
 
 # Rows that are not rivals: the limit, and baselines on purpose left untuned.
-_NOT_RIVALS = (CLICK_MODEL, "CQL default", "IQL default")
+_NOT_RIVALS = (CLICK_MODEL, "CQL-default", "IQL-default")
 _FALSE_PRIOR = "Monotone"
 
 
@@ -47,7 +47,7 @@ def table1_verdicts(rows: Rows, auction: Auction) -> list[str]:
         lines.append(_against(rows, best, rival))
         lines.extend(
             _ratio(best, name, mean)
-            for name in ("CQL default", "IQL default")
+            for name in ("CQL-default", "IQL-default")
             if name in names
         )
     if not premise_true:

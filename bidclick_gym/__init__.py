@@ -10,6 +10,13 @@ from .auction import MONOTONE_COST_RANGE, Auction
 from .behavior import ClippedGaussianPolicy
 from .dataset import DATASETS, Log, fingerprint, get_dataset, get_log, load_minari
 from .env import BidClickEnv
+from .evaluators import (
+    NormalizedRegretEvaluator,
+    RegretEvaluator,
+    ResidualEvaluator,
+    ReturnEvaluator,
+    ViolationEvaluator,
+)
 
 __all__ = [
     "DATASETS",
@@ -17,6 +24,11 @@ __all__ = [
     "BidClickEnv",
     "ClippedGaussianPolicy",
     "Log",
+    "NormalizedRegretEvaluator",
+    "RegretEvaluator",
+    "ResidualEvaluator",
+    "ReturnEvaluator",
+    "ViolationEvaluator",
     "fingerprint",
     "get_dataset",
     "get_log",

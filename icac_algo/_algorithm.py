@@ -104,6 +104,9 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
             ImportError: ONNX's packages are missing.
         """
         assert self._impl is not None, "build or fit the algorithm before saving it"
+        if pathlib.Path(fname).suffix not in (".pt", ".onnx"):
+            raise ValueError(f"fname must end with .pt or .onnx, got {fname!r}")
+        self.check_exportable()
         with written_beside(fname) as beside:
             save_greedy_policy(self, beside)
 

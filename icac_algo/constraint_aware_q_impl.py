@@ -166,13 +166,13 @@ class ConstraintAwareQImpl(QLearningAlgoImplBase):
         config, lam, scale = self._config, self._modules.dual.value, self._scale
         module = unwrap_ddp_model(q_func)
         level = module.level
-        cost = torch.as_tensor(module.known_cost(observations), device=q.device).to(q)
+        cost = module.known_cost(observations).to(q.dtype).expand_as(q)
         free = (q + cost - level) / scale
         anchor = free
         if config.inner_anchor == "target":
             # The paper steps towards the target, which exists for the logged action
             # only; elsewhere the residual is taken as zero.
-            logged = (target + cost.expand_as(q).gather(1, actions) - level) / scale
+            logged = (target + cost.gather(1, actions) - level) / scale
             anchor = free.detach().scatter(1, actions, logged.to(free))
         start = free if config.warm_start else torch.zeros_like(free)
         step = 1.0
@@ -279,9 +279,7 @@ class ConstraintAwareQImpl(QLearningAlgoImplBase):
             return values[0]
         mean = torch.stack(values).double().mean(dim=0)
         if self._constraint.offset is None:
-            positions = torch.as_tensor(
-                self._constraint.positions(self._action_size), device=mean.device
-            )
+            positions = self._constraint.positions(self._action_size)
             mean = self._constraint.remove_rounding(mean, positions)
         return mean.to(values[0].dtype)
 

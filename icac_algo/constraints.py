@@ -75,12 +75,10 @@ class KnownCost(SerializableConfig):
         if not _is_finite(self.coefficient):
             raise ValueError(f"coefficient must be finite, got {self.coefficient!r}")
 
-    def __call__(
-        self, observations: torch.Tensor, positions: torch.Tensor
-    ) -> torch.Tensor:
-        """The cost: observations ``(B, d)`` and positions ``(K,)`` to ``(B, K)``."""
-        feature = observations[:, self.feature : self.feature + 1].to(positions.dtype)
-        return self.coefficient * feature * positions
+    def __call__(self, observations: torch.Tensor, positions: FloatArray) -> torch.Tensor:
+        """The cost: observations ``(B, d)``, positions ``(K,)`` to float64 ``(B, K)``."""
+        feature = observations[:, self.feature : self.feature + 1].double()
+        return self.coefficient * feature * torch.as_tensor(positions).to(feature.device)
 
 
 @dataclasses.dataclass()
@@ -159,7 +157,7 @@ class Constraint(DynamicConfig):
             raise ValueError(f"q must have shape (batch, actions), got {tuple(q.shape)}")
         if not torch.isfinite(q).all():
             raise ValueError("q must be finite, got NaN or infinity")
-        positions = torch.as_tensor(self.positions(q.shape[1]), device=q.device)
+        positions = self.positions(q.shape[1])
         if self.offset is None:
             return self.project_gross(q, positions)
         if observations is None:
@@ -167,16 +165,13 @@ class Constraint(DynamicConfig):
         cost = self.offset(observations, positions)
         return (self.project_gross(q.double() + cost, positions) - cost).to(q.dtype)
 
-    def project_gross(
-        self, values: torch.Tensor, positions: torch.Tensor
-    ) -> torch.Tensor:
+    def project_gross(self, values: torch.Tensor, positions: FloatArray) -> torch.Tensor:
         """Projection of values that already hold the offset; ``(B, K)`` to ``(B, K)``."""
-        matrix = self.inequalities(positions.detach().cpu().numpy())
-        projected = project_onto_cone(values.double(), matrix)
+        projected = project_onto_cone(values.double(), self.inequalities(positions))
         return self.remove_rounding(projected, positions).to(values.dtype)
 
     def remove_rounding(
-        self, values: torch.Tensor, positions: torch.Tensor
+        self, values: torch.Tensor, positions: FloatArray
     ) -> torch.Tensor:
         """Moves float64 values that are feasible up to rounding into the set.
 
@@ -244,13 +239,11 @@ class Unconstrained(Constraint):
     def inequalities(self, positions: npt.ArrayLike) -> FloatArray:
         return np.zeros((0, len(np.asarray(positions))))
 
-    def project_gross(
-        self, values: torch.Tensor, positions: torch.Tensor
-    ) -> torch.Tensor:
+    def project_gross(self, values: torch.Tensor, positions: FloatArray) -> torch.Tensor:
         return values
 
     def remove_rounding(
-        self, values: torch.Tensor, positions: torch.Tensor
+        self, values: torch.Tensor, positions: FloatArray
     ) -> torch.Tensor:
         return values
 
@@ -278,9 +271,7 @@ class Monotone(Constraint):
         sign = 1.0 if self.increasing else -1.0
         return sign * np.diff(np.eye(len(np.asarray(positions))), axis=0)
 
-    def project_gross(
-        self, values: torch.Tensor, positions: torch.Tensor
-    ) -> torch.Tensor:
+    def project_gross(self, values: torch.Tensor, positions: FloatArray) -> torch.Tensor:
         # In float64 the plateau means differ from one another by far less than the
         # result's own resolution; any rounding left is monotone by construction.
         return project_onto_monotone(values.double(), self.increasing).to(values.dtype)
@@ -289,7 +280,7 @@ class Monotone(Constraint):
         return True
 
     def remove_rounding(
-        self, values: torch.Tensor, positions: torch.Tensor
+        self, values: torch.Tensor, positions: FloatArray
     ) -> torch.Tensor:
         return running_maximum(values) if self.increasing else running_minimum(values)
 
@@ -320,7 +311,7 @@ class Concave(Constraint):
         return _falling_slopes(np.asarray(positions, dtype=np.float64))
 
     def remove_rounding(
-        self, values: torch.Tensor, positions: torch.Tensor
+        self, values: torch.Tensor, positions: FloatArray
     ) -> torch.Tensor:
         return _with_falling_slopes(values, positions, None)
 
@@ -355,7 +346,7 @@ class MonotoneConcave(Constraint):
         return np.concatenate([_falling_slopes(positions), sign_row])
 
     def remove_rounding(
-        self, values: torch.Tensor, positions: torch.Tensor
+        self, values: torch.Tensor, positions: FloatArray
     ) -> torch.Tensor:
         return _with_falling_slopes(values, positions, self.increasing)
 
@@ -380,9 +371,9 @@ def _falling_slopes(positions: FloatArray) -> FloatArray:
 
 
 def _with_falling_slopes(
-    values: torch.Tensor, positions: torch.Tensor, increasing: bool | None
+    values: torch.Tensor, positions: FloatArray, increasing: bool | None
 ) -> torch.Tensor:
-    spacing = positions[1:] - positions[:-1]
+    spacing = torch.as_tensor(np.diff(positions)).to(values)
     slopes = running_minimum((values[:, 1:] - values[:, :-1]) / spacing)
     if increasing is True:
         slopes = slopes.clamp(min=0.0)

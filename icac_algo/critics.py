@@ -52,7 +52,6 @@ class ShapedQFunction(DiscreteQFunction):
 
     level: torch.Tensor
     scale: torch.Tensor
-    positions: torch.Tensor
 
     def __init__(
         self,
@@ -78,8 +77,7 @@ class ShapedQFunction(DiscreteQFunction):
         self._reward_scaler = reward_scaler
         self.register_buffer("level", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
-        positions = torch.as_tensor(constraint.positions(action_size))
-        self.register_buffer("positions", positions, persistent=False)
+        self._positions = constraint.positions(action_size)
         if spectral_norm:
             for module in list(self.modules()):
                 if isinstance(module, nn.Linear):
@@ -89,23 +87,26 @@ class ShapedQFunction(DiscreteQFunction):
         coordinates = self._fc(self._encoder(x))
         values = self._parametrization(coordinates)
         if self.training:
-            q = self.level + self.scale * values - self.known_cost(x)
+            cost = self.known_cost(x).to(values.dtype)
+            q = self.level + self.scale * values - cost
         else:
             gross = self.level.double() + self.scale.double() * values.double()
             if self._projected:
-                gross = self._constraint.project_gross(gross, self.positions)
-            gross = self._constraint.remove_rounding(gross, self.positions)
+                gross = self._constraint.project_gross(gross, self._positions)
+            gross = self._constraint.remove_rounding(gross, self._positions)
             q = (gross - self.known_cost(x)).to(values.dtype)
         return QFunctionOutput(q_value=q, quantiles=None, taus=None)
 
-    def known_cost(self, x: TorchObservation) -> torch.Tensor | float:
-        """The offset ``o(s, a)`` in scaled reward units, float64 ``(B, K)``; or 0."""
+    def known_cost(self, x: TorchObservation) -> torch.Tensor:
+        """The offset ``o(s, a)`` in scaled reward units, float64 ``(B or 1, K)``."""
         if self._constraint.offset is None:
-            return 0.0
+            return torch.zeros(
+                (1, len(self._positions)), dtype=torch.float64, device=self.level.device
+            )
         assert isinstance(x, torch.Tensor)
         if self._observation_scaler is not None:
             x = self._observation_scaler.reverse_transform(x)
-        cost = self._constraint.offset(x, self.positions)
+        cost = self._constraint.offset(x, self._positions)
         return reward_slope(self._reward_scaler) * cost
 
     def standardise(self, level: float, scale: float) -> None:
@@ -115,7 +116,7 @@ class ShapedQFunction(DiscreteQFunction):
 
     def forwarder(self) -> DiscreteMeanQFunctionForwarder:
         """What d3rlpy's algorithms call a critic through."""
-        return DiscreteMeanQFunctionForwarder(self, len(self.positions))
+        return DiscreteMeanQFunctionForwarder(self, len(self._positions))
 
     @property
     def encoder(self) -> Encoder:

@@ -18,7 +18,9 @@ def minari_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.
 
 
 @pytest.fixture(autouse=True)
-def working_folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+def working_folder(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> pathlib.Path:
     """Runs each test in a folder of its own, where d3rlpy may leave its logs."""
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -1,0 +1,102 @@
+"""Cells are computed once, kept whole, and the same in every process."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from benchmarks.cells import Cell, finished, run_cells, train_and_measure
+
+ROOT = pathlib.Path(__file__).parents[2]
+TINY = {"steps": 5, "fraction": 0.01}
+
+
+def without_time(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k != "train_seconds"} for row in rows]
+
+
+def test_digest_depends_on_everything() -> None:
+    base = Cell("DQN", **TINY)
+    others = [
+        Cell("DQN", steps=6, fraction=0.01),
+        Cell("DQN", steps=5, fraction=0.02),
+        Cell("DQN", seed=1, **TINY),
+        Cell("BC", **TINY),
+        Cell("DQN", env="BidClickMonotone-v0", **TINY),
+    ]
+    assert len({cell.digest for cell in [base, *others]}) == 6
+    assert base.digest == Cell("DQN", **TINY).digest
+
+
+def test_rows_are_kept_and_not_computed_again(tmp_path: pathlib.Path) -> None:
+    cells = [Cell("ClickModel", seed=s, **TINY) for s in (0, 1)]
+    rows = run_cells(cells, tmp_path, workers=1)
+    assert [row["seed"] for row in rows] == [0, 1]
+    kept = sorted(tmp_path.iterdir())
+    assert len(kept) == 2
+    for path in kept:
+        content = json.loads(path.read_text())
+        content["rows"][0]["return"] = -1.0
+        path.write_text(json.dumps(content))
+    again = run_cells(cells, tmp_path, workers=1)
+    assert [row["return"] for row in again] == [-1.0, -1.0]
+
+
+def test_twin_cells_agree_in_one_process_and_in_another(tmp_path: pathlib.Path) -> None:
+    cell = Cell("Ours-KnownCost", **TINY)
+    first, second = train_and_measure(cell), train_and_measure(cell)
+    elsewhere = run_cells([cell], tmp_path, workers=1)
+    assert without_time(first) == without_time(second) == without_time(elsewhere)
+
+
+def test_a_failing_cell_is_an_error_and_leaves_nothing(tmp_path: pathlib.Path) -> None:
+    bad = Cell("CQL", tuned=(("alpha", "nonsense"),), **TINY)  # type: ignore[arg-type]
+    with pytest.raises(Exception, match=r".+"):
+        run_cells([bad], tmp_path, workers=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends an interrupt as a terminal does")
+def test_interrupted_run_goes_on_where_it_stopped(tmp_path: pathlib.Path) -> None:
+    """Ctrl-C after the first cell: it is kept, nothing is half-written, and a rerun
+    finishes the rest."""
+    out = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "benchmarks", "table1", "--algorithms",
+        "ClickModel,DQN", "--seeds", "2", "--steps", "400", "--fraction", "0.01",
+        "--workers", "1", "--out", str(out),
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    cells = out / "cells"
+    for _ in range(1200):
+        if cells.exists() and list(cells.glob("*.json")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    done = {p.name: p.read_text() for p in cells.glob("*.json")}
+    assert process.returncode == 1, errors
+    assert "the same command goes on from there" in errors
+    assert 1 <= len(done) < 4
+    assert not (out / "results.csv").exists()
+    result = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    after = {p.name: p.read_text() for p in cells.glob("*.json")}
+    assert len(after) == 4
+    assert {name: after[name] for name in done} == done
+    assert finished(Cell("DQN", seed=1, steps=400, fraction=0.01), cells) is not None
+    assert sorted(p.name for p in out.iterdir()) == [
+        "cells", "report.md", "results.csv", "table1.png",
+    ]  # fmt: skip

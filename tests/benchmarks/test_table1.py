@@ -1,0 +1,204 @@
+"""The report says what the rows say."""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.algorithms import ALGORITHMS
+from benchmarks.intervals import bootstrap_mean, paired_difference
+from benchmarks.measures import COLUMNS
+from benchmarks.plots import plot_table1
+from benchmarks.report import table1_report
+from benchmarks.table1 import Settings
+from benchmarks.tuning import best_settings, search, widened
+from benchmarks.verdicts import table1_verdicts
+from bidclick_gym import Auction
+from bidclick_gym.auction import MONOTONE_COST_RANGE
+
+OURS, RIVAL = "Ours-Concave", "IQL"
+
+
+def rows_with(regret: dict[str, float], **changes: Any) -> list[dict[str, Any]]:
+    best = Auction().optimal_value(200)
+    rows = []
+    for name, value in regret.items():
+        shaped = ALGORITHMS[name].counted_shape
+        for seed in range(5):
+            noisy = value * (1.0 + 0.01 * seed)
+            rows.append(
+                {
+                    **dict.fromkeys(COLUMNS, 0.0),
+                    "algorithm": name,
+                    "constraint": ALGORITHMS[name].constraint,
+                    "env": "BidClick-v0",
+                    "fraction": 1.0,
+                    "seed": seed,
+                    "steps": 10,
+                    "return": best - noisy,
+                    "regret": noisy,
+                    "constraint_errors": 0.0 if shaped else None,
+                    **changes,
+                }
+            )
+    return rows
+
+
+def verdict(rows: list[dict[str, Any]], auction: Auction | None = None) -> str:
+    return "\n".join(table1_verdicts(rows, auction or Auction()))
+
+
+def test_verdict_flips_with_the_winner() -> None:
+    better = verdict(rows_with({OURS: 1e-4, RIVAL: 1e-3}))
+    worse = verdict(rows_with({OURS: 1e-3, RIVAL: 1e-4}))
+    same = verdict(rows_with({OURS: 1e-3, RIVAL: 1e-3}))
+    assert "*Ours-Concave*, is below" in better
+    assert "**is above**" in worse
+    assert "**cannot be told from**" in same
+
+
+def test_verdict_flips_with_a_violation() -> None:
+    assert "Exactness of *Ours-Concave* (Concave) holds" in verdict(
+        rows_with({OURS: 1e-4, RIVAL: 1e-3})
+    )
+    broken = rows_with({OURS: 1e-4, RIVAL: 1e-3}, constraint_errors=3.0)
+    assert "**does not hold**: at most 3 violated" in verdict(broken)
+
+
+def test_verdict_flips_with_the_ratio_to_default_settings() -> None:
+    names = {OURS: 1e-4, RIVAL: 1e-3}
+    assert "It is at most one tenth of that of *CQL-default*" in verdict(
+        rows_with({**names, "CQL-default": 1e-2})
+    )
+    assert "**more than** one tenth of that of *CQL-default*" in verdict(
+        rows_with({**names, "CQL-default": 5e-4})
+    )
+
+
+def test_verdict_knows_where_the_premise_is_true() -> None:
+    rows = rows_with({"Ours-Monotone": 1e-4, RIVAL: 1e-3})
+    assert "*monotone* is false here" in verdict(rows)
+    assert "told the false prior" in verdict(rows)
+    true = verdict(rows, Auction(cost_range=MONOTONE_COST_RANGE))
+    assert "*monotone* is true here" in true
+    assert "*Ours-Monotone*, is below" in true
+
+
+def test_paper_returns_are_compared_with_the_attainable_optimum() -> None:
+    text = verdict(rows_with({OURS: 1e-4, RIVAL: 1e-3}))
+    assert "4 of its 4 returns exceed 0.6336" in text
+    cheap = Auction(cost_range=(0.0, 0.01))
+    assert "1 of its 4 returns exceed" in verdict(
+        rows_with({OURS: 1e-4, RIVAL: 1e-3}), cheap
+    )
+
+
+def test_the_click_model_is_not_a_rival() -> None:
+    text = verdict(rows_with({OURS: 1e-4, RIVAL: 1e-3, "ClickModel": 1e-6}))
+    assert "best oracle-tuned baseline, *IQL*" in text
+
+
+def test_report_holds_every_row_and_the_picture_is_a_picture(
+    tmp_path: pathlib.Path,
+) -> None:
+    rows = rows_with({OURS: 1e-4, RIVAL: 1e-3, "ClickModel": 0.0})
+    text = table1_report(rows, Settings(command="the command"))
+    for name in (OURS, RIVAL, "ClickModel", "the command", "0.851 ± 0.006"):
+        assert name in text
+    plot_table1(rows, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_command_writes_every_column(tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "out"
+    words = "table1 --algorithms BC,ClickModel --seeds 1 --steps 5 --fraction 0.01"
+    main([*words.split(), "--workers", "1", "--out", str(out)])
+    with (out / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert [r["algorithm"] for r in rows] == [
+        "BC (greedy)",
+        "BC (sampled)",
+        "ClickModel",
+    ]
+    assert rows[0]["residual"] == rows[0]["constraint_errors"] == ""
+    assert float(rows[2]["regret"]) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--env", "CartPole-v1"], "--env must be one of"),
+        (["--algorithms", "SAC"], "--algorithms must be among"),
+        (["--fraction", "0"], "must be in"),
+        (["--seeds", "0"], "must be at least 1"),
+    ],
+)
+def test_bad_command_lines(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["table1", *words])
+    assert message in capsys.readouterr().err
+
+
+# -- intervals and tuning ----------------------------------------------------
+
+
+def test_interval_covers_and_is_repeatable() -> None:
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(100):
+        interval = bootstrap_mean(rng.normal(size=20))
+        hits += interval.low <= 0.0 <= interval.high
+    assert hits >= 85
+    data = rng.normal(size=8)
+    assert bootstrap_mean(data) == bootstrap_mean(data)
+    assert bootstrap_mean([2.0, 2.0]).format(1) == "2.0"
+
+
+def test_paired_difference_uses_common_seeds() -> None:
+    gap = paired_difference({0: 1.0, 1: 2.0, 2: 9.0}, {0: 0.5, 1: 1.5})
+    assert (gap.mean, gap.seeds) == (0.5, 2)
+    with pytest.raises(ValueError, match="no seed in common"):
+        paired_difference({0: 1.0}, {1: 1.0})
+
+
+def test_recorded_tuning_has_its_best_value_inside_the_grid() -> None:
+    tuned = [name for name, entry in ALGORITHMS.items() if entry.tuned]
+    assert sorted(best_settings()) == sorted(tuned)
+    text = pathlib.Path(search.__code__.co_filename).parent / "results" / "tuning.csv"
+    with text.open() as file:
+        rows = list(csv.DictReader(file))
+    for name, best in best_settings().items():
+        for key, value in best:
+            tried = {
+                float(pair.split("=")[1])
+                for row in rows
+                if row["algorithm"] == name
+                for pair in row["hyperparameters"].split()
+                if pair.split("=")[0] == key
+            }
+            assert min(tried) < value < max(tried), (name, key)
+
+
+def test_search_widens_until_the_best_is_inside() -> None:
+    regret: dict[Any, float] = {}
+
+    def evaluate(settings: list[dict[str, float]]) -> None:
+        for s in settings:
+            regret[tuple(sorted(s.items()))] = abs(np.log10(s["alpha"] / 3.0))
+
+    assert search({"alpha": (0.01, 0.03, 0.1)}, evaluate, regret) == {"alpha": 3.7}
+    assert max(key[0][1] for key in regret) > 3.7
+
+
+def test_widening_of_a_share_stays_between_zero_and_one() -> None:
+    assert list(widened("expectile", [0.5, 0.7, 0.9], 2)) == [0.95]
+    assert list(widened("expectile", [0.5, 0.7, 0.9], 0)) == [0.25]
+    assert list(widened("expectile", [0.5, 0.7, 0.9], 1)) == []

@@ -1,0 +1,206 @@
+"""Bad data and bad fields are refused at the door, with the name, what and why."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import d3rlpy
+import numpy as np
+import pytest
+from d3rlpy.constants import ActionSpace
+from d3rlpy.dataset import Episode, InfiniteBuffer, ReplayBuffer, Signature
+from d3rlpy.models.q_functions import QRQFunctionFactory
+from d3rlpy.preprocessing import ClipRewardScaler
+
+from icac_algo import (
+    Concave,
+    ConstraintAwareQConfig,
+    DiscreteIQLConfig,
+    KnownCost,
+    Monotone,
+    ShapedQFunctionFactory,
+)
+
+CONFIGS = [ConstraintAwareQConfig, DiscreteIQLConfig]
+Factory = Callable[..., Any]
+
+
+def fit(config: Any, dataset: ReplayBuffer) -> None:
+    config.create(device="cpu:0").fit(
+        dataset,
+        n_steps=1,
+        n_steps_per_epoch=1,
+        show_progress=False,
+        logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
+    )
+
+
+def buffer_of(
+    episodes: list[Episode], action_size: int = 5, space: Any = ActionSpace.DISCRETE
+) -> ReplayBuffer:
+    buffer = ReplayBuffer(
+        InfiniteBuffer(),
+        observation_signature=Signature([np.dtype(np.float32)], [(3,)]),
+        action_signature=Signature([np.dtype(np.int64)], [(1,)]),
+        reward_signature=Signature([np.dtype(np.float32)], [(1,)]),
+        action_space=space,
+        action_size=action_size,
+    )
+    for episode in episodes:
+        buffer.append_episode(episode)
+    return buffer
+
+
+def episode(**changes: Any) -> Episode:
+    columns = {
+        "observations": np.zeros((4, 3), np.float32),
+        "actions": np.array([[0], [1], [2], [4]]),
+        "rewards": np.zeros((4, 1), np.float32),
+    }
+    return Episode(**{**columns, **changes}, terminated=True)
+
+
+@pytest.mark.parametrize("make", CONFIGS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("column", ["observations", "rewards"])
+def test_values_that_are_not_finite(make: Factory, bad: float, column: str) -> None:
+    array = getattr(episode(), column).copy()
+    array[2, 0] = bad
+    dataset = buffer_of([episode(), episode(**{column: array})])
+    with pytest.raises(ValueError, match=f"{column} must be finite, episode 1"):
+        fit(make(), dataset)
+
+
+@pytest.mark.parametrize("make", CONFIGS)
+def test_an_empty_dataset(make: Factory) -> None:
+    with pytest.raises(ValueError, match="with transitions, got an empty one"):
+        fit(make(), buffer_of([]))
+
+
+@pytest.mark.parametrize("make", CONFIGS)
+def test_continuous_actions(make: Factory) -> None:
+    dataset = buffer_of([episode()], 1, ActionSpace.CONTINUOUS)
+    with pytest.raises(ValueError, match="needs discrete actions"):
+        fit(make(), dataset)
+
+
+@pytest.mark.parametrize("make", CONFIGS)
+@pytest.mark.parametrize("action", [-1, 5])
+def test_actions_out_of_range(make: Factory, action: int) -> None:
+    actions = np.array([[0], [1], [2], [action]])
+    with pytest.raises(ValueError, match="actions must be from 0 to 4, episode 0"):
+        fit(make(), buffer_of([episode(actions=actions)]))
+
+
+def test_action_count_that_does_not_fit() -> None:
+    config = ConstraintAwareQConfig(constraint=Monotone(actions=[0.0, 0.5, 1.0]))
+    with pytest.raises(ValueError, match="names 3 actions but the action space has 5"):
+        fit(config, buffer_of([episode()]))
+    few = buffer_of([episode(actions=np.array([[0], [1], [0], [1]]))], 2)
+    with pytest.raises(ValueError, match="Concave needs at least 3 actions"):
+        fit(ConstraintAwareQConfig(constraint=Concave()), few)
+
+
+def test_offset_feature_out_of_range() -> None:
+    config = ConstraintAwareQConfig(constraint=Monotone(offset=KnownCost(feature=3)))
+    with pytest.raises(ValueError, match="feature must be below the observation size 3"):
+        fit(config, buffer_of([episode()]))
+
+
+def test_offset_with_a_reward_scaler_that_is_not_affine() -> None:
+    config = ConstraintAwareQConfig(
+        constraint=Monotone(offset=KnownCost(feature=1)),
+        reward_scaler=ClipRewardScaler(-1.0, 1.0),
+    )
+    with pytest.raises(ValueError, match=r"affine and rising, got ClipRewardScaler"):
+        fit(config, buffer_of([episode()]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("actor_learning_rate", -1e-3),
+        ("tau", 0.0),
+        ("tau", 1.5),
+        ("gamma", 1.0),
+        ("gamma", -0.1),
+        ("n_critics", 0),
+        ("batch_size", 2.5),
+        ("n_pieces", 0),
+        ("average_window", 1.5),
+        ("entropy_temperature", -1.0),
+        ("initial_lambda", -0.1),
+        ("initial_lambda", 1e9),
+        ("dual_learning_rate", -1.0),
+        ("max_lambda", float("inf")),
+        ("inner_iterations", 0),
+        ("pull", -1.0),
+        ("projection", "euclidian"),
+        ("greedy", "policy"),
+        ("actor_gradient", "reparametrized"),
+        ("inner_step", "newton"),
+        ("inner_anchor", "data"),
+        ("constraint", "concave"),
+        ("q_func_factory", QRQFunctionFactory()),
+        ("q_func_factory", ShapedQFunctionFactory()),
+        ("compile_graph", True),
+    ],
+)
+def test_bad_fields_are_named(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=field):
+        ConstraintAwareQConfig(**{field: value})
+
+
+def test_a_field_made_bad_later_is_refused_by_create_and_fit() -> None:
+    config = ConstraintAwareQConfig()
+    config.learning_rate = -1.0
+    with pytest.raises(
+        ValueError, match=r"learning_rate must be a number > 0, got -1\.0"
+    ):
+        config.create()
+    algo = ConstraintAwareQConfig().create(device="cpu:0")
+    algo.config.tau = 7.0
+    with pytest.raises(ValueError, match="tau"):
+        algo.fit(buffer_of([episode()]), n_steps=1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("expectile", 1.0),
+        ("weight_temp", -1.0),
+        ("n_critics", 0),
+        ("compile_graph", True),
+    ],
+)
+def test_bad_fields_of_discrete_iql(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=field):
+        DiscreteIQLConfig(**{field: value})
+
+
+def test_unknown_fields_are_refused() -> None:
+    with pytest.raises(TypeError, match="lerning_rate"):
+        ConstraintAwareQConfig(lerning_rate=1e-3)  # type: ignore[call-arg]
+
+
+def test_euclidean_is_not_offered_as_a_plug_in() -> None:
+    with pytest.raises(ValueError, match=r"projection must be one of .* got 'euclidean'"):
+        ShapedQFunctionFactory(constraint=Concave(), projection="euclidean")
+
+
+def test_nothing_is_built_when_data_is_refused() -> None:
+    algo = ConstraintAwareQConfig().create(device="cpu:0")
+    rewards = np.full((4, 1), np.nan, np.float32)
+    with pytest.raises(ValueError, match="rewards"):
+        algo.fit(buffer_of([episode(rewards=rewards)]), n_steps=1)
+    assert algo.impl is None
+
+
+def test_configs_compare_and_copy() -> None:
+    config = ConstraintAwareQConfig(constraint=Monotone())
+    assert dataclasses.replace(config) == config
+    assert config != ConstraintAwareQConfig(constraint=Concave())
