@@ -213,7 +213,9 @@ def train_and_measure(cell: Cell) -> list[dict[str, Any]]:
     import d3rlpy
     import gymnasium as gym
 
-    from bidclick_gym.dataset import simulate_log, subsample_impressions, to_replay_buffer
+    from bidclick_gym import simulate_log
+    from bidclick_gym.dataset import to_replay_buffer
+    from bidclick_gym.logs import subsample_impressions
     from icac_algo import ColumnarReplayBuffer
 
     from .algorithms import ALGORITHMS

@@ -7,8 +7,24 @@ import io
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-__all__ = ["write_bytes", "write_rows", "write_text"]
+__all__ = ["read_rows", "write_bytes", "write_rows", "write_text"]
+
+
+def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Rows of a CSV file: numbers where they are numbers, ``None`` where empty."""
+    with path.open(newline="") as file:
+        return [{k: _value(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def _value(text: str) -> str | float | None:
+    if text == "":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:

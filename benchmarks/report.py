@@ -18,7 +18,7 @@ from .verdicts import by_seed, table1_verdicts
 if TYPE_CHECKING:
     from .table1 import Settings
 
-__all__ = ["table1_report"]
+__all__ = ["short_table", "table1_report"]
 
 _PACKAGES = (
     "torch",
@@ -113,6 +113,21 @@ known: a limit, not a rival.
 
 {_versions()}
 """
+
+
+def short_table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
+    """Regret and errors of some algorithms, as the README shows them."""
+    head = ["Algorithm", "Shape", "Regret", "Monotonicity errors", "Own-shape errors"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for name in names:
+        shape = ALGORITHMS[name].constraint if name in ALGORITHMS else ""
+        cells = [name, shape]
+        columns = (("regret", 5), ("monotonicity_errors", 0), ("constraint_errors", 0))
+        for column, digits in columns:
+            values = list(by_seed(rows, name, column).values())
+            cells.append(bootstrap_mean(values).format(digits) if values else "")
+        lines.append(_line(cells))
+    return "\n".join(lines)
 
 
 def _measured_table(rows: Sequence[dict[str, Any]]) -> str:

@@ -91,9 +91,8 @@ def train_one(cell: RobustnessCell) -> list[dict[str, Any]]:
     import d3rlpy
     from d3rlpy.models import VectorEncoderFactory
 
-    from bidclick_gym import Auction
-    from bidclick_gym.dataset import simulate_log, to_replay_buffer
-    from bidclick_gym.evaluators import RegretEvaluator
+    from bidclick_gym import Auction, RegretEvaluator, simulate_log
+    from bidclick_gym.dataset import to_replay_buffer
     from icac_algo import (
         ColumnarReplayBuffer,
         Concave,

@@ -18,6 +18,8 @@ Rows = Sequence[dict[str, Any]]
 # Rows that are not rivals: the limit, and baselines on purpose left untuned.
 _NOT_RIVALS = (CLICK_MODEL, "CQL-default", "IQL-default")
 _FALSE_PRIOR = "Monotone"
+# A bootstrap over fewer is no evidence.
+MIN_SEEDS = 5
 
 
 def by_seed(rows: Rows, algorithm: str, column: str) -> dict[int, float]:
@@ -99,7 +101,9 @@ def _against(rows: Rows, best: str, rival: str) -> str:
     ours, theirs = by_seed(rows, best, "regret"), by_seed(rows, rival, "regret")
     gap = paired_difference(ours, theirs)
     ratio = _mean(ours) / max(_mean(theirs), 1e-12)
-    if gap.high < 0.0:
+    if gap.seeds < MIN_SEEDS:
+        verdict = "with too few seeds to tell, stands beside"
+    elif gap.high < 0.0:
         verdict = "is below"
     elif gap.low > 0.0:
         verdict = "**is above**"

@@ -8,7 +8,7 @@ from gymnasium.envs.registration import register, registry
 from ._optional import quiet_gym_notice
 from .auction import MONOTONE_COST_RANGE, Auction
 from .behavior import ClippedGaussianPolicy
-from .dataset import DATASETS, Log, fingerprint, get_dataset, get_log, load_minari
+from .dataset import DATASETS, get_dataset, get_log, load_minari
 from .env import BidClickEnv
 from .evaluators import (
     NormalizedRegretEvaluator,
@@ -17,6 +17,7 @@ from .evaluators import (
     ReturnEvaluator,
     ViolationEvaluator,
 )
+from .logs import Log, fingerprint, simulate_log
 
 __all__ = [
     "DATASETS",
@@ -33,6 +34,7 @@ __all__ = [
     "get_dataset",
     "get_log",
     "load_minari",
+    "simulate_log",
 ]
 
 quiet_gym_notice()

@@ -33,6 +33,10 @@ class ClippedGaussianPolicy:
     bids: tuple[float, ...] = DEFAULT_BIDS
 
     def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"{name} must be a number, got {value!r}")
         if not math.isfinite(self.mean):
             raise ValueError(f"mean must be finite, got {self.mean!r}")
         if not (0.0 < self.std < math.inf):

@@ -1,10 +1,9 @@
-"""Logs of the auction: simulated, stored with Minari, read as a d3rlpy replay buffer."""
+"""Named logs: made and kept by Minari, read as columns or as a d3rlpy replay buffer."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 import pathlib
 import shutil
@@ -17,8 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ._optional import import_d3rlpy, import_minari
-from .auction import Auction, click_probability
-from .behavior import ClippedGaussianPolicy
+from .auction import Auction
+from .logs import (
+    CAMPAIGNS,
+    HORIZON,
+    Log,
+    check_fraction,
+    check_integer,
+    nested_subsample,
+    simulate_log,
+    subsample_impressions,
+)
 
 if TYPE_CHECKING:
     from d3rlpy.dataset import ReplayBuffer
@@ -26,21 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS",
-    "Log",
     "LogSpec",
-    "fingerprint",
     "get_dataset",
     "get_log",
     "load_minari",
     "minari_id",
-    "simulate_campaign",
-    "simulate_log",
-    "subsample_impressions",
     "to_replay_buffer",
 ]
 
-CAMPAIGNS = 100
-HORIZON = 1000
 CODE_VERSION = 1
 
 
@@ -71,122 +72,13 @@ DATASETS: dict[str, LogSpec] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Log:
-    """Logged impressions as columns; ``M`` campaigns of ``H`` impressions.
-
-    Args:
-        observations: float32, shape ``(M, H + 1, 2)``; the last one of a campaign is
-            what followed its last impression.
-        actions: bid indices, int64, shape ``(M, H)``.
-        rewards: float64, shape ``(M, H)``, in units of one click.
-        propensities: the logger's probability of the action, float64, ``(M, H)``.
-        clicks: 0 or 1, int64, ``(M, H)``.
-        seeds: what each campaign's ``env.reset(seed=...)`` was given, ``(M,)``.
-        bids: the allowed bids, shape ``(K,)``.
-    """
-
-    observations: npt.NDArray[np.float32]
-    actions: npt.NDArray[np.int64]
-    rewards: npt.NDArray[np.float64]
-    propensities: npt.NDArray[np.float64]
-    clicks: npt.NDArray[np.int64]
-    seeds: npt.NDArray[np.int64]
-    bids: tuple[float, ...]
-
-    @property
-    def impressions(self) -> int:
-        """Number of logged impressions, ``M * H``."""
-        return int(self.actions.size)
-
-
-# -- simulation ------------------------------------------------------------
-
-
-def simulate_campaign(
-    auction: Auction, actions: npt.NDArray[np.int64], seed: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Plays bid indices through one episode of ``BidClickEnv``, all at once.
-
-    The result equals, bit for bit, ``env.reset(seed=seed)`` followed by one
-    ``env.step`` for each action: the environment draws the same uniforms in the same
-    order.
-
-    Args:
-        auction: the auction of the environment.
-        actions: bid indices, shape ``(H,)``.
-        seed: the episode's seed.
-
-    Returns:
-        observations ``(H + 1, 2)``, rewards ``(H,)``, clicks ``(H,)``.
-    """
-    rng, _ = gym.utils.seeding.np_random(seed)
-    steps = len(actions)
-    u = rng.random(2 + 3 * steps)
-    per_step = u[2:].reshape(steps, 3)
-    context_uniforms = np.concatenate([u[None, :2], per_step[:, 1:]])
-    observations = auction.context_from_uniform(context_uniforms)
-    x, c = observations[:-1].astype(np.float64).T
-    bids = auction.bid_array[actions]
-    clicks = (per_step[:, 0] < click_probability(x, bids)).astype(np.int64)
-    return observations, clicks - c * bids, clicks
-
-
-def simulate_log(
-    auction: Auction,
-    policy: ClippedGaussianPolicy | None = None,
-    campaigns: int = CAMPAIGNS,
-    horizon: int = HORIZON,
-    seed: int = 0,
-) -> Log:
-    """Logs ``campaigns * horizon`` impressions of a logging policy.
-
-    Args:
-        auction: the auction to log.
-        policy: the logger; the paper's clipped Gaussian over the auction's bids if not
-            given.
-        campaigns: episodes, at least 1.
-        horizon: impressions in each, at least 1.
-        seed: of contexts, bids and clicks, at least 0.
-
-    Raises:
-        ValueError: a count or the seed is too small, or the policy's bids differ from
-            the auction's.
-    """
-    _check_integer("campaigns", campaigns, 1)
-    _check_integer("horizon", horizon, 1)
-    _check_integer("log_seed", seed, 0)
-    policy = policy or ClippedGaussianPolicy(bids=auction.bids)
-    if policy.bids != auction.bids:
-        raise ValueError(
-            f"policy must bid on the auction's bids {auction.bids}, got {policy.bids}"
-        )
-    env_seeds, bid_seed = np.random.SeedSequence(seed).spawn(2)
-    seeds = env_seeds.generate_state(campaigns).astype(np.int64)
-    actions = policy.sample(np.random.default_rng(bid_seed), campaigns * horizon)
-    actions = actions.reshape(campaigns, horizon)
-    played = [
-        simulate_campaign(auction, row, int(s))
-        for row, s in zip(actions, seeds, strict=True)
-    ]
-    return Log(
-        observations=np.stack([p[0] for p in played]),
-        actions=actions,
-        rewards=np.stack([p[1] for p in played]),
-        propensities=policy.probabilities[actions],
-        clicks=np.stack([p[2] for p in played]),
-        seeds=seeds,
-        bids=auction.bids,
-    )
-
-
 # -- Minari ----------------------------------------------------------------
 
 
 def minari_id(name: str, log_seed: int = 0) -> str:
     """The Minari id of a named dataset: its own name for seed 0."""
     _spec(name)
-    _check_integer("log_seed", log_seed, 0)
+    check_integer("log_seed", log_seed, 0)
     if log_seed == 0:
         return name
     stem, version = name.rsplit("-", 1)
@@ -211,15 +103,17 @@ def load_minari(
     spec = _spec(name)
     dataset_id = minari_id(name, log_seed)
     path = pathlib.Path(get_dataset_path(dataset_id))
-    if not path.exists():
+    if not (path / "data").exists():
         env = gym.make(spec.env_id, horizon=HORIZON)
         _write_minari(dataset_id, spec, env, log_seed, path, show_progress)
     dataset = minari.load_dataset(dataset_id)
-    if dataset.total_steps != CAMPAIGNS * HORIZON:
+    found = (dataset.total_steps, dataset.storage.metadata.get("bidclick_code_version"))
+    expected = (CAMPAIGNS * HORIZON, CODE_VERSION)
+    if found != expected:
         raise ValueError(
-            f"the Minari dataset {dataset_id!r} at {path} holds {dataset.total_steps} "
-            f"steps, expected {CAMPAIGNS * HORIZON}; remove it with "
-            f"`minari delete {dataset_id}` to have it made again"
+            f"the Minari dataset {dataset_id!r} at {path} holds {found[0]} steps of "
+            f"version {found[1]}, expected {expected[0]} steps of version {expected[1]}; "
+            f"remove it with `minari delete {dataset_id}` to have it made again"
         )
     return dataset
 
@@ -289,7 +183,7 @@ def _renamed_when_complete(path: pathlib.Path) -> Iterator[pathlib.Path]:
             os.rename(folder, path)
         except OSError:
             # Another process was first; both wrote the same bytes of content.
-            if not path.exists():
+            if not (path / "data").exists():
                 raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -327,17 +221,6 @@ def get_log(name: str, log_seed: int = 0, show_progress: bool = True) -> Log:
         ),
         bids=env.unwrapped.auction.bids,  # type: ignore[attr-defined]
     )
-
-
-def fingerprint(log: Log) -> str:
-    """SHA-256 over every column's bytes, little-endian; equal logs, equal digests."""
-    digest = hashlib.sha256()
-    for field in dataclasses.fields(Log):
-        column = np.ascontiguousarray(getattr(log, field.name))
-        column = column.astype(column.dtype.newbyteorder("<"), copy=False)
-        digest.update(f"{field.name}{column.dtype.str}{column.shape}".encode())
-        digest.update(column.tobytes())
-    return digest.hexdigest()
 
 
 # -- d3rlpy ----------------------------------------------------------------
@@ -378,8 +261,8 @@ def get_dataset(
         ImportError: d3rlpy or Minari is missing.
     """
     spec = _spec(name)
-    _check_fraction(fraction)
-    _check_integer("seed", seed, 0)
+    check_fraction(fraction)
+    check_integer("seed", seed, 0)
     log = get_log(name, log_seed, show_progress)
     buffer = to_replay_buffer(log, fraction, seed, as_bandit, continuous)
     horizon = 1 if as_bandit else HORIZON
@@ -398,7 +281,6 @@ def to_replay_buffer(
     from d3rlpy.constants import ActionSpace
     from d3rlpy.dataset import Episode, InfiniteBuffer, ReplayBuffer, Signature
 
-    _check_fraction(fraction)
     actions: npt.NDArray[Any]
     if continuous:
         actions = np.asarray(log.bids, dtype=np.float32)[log.actions][..., None]
@@ -415,7 +297,7 @@ def to_replay_buffer(
             rewards.reshape(count, 1, 1)[kept],
         )
     else:
-        kept = _nested_subsample(len(log.actions), fraction, seed)
+        kept = nested_subsample(len(log.actions), fraction, seed)
         # d3rlpy's episodes have no final observation: the last impression of a timed
         # out campaign serves only as the successor of the one before.
         columns = (log.observations[kept, :-1], actions[kept], rewards[kept])
@@ -436,24 +318,6 @@ def to_replay_buffer(
     return buffer
 
 
-def subsample_impressions(
-    log: Log, fraction: float, seed: int = 0
-) -> npt.NDArray[np.int64]:
-    """Flat indices of the impressions that a fraction keeps, in logged order."""
-    return _nested_subsample(log.impressions, fraction, seed)
-
-
-def _nested_subsample(count: int, fraction: float, seed: int) -> npt.NDArray[np.int64]:
-    """Indices of a share of ``count`` items, in order; a prefix of one permutation."""
-    size = round(fraction * count)
-    if size < 1:
-        raise ValueError(
-            f"fraction={fraction!r} keeps none of {count} items; "
-            f"it must be at least {1 / count:g}"
-        )
-    return np.sort(np.random.default_rng(seed).permutation(count)[:size])
-
-
 # -- arguments -------------------------------------------------------------
 
 
@@ -461,14 +325,3 @@ def _spec(name: str) -> LogSpec:
     if name not in DATASETS:
         raise ValueError(f"dataset must be one of {sorted(DATASETS)}, got {name!r}")
     return DATASETS[name]
-
-
-def _check_fraction(fraction: float) -> None:
-    if not isinstance(fraction, (int, float)) or not (0.0 < fraction <= 1.0):
-        raise ValueError(f"fraction must be in (0, 1], got {fraction!r}")
-
-
-def _check_integer(name: str, value: int, low: int) -> None:
-    integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not integer or value < low:
-        raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")

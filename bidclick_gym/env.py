@@ -90,7 +90,7 @@ class BidClickEnv(gym.Env[Observation, Any]):
             raise ValueError(
                 f"render_mode must be None or one of {modes}, got {render_mode!r}"
             )
-        self.auction = Auction(tuple(bids), cost_range)
+        self.auction = Auction(bids, cost_range)  # type: ignore[arg-type]
         self.horizon = int(horizon)
         self.continuous = bool(continuous)
         self.render_mode = render_mode
@@ -141,7 +141,7 @@ class BidClickEnv(gym.Env[Observation, Any]):
             raise gym.error.ResetNeeded("call reset() before step()")
         bid = self._bid(action)
         # Three draws in one call: the stream is the same as drawing one by one, which
-        # lets `dataset.simulate_campaign` replay whole campaigns at once.
+        # lets `logs.simulate_campaign` replay whole campaigns at once.
         u = self.np_random.random(3)
         x, c = (float(v) for v in self._observation)
         probability = float(click_probability(x, bid))
@@ -187,25 +187,27 @@ class BidClickEnv(gym.Env[Observation, Any]):
 
     def _bid(self, action: Any) -> float:
         if self.continuous:
-            value = np.asarray(action, dtype=np.float64).reshape(-1)
-            if value.size != 1 or not (0.0 <= value[0] <= 1.0):
+            value = np.asarray(action)
+            is_number = value.size == 1 and value.dtype.kind in "fiu"
+            if not is_number or not (0.0 <= float(value.reshape(-1)[0]) <= 1.0):
                 raise ValueError(
                     f"action must be one bid in [0, 1], got {action!r}; policies on "
                     "[-1, 1] need an action scaler"
                 )
-            return float(value[0])
-        if not self.action_space.contains(_as_index(action)):
+            return float(value.reshape(-1)[0])
+        index = _as_index(action)
+        if not self.action_space.contains(index):
             raise ValueError(
                 f"action must be an integer from 0 to {len(self.auction.bids) - 1} "
                 f"(an index into bids), got {action!r}"
             )
-        return self.auction.bids[int(action)]
+        return self.auction.bids[int(index)]
 
     def _apply_options(
         self, observation: Observation, options: dict[str, Any]
     ) -> Observation:
         names = ("x", "c")
-        unknown = sorted(set(options) - set(names))
+        unknown = sorted(set(map(str, options)) - set(names))
         if unknown:
             raise ValueError(f"reset options must be among {names}, got {unknown}")
         space = self.observation_space

@@ -62,6 +62,9 @@ def action_values(
         contexts: ``(N, 2)``.
         gamma: discount of the values; 0 for the single-step task.  A reward scaler that
             shifts rewards shifts values by ``1 / (1 - gamma)`` times as much.
+
+    Raises:
+        ValueError: the algorithm clips rewards, which cannot be undone.
     """
     contexts = np.asarray(contexts, dtype=np.float32)
     n, k = len(contexts), len(auction.bids)
@@ -75,6 +78,10 @@ def action_values(
     scaler = algo.reward_scaler
     if scaler is None:
         return values
+    if scaler.get_type() == "clip":
+        raise ValueError(
+            "reward_scaler must be affine to be undone, got ClipRewardScaler"
+        )
     origin, unit = scaler.transform_numpy(np.array([0.0, 1.0]))
     slope = unit - origin
     return np.asarray((values.astype(np.float64) - origin / (1.0 - gamma)) / slope)
@@ -189,6 +196,8 @@ class ViolationEvaluator:
         )
         if self._statistic == "count":
             return float(np.count_nonzero(shortfall))
+        if shortfall.size == 0:
+            return 0.0
         return float(shortfall.mean() if self._statistic == "mean" else shortfall.max())
 
 
@@ -211,9 +220,16 @@ def shape_shortfalls(
         shape: one of ``SHAPES``.
         cost: known cost to add back, ``(N, K)``.
 
+    Raises:
+        ValueError: the shape is unknown or a value is not finite.
+
     Returns:
         ``(N, m)``, m being ``K-1`` for monotone, ``K-2`` for concave, their sum for both.
     """
+    if shape not in SHAPES:
+        raise ValueError(f"shape must be one of {SHAPES}, got {shape!r}")
+    if not np.isfinite(q).all():
+        raise ValueError("q must be finite: a critic with NaN or infinity has no shape")
     gross = q.astype(np.float64) + (0.0 if cost is None else cost)
     rounding = 1e-6 * np.abs(gross).max(axis=1, keepdims=True)
     missing = []

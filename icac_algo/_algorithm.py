@@ -7,7 +7,7 @@ import math
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from d3rlpy.algos.qlearning.base import QLearningAlgoImplBase
 from d3rlpy.algos.utility import build_scalers_with_transition_picker
 from d3rlpy.base import LearnableConfig
 from d3rlpy.constants import ActionSpace
-from d3rlpy.dataset import ReplayBufferBase
+from d3rlpy.dataset import EpisodeBase, ReplayBufferBase
 
 from .export import save_greedy_policy
 
@@ -27,6 +27,8 @@ __all__ = [
     "check_number",
     "written_beside",
 ]
+
+_EPISODES_AT_ONCE = 10_000
 
 TImpl = TypeVar("TImpl", bound=QLearningAlgoImplBase)
 TConfig = TypeVar("TConfig", bound=LearnableConfig)
@@ -51,23 +53,19 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
             )
         if dataset.transition_count == 0:
             raise ValueError(f"{name} needs a dataset with transitions, got an empty one")
-        for index, episode in enumerate(dataset.episodes):
-            where = f"episode {index}"
-            _check_finite("rewards", episode.rewards, where)
-            observations = episode.observations
-            parts = (
-                observations
-                if isinstance(observations, (list, tuple))
-                else [observations]
-            )
-            for part in parts:
-                _check_finite("observations", part, where)
-            actions = np.asarray(episode.actions)
-            if actions.min() < 0 or actions.max() >= info.action_size:
-                raise ValueError(
-                    f"actions must be from 0 to {info.action_size - 1}, {where} has "
-                    f"{actions.min()} to {actions.max()}"
-                )
+        episodes = dataset.episodes
+        allowed = f"actions must be from 0 to {info.action_size - 1}"
+
+        def is_no_action(array: Any) -> Any:
+            return (array < 0) | (array >= info.action_size)
+
+        for start in range(0, len(episodes), _EPISODES_AT_ONCE):
+            some = episodes[start : start + _EPISODES_AT_ONCE]
+            rewards = [e.rewards for e in some]
+            _refuse("rewards must be finite", rewards, _is_not_finite, start)
+            for part in _observation_parts(some):
+                _refuse("observations must be finite", part, _is_not_finite, start)
+            _refuse(allowed, [e.actions for e in some], is_no_action, start)
 
     def build_scalers(self, dataset: ReplayBufferBase) -> None:
         """Fits the scalers that are not fitted yet."""
@@ -130,10 +128,30 @@ def written_beside(fname: str | os.PathLike[str]) -> Iterator[str]:
         raise
 
 
-def _check_finite(name: str, array: Any, where: str) -> None:
-    array = np.asarray(array)
-    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, {where} has NaN or infinity")
+def _observation_parts(episodes: Sequence[EpisodeBase]) -> list[list[Any]]:
+    first = episodes[0].observations
+    if not isinstance(first, (list, tuple)):
+        return [[e.observations for e in episodes]]
+    return [[e.observations[i] for e in episodes] for i in range(len(first))]
+
+
+def _is_not_finite(array: Any) -> Any:
+    return ~np.isfinite(array)
+
+
+def _refuse(
+    requirement: str,
+    arrays: Sequence[Any],
+    is_bad: Callable[[Any], Any],
+    first_episode: int,
+) -> None:
+    """Looks at many episodes at once, and one by one only to name the bad one."""
+    if not is_bad(np.concatenate(arrays)).any():
+        return
+    for index, array in enumerate(arrays, first_episode):
+        bad = np.asarray(array)[is_bad(np.asarray(array))]
+        if bad.size:
+            raise ValueError(f"{requirement}, episode {index} has {bad[0]}")
 
 
 # -- config fields -----------------------------------------------------------

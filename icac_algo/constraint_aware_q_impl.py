@@ -16,7 +16,7 @@ from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
 from .critics import ShapedQFunction
-from .projections import (
+from .proximal import (
     implicit_proximal,
     inner_step_size,
     penalty,

@@ -62,6 +62,11 @@ def test_verdict_flips_with_the_winner() -> None:
     assert "**cannot be told from**" in same
 
 
+def test_no_verdict_on_a_handful_of_seeds() -> None:
+    rows = [r for r in rows_with({OURS: 1e-4, RIVAL: 1e-3}) if r["seed"] < 2]
+    assert "with too few seeds to tell" in verdict(rows)
+
+
 def test_verdict_flips_with_a_violation() -> None:
     assert "Exactness of *Ours-Concave* (Concave) holds" in verdict(
         rows_with({OURS: 1e-4, RIVAL: 1e-3})

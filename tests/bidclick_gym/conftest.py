@@ -52,7 +52,7 @@ def small_minari_dataset() -> Callable[[str], bidclick_gym.Log]:
         from minari.data_collector import EpisodeBuffer
 
         auction = bidclick_gym.Auction()
-        log = bidclick_gym.dataset.simulate_log(auction, campaigns=3, horizon=4)
+        log = bidclick_gym.simulate_log(auction, campaigns=3, horizon=4)
         episodes: list[Any] = [
             EpisodeBuffer(
                 id=i,

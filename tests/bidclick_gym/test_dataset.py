@@ -23,6 +23,7 @@ from bidclick_gym import (
     fingerprint,
     get_log,
     load_minari,
+    simulate_log,
 )
 
 pytest.importorskip("h5py")
@@ -59,7 +60,7 @@ def test_the_fingerprint_of_the_published_log_is_pinned(name: str) -> None:
 
 
 def test_what_minari_gives_back_is_the_simulation() -> None:
-    assert fingerprint(dataset.simulate_log(Auction())) == FINGERPRINTS[NAME]
+    assert fingerprint(simulate_log(Auction())) == FINGERPRINTS[NAME]
 
 
 def test_a_fresh_process_and_folder_make_the_same_bytes(
@@ -73,7 +74,7 @@ def test_a_fresh_process_and_folder_make_the_same_bytes(
 
 
 def test_the_fingerprint_notices_every_column() -> None:
-    log = dataset.simulate_log(Auction(), campaigns=2, horizon=3)
+    log = simulate_log(Auction(), campaigns=2, horizon=3)
     seen = {fingerprint(log)}
     for field in dataclasses.fields(Log):
         column = np.array(getattr(log, field.name))
@@ -190,12 +191,10 @@ def test_a_writer_that_fails_leaves_nothing_and_the_next_one_succeeds(
 def test_two_writers_at_once_end_with_one_dataset(
     empty_folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    simulate = dataset.simulate_log
-
     def be_overtaken(*args: Any, **kwargs: Any) -> Log:
-        monkeypatch.setattr(dataset, "simulate_log", simulate)
+        monkeypatch.setattr(dataset, "simulate_log", simulate_log)
         load_minari(NAME, show_progress=False)
-        return simulate(*args, **kwargs)
+        return simulate_log(*args, **kwargs)
 
     monkeypatch.setattr(dataset, "simulate_log", be_overtaken)
     assert fingerprint(get_log(NAME, show_progress=False)) == FINGERPRINTS[NAME]
@@ -212,11 +211,22 @@ def test_an_existing_dataset_is_read_and_not_made_again(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_making_a_dataset_shows_progress_if_asked(
+    shown: bool, empty_folder: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tqdm")
+    load_minari(NAME, show_progress=shown)
+    output, progress = capfd.readouterr()
+    assert output == ""
+    assert (f"making {NAME}" in progress) == shown == bool(progress)
+
+
 def test_a_dataset_of_the_wrong_size_is_refused(
     empty_folder: pathlib.Path, small_minari_dataset: Callable[[str], Log]
 ) -> None:
     small_minari_dataset(NAME)
-    with pytest.raises(ValueError, match="holds 12 steps, expected 100000") as caught:
+    with pytest.raises(ValueError, match="holds 12 steps of version None, expected 100000 steps") as caught:
         get_log(NAME, show_progress=False)
     assert f"minari delete {NAME}" in str(caught.value)
     assert str(empty_folder / NAME) in str(caught.value)
@@ -225,5 +235,5 @@ def test_a_dataset_of_the_wrong_size_is_refused(
 def test_another_log_seed_is_another_dataset(empty_folder: pathlib.Path) -> None:
     log = get_log(NAME, log_seed=3, show_progress=False)
     assert list(minari.list_local_datasets()) == ["bidclick/logged-seed3-v0"]
-    assert fingerprint(log) == fingerprint(dataset.simulate_log(Auction(), seed=3))
+    assert fingerprint(log) == fingerprint(simulate_log(Auction(), seed=3))
     assert fingerprint(log) != FINGERPRINTS[NAME]

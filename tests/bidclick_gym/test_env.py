@@ -180,15 +180,18 @@ def test_clicks_come_at_the_stated_rate() -> None:
     assert (np.abs(surprise) < 4.5 * np.sqrt(variance)).all()
 
 
-def test_contexts_are_uniform_and_no_bid_changes_the_next_one() -> None:
+def test_contexts_are_uniform_and_independent_of_bids_and_clicks() -> None:
     contexts = []
-    for action in (0, 4):
+    for action in (4, 0):
         env = BidClickEnv(horizon=5000)
         env.reset(seed=8)
-        contexts.append(np.array([env.step(action)[0] for _ in range(5000)]))
+        steps = [env.step(action) for _ in range(5000)]
+        contexts.append(np.array([step[0] for step in steps]))
+    clicks = np.array([step[4]["click"] for step in steps])
     np.testing.assert_array_equal(contexts[0], contexts[1])
     uniform = (contexts[0] - [0.0, 0.2]) / [1.0, 0.2]
     for column in uniform.T:
+        assert abs(np.corrcoef(column, clicks)[0, 1]) < 0.065
         quantiles = np.quantile(column, [0.0, 0.25, 0.5, 0.75, 1.0])
         np.testing.assert_allclose(quantiles, [0.0, 0.25, 0.5, 0.75, 1.0], atol=0.035)
     assert abs(np.corrcoef(uniform.T)[0, 1]) < 0.065

@@ -191,6 +191,10 @@ def test_rgb_array_shows_the_outcome() -> None:
     before, missed, clicked = pictures
     assert (before != missed).any()
     assert (missed != clicked).any()
+    green, red = (44, 160, 44), (214, 39, 40)
+    for picture, shown in ((before, ()), (missed, (red,)), (clicked, (green,))):
+        for colour in (green, red):
+            assert (picture == colour).all(axis=-1).any() == (colour in shown)
     np.testing.assert_array_equal(env.render(), clicked)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bidclick_gym import Auction, ClippedGaussianPolicy
+from bidclick_gym import Auction, ClippedGaussianPolicy, simulate_log
 from bidclick_gym.auction import MONOTONE_COST_RANGE, expected_reward, optimal_bid
-from bidclick_gym.dataset import simulate_log, to_replay_buffer
+from bidclick_gym.dataset import to_replay_buffer
 from bidclick_gym.evaluators import (
     NormalizedRegretEvaluator,
     RegretEvaluator,

@@ -10,8 +10,16 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from bidclick_gym import Auction, ClippedGaussianPolicy, Log, get_dataset, get_log
-from bidclick_gym.dataset import simulate_log, subsample_impressions, to_replay_buffer
+from bidclick_gym import (
+    Auction,
+    ClippedGaussianPolicy,
+    Log,
+    get_dataset,
+    get_log,
+    simulate_log,
+)
+from bidclick_gym.dataset import to_replay_buffer
+from bidclick_gym.logs import subsample_impressions
 
 pytest.importorskip("minari")
 ActionSpace = pytest.importorskip("d3rlpy").constants.ActionSpace

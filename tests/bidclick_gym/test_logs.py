@@ -1,4 +1,4 @@
-"""``simulate_log``, the vectorised twin of stepping the environment."""
+"""``simulate_log``, the vectorised twin of stepping the environment; no Minari here."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bidclick_gym import Auction, BidClickEnv, ClippedGaussianPolicy, get_log
-from bidclick_gym.dataset import minari_id, simulate_campaign, simulate_log
+from bidclick_gym import (
+    Auction,
+    BidClickEnv,
+    ClippedGaussianPolicy,
+    get_log,
+    simulate_log,
+)
+from bidclick_gym.dataset import minari_id
+from bidclick_gym.logs import simulate_campaign
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,188 @@
+r"""The proximal layer of Algorithm 1: penalty, inner steps and implicit gradient.
+
+A shape is the cone :math:`\{v : A v \ge 0\}`; its violation is
+:math:`C(u) = \sum_i \max(0, -(A u)_i)^2` (section IV of the paper, with the derivative
+in the bid as a difference).  All functions are batched over the first dimension and
+run on the device and in the dtype of their input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+__all__ = [
+    "conjugate_gradient",
+    "implicit_proximal",
+    "inner_step_size",
+    "penalty",
+    "penalty_gradient",
+    "penalty_hessian_product",
+    "penalty_lipschitz",
+    "proximal_iterations",
+]
+
+
+# -- penalty -----------------------------------------------------------------
+
+
+def penalty(values: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """``C(u)`` of each row: ``(B, K)`` and ``(m, K)`` to ``(B,)``."""
+    return (values @ matrix.T).clamp(max=0.0).square().sum(dim=1)
+
+
+def penalty_gradient(values: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """Gradient of ``C`` at each row, ``(B, K)``."""
+    return 2.0 * (values @ matrix.T).clamp(max=0.0) @ matrix
+
+
+def penalty_hessian_product(
+    values: torch.Tensor, matrix: torch.Tensor, vectors: torch.Tensor
+) -> torch.Tensor:
+    """Generalised Hessian of ``C`` at ``values`` times ``vectors``, all ``(B, K)``."""
+    violated = (values @ matrix.T < 0.0).to(vectors.dtype)
+    return 2.0 * ((vectors @ matrix.T) * violated) @ matrix
+
+
+def inner_step_size(matrix: torch.Tensor, lam: torch.Tensor | float) -> Any:
+    """``1 / (1 + lam * L)``, with ``L`` the Lipschitz constant of the gradient of ``C``.
+
+    A unit step, the paper's literal reading, stops converging above ``lam = 1 / L``.
+    """
+    return 1.0 / (1.0 + lam * penalty_lipschitz(matrix))
+
+
+def penalty_lipschitz(matrix: torch.Tensor) -> float:
+    """Lipschitz constant of ``penalty_gradient``: twice the largest eigenvalue of AA'."""
+    if matrix.shape[0] == 0:
+        return 0.0
+    return float(2.0 * torch.linalg.matrix_norm(matrix.detach(), ord=2) ** 2)
+
+
+# -- proximal layer ----------------------------------------------------------
+
+
+def proximal_iterations(
+    start: torch.Tensor,
+    anchor: torch.Tensor,
+    matrix: torch.Tensor,
+    lam: torch.Tensor | float,
+    iterations: int,
+    step_size: torch.Tensor | float,
+) -> torch.Tensor:
+    r"""Gradient steps on :math:`\frac12 |u - anchor|^2 + \lambda C(u)` (Algorithm 1).
+
+    Args:
+        start: where the inner solver starts, ``(B, K)``.
+        anchor: what ``u`` stays near, ``(B, K)``.
+        matrix: the cone's ``A``, ``(m, K)``.
+        lam: penalty weight, at least 0.
+        iterations: number of steps.
+        step_size: of each step.
+
+    Returns:
+        the last iterate, ``(B, K)``.
+    """
+    u = start
+    for _ in range(iterations):
+        u = u - step_size * (u - anchor + lam * penalty_gradient(u, matrix))
+    return u
+
+
+def conjugate_gradient(
+    product_with: Callable[[torch.Tensor], torch.Tensor],
+    rhs: torch.Tensor,
+    max_iterations: int,
+    tolerance: float = 1e-10,
+) -> torch.Tensor:
+    """Solves ``M z = rhs`` for each row, ``M`` symmetric positive definite.
+
+    Args:
+        product_with: ``z -> M z`` on ``(B, K)``.
+        rhs: right-hand sides, ``(B, K)``.
+        max_iterations: K of them suffice in exact arithmetic.
+        tolerance: stops when every row's residual is below this share of its ``rhs``.
+
+    Returns:
+        the solutions, ``(B, K)``.
+    """
+    z = torch.zeros_like(rhs)
+    residual, direction = rhs, rhs
+    square = residual.square().sum(dim=1, keepdim=True)
+    target = tolerance**2 * square
+    for _ in range(max_iterations):
+        if bool((square <= target).all()):
+            break
+        image = product_with(direction)
+        curvature = (direction * image).sum(dim=1, keepdim=True)
+        # A row that has converged has nothing left to divide.
+        length = torch.where(curvature > 0.0, square / curvature, 0.0)
+        z = z + length * direction
+        residual = residual - length * image
+        next_square = residual.square().sum(dim=1, keepdim=True)
+        ratio = torch.where(square > 0.0, next_square / square, 0.0)
+        direction = residual + ratio * direction
+        square = next_square
+    return z
+
+
+class _ImplicitProximal(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        values: torch.Tensor,
+        solution: torch.Tensor,
+        matrix: torch.Tensor,
+        lam: torch.Tensor,
+        max_iterations: int,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(solution, matrix, lam)
+        ctx.max_iterations = max_iterations
+        return solution.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
+        (grad,) = grads
+        solution, matrix, lam = (t.double() for t in ctx.saved_tensors)
+
+        def product_with(z: torch.Tensor) -> torch.Tensor:
+            return z + lam * penalty_hessian_product(solution, matrix, z)
+
+        # float64: with lam near its cap float32 would lose 1e-4 of the gradient.
+        z = conjugate_gradient(product_with, grad.double(), ctx.max_iterations)
+        return z.to(grad.dtype), None, None, None, None
+
+
+def implicit_proximal(
+    values: torch.Tensor,
+    solution: torch.Tensor,
+    matrix: torch.Tensor,
+    lam: torch.Tensor | float,
+    max_iterations: int | None = None,
+) -> torch.Tensor:
+    r"""Gives a solved proximal problem its implicit gradient (equation 6).
+
+    Optimality :math:`u - f + \lambda \nabla C(u) = 0` yields
+    :math:`du/df = (I + \lambda H)^{-1}`, symmetric positive definite, so one
+    conjugate-gradient solve per batch applies its transpose.  The paper's
+    :math:`I - \gamma P + \lambda H` is not symmetric; with the target network held
+    fixed the :math:`\gamma P` term is absent and conjugate gradient is legitimate.
+
+    Args:
+        values: the ``f`` that was projected, ``(B, K)``; the gradient flows here.
+        solution: the solver's ``u``, ``(B, K)``; its own history is not used.
+        matrix: the cone's ``A``, ``(m, K)``.
+        lam: penalty weight.
+        max_iterations: of conjugate gradient; ``2 K`` if not given.
+
+    Returns:
+        ``solution``, differentiable in ``values``.
+    """
+    lam = torch.as_tensor(lam, dtype=values.dtype, device=values.device)
+    iterations = max_iterations or 2 * values.shape[1]
+    result: torch.Tensor = _ImplicitProximal.apply(
+        values, solution.detach(), matrix, lam, iterations
+    )
+    return result

@@ -1,0 +1,244 @@
+"""The shapes as configuration: sets, positions, refusals and what a file keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from icac_algo import (
+    Concave,
+    Constraint,
+    ConstraintAwareQConfig,
+    KnownCost,
+    Monotone,
+    MonotoneConcave,
+    ShapedQFunctionFactory,
+    Unconstrained,
+    register_constraint,
+)
+from icac_algo.parametrizations import PROJECTIONS, make_parametrization
+
+ACTIONS = [0.0, 0.5, 0.75, 2.0]
+COST = KnownCost(feature=2, coefficient=-0.25)
+STORED: list[Constraint] = [
+    Unconstrained(),
+    Unconstrained(actions=ACTIONS),
+    Monotone(),
+    Monotone(actions=ACTIONS, offset=COST),
+    Monotone(actions=ACTIONS, offset=COST, increasing=False),
+    Concave(),
+    Concave(actions=ACTIONS, offset=COST),
+    MonotoneConcave(),
+    MonotoneConcave(actions=ACTIONS, offset=COST),
+    MonotoneConcave(actions=ACTIONS, offset=COST, increasing=False),
+]
+EVERY_TYPE = (Unconstrained, Monotone, Concave, MonotoneConcave)
+
+
+@dataclasses.dataclass()
+class _Convex(Constraint):
+    """A shape that a user brings along."""
+
+    steepest: float = 1.0
+
+    def inequalities(self, positions: Any) -> Any:
+        return -Concave().inequalities(positions)
+
+    @staticmethod
+    def get_type() -> str:
+        return "test_constraints_convex"
+
+
+register_constraint(_Convex)
+
+
+# -- what a file keeps -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "constraint", [*STORED, _Convex(ACTIONS, steepest=3.0)], ids=repr
+)
+def test_serialisation_round_trip(constraint: Constraint) -> None:
+    factory = ShapedQFunctionFactory(constraint=constraint, projection="canonical")
+    again = ShapedQFunctionFactory.deserialize(factory.serialize())
+    assert type(again.constraint) is type(constraint)
+    assert again.constraint == constraint
+    assert again == factory
+
+    config = ConstraintAwareQConfig.deserialize(
+        ConstraintAwareQConfig(constraint=constraint).serialize()
+    )
+    assert config.constraint == constraint
+
+
+def test_shapes_that_differ_are_not_equal() -> None:
+    """What makes the round trip above mean anything."""
+    for i, first in enumerate(STORED):
+        assert [first == other for other in STORED].index(True) == i
+        assert sum(first == other for other in STORED) == 1
+
+
+# -- the set -----------------------------------------------------------------
+
+RISING = [[-1, 1, 0, 0], [0, -1, 1, 0], [0, 0, -1, 1]]
+BENDS = [[-1, 2, -1, 0], [0, -1, 2, -1]]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "expected"),
+    [
+        (Unconstrained(), np.zeros((0, 4))),
+        (Monotone(), RISING),
+        (Monotone(increasing=False), np.negative(RISING)),
+        (Concave(), BENDS),
+        (MonotoneConcave(), [*BENDS, [0, 0, -1, 1]]),
+        (MonotoneConcave(increasing=False), [*BENDS, [1, -1, 0, 0]]),
+    ],
+    ids=repr,
+)
+def test_inequalities_by_hand(constraint: Constraint, expected: Any) -> None:
+    """The same rows in any unit of an equidistant action."""
+    assert constraint.inequalities(constraint.positions(4)).shape == np.shape(expected)
+    for positions in (constraint.positions(4), np.array([10.0, 20.0, 30.0, 40.0])):
+        matrix = constraint.inequalities(positions)
+        np.testing.assert_allclose(matrix, expected, atol=1e-12)
+
+
+def test_inequalities_know_the_spacing() -> None:
+    """Slopes 2, 4, .8 over gaps .5, .25, 1.25: the first bend is wrong."""
+    values = np.array([0.0, 1.0, 2.0, 3.0])
+    matrix = Concave(actions=ACTIONS).inequalities(ACTIONS)
+    np.testing.assert_allclose(matrix @ values, [-2.0 * 0.375, 3.2 * 0.75])
+    np.testing.assert_allclose(matrix @ np.ones(4), 0.0, atol=1e-12)
+    np.testing.assert_allclose(matrix @ ACTIONS, 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", EVERY_TYPE)
+def test_positions(shape: type[Constraint]) -> None:
+    positions = shape().positions(5)
+    assert positions.dtype == np.float64
+    np.testing.assert_array_equal(positions, [0.0, 0.25, 0.5, 0.75, 1.0])
+    np.testing.assert_array_equal(shape(actions=ACTIONS).positions(4), ACTIONS)
+
+
+def test_actions_may_come_from_numpy_and_are_kept_as_floats() -> None:
+    constraint = Monotone(actions=np.arange(3))  # type: ignore[arg-type]
+    assert constraint == Monotone(actions=[0.0, 1.0, 2.0])
+    assert all(type(action) is float for action in constraint.actions or ())
+
+
+def test_properties_that_users_choose_by() -> None:
+    assert [s().favours_last for s in EVERY_TYPE] == [False, True, False, True]
+    assert not Monotone(increasing=False).favours_last
+    assert not MonotoneConcave(increasing=False).favours_last
+    assert [s.sup_norm_nonexpansive for s in EVERY_TYPE] == [True, True, False, False]
+    assert [s.min_actions for s in EVERY_TYPE] == [2, 2, 3, 3]
+
+
+def test_closed_form_is_for_few_inequalities() -> None:
+    """Six at most, K - 2 of them for concave and K - 1 for monotone concave values."""
+    sizes = (3, 7, 8, 9, 101)
+    closed = {s.__name__: list(filter(s().has_closed_form, sizes)) for s in EVERY_TYPE}
+    assert closed == {
+        "Unconstrained": [3, 7, 8, 9, 101],
+        "Monotone": [3, 7, 8, 9, 101],
+        "Concave": [3, 7, 8],
+        "MonotoneConcave": [3, 7],
+    }
+
+
+# -- the known cost ----------------------------------------------------------
+
+
+def test_known_cost_by_hand() -> None:
+    observations = torch.tensor([[9.0, 9.0, 2.0], [9.0, 9.0, -4.0]])
+    cost = COST(observations, torch.as_tensor(ACTIONS, dtype=torch.float64))
+    assert cost.dtype == torch.float64
+    assert cost.tolist() == [[0.0, -0.25, -0.375, -1.0], [0.0, 0.5, 0.75, 2.0]]
+    assert KnownCost(feature=0).coefficient == 1.0
+
+
+@pytest.mark.parametrize("feature", [-1, 1.0, "0", None, True])
+def test_known_cost_refuses_a_feature(feature: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"feature must be an integer >= 0, got"
+    ) as error:
+        KnownCost(feature=feature)
+    assert repr(feature) in str(error.value)
+
+
+@pytest.mark.parametrize("coefficient", [math.nan, math.inf, -math.inf, "1", None])
+def test_known_cost_refuses_a_coefficient(coefficient: Any) -> None:
+    with pytest.raises(ValueError, match="coefficient must be finite, got"):
+        KnownCost(feature=0, coefficient=coefficient)
+
+
+# -- refusals ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [
+        [0.0, 1.0, 1.0],
+        [0.0, 2.0, 1.0],
+        [0.0, math.nan, 1.0],
+        [math.nan, 0.0, 1.0],
+        [0.0, 1.0, math.inf],
+        [-math.inf, 0.0, 1.0],
+        [0.0, "a", 1.0],
+        [0.0, None, 1.0],
+        3,
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("shape", EVERY_TYPE)
+def test_actions_are_refused(shape: type[Constraint], actions: Any) -> None:
+    allowed = "actions must be strictly increasing finite numbers, got"
+    with pytest.raises(ValueError, match=allowed):
+        shape(actions=actions)
+
+
+@pytest.mark.parametrize("shape", EVERY_TYPE)
+def test_wrong_numbers_of_actions_are_refused(shape: type[Constraint]) -> None:
+    name, least = shape.__name__, shape.min_actions
+    message = f"{name} needs at least {least} actions, but "
+    with pytest.raises(ValueError, match=f"{message}actions has {least - 1}"):
+        shape(actions=[float(i) for i in range(least - 1)])
+    with pytest.raises(ValueError, match=f"{message}the action space has {least - 1}"):
+        shape().positions(least - 1)
+    assert len(shape().positions(least)) == least
+    with pytest.raises(ValueError, match=rf"{name}\(actions=\.\.\.\) names 4 .* has 5"):
+        shape(actions=ACTIONS).positions(5)
+
+
+def test_an_offset_needs_a_shape_and_a_fitting_observation() -> None:
+    with pytest.raises(ValueError, match="Unconstrained takes no offset"):
+        Unconstrained(offset=COST)
+    shape = Concave(offset=COST)
+    shape.check_observation_shape((3,))
+    with pytest.raises(ValueError, match=r"feature must be below .* size 2, got 2"):
+        shape.check_observation_shape((2,))
+    for other in ((3, 3), ((3,), (3,)), ((3,),), ()):
+        with pytest.raises(ValueError, match="offset needs vector observations, got"):
+            shape.check_observation_shape(other)
+        Concave().check_observation_shape(other)
+
+
+def test_unknown_projections_are_refused() -> None:
+    assert PROJECTIONS == ("functional", "canonical", "euclidean")
+    with pytest.raises(ValueError, match=r"projection must be one of .*, got 'exact'"):
+        make_parametrization(Concave(), "exact", 5)
+    with pytest.raises(ValueError, match=r"projection must be one of .*, got 'exact'"):
+        ConstraintAwareQConfig(projection="exact")
+    for projection in ("exact", "euclidean"):
+        with pytest.raises(ValueError, match=f"one of .*, got '{projection}'"):
+            ShapedQFunctionFactory(projection=projection)
+    with pytest.raises(ValueError, match=r"_Convex offers .*'euclidean'\], got 'canoni"):
+        make_parametrization(_Convex(), "canonical", 5)
+    with pytest.raises(ValueError, match="Concave needs at least 3 actions"):
+        make_parametrization(Concave(), "canonical", 2)
