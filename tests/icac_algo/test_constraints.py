@@ -157,7 +157,7 @@ def test_closed_form_is_for_few_inequalities() -> None:
 
 def test_known_cost_by_hand() -> None:
     observations = torch.tensor([[9.0, 9.0, 2.0], [9.0, 9.0, -4.0]])
-    cost = COST(observations, torch.as_tensor(ACTIONS, dtype=torch.float64))
+    cost = COST(observations, np.array(ACTIONS))
     assert cost.dtype == torch.float64
     assert cost.tolist() == [[0.0, -0.25, -0.375, -1.0], [0.0, 0.5, 0.75, 2.0]]
     assert KnownCost(feature=0).coefficient == 1.0

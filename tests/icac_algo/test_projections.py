@@ -102,6 +102,15 @@ def test_monotone_is_isotonic_regression(size: int, increasing: bool) -> None:
     assert error < 1e-12
 
 
+def test_neighbouring_actions_may_be_close() -> None:
+    """The nearest rising values to a dip are its mean, at any spacing."""
+    for last in (2.0, 1.1, 1.01, 1.001, 1.0001):
+        shape = MonotoneConcave(actions=[0.0, 1.0, last])
+        dip = torch.tensor([[0.0, -1.0, 0.0]], dtype=torch.float64)
+        expected = torch.full((1, 3), -1.0 / 3.0, dtype=torch.float64)
+        torch.testing.assert_close(shape.project(dip), expected, rtol=0.0, atol=1e-5)
+
+
 def test_no_shape_leaves_values_alone() -> None:
     values = interior_normal(5)
     assert torch.equal(Unconstrained().project(values), values)
