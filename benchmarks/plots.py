@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -32,7 +33,7 @@ def plot_table1(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
         path: destination.
     """
     names = list(dict.fromkeys(str(row["algorithm"]) for row in rows))[::-1]
-    figure = Figure(figsize=(10.5, 1.4 + 0.36 * len(names)), layout="constrained")
+    figure = Figure(figsize=(10.5, 1.4 + 0.38 * len(names)), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.5, 1.0])
     for y, name in enumerate(names):
@@ -62,10 +63,20 @@ def plot_table1(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
             va="center",
             fontsize=7.5,
         )
+    auction = gym.make(str(rows[0]["env"])).unwrapped.auction  # type: ignore[attr-defined]
+    perfect = 1000.0 * auction.falling_pairs().sum()
+    right.axvline(perfect, color="tab:red", linestyle="--", linewidth=1.2, zorder=0)
+    right.text(
+        perfect,
+        len(names) - 0.45,
+        f" a perfect critic: {perfect:.0f}",
+        color="tab:red",
+        fontsize=7.5,
+    )
     left.set_xscale("log")
-    left.set_yticks(range(len(names)), names)
-    left.set_ylim(-0.6, len(names) - 0.2)
-    left.set_xlabel("regret  V* - V   (left is better)")
+    left.set_yticks(range(len(names)), [_label(name) for name in names])
+    left.set_ylim(-0.6, len(names) + 0.1)
+    left.set_xlabel(f"regret  V* - V   (left is better; drawn at least {_SMALLEST:g})")
     left.grid(axis="x", alpha=0.25)
     right.set_xlabel("monotonicity errors in 1,000 contexts")
     right.margins(x=0.15)
@@ -73,14 +84,21 @@ def plot_table1(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
     first = rows[0]
     seeds = len({row["seed"] for row in rows})
     figure.suptitle(
-        f"{first['env']}, {round(100_000 * first['fraction']):,} impressions, "
-        f"{first['steps']:,} steps, {seeds} seeds (dots), mean with 95 % bootstrap "
+        f"{first['env']}, {round(100_000 * float(first['fraction'])):,} impressions, "
+        f"{int(first['steps']):,} steps, {seeds} seeds (dots), mean with 95 % bootstrap "
         "interval",
         fontsize=10,
     )
     buffer = io.BytesIO()
     canvas.print_png(buffer)
     write_bytes(path, buffer.getvalue())
+
+
+def _label(name: str) -> str:
+    entry = ALGORITHMS.get(name)
+    if entry is None or not entry.constraint:
+        return name
+    return f"{name}\ntold {entry.constraint}"
 
 
 def _color(name: str) -> str:
