@@ -32,9 +32,12 @@ class Interval:
 
     def format(self, digits: int) -> str:
         """``mean [low, high]``; the mean alone if the interval is a point."""
-        if self.low == self.high:
-            return f"{self.mean:.{digits}f}"
-        return f"{self.mean:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        # Adding zero turns a rounded -0.0 into 0.0.
+        mean, low, high = (
+            f"{round(v, digits) + 0.0:.{digits}f}"
+            for v in (self.mean, self.low, self.high)
+        )
+        return mean if self.low == self.high else f"{mean} [{low}, {high}]"
 
 
 def bootstrap_mean(values: Sequence[float]) -> Interval:

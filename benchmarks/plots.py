@@ -44,7 +44,7 @@ def plot_table1(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
         left.plot([summary.low, summary.high], [y, y], color=color, linewidth=2.5)
         left.plot([summary.mean], [y], "o", color=color)
         left.annotate(
-            f"{summary.mean:.5f}",
+            f"{max(summary.mean, 0.0):.5f}",
             (summary.mean, y),
             xytext=(0, 6),
             textcoords="offset points",

@@ -100,7 +100,8 @@ def _exactness(rows: Rows, name: str) -> str:
 def _against(rows: Rows, best: str, rival: str) -> str:
     ours, theirs = by_seed(rows, best, "regret"), by_seed(rows, rival, "regret")
     gap = paired_difference(ours, theirs)
-    ratio = _mean(ours) / max(_mean(theirs), 1e-12)
+    theirs_is_visible = _mean(theirs) > 1e-5
+    ratio = f" ({_mean(ours) / _mean(theirs):.2f} times)" if theirs_is_visible else ""
     if gap.seeds < MIN_SEEDS:
         verdict = "with too few seeds to tell, stands beside"
     elif gap.high < 0.0:
@@ -112,8 +113,8 @@ def _against(rows: Rows, best: str, rival: str) -> str:
     return (
         f"The regret of our best row with a true prior, *{best}*, {verdict} that of the "
         f"best oracle-tuned baseline, *{rival}*: {_mean(ours):.5f} against "
-        f"{_mean(theirs):.5f} ({ratio:.2f} times), paired difference {gap.format(5)} "
-        f"over {gap.seeds} seeds."
+        f"{_mean(theirs):.5f}{ratio}, paired difference {gap.format(5)} over "
+        f"{gap.seeds} seeds."
     )
 
 
@@ -154,4 +155,6 @@ def _logger_probabilities(auction: Auction) -> list[float]:
 
 
 def _mean(values: dict[int, float]) -> float:
-    return sum(values.values()) / len(values)
+    # Differences of grid means can fall below zero by rounding alone.
+    mean = sum(values.values()) / len(values)
+    return 0.0 if abs(mean) < 1e-12 else mean

@@ -79,8 +79,9 @@ class Free(Parametrization):
 
 
 def _nonnegative(coordinates: torch.Tensor) -> torch.Tensor:
-    # Shifted so that a fresh network starts close to "no slope, no curvature".
-    return F.softplus(coordinates - 3.0)
+    # Shifted so that a fresh network starts with little slope or curvature, though not so
+    # little that the softplus has no gradient left to learn them with.
+    return F.softplus(coordinates - 1.0)
 
 
 def _integrate(slopes: torch.Tensor, spacing: torch.Tensor) -> torch.Tensor:

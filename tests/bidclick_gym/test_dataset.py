@@ -226,7 +226,7 @@ def test_a_dataset_of_the_wrong_size_is_refused(
     empty_folder: pathlib.Path, small_minari_dataset: Callable[[str], Log]
 ) -> None:
     small_minari_dataset(NAME)
-    with pytest.raises(ValueError, match="holds 12 steps of version None, expected 100000 steps") as caught:
+    with pytest.raises(ValueError, match=r"holds 12 steps .* expected 100000") as caught:
         get_log(NAME, show_progress=False)
     assert f"minari delete {NAME}" in str(caught.value)
     assert str(empty_folder / NAME) in str(caught.value)

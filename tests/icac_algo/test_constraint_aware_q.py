@@ -1,0 +1,214 @@
+"""Pieces of Algorithm 1 that only show inside a whole algorithm."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import d3rlpy
+import numpy as np
+import pytest
+import torch
+from d3rlpy.models import VectorEncoderFactory
+from d3rlpy.preprocessing import MinMaxObservationScaler, StandardRewardScaler
+
+from bidclick_gym import Auction, RegretEvaluator, simulate_log
+from bidclick_gym.dataset import to_replay_buffer
+from icac_algo import (
+    ColumnarReplayBuffer,
+    Concave,
+    ConstraintAwareQConfig,
+    DiscreteIQLConfig,
+    KnownCost,
+    Monotone,
+    MonotoneConcave,
+)
+from icac_algo.constraint_aware_q_impl import greedy_actions, polyak_update
+from icac_algo.standardisation import Standardisation
+
+AUCTION = Auction()
+
+
+def config(**fields: Any) -> ConstraintAwareQConfig:
+    return ConstraintAwareQConfig(
+        encoder_factory=VectorEncoderFactory([32, 32]), **fields
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset() -> ColumnarReplayBuffer:
+    stock = to_replay_buffer(simulate_log(AUCTION, campaigns=20))
+    return ColumnarReplayBuffer.from_replay_buffer(stock)
+
+
+def fit(made: Any, dataset: Any, steps: int = 40) -> Any:
+    d3rlpy.seed(0)
+    algo = made.create(device="cpu:0")
+    algo.fit(
+        dataset,
+        n_steps=steps,
+        n_steps_per_epoch=steps,
+        show_progress=False,
+        logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
+    )
+    return algo
+
+
+# -- learning ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("projection", ["functional", "canonical", "euclidean"])
+def test_learns_the_auction(projection: str, dataset: ColumnarReplayBuffer) -> None:
+    algo = fit(config(constraint=Concave(), projection=projection), dataset, 800)
+    assert RegretEvaluator(AUCTION, 50)(algo) < 0.015
+
+
+def test_discrete_iql_learns_the_auction(dataset: ColumnarReplayBuffer) -> None:
+    made = DiscreteIQLConfig(
+        weight_temp=100.0, actor_learning_rate=1e-3, critic_learning_rate=1e-3
+    )
+    assert RegretEvaluator(AUCTION, 50)(fit(made, dataset, 800)) < 0.015
+
+
+def test_the_actor_learns_what_the_critic_knows(dataset: ColumnarReplayBuffer) -> None:
+    algo = fit(config(constraint=Concave(), greedy="actor"), dataset, 1000)
+    assert RegretEvaluator(AUCTION, 50)(algo) < 0.02
+
+
+# -- switches really differ ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"inner_iterations": 5},
+        {"warm_start": False},
+        {"implicit_gradient": False},
+        {"inner_step": "unit"},
+        {"inner_anchor": "target"},
+        {"dual_learning_rate": 0.0},
+        {"initial_lambda": 10.0},
+        {"pull": 0.0},
+        {"spectral_norm": True},
+        {"projection": "canonical"},
+        {"projection": "functional"},
+    ],
+    ids=str,
+)
+def test_every_switch_changes_what_is_learned(
+    changed: dict[str, Any], dataset: ColumnarReplayBuffer
+) -> None:
+    base = {"constraint": Monotone(), "projection": "euclidean", "initial_lambda": 0.3}
+    x = AUCTION.contexts(5).astype(np.float32)
+    values = [
+        fit(config(**fields), dataset).predict_value(x, np.full((25, 1), 2))
+        for fields in (base, {**base, **changed})
+    ]
+    assert not np.array_equal(*values)
+
+
+# -- dual variable -------------------------------------------------------------
+
+
+def test_lambda_grows_is_capped_and_is_saved(
+    dataset: ColumnarReplayBuffer, working_folder: pathlib.Path
+) -> None:
+    made = config(
+        constraint=Monotone(), projection="euclidean", dual_learning_rate=1e3,
+        max_lambda=0.7, pull=0.0,
+    )  # fmt: skip
+    algo = fit(made, dataset)
+    assert algo.lagrange_multiplier == pytest.approx(0.7)
+    algo.save("model.d3")
+    again = d3rlpy.load_learnable("model.d3", device="cpu:0")
+    assert again.lagrange_multiplier == algo.lagrange_multiplier
+
+
+def test_lambda_stays_when_the_dual_step_is_zero(dataset: ColumnarReplayBuffer) -> None:
+    made = config(constraint=Monotone(), projection="euclidean", dual_learning_rate=0.0)
+    assert fit(made, dataset).lagrange_multiplier == pytest.approx(0.1)
+
+
+# -- target network --------------------------------------------------------------
+
+
+def test_target_equals_critic_after_a_full_polyak_step(
+    dataset: ColumnarReplayBuffer,
+) -> None:
+    """Also with spectral normalization, whose vectors are buffers."""
+    algo = fit(config(constraint=Concave(), spectral_norm=True, tau=1.0), dataset)
+    modules = algo.impl.modules
+    modules.set_eval()
+    x = torch.as_tensor(AUCTION.contexts(5), dtype=torch.float32)
+    critic, target = modules.q_funcs[0](x), modules.targ_q_funcs[0](x)
+    assert torch.equal(critic.q_value, target.q_value)
+
+
+def test_polyak_update_moves_parameters_by_tau_and_copies_buffers() -> None:
+    copy, source = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    with torch.no_grad():
+        source.weight.fill_(3.0)
+        source.running_mean.fill_(5.0)
+    polyak_update(copy, source, 0.25)
+    assert copy.weight.tolist() == [1.5, 1.5]
+    assert copy.running_mean.tolist() == [5.0, 5.0]
+
+
+# -- ties, level and scale ---------------------------------------------------------
+
+
+def test_ties_go_to_the_favoured_end() -> None:
+    plateau = torch.tensor([[0.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
+    assert greedy_actions(plateau, favours_last=True).tolist() == [2, 2]
+    assert greedy_actions(plateau, favours_last=False).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("terminal_share", "expected"), [(1.0, 0.6), (0.0, 6.0), (0.5, 0.6 / 0.55)]
+)
+def test_level_is_the_discounted_sum_of_the_mean(
+    terminal_share: float, expected: float
+) -> None:
+    made = Standardisation.of_rewards(0.6, 0.5, terminal_share, gamma=0.9)
+    assert made.level == pytest.approx(expected)
+    assert made.scale == 0.5
+
+
+@pytest.mark.parametrize(("mean", "scale"), [(0.0, 1.0), (-3.0, 3.0)])
+def test_a_constant_reward_still_has_a_scale(mean: float, scale: float) -> None:
+    assert Standardisation.of_rewards(mean, 0.0, 1.0, 0.9).scale == scale
+
+
+def test_policy_does_not_depend_on_the_size_of_rewards() -> None:
+    """The same log in another currency gives the same bids."""
+    log = simulate_log(AUCTION, campaigns=5)
+    choices = []
+    for factor in (1.0, 1024.0):
+        buffer = to_replay_buffer(log)
+        for episode in buffer.episodes:
+            episode.rewards[:] *= factor
+        algo = fit(config(constraint=Concave()), buffer, 60)
+        choices.append(algo.predict(AUCTION.contexts(20).astype(np.float32)))
+    assert np.mean(choices[0] == choices[1]) > 0.99
+
+
+def test_known_cost_is_read_in_its_own_units_under_scalers(
+    dataset: ColumnarReplayBuffer,
+) -> None:
+    """Q + c * bid in unscaled units has the shape, whatever the scalers did."""
+    shape = MonotoneConcave(offset=KnownCost(feature=1))
+    made = config(
+        constraint=shape,
+        observation_scaler=MinMaxObservationScaler(),
+        reward_scaler=StandardRewardScaler(multiplier=3.0),
+    )
+    algo = fit(made, dataset, 200)
+    x = AUCTION.contexts(20).astype(np.float32)
+    q = np.stack([algo.predict_value(x, np.full((400, 1), a)) for a in range(5)], 1)
+    assert algo.reward_scaler is not None
+    unscaled = algo.reward_scaler.reverse_transform_numpy(q.astype(np.float64))
+    gross = unscaled + x[:, 1:2] * AUCTION.bid_array
+    assert np.diff(gross).min() > -1e-5
+    assert np.diff(gross, 2).max() < 1e-5
+    # Without the cost the values do fall: the offset is what makes them rise.
+    assert np.diff(unscaled).min() < -1e-3
