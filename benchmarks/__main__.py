@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from .robustness import run_robustness
-from .table1 import Settings, run_table1
+from .settings import Settings
+from .table1 import run_table1
 from .tuning import RESULTS, tune
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 
 from .algorithms import ALGORITHMS, BATCH_SIZE, HIDDEN_UNITS, LEARNING_RATE
 from .intervals import bootstrap_mean
 from .paper import TABLE1, PaperRow
+from .settings import Settings
 from .tuning import best_settings
 from .verdicts import by_seed, table1_verdicts
-
-if TYPE_CHECKING:
-    from .table1 import Settings
 
 __all__ = ["short_table", "table1_report"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,34 +9,12 @@ from .algorithms import ALGORITHMS
 from .cells import Cell, run_cells
 from .files import write_rows, write_text
 from .measures import COLUMNS
+from .plots import plot_table1
+from .report import table1_report
+from .settings import Settings
 from .tuning import best_settings
 
-__all__ = ["Settings", "run_table1"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What ``python -m benchmarks table1`` was asked for.
-
-    Args:
-        env: Gymnasium id of the auction.
-        algorithms: names in ``ALGORITHMS``.
-        seeds: number of seeds, from 0.
-        steps: gradient steps.
-        fraction: share of the log.
-        workers: processes.
-        out: folder of results.
-        command: the command line, for the report.
-    """
-
-    env: str = "BidClick-v0"
-    algorithms: tuple[str, ...] = tuple(ALGORITHMS)
-    seeds: int = 5
-    steps: int = 5000
-    fraction: float = 1.0
-    workers: int = 2
-    out: pathlib.Path = pathlib.Path("runs/table1")
-    command: str = "python -m benchmarks table1"
+__all__ = ["in_table_order", "run_table1"]
 
 
 def run_table1(settings: Settings) -> list[dict[str, Any]]:
@@ -47,9 +23,6 @@ def run_table1(settings: Settings) -> list[dict[str, Any]]:
     Returns:
         one row for every algorithm and seed.
     """
-    from .plots import plot_table1
-    from .report import table1_report
-
     tuned = best_settings()
     cells = [
         Cell(

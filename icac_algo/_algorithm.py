@@ -11,16 +11,21 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import torch
 from d3rlpy.algos import QLearningAlgoBase
 from d3rlpy.algos.qlearning.base import QLearningAlgoImplBase
 from d3rlpy.algos.utility import build_scalers_with_transition_picker
 from d3rlpy.base import LearnableConfig
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import EpisodeBase, ReplayBufferBase
+from d3rlpy.models.torch import CategoricalPolicy
+from d3rlpy.types import TorchObservation
+from torch import nn
 
 from .export import save_greedy_policy
 
 __all__ = [
+    "ActorCriticImpl",
     "DiscreteAlgorithm",
     "check_choice",
     "check_count",
@@ -32,6 +37,31 @@ _EPISODES_AT_ONCE = 10_000
 
 TImpl = TypeVar("TImpl", bound=QLearningAlgoImplBase)
 TConfig = TypeVar("TConfig", bound=LearnableConfig)
+
+
+class ActorCriticImpl(QLearningAlgoImplBase):
+    """What d3rlpy's copying and sampling need of a categorical actor and its critics."""
+
+    _modules: Any
+
+    def inner_sample_action(self, x: TorchObservation) -> torch.Tensor:
+        return self._modules.policy(x).sample()
+
+    @property
+    def policy(self) -> CategoricalPolicy:
+        return self._modules.policy
+
+    @property
+    def policy_optim(self) -> torch.optim.Optimizer:
+        return self._modules.actor_optim.optim
+
+    @property
+    def q_function(self) -> nn.ModuleList:
+        return self._modules.q_funcs
+
+    @property
+    def q_function_optim(self) -> torch.optim.Optimizer:
+        return self._modules.critic_optim.optim
 
 
 class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfig]):

@@ -15,6 +15,7 @@ from d3rlpy.torch_utility import Modules, TorchMiniBatch, unwrap_ddp_model
 from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
+from ._algorithm import ActorCriticImpl
 from .critics import ShapedQFunction
 from .proximal import (
     implicit_proximal,
@@ -63,7 +64,7 @@ class ConstraintAwareQModules(Modules):
     actor_optim: OptimizerWrapper
 
 
-class ConstraintAwareQImpl(QLearningAlgoImplBase):
+class ConstraintAwareQImpl(ActorCriticImpl):
     """The torch side of :class:`~icac_algo.ConstraintAwareQ`."""
 
     _modules: ConstraintAwareQModules
@@ -262,9 +263,6 @@ class ConstraintAwareQImpl(QLearningAlgoImplBase):
         values = self._ensemble_mean(self._modules.average_q_funcs, x)
         return greedy_actions(values, self._constraint.favours_last)
 
-    def inner_sample_action(self, x: TorchObservation) -> torch.Tensor:
-        return self._modules.policy(x).sample()
-
     def inner_predict_value(
         self, x: TorchObservation, action: torch.Tensor
     ) -> torch.Tensor:
@@ -294,22 +292,6 @@ class ConstraintAwareQImpl(QLearningAlgoImplBase):
         polyak_update(modules.targ_q_funcs, other.targ_q_funcs, 1.0)
         polyak_update(modules.average_q_funcs, other.average_q_funcs, 1.0)
         modules.dual.standardised.copy_(other.dual.standardised)
-
-    @property
-    def policy(self) -> CategoricalPolicy:
-        return self._modules.policy
-
-    @property
-    def policy_optim(self) -> torch.optim.Optimizer:
-        return self._modules.actor_optim.optim
-
-    @property
-    def q_function(self) -> nn.ModuleList:
-        return self._modules.q_funcs
-
-    @property
-    def q_function_optim(self) -> torch.optim.Optimizer:
-        return self._modules.critic_optim.optim
 
 
 def greedy_actions(values: torch.Tensor, favours_last: bool) -> torch.Tensor:

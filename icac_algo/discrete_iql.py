@@ -7,7 +7,6 @@ from collections.abc import Generator
 from typing import Any
 
 import torch
-from d3rlpy.algos.qlearning.base import QLearningAlgoImplBase
 from d3rlpy.base import DeviceArg, LearnableConfig, register_learnable
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
@@ -25,7 +24,7 @@ from d3rlpy.torch_utility import Modules, TorchMiniBatch, hard_sync, soft_sync
 from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
-from ._algorithm import DiscreteAlgorithm, check_count, check_number
+from ._algorithm import ActorCriticImpl, DiscreteAlgorithm, check_count, check_number
 
 __all__ = ["DiscreteIQL", "DiscreteIQLConfig"]
 
@@ -128,7 +127,7 @@ class DiscreteIQLModules(Modules):
     critic_optim: OptimizerWrapper
 
 
-class DiscreteIQLImpl(QLearningAlgoImplBase):
+class DiscreteIQLImpl(ActorCriticImpl):
     """The torch side of :class:`DiscreteIQL`."""
 
     _modules: DiscreteIQLModules
@@ -203,30 +202,11 @@ class DiscreteIQLImpl(QLearningAlgoImplBase):
     def inner_predict_best_action(self, x: TorchObservation) -> torch.Tensor:
         return self._modules.policy(x).logits.argmax(dim=1)
 
-    def inner_sample_action(self, x: TorchObservation) -> torch.Tensor:
-        return self._modules.policy(x).sample()
-
     def inner_predict_value(
         self, x: TorchObservation, action: torch.Tensor
     ) -> torch.Tensor:
         values = self._q_func_forwarder.compute_expected_q(x, reduction="mean")
         return values.gather(1, action.reshape(-1, 1)).reshape(-1)
-
-    @property
-    def policy(self) -> CategoricalPolicy:
-        return self._modules.policy
-
-    @property
-    def policy_optim(self) -> torch.optim.Optimizer:
-        return self._modules.actor_optim.optim
-
-    @property
-    def q_function(self) -> nn.ModuleList:
-        return self._modules.q_funcs
-
-    @property
-    def q_function_optim(self) -> torch.optim.Optimizer:
-        return self._modules.critic_optim.optim
 
 
 class DiscreteIQL(DiscreteAlgorithm[DiscreteIQLImpl, DiscreteIQLConfig]):

@@ -15,7 +15,7 @@ from benchmarks.intervals import bootstrap_mean, paired_difference
 from benchmarks.measures import COLUMNS
 from benchmarks.plots import plot_table1
 from benchmarks.report import table1_report
-from benchmarks.table1 import Settings
+from benchmarks.settings import Settings
 from benchmarks.tuning import best_settings, search, widened
 from benchmarks.verdicts import table1_verdicts
 from bidclick_gym import Auction

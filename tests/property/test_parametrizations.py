@@ -1,4 +1,4 @@
-"""Canonical and functional critics have their shape whatever the network says."""
+"""Canonical and functional coordinates: the shape, whatever the network says."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
-from icac_algo import Concave, Constraint, KnownCost, Monotone, MonotoneConcave
+from icac_algo import Concave, Constraint, Monotone, MonotoneConcave
 from icac_algo import Unconstrained as Free
-from icac_algo.critics import ShapedQFunction
 from icac_algo.parametrizations import make_parametrization
 
 from .strategies import DIRECTED, MODEST, SHAPES, over, placed, seeds, shortfall
@@ -32,9 +30,6 @@ def outputs(draw: st.DrawFn, count: int, rows: int = 4) -> torch.Tensor:
     rng = np.random.default_rng(draw(seeds))
     sizes_of = rng.choice(draw(magnitudes), (rows, count))
     return torch.as_tensor(sizes_of * rng.normal(size=(rows, count))).float()
-
-
-# -- as it is trained --------------------------------------------------------
 
 
 @every_shape
@@ -159,87 +154,6 @@ def test_canonical_coordinates_reach_every_interior_point(
     got = parametrization(coordinates)
     expected = values.flip(1) if mirrored else values
     assert bool(((got - expected).abs() <= 1e-4 * values.abs().max()).all())
-
-
-# -- as it is deployed -------------------------------------------------------
-
-
-class _Same(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x
-
-
-def deployed(
-    constraint: Constraint, size: int, projection: str, seed: int
-) -> ShapedQFunction:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        q_func = ShapedQFunction(_Same(), 4, size, constraint, projection)
-    return q_func.eval()
-
-
-measured_in = st.sampled_from(
-    [(0.0, 1.0), (55.0, 0.1), (1e6, 1e-3), (-1e20, 1e15), (0.0, 1e-25), (1.0, 1e6)]
-)
-observation_scales = st.sampled_from([0.0, 1e-3, 1.0, 1e6, 1e30])
-
-
-@pytest.mark.parametrize("projection", ["canonical", "functional", "euclidean"])
-@every_shape
-@MODEST
-@given(data=st.data())
-def test_deployed_values_are_exact(
-    projection: str, shape: Constraint, data: st.DataObject
-) -> None:
-    size = data.draw(sizes)
-    constraint = data.draw(placed(shape, size))
-    q_func = deployed(constraint, size, projection, data.draw(seeds))
-    q_func.standardise(*data.draw(measured_in))
-    generator = torch.Generator().manual_seed(data.draw(seeds))
-    x = torch.randn(8, 4, generator=generator) * data.draw(observation_scales)
-    q = q_func(x).q_value.detach()
-    assert q.shape == (8, size)
-    assert q.dtype == torch.float32
-    assert bool(torch.isfinite(q).all())
-    if isinstance(constraint, Monotone):
-        wrong = q.diff() < 0.0 if constraint.increasing else q.diff() > 0.0
-        assert not bool(wrong.any())
-    missed = shortfall(constraint, q)
-    assert bool((missed <= 1e-6 * q.double().abs().amax(dim=1)).all())
-
-
-@pytest.mark.parametrize("projection", ["canonical", "functional", "euclidean"])
-@every_shape
-@MODEST
-@given(data=st.data())
-def test_deployed_values_plus_the_known_cost_are_exact(
-    projection: str, shape: Constraint, data: st.DataObject
-) -> None:
-    """Up to the float32 that Q is stored in: a cost of 1e30 leaves few digits to Q."""
-    size = data.draw(sizes)
-    plain = data.draw(placed(shape, size))
-    constraint = over(shape, plain.actions, KnownCost(feature=1, coefficient=-0.5))
-    q_func = deployed(constraint, size, projection, data.draw(seeds))
-    q_func.standardise(*data.draw(measured_in))
-    generator = torch.Generator().manual_seed(data.draw(seeds))
-    x = torch.randn(8, 4, generator=generator) * data.draw(observation_scales)
-    cost = -0.5 * x[:, 1:2].double() * torch.as_tensor(plain.positions(size))
-    q = q_func(x).q_value.detach()
-    assert bool(torch.isfinite(q).all())
-    largest = torch.maximum(cost.abs(), (q + cost).abs()).amax(dim=1)
-    assert bool((shortfall(plain, q, cost) <= 1e-6 * largest).all())
-
-
-@every_shape
-@either_projection
-def test_deployed_values_are_the_trained_ones(projection: str, shape: Constraint) -> None:
-    """Removing rounding may not move a value by more than rounding."""
-    q_func = deployed(over(shape, None, KnownCost(feature=1)), 5, projection, seed=0)
-    q_func.standardise(55.0, 0.1)
-    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
-    exact = q_func(x).q_value
-    torch.testing.assert_close(q_func.train()(x).q_value, exact, rtol=1e-6, atol=0.0)
-    assert float(exact.detach().std(dim=1).min()) > 1e-3
 
 
 def test_number_of_coordinates() -> None:
