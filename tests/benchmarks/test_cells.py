@@ -75,7 +75,13 @@ def test_interrupted_run_goes_on_where_it_stopped(tmp_path: pathlib.Path) -> Non
         "--workers", "1", "--out", str(out),
     ]  # fmt: skip
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts the tests in the background makes them ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     cells = out / "cells"
     for _ in range(1200):

@@ -107,9 +107,15 @@ def test_functional_values_do_not_depend_on_the_number_of_actions(
 # -- canonical coordinates reach the whole set -------------------------------
 
 
+def inverse_softplus(sign: torch.Tensor) -> torch.Tensor:
+    return sign + torch.log(-torch.expm1(-sign))
+
+
 def to_coordinate(sign: torch.Tensor) -> torch.Tensor:
-    """Inverse of softplus(z - 3)."""
-    return 3.0 + sign + torch.log(-torch.expm1(-sign))
+    """Undoes a softplus whose shift, a matter of tuning, is read off at zero."""
+    flat = make_parametrization(Monotone(), "canonical", 2).double()
+    at_zero = flat(torch.zeros(1, 2, dtype=torch.float64)).diff()
+    return inverse_softplus(sign) - inverse_softplus(at_zero)
 
 
 def canonical_coordinates(
