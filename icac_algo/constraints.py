@@ -151,7 +151,7 @@ class Constraint(DynamicConfig):
 
         Raises:
             ValueError: ``q`` is not ``(B, K)`` with a fitting ``K``, is not finite, or
-                an offset lacks its observations.
+                an offset lacks its (finite, matching) observations.
         """
         if q.dim() != 2:
             raise ValueError(f"q must have shape (batch, actions), got {tuple(q.shape)}")
@@ -162,6 +162,14 @@ class Constraint(DynamicConfig):
             return self.project_gross(q, positions)
         if observations is None:
             raise ValueError("observations are needed to project with an offset")
+        if observations.dim() != 2 or len(observations) != len(q):
+            raise ValueError(
+                f"observations must have shape ({len(q)}, features), "
+                f"got {tuple(observations.shape)}"
+            )
+        self.check_observation_shape(observations.shape[1:])
+        if not torch.isfinite(observations).all():
+            raise ValueError("observations must be finite, got NaN or infinity")
         cost = self.offset(observations, positions)
         return (self.project_gross(q.double() + cost, positions) - cost).to(q.dtype)
 

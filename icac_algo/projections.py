@@ -7,6 +7,7 @@ are batched over the first dimension and differentiable; float64 input is advise
 from __future__ import annotations
 
 import functools
+import warnings
 from itertools import product
 from typing import Any
 
@@ -28,9 +29,10 @@ FloatArray = npt.NDArray[np.float64]
 MAX_ENUMERATED = 6
 # Row blocks that keep the batched linear solves of the interior point method small.
 _INTERIOR_ROWS = 1024
-_MAX_INTERIOR_ITERATIONS = 60
+_MAX_INTERIOR_ITERATIONS = 200
 # On rows of unit scale, in float64.
 _INTERIOR_TOLERANCE = 1e-12
+_NOTICEABLE_GAP = 1e-6
 
 
 # -- exact projections -------------------------------------------------------
@@ -80,6 +82,8 @@ def project_onto_cone(values: torch.Tensor, matrix: FloatArray) -> torch.Tensor:
     """
     if len(matrix) == 0:
         return values
+    # Rows of one length: unequal gaps between actions must not weigh them differently.
+    matrix = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
     if len(matrix) <= MAX_ENUMERATED:
         return _project_by_faces(values, matrix)
     blocks = values.split(_INTERIOR_ROWS)
@@ -146,8 +150,7 @@ class _ProjectByInteriorPoint(torch.autograd.Function):
 
 
 def _project_by_interior_point(values: torch.Tensor, matrix: FloatArray) -> torch.Tensor:
-    rows = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
-    a = torch.as_tensor(rows, device=values.device, dtype=values.dtype)
+    a = torch.as_tensor(matrix, device=values.device, dtype=values.dtype)
     # Cones that contain the constants: level and scale can be taken out of each row,
     # which makes the tolerances below relative to the row.
     level = values.mean(dim=1, keepdim=True).detach()
@@ -217,6 +220,15 @@ def _interior_point(
             break
         multipliers = torch.where(sound, multipliers + step * d_mu, multipliers)
         slack = torch.where(sound, slack + step * d_slack, slack)
+    short = int((worst > _NOTICEABLE_GAP).sum())
+    if short:
+        warnings.warn(
+            f"{short} of {len(slack)} projections stopped up to {float(worst.max()):.1e} "
+            "short of the nearest point (of unit-scale values); actions that nearly "
+            "coincide make the problem ill-conditioned",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     return multipliers, slack
 
 
