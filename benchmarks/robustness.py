@@ -143,7 +143,7 @@ def robustness_report(rows: list[dict[str, Any]], seeds: int, steps: int) -> str
     table = "\n".join(lines)
     return f"""# Concave against the same critic without a shape
 
-`python -m benchmarks robustness`
+`python -m benchmarks robustness --seeds {seeds} --steps {steps}`
 
 Regret on `BidClick-v0`, {seeds} seeds (each its own log and training), {steps:,} steps
 with the defaults of `ConstraintAwareQConfig` and two hidden layers of 64 units. Means

@@ -30,7 +30,7 @@ from .constraint_aware_q_impl import (
 )
 from .constraints import Constraint, make_constraint_field
 from .critics import ShapedQFunction, reward_slope
-from .parametrizations import PROJECTIONS, make_parametrization
+from .parametrizations import PROJECTIONS
 from .standardisation import Standardisation
 
 __all__ = ["ConstraintAwareQ", "ConstraintAwareQConfig"]
@@ -210,9 +210,6 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         config.constraint.check_observation_shape(observation_shape)
         if config.constraint.offset is not None:
             reward_slope(config.reward_scaler)
-        make_parametrization(
-            config.constraint, config.projection, action_size, config.n_pieces
-        )
         q_funcs, targ_q_funcs, average_q_funcs = (
             create_discrete_q_function(
                 observation_shape,
