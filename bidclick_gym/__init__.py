@@ -1,7 +1,12 @@
 """The Bid-Click auction: Gymnasium environments, logged datasets, exact evaluation.
 
 ``import bidclick_gym`` registers ``BidClick-v0`` and ``BidClickMonotone-v0``.
+``bidclick_gym.BidClickVecEnv``, for Stable-Baselines3, imports it on first use.
 """
+
+from __future__ import annotations
+
+from typing import Any
 
 from gymnasium.envs.registration import register, registry
 
@@ -18,11 +23,14 @@ from .evaluators import (
     ViolationEvaluator,
 )
 from .logs import Log, fingerprint, simulate_log
+from .shards import write_shards
+from .vector import BidClickVectorEnv
 
 __all__ = [
     "DATASETS",
     "Auction",
     "BidClickEnv",
+    "BidClickVectorEnv",
     "ClippedGaussianPolicy",
     "Log",
     "NormalizedRegretEvaluator",
@@ -35,14 +43,29 @@ __all__ = [
     "get_log",
     "load_minari",
     "simulate_log",
+    "write_shards",
 ]
 
 quiet_gym_notice()
 
 if "BidClick-v0" not in registry:
-    register(id="BidClick-v0", entry_point="bidclick_gym.env:BidClickEnv")
+    register(
+        id="BidClick-v0",
+        entry_point="bidclick_gym.env:BidClickEnv",
+        vector_entry_point="bidclick_gym.vector:BidClickVectorEnv",
+    )
     register(
         id="BidClickMonotone-v0",
         entry_point="bidclick_gym.env:BidClickEnv",
+        vector_entry_point="bidclick_gym.vector:BidClickVectorEnv",
         kwargs={"cost_range": MONOTONE_COST_RANGE},
     )
+
+
+def __getattr__(name: str) -> Any:
+    # Its base class is Stable-Baselines3's, which this package works without.
+    if name == "BidClickVecEnv":
+        from .vec_env import BidClickVecEnv
+
+        return BidClickVecEnv
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

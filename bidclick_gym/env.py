@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .auction import (
+    BID_WEIGHT,
     DEFAULT_BIDS,
     DEFAULT_COST_RANGE,
+    QUERY_WEIGHT,
     Auction,
-    click_probability,
-    expected_reward,
 )
 
 __all__ = ["BidClickEnv"]
@@ -124,7 +124,7 @@ class BidClickEnv(gym.Env[Observation, Any]):
         super().reset(seed=seed)
         # The context is drawn even if overwritten, so that options never shift the
         # random stream of what follows.
-        observation = self.auction.context_from_uniform(self.np_random.random(2))
+        observation = self._context(*self.np_random.random(2).tolist())
         self._observation = self._apply_options(observation, options or {})
         self._impressions = 0
         self._last = None
@@ -142,20 +142,23 @@ class BidClickEnv(gym.Env[Observation, Any]):
         bid = self._bid(action)
         # Three draws in one call: the stream is the same as drawing one by one, which
         # lets `logs.simulate_campaign` replay whole campaigns at once.
-        u = self.np_random.random(3)
-        x, c = (float(v) for v in self._observation)
-        probability = float(click_probability(x, bid))
-        click = int(u[0] < probability)
+        u, next_x, next_c = self.np_random.random(3).tolist()
+        x, c = self._observation.tolist()
+        # What `click_probability` and `expected_reward` compute, to the last bit, without
+        # making arrays of single numbers; numpy's tanh and math's differ in that bit.
+        t = BID_WEIGHT * bid + QUERY_WEIGHT * x
+        probability = 0.5 * (1.0 + float(np.tanh(0.5 * t)))
+        click = int(u < probability)
         payment = c * bid
         info = {
             "bid": bid,
             "click": click,
             "click_probability": probability,
             "payment": payment,
-            "expected_reward": float(expected_reward(x, c, bid)),
+            "expected_reward": probability - payment,
         }
         self._last = {"x": x, "c": c, **info}
-        self._observation = self.auction.context_from_uniform(u[1:])
+        self._observation = self._context(next_x, next_c)
         self._impressions += 1
         done = self._impressions >= self.horizon
         terminated = done and self.horizon == 1
@@ -185,6 +188,11 @@ class BidClickEnv(gym.Env[Observation, Any]):
             return render_ansi(self.auction, shown)
         return render_rgb_array(self.auction, shown)
 
+    def _context(self, u: float, v: float) -> Observation:
+        """``Auction.context_from_uniform`` of one pair, to the last bit."""
+        low, high = self.auction.cost_range
+        return np.array((u, low + (high - low) * v), dtype=np.float32)
+
     def _bid(self, action: Any) -> float:
         if self.continuous:
             value = np.asarray(action)
@@ -195,17 +203,23 @@ class BidClickEnv(gym.Env[Observation, Any]):
                     "[-1, 1] need an action scaler"
                 )
             return float(value.reshape(-1)[0])
+        bids = self.auction.bids
+        # Space.contains takes longer than the auction; most actions are plain indices.
+        if type(action) in (int, np.int64) and 0 <= action < len(bids):
+            return bids[action]
         index = _as_index(action)
         if not self.action_space.contains(index):
             raise ValueError(
-                f"action must be an integer from 0 to {len(self.auction.bids) - 1} "
+                f"action must be an integer from 0 to {len(bids) - 1} "
                 f"(an index into bids), got {action!r}"
             )
-        return self.auction.bids[int(index)]
+        return bids[int(index)]
 
     def _apply_options(
         self, observation: Observation, options: dict[str, Any]
     ) -> Observation:
+        if not options:
+            return observation
         names = ("x", "c")
         unknown = sorted(set(map(str, options)) - set(names))
         if unknown:

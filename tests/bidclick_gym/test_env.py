@@ -15,7 +15,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from bidclick_gym import BidClickEnv
-from bidclick_gym.auction import DEFAULT_BIDS
+from bidclick_gym.auction import DEFAULT_BIDS, click_probability, expected_reward
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("BidClick-v0", {}),
@@ -164,6 +164,17 @@ def test_info_and_reward_tell_one_story(continuous: bool) -> None:
         probability = 1.0 / (1.0 + math.exp(-2.0 * bid - float(x) / 2.0))
         assert info["click_probability"] == pytest.approx(probability)
         assert info["expected_reward"] == pytest.approx(probability - info["payment"])
+        x, c = observation
+
+
+def test_information_is_the_auctions_to_the_last_bit() -> None:
+    env = BidClickEnv(horizon=2000)
+    (x, c), _ = env.reset(seed=1)
+    for i in range(2000):
+        observation, _, _, _, info = env.step(i % 5)
+        x, c = float(x), float(c)
+        assert info["click_probability"] == float(click_probability(x, info["bid"]))
+        assert info["expected_reward"] == float(expected_reward(x, c, info["bid"]))
         x, c = observation
 
 
