@@ -216,7 +216,6 @@ def train_and_measure(cell: Cell) -> list[dict[str, Any]]:
     from bidclick_gym import simulate_log
     from bidclick_gym.dataset import to_replay_buffer
     from bidclick_gym.logs import subsample_impressions
-    from icac_algo import ColumnarReplayBuffer
 
     from .algorithms import ALGORITHMS
     from .click_model import ClickModel
@@ -232,10 +231,9 @@ def train_and_measure(cell: Cell) -> list[dict[str, Any]]:
         model: Any = ClickModel(auction).fit(log, kept)
         monitor = ConstraintMonitor(auction, None)
     else:
-        stock = to_replay_buffer(
+        dataset = to_replay_buffer(
             log, cell.fraction, cell.seed, continuous=entry.continuous
         )
-        dataset = ColumnarReplayBuffer.from_replay_buffer(stock)
         model = entry.make(cell.steps, **dict(cell.tuned)).create(device="cpu:0")
         monitor = ConstraintMonitor(auction, entry.counted_shape)
         start = time.perf_counter()

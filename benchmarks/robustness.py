@@ -94,7 +94,6 @@ def train_one(cell: RobustnessCell) -> list[dict[str, Any]]:
     from bidclick_gym import Auction, RegretEvaluator, simulate_log
     from bidclick_gym.dataset import to_replay_buffer
     from icac_algo import (
-        ColumnarReplayBuffer,
         Concave,
         ConstraintAwareQConfig,
         Unconstrained,
@@ -115,7 +114,7 @@ def train_one(cell: RobustnessCell) -> list[dict[str, Any]]:
     )
     d3rlpy.seed(cell.seed)
     algo = config.create(device="cpu:0")
-    fit_quietly(algo, ColumnarReplayBuffer.from_replay_buffer(dataset), cell.steps)
+    fit_quietly(algo, dataset, cell.steps)
     return [{**dataclasses.asdict(cell), "regret": RegretEvaluator(auction)(algo)}]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from types import ModuleType
 
-__all__ = ["import_d3rlpy", "import_minari", "quiet_gym_notice"]
+__all__ = ["import_icac_algo", "import_minari", "quiet_gym_notice"]
 
 _HINT = "pip install 'bidclick-icac[icac]'"
 
@@ -19,13 +19,13 @@ def import_minari() -> ModuleType:
     return minari
 
 
-def import_d3rlpy() -> ModuleType:
-    """d3rlpy, or an error that says how to get it."""
+def import_icac_algo() -> ModuleType:
+    """icac_algo and with it d3rlpy, or an error that says how to get it."""
     try:
-        import d3rlpy
+        import icac_algo
     except ImportError as error:
         raise ImportError(f"this needs d3rlpy: {_HINT}") from error
-    return d3rlpy
+    return icac_algo
 
 
 def quiet_gym_notice() -> None:

@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from ._optional import import_d3rlpy, import_minari
+from ._optional import import_icac_algo, import_minari
 from .auction import Auction
 from .logs import (
     CAMPAIGNS,
@@ -29,8 +29,9 @@ from .logs import (
 )
 
 if TYPE_CHECKING:
-    from d3rlpy.dataset import ReplayBuffer
     from minari import MinariDataset
+
+    from icac_algo import ColumnarReplayBuffer
 
 __all__ = [
     "DATASETS",
@@ -234,8 +235,8 @@ def get_dataset(
     as_bandit: bool = True,
     continuous: bool = False,
     show_progress: bool = True,
-) -> tuple[ReplayBuffer, gym.Env[Any, Any]]:
-    """A logged dataset as a d3rlpy replay buffer, and the environment it was logged in.
+) -> tuple[ColumnarReplayBuffer, gym.Env[Any, Any]]:
+    """A logged dataset as a replay buffer for d3rlpy, and the environment of the log.
 
     The Minari dataset is made on first use (a few seconds) and read from disk after.
 
@@ -275,11 +276,9 @@ def to_replay_buffer(
     seed: int = 0,
     as_bandit: bool = True,
     continuous: bool = False,
-) -> ReplayBuffer:
-    """A log as a d3rlpy replay buffer; arguments as in :func:`get_dataset`."""
-    import_d3rlpy()
-    from d3rlpy.constants import ActionSpace
-    from d3rlpy.dataset import Episode, InfiniteBuffer, ReplayBuffer, Signature
+) -> ColumnarReplayBuffer:
+    """A log as a replay buffer for d3rlpy; arguments as in :func:`get_dataset`."""
+    icac_algo = import_icac_algo()
 
     actions: npt.NDArray[Any]
     if continuous:
@@ -287,35 +286,25 @@ def to_replay_buffer(
     else:
         actions = log.actions[..., None]
     rewards = log.rewards.astype(np.float32)[..., None]
+    # d3rlpy's episodes have no final observation: the last impression of a timed out
+    # campaign serves only as the successor of the one before.
+    columns = [log.observations[:, :-1], actions, rewards, log.propensities[..., None]]
+    timeouts = None
     if as_bandit:
-        count = log.impressions
         kept = subsample_impressions(log, fraction, seed)
-        observations = log.observations[:, :-1].reshape(count, 1, -1)[kept]
-        columns = (
-            observations,
-            actions.reshape(count, 1, -1)[kept],
-            rewards.reshape(count, 1, 1)[kept],
-        )
+        columns = [c.reshape(log.impressions, c.shape[-1])[kept] for c in columns]
     else:
         kept = nested_subsample(len(log.actions), fraction, seed)
-        # d3rlpy's episodes have no final observation: the last impression of a timed
-        # out campaign serves only as the successor of the one before.
-        columns = (log.observations[kept, :-1], actions[kept], rewards[kept])
-    episodes = [
-        Episode(o, a, r, terminated=as_bandit) for o, a, r in zip(*columns, strict=True)
-    ]
-    buffer = ReplayBuffer(
-        InfiniteBuffer(),
-        observation_signature=Signature([np.dtype(np.float32)], [(2,)]),
-        action_signature=Signature([actions.dtype], [(1,)]),
-        reward_signature=Signature([np.dtype(np.float32)], [(1,)]),
-        action_space=ActionSpace.CONTINUOUS if continuous else ActionSpace.DISCRETE,
+        timeouts = np.zeros((len(kept), log.actions.shape[1]), dtype=bool)
+        timeouts[:, -1] = True
+        columns = [c[kept].reshape(-1, c.shape[-1]) for c in columns]
+    return icac_algo.ColumnarReplayBuffer.from_arrays(
+        *columns[:3],
+        timeouts=timeouts,
+        extras={"propensity": columns[3][:, 0]},
         # Stated, not detected: a small log may lack the highest bid.
         action_size=1 if continuous else len(log.bids),
     )
-    for episode in episodes:
-        buffer.append_episode(episode)
-    return buffer
 
 
 # -- arguments -------------------------------------------------------------

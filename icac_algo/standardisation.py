@@ -9,11 +9,15 @@ units of the spread of rewards.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import torch
 from d3rlpy.dataset import ReplayBufferBase
 from d3rlpy.preprocessing import RewardScaler
+
+from .dataset_checks import blocks
+from .replay import ColumnarReplayBuffer
 
 __all__ = ["Standardisation"]
 
@@ -46,15 +50,19 @@ class Standardisation:
         cls, dataset: ReplayBufferBase, gamma: float, scaler: RewardScaler | None
     ) -> Standardisation:
         """From all rewards of a dataset whose scalers are built."""
-        episodes = dataset.episodes
-        rewards = np.concatenate([e.rewards for e in episodes]).astype(np.float64)
-        if scaler is not None:
-            rewards = np.asarray(scaler.transform_numpy(rewards))
-        terminals = sum(bool(e.terminated) for e in episodes)
-        share = terminals / max(1, dataset.transition_count)
-        return cls.of_rewards(
-            float(rewards.mean()), float(rewards.std()), min(share, 1.0), gamma
-        )
+        count, mean, spread = 0, 0.0, 0.0
+        for _, _, block in blocks(dataset, "rewards"):
+            rewards = block.astype(np.float32).astype(np.float64)
+            if scaler is not None:
+                rewards = np.asarray(scaler.transform_numpy(rewards))
+            # Moments of the pieces so far and of the next one, combined.
+            gap, total = float(rewards.mean()) - mean, count + rewards.size
+            spread += float(rewards.var()) * rewards.size
+            spread += gap**2 * count * rewards.size / total
+            mean += gap * rewards.size / total
+            count = total
+        share = _terminals(dataset) / max(1, dataset.transition_count)
+        return cls.of_rewards(mean, math.sqrt(spread / count), min(share, 1.0), gamma)
 
     @classmethod
     def of_batch(
@@ -63,3 +71,9 @@ class Standardisation:
         """From one (scaled) mini-batch, where no dataset was seen."""
         std = float(rewards.std(correction=0))
         return cls.of_rewards(float(rewards.mean()), std, float(terminals.mean()), gamma)
+
+
+def _terminals(dataset: ReplayBufferBase) -> int:
+    if isinstance(dataset, ColumnarReplayBuffer):
+        return dataset.columns.index.terminals
+    return sum(bool(episode.terminated) for episode in dataset.episodes)

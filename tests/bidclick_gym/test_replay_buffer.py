@@ -201,6 +201,6 @@ def test_bad_arguments_are_refused_by_name(
 def test_without_d3rlpy_the_error_says_what_to_install(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "d3rlpy", None)
+    monkeypatch.setitem(sys.modules, "icac_algo", None)
     with pytest.raises(ImportError, match=r"needs d3rlpy: .*bidclick-icac\[icac\]"):
         to_replay_buffer(log)

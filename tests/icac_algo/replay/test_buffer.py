@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,14 @@ import pytest
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import (
     Episode,
+    FIFOBuffer,
+    FrameStackTransitionPicker,
     InfiniteBuffer,
+    MixedReplayBuffer,
     MultiStepTransitionPicker,
     ReplayBuffer,
     Signature,
+    SparseRewardTransitionPicker,
 )
 
 from icac_algo import ColumnarReplayBuffer
@@ -46,11 +52,13 @@ def make(kind: str, seed: int = 0, **arguments: Any) -> ReplayBuffer:
     return buffer
 
 
-def assert_same(a: Any, b: Any) -> None:
+def assert_same(a: Any, b: Any, rewards_to: float = 0.0) -> None:
     for field in FIELDS:
         x, y = getattr(a, field), getattr(b, field)
         assert x.dtype == y.dtype == np.float32
-        assert np.array_equal(x, y), field
+        # Sums of several rewards may be added up in another order.
+        tolerance = rewards_to if field == "rewards" else 0.0
+        np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance, err_msg=field)
     for field in ("observations", "next_observations"):
         x, y = getattr(a, field), getattr(b, field)
         pairs = zip(x, y, strict=True) if isinstance(x, list) else [(x, y)]
@@ -105,7 +113,150 @@ def test_sampling_is_uniform() -> None:
     assert (np.abs(counts - expected) < 6 * np.sqrt(expected)).all()
 
 
-def test_another_transition_picker_is_refused() -> None:
-    stock = make("vector", transition_picker=MultiStepTransitionPicker(3, 0.99))
-    with pytest.raises(ValueError, match="got MultiStepTransitionPicker"):
-        ColumnarReplayBuffer.from_replay_buffer(stock)
+@pytest.mark.parametrize(
+    "picker",
+    [
+        MultiStepTransitionPicker(3, 0.9),
+        MultiStepTransitionPicker(50, 0.5),
+        FrameStackTransitionPicker(2),
+        SparseRewardTransitionPicker(failure_return=-1.0),
+    ],
+)
+@pytest.mark.parametrize("kind", ["pixel", "tuple"])
+def test_every_picker_of_d3rlpy_gives_the_same_batches(picker: Any, kind: str) -> None:
+    if isinstance(picker, FrameStackTransitionPicker) and kind == "tuple":
+        pytest.skip("d3rlpy stacks frames of pictures")
+    stock = make(kind, transition_picker=picker)
+    fast = ColumnarReplayBuffer.from_replay_buffer(stock)
+    for seed in range(10):
+        np.random.seed(seed)  # noqa: NPY002
+        expected = stock.sample_transition_batch(16)
+        np.random.seed(seed)  # noqa: NPY002
+        batch = fast.sample_transition_batch(16)
+        assert_same(batch, expected, rewards_to=1e-6)
+        for a, b in zip(batch.transitions, expected.transitions, strict=True):
+            assert np.array_equal(a.rewards_to_go, b.rewards_to_go)
+
+
+def test_trajectories_are_those_of_the_stock_buffer() -> None:
+    stock = make("vector")
+    fast = ColumnarReplayBuffer.from_replay_buffer(stock)
+    for seed in range(10):
+        np.random.seed(seed)  # noqa: NPY002
+        expected = stock.sample_trajectory_batch(8, length=4)
+        np.random.seed(seed)  # noqa: NPY002
+        batch = fast.sample_trajectory_batch(8, length=4)
+        for field in dataclasses.fields(expected):
+            a, b = getattr(batch, field.name), getattr(expected, field.name)
+            assert np.array_equal(a, b), field.name
+
+
+def test_a_seed_gives_a_random_stream_of_its_own() -> None:
+    twins = [
+        ColumnarReplayBuffer.from_replay_buffer(make("vector"), seed=7) for _ in range(2)
+    ]
+    for _ in range(3):
+        np.random.random()  # noqa: NPY002
+        before = np.random.get_state()[1]  # type: ignore[index]  # noqa: NPY002
+        first, second = (twin.sample_transition_batch(8) for twin in twins)
+        assert np.array_equal(first.rewards, second.rewards)
+        assert np.array_equal(before, np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002
+    state = twins[0].random_state
+    expected = twins[0].sample_transition_batch(8).rewards
+    twins[1].random_state = state
+    assert np.array_equal(twins[1].sample_transition_batch(8).rewards, expected)
+
+
+def test_a_random_state_needs_a_seed() -> None:
+    buffer = ColumnarReplayBuffer.from_replay_buffer(make("vector"))
+    assert buffer.random_state is None
+    with pytest.raises(ValueError, match="made without a seed"):
+        buffer.random_state = {"state": 1}
+
+
+def test_episodes_are_views_that_d3rlpy_can_read_and_write() -> None:
+    stock = make("tuple")
+    fast = ColumnarReplayBuffer.from_replay_buffer(stock)
+    assert len(fast.episodes) == fast.size() == stock.size()
+    for a, b in zip(fast.episodes, stock.episodes, strict=True):
+        assert a.terminated == b.terminated
+        assert a.transition_count == b.transition_count
+        assert np.array_equal(a.rewards, b.rewards)
+        assert a.observation_signature == b.observation_signature
+    assert fast.dataset_info == stock.dataset_info
+    assert [e.size() for e in fast.episodes[1:3]] == [5, 3]
+    assert fast.episodes[-1].size() == 6
+    with pytest.raises(IndexError):
+        fast.episodes[6]
+    file = io.BytesIO()
+    fast.dump(file)
+    for loader in (ColumnarReplayBuffer.load, ReplayBuffer.load):
+        file.seek(0)
+        again = loader(file, InfiniteBuffer())
+        assert again.transition_count == stock.transition_count
+    back = fast.to_replay_buffer()
+    for a, b in zip(back.episodes, stock.episodes, strict=True):
+        assert np.array_equal(a.actions, b.actions)
+
+
+def test_numbered_transitions_are_those_of_the_stock_buffer() -> None:
+    stock = make("vector")
+    fast = ColumnarReplayBuffer.from_replay_buffer(stock)
+    assert len(fast.buffer) == len(stock.buffer)  # type: ignore[arg-type]
+    for i in range(stock.transition_count):
+        (a, m), (b, n) = fast.buffer[i], stock.buffer[i]
+        assert m == n
+        assert np.array_equal(a.rewards, b.rewards)
+    with pytest.raises(TypeError, match="append to the replay buffer"):
+        fast.buffer.append(stock.episodes[0], 0)
+
+
+def test_steps_appended_one_by_one_keep_the_stock_buffers_order() -> None:
+    """Across several merges of what was appended, and while an episode is open."""
+    stock, fast = make("vector"), ColumnarReplayBuffer.from_replay_buffer(make("vector"))
+    rng = np.random.default_rng(0)
+    for step in range(3000):
+        observation, reward = rng.random(3).astype(np.float32), float(step)
+        for buffer in (stock, fast):
+            buffer.append(observation, step % 4, reward)
+            if step % 7 == 6:
+                buffer.clip_episode(step % 2 == 0)
+        if step % 500 in (3, 6):
+            np.random.seed(step)  # noqa: NPY002
+            expected = stock.sample_transition_batch(64)
+            np.random.seed(step)  # noqa: NPY002
+            assert_same(fast.sample_transition_batch(64), expected)
+    assert fast.columns.index.transitions > 2000
+
+
+def test_mixes_with_another_buffer_as_d3rlpys_do() -> None:
+    online = ColumnarReplayBuffer.from_replay_buffer(make("vector", seed=1))
+    offline = ColumnarReplayBuffer.from_replay_buffer(make("vector", seed=2))
+    mixed = MixedReplayBuffer(online, offline, 0.5)
+    assert mixed.transition_count == 2 * online.transition_count
+    assert len(mixed.sample_transition_batch(10)) == 10
+
+
+@pytest.mark.parametrize("wrong", [FIFOBuffer(10), "preprocessor"])
+def test_what_columns_cannot_do_is_refused(wrong: Any) -> None:
+    episodes = make("vector").episodes
+    arguments = (
+        {"writer_preprocessor": object()}
+        if wrong == "preprocessor"
+        else {"buffer": wrong}
+    )
+    with pytest.raises(ValueError, match=r"FIFOBuffer|writer_preprocessor"):
+        ColumnarReplayBuffer.from_episode_generator(lambda: episodes, **arguments)
+
+
+def test_an_empty_buffer_is_refused() -> None:
+    empty = ReplayBuffer(
+        InfiniteBuffer(),
+        observation_signature=Signature([np.dtype(np.float32)], [(3,)]),
+        action_signature=Signature([np.dtype(np.int64)], [(1,)]),
+        reward_signature=Signature([np.dtype(np.float32)], [(1,)]),
+        action_space=ActionSpace.DISCRETE,
+        action_size=4,
+    )
+    with pytest.raises(ValueError, match="at least one episode"):
+        ColumnarReplayBuffer.from_replay_buffer(empty)
