@@ -8,6 +8,7 @@ from ._quiet import quiet_gym_notice
 
 quiet_gym_notice()
 
+from .checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig  # noqa: E402
 from .constraints import (  # noqa: E402
     Concave,
@@ -37,5 +38,7 @@ __all__ = [
     "MonotoneConcave",
     "ShapedQFunctionFactory",
     "Unconstrained",
+    "load_checkpoint",
     "register_constraint",
+    "save_checkpoint",
 ]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import pathlib
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -16,13 +13,16 @@ from d3rlpy.algos import QLearningAlgoBase
 from d3rlpy.algos.qlearning.base import QLearningAlgoImplBase
 from d3rlpy.algos.utility import build_scalers_with_transition_picker
 from d3rlpy.base import LearnableConfig
-from d3rlpy.constants import ActionSpace
-from d3rlpy.dataset import EpisodeBase, ReplayBufferBase
+from d3rlpy.dataset import ReplayBufferBase, TransitionMiniBatch
 from d3rlpy.models.torch import CategoricalPolicy
 from d3rlpy.types import TorchObservation
 from torch import nn
 
+from ._files import written_beside
+from .dataset_checks import check_dataset
 from .export import save_greedy_policy
+from .torch_batches import to_torch_batch
+from .training import FitOptions, train
 
 __all__ = [
     "ActorCriticImpl",
@@ -30,10 +30,7 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_number",
-    "written_beside",
 ]
-
-_EPISODES_AT_ONCE = 10_000
 
 TImpl = TypeVar("TImpl", bound=QLearningAlgoImplBase)
 TConfig = TypeVar("TConfig", bound=LearnableConfig)
@@ -74,28 +71,60 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
             ValueError: the dataset is empty, its actions are continuous or out of
                 range, or an observation or reward is NaN or infinite.
         """
-        name = type(self).__name__
-        info = dataset.dataset_info
-        if info.action_space != ActionSpace.DISCRETE:
-            raise ValueError(
-                f"{name} needs discrete actions (indices), got continuous ones; "
-                "if they are a few repeated numbers, log their index instead"
-            )
-        if dataset.transition_count == 0:
-            raise ValueError(f"{name} needs a dataset with transitions, got an empty one")
-        episodes = dataset.episodes
-        allowed = f"actions must be from 0 to {info.action_size - 1}"
+        check_dataset(type(self).__name__, dataset)
 
-        def is_no_action(array: Any) -> Any:
-            return (array < 0) | (array >= info.action_size)
+    def fit(self, dataset: ReplayBufferBase, n_steps: int, **options: Any) -> Any:
+        """As d3rlpy's, and with checkpoints.
 
-        for start in range(0, len(episodes), _EPISODES_AT_ONCE):
-            some = episodes[start : start + _EPISODES_AT_ONCE]
-            rewards = [e.rewards for e in some]
-            _refuse("rewards must be finite", rewards, _is_not_finite, start)
-            for part in _observation_parts(some):
-                _refuse("observations must be finite", part, _is_not_finite, start)
-            _refuse(allowed, [e.actions for e in some], is_no_action, start)
+        Args:
+            dataset: a replay buffer.
+            n_steps: gradient steps; the last epoch is shorter if need be.
+            options: d3rlpy's, and
+
+                checkpoint (str): a file that is written after each epoch with the whole
+                training state (:mod:`icac_algo.checkpoints`).  If it is there already,
+                training goes on from it, bit for bit as if it had not stopped (on the
+                CPU).
+
+        Returns:
+            epoch and mean metrics of every epoch trained here.
+
+        Raises:
+            ValueError: an argument is out of bounds, the data cannot be learned from, or
+                the checkpoint is of another config, dataset or number of processes.
+        """
+        return list(self.fitter(dataset, n_steps, **options))
+
+    def fitter(
+        self, dataset: ReplayBufferBase, n_steps: int, **options: Any
+    ) -> Generator[tuple[int, dict[str, float]], None, None]:
+        """As :meth:`fit`, an epoch at a time.
+
+        Everything is checked here, before anything is built or logged.
+        """
+        chosen = FitOptions(n_steps, **options)
+        self.prepare(dataset)
+        return train(self, dataset, chosen)
+
+    def prepare(self, dataset: ReplayBufferBase) -> None:
+        """Checks the data and fits the scalers that are not fitted yet."""
+        self.check_dataset(dataset)
+        self.build_scalers(dataset)
+
+    def update(self, batch: TransitionMiniBatch) -> dict[str, float]:
+        """One gradient step.
+
+        Args:
+            batch: a mini-batch of transitions.
+
+        Returns:
+            losses and other metrics.
+        """
+        assert self._impl is not None, "build or fit the algorithm before updating it"
+        torch_batch = to_torch_batch(batch, self._config, self._device)
+        losses = self._impl.update(torch_batch, self._grad_step)
+        self._grad_step += 1
+        return losses
 
     def build_scalers(self, dataset: ReplayBufferBase) -> None:
         """Fits the scalers that are not fitted yet."""
@@ -137,51 +166,6 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         self.check_exportable()
         with written_beside(fname) as beside:
             save_greedy_policy(self, beside)
-
-
-@contextlib.contextmanager
-def written_beside(fname: str | os.PathLike[str]) -> Iterator[str]:
-    """A temporary sibling of ``fname`` that replaces it if the block succeeds."""
-    path = pathlib.Path(fname)
-    handle, beside = tempfile.mkstemp(
-        prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
-    )
-    os.close(handle)
-    try:
-        yield beside
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(beside, 0o666 & ~umask)
-        os.replace(beside, path)
-    except BaseException:
-        pathlib.Path(beside).unlink(missing_ok=True)
-        raise
-
-
-def _observation_parts(episodes: Sequence[EpisodeBase]) -> list[list[Any]]:
-    first = episodes[0].observations
-    if not isinstance(first, (list, tuple)):
-        return [[e.observations for e in episodes]]
-    return [[e.observations[i] for e in episodes] for i in range(len(first))]
-
-
-def _is_not_finite(array: Any) -> Any:
-    return ~np.isfinite(array)
-
-
-def _refuse(
-    requirement: str,
-    arrays: Sequence[Any],
-    is_bad: Callable[[Any], Any],
-    first_episode: int,
-) -> None:
-    """Looks at many episodes at once, and one by one only to name the bad one."""
-    if not is_bad(np.concatenate(arrays)).any():
-        return
-    for index, array in enumerate(arrays, first_episode):
-        bad = np.asarray(array)[is_bad(np.asarray(array))]
-        if bad.size:
-            raise ValueError(f"{requirement}, episode {index} has {bad[0]}")
 
 
 # -- config fields -----------------------------------------------------------

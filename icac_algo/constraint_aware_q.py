@@ -6,13 +6,12 @@ The update itself is in ``constraint_aware_q_impl``.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator
 from typing import Any
 
 from d3rlpy.base import DeviceArg, LearnableConfig, register_learnable
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
-from d3rlpy.models.builders import create_categorical_policy, create_discrete_q_function
+from d3rlpy.models.builders import create_discrete_q_function
 from d3rlpy.models.encoders import EncoderFactory, make_encoder_field
 from d3rlpy.models.q_functions import (
     MeanQFunctionFactory,
@@ -26,11 +25,13 @@ from ._algorithm import DiscreteAlgorithm, check_choice, check_count, check_numb
 from .constraint_aware_q_impl import (
     ConstraintAwareQImpl,
     ConstraintAwareQModules,
-    DualVariable,
+    TrainingState,
 )
 from .constraints import Constraint, make_constraint_field
 from .critics import ShapedQFunction, reward_slope
+from .optimizers import create_optimizer
 from .parametrizations import PROJECTIONS
+from .policies import create_policy
 from .standardisation import Standardisation
 
 __all__ = ["ConstraintAwareQ", "ConstraintAwareQConfig"]
@@ -223,7 +224,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             )[0]
             for trained in (True, False, False)
         )
-        policy = create_categorical_policy(
+        policy = create_policy(
             observation_shape,
             action_size,
             config.encoder_factory,
@@ -235,12 +236,12 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             targ_q_funcs=targ_q_funcs,
             average_q_funcs=average_q_funcs,
             policy=policy,
-            dual=DualVariable(config.initial_lambda).to(self._device),
-            critic_optim=config.optim_factory.create(
-                q_funcs.named_modules(), lr=config.learning_rate, compiled=False
+            state=TrainingState(config.initial_lambda).to(self._device),
+            critic_optim=create_optimizer(
+                config.optim_factory, config.learning_rate, q_funcs
             ),
-            actor_optim=config.actor_optim_factory.create(
-                policy.named_modules(), lr=config.actor_learning_rate, compiled=False
+            actor_optim=create_optimizer(
+                config.actor_optim_factory, config.actor_learning_rate, policy
             ),
         )
         self._impl = ConstraintAwareQImpl(
@@ -253,20 +254,8 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         if self._standardisation is not None:
             self._impl.standardise(self._standardisation)
 
-    def fitter(
-        self, dataset: ReplayBufferBase, *args: Any, **kwargs: Any
-    ) -> Generator[tuple[int, dict[str, float]], None, None]:
-        """As d3rlpy's; bad data is refused here, before anything is built or logged.
-
-        Raises:
-            ValueError: the dataset is empty, has actions or an action count that do not
-                fit, or holds NaN or infinite observations or rewards.
-        """
-        self._prepare(dataset)
-        return super().fitter(dataset, *args, **kwargs)
-
     def build_with_dataset(self, dataset: ReplayBufferBase) -> None:
-        self._prepare(dataset)
+        self.prepare(dataset)
         super().build_with_dataset(dataset)
 
     def check_exportable(self) -> None:
@@ -281,7 +270,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
                 "projection='functional' and 'canonical' export at any size"
             )
 
-    def _prepare(self, dataset: ReplayBufferBase) -> None:
+    def prepare(self, dataset: ReplayBufferBase) -> None:
         self._config.validate()
         self.check_dataset(dataset)
         shape = dataset.dataset_info.observation_signature.shape
@@ -300,7 +289,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
     def lagrange_multiplier(self) -> float:
         """The current penalty weight lambda."""
         assert self._impl is not None, "the algorithm is not built yet"
-        return float(self._impl.modules.dual.value)
+        return float(self._impl.modules.state.multiplier)
 
     def get_action_type(self) -> ActionSpace:
         return ActionSpace.DISCRETE

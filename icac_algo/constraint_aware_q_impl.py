@@ -17,13 +17,16 @@ from torch import nn
 
 from ._algorithm import ActorCriticImpl
 from .critics import ShapedQFunction
+from .polyak import Follower, polyak_update
 from .proximal import (
     implicit_proximal,
     inner_step_size,
     penalty,
+    penalty_lipschitz,
     proximal_iterations,
 )
 from .standardisation import Standardisation
+from .torch_batches import all_terminal
 
 if TYPE_CHECKING:
     from .constraint_aware_q import ConstraintAwareQConfig
@@ -31,22 +34,21 @@ if TYPE_CHECKING:
 __all__ = [
     "ConstraintAwareQImpl",
     "ConstraintAwareQModules",
-    "DualVariable",
+    "TrainingState",
     "greedy_actions",
-    "polyak_update",
 ]
 
 
-class DualVariable(nn.Module):
-    """The Lagrange multiplier and the update count, kept where checkpoints keep them."""
+class TrainingState(nn.Module):
+    """Where training stands beside the networks, kept where checkpoints keep it."""
 
-    value: torch.Tensor
+    multiplier: torch.Tensor
     updates: torch.Tensor
     standardised: torch.Tensor
 
-    def __init__(self, initial: float):
+    def __init__(self, initial_lambda: float):
         super().__init__()
-        self.register_buffer("value", torch.tensor(float(initial)))
+        self.register_buffer("multiplier", torch.tensor(float(initial_lambda)))
         self.register_buffer("updates", torch.tensor(0))
         self.register_buffer("standardised", torch.tensor(False))
 
@@ -59,9 +61,15 @@ class ConstraintAwareQModules(Modules):
     targ_q_funcs: nn.ModuleList
     average_q_funcs: nn.ModuleList
     policy: CategoricalPolicy
-    dual: DualVariable
+    state: TrainingState
     critic_optim: OptimizerWrapper
     actor_optim: OptimizerWrapper
+
+    def set_train(self) -> None:
+        """Only what is trained: the copies stay in evaluation mode."""
+        for trained in (self.q_funcs, self.policy):
+            if not trained.training:
+                trained.train()
 
 
 class ConstraintAwareQImpl(ActorCriticImpl):
@@ -89,7 +97,15 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         self._matrix = torch.as_tensor(
             config.constraint.inequalities(positions), dtype=torch.float32, device=device
         )
-        self._sync_copies(tau=1.0)
+        self._lipschitz = penalty_lipschitz(self._matrix)
+        self._is_euclidean = config.projection == "euclidean"
+        for copies in (modules.targ_q_funcs, modules.average_q_funcs):
+            # Only ever read.
+            copies.eval()
+        self._target = Follower(modules.targ_q_funcs, modules.q_funcs)
+        self._average = Follower(modules.average_q_funcs, modules.q_funcs)
+        self._target.follow(1.0)
+        self._average.follow(1.0)
 
     # -- update ----------------------------------------------------------------
 
@@ -100,56 +116,61 @@ class ConstraintAwareQImpl(ActorCriticImpl):
                     batch.rewards, batch.terminals, self._config.gamma
                 )
             )
-        # Copies are only ever read: exact values, and no buffer of theirs moves.
-        self._modules.targ_q_funcs.eval()
-        self._modules.average_q_funcs.eval()
-        metrics = self._update_critic(batch)
-        metrics.update(self._update_actor(batch))
-        self._modules.dual.updates += 1
-        self._sync_copies(tau=self._config.tau)
-        return {name: float(value) for name, value in metrics.items()}
-
-    def _update_critic(self, batch: TorchMiniBatch) -> dict[str, Any]:
+        critic_loss, values, violation = self._critic_loss(batch)
+        actor_loss = self._actor_loss(batch, values)
         self._modules.critic_optim.zero_grad()
-        target = self._bellman_target(batch)
-        actions = batch.actions.long().view(-1, 1)
-        loss = torch.zeros((), device=batch.rewards.device)
-        violations = []
-        for q_func in self._modules.q_funcs:
-            q = q_func(batch.observations).q_value
-            if self._config.projection == "euclidean":
-                values, pulled, violation = self._proximal_layer(
-                    q, q_func, batch.observations, actions, target
-                )
-                loss = loss + pulled
-                violations.append(violation)
-            else:
-                values = q
-            residual = (values.gather(1, actions) - target) / self._scale
-            loss = loss + 0.5 * residual.square().mean()
-        loss.backward()
+        self._modules.actor_optim.zero_grad()
+        # Critic and actor share no parameters: one pass backward serves both.
+        (critic_loss + actor_loss).backward()
         self._modules.critic_optim.step()
-        metrics: dict[str, Any] = {"critic_loss": loss.detach()}
-        if violations:
-            violation = _mean_over_processes(torch.stack(violations).mean())
+        self._modules.actor_optim.step()
+        metrics = {"critic_loss": critic_loss.detach(), "actor_loss": actor_loss.detach()}
+        if violation is not None:
             self._update_dual(violation)
             metrics["raw_violation"] = violation
-            metrics["lambda"] = self._modules.dual.value
-        return metrics
+            metrics["lambda"] = self._modules.state.multiplier
+        self._modules.state.updates += 1
+        self._move_copies()
+        return {name: float(value) for name, value in metrics.items()}
 
+    def _critic_loss(
+        self, batch: TorchMiniBatch
+    ) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None]:
+        """The loss, every critic's values ``(B, K)``, and ``C(u)`` (euclidean)."""
+        target = self._bellman_target(batch)
+        actions = batch.actions.long().view(-1, 1)
+        losses, critics, violations = [], [], []
+        for q_func in self._modules.q_funcs:
+            values = q_func(batch.observations).q_value
+            if self._is_euclidean:
+                values, pulled, violation = self._proximal_layer(
+                    values, q_func, batch.observations, actions, target
+                )
+                losses.append(pulled)
+                violations.append(violation)
+            residual = (values.gather(1, actions) - target) / self._scale
+            losses.append(0.5 * residual.square().mean())
+            critics.append(values)
+        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+        if not violations:
+            return loss, critics, None
+        return loss, critics, _mean_over_processes(torch.stack(violations).mean())
+
+    @torch.no_grad()
     def _bellman_target(self, batch: TorchMiniBatch) -> torch.Tensor:
-        """``r + gamma (1 - done) max_a Qbar(s', a)`` with the exact target critic."""
-        with torch.no_grad():
-            values = torch.stack(
-                [
-                    q_func(batch.next_observations).q_value
-                    for q_func in self._modules.targ_q_funcs
-                ]
-            )
-            best = values.mean(dim=0).argmax(dim=1, keepdim=True)
-            value = values.amin(dim=0).gather(1, best)
-            discount = self._config.gamma**batch.intervals
-            return batch.rewards + discount * (1.0 - batch.terminals) * value
+        """``r + gamma (1 - done) max_a Qbar(s', a)`` with the shaped target critic."""
+        if all_terminal(batch):
+            return batch.rewards
+        values = torch.stack(
+            [
+                q_func(batch.next_observations).q_value
+                for q_func in self._modules.targ_q_funcs
+            ]
+        )
+        best = values.mean(dim=0).argmax(dim=1, keepdim=True)
+        value = values.amin(dim=0).gather(1, best)
+        discount = self._config.gamma**batch.intervals
+        return batch.rewards + discount * (1.0 - batch.terminals) * value
 
     def _proximal_layer(
         self,
@@ -164,7 +185,8 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         Works on the values with the known cost added back, in units of the reward
         spread, so that lambda and the violation have no unit.
         """
-        config, lam, scale = self._config, self._modules.dual.value, self._scale
+        config, scale = self._config, self._scale
+        lam = self._modules.state.multiplier
         module = unwrap_ddp_model(q_func)
         level = module.level
         cost = module.known_cost(observations).to(q.dtype).expand_as(q)
@@ -176,9 +198,9 @@ class ConstraintAwareQImpl(ActorCriticImpl):
             logged = (target + cost.gather(1, actions) - level) / scale
             anchor = free.detach().scatter(1, actions, logged.to(free))
         start = free if config.warm_start else torch.zeros_like(free)
-        step = 1.0
+        step: Any = 1.0
         if config.inner_step == "lipschitz":
-            step = inner_step_size(self._matrix, lam)
+            step = inner_step_size(self._lipschitz, lam)
         with torch.set_grad_enabled(not config.implicit_gradient):
             u = proximal_iterations(
                 start, anchor, self._matrix, lam, config.inner_iterations, step
@@ -192,48 +214,51 @@ class ConstraintAwareQImpl(ActorCriticImpl):
 
     def _update_dual(self, violation: torch.Tensor) -> None:
         """``lambda <- [lambda + eta C(u)]``, between 0 and its cap."""
-        config, dual = self._config, self._modules.dual
-        raised = dual.value + config.dual_learning_rate * violation
-        dual.value.copy_(raised.clamp(0.0, config.max_lambda))
+        config, multiplier = self._config, self._modules.state.multiplier
+        raised = multiplier + config.dual_learning_rate * violation
+        multiplier.copy_(raised.clamp(0.0, config.max_lambda))
 
-    def _update_actor(self, batch: TorchMiniBatch) -> dict[str, Any]:
-        r"""Raises :math:`E_\pi[Q - \alpha \log\pi]` (equation 8), Q exact and fixed."""
+    def _actor_loss(
+        self, batch: TorchMiniBatch, critics: list[torch.Tensor]
+    ) -> torch.Tensor:
+        r"""What raises :math:`E_\pi[Q - \alpha \log\pi]` (equation 8), Q fixed.
+
+        Args:
+            batch: B transitions.
+            critics: values that the critics were just trained at, each ``(B, K)``; they
+                have the shape, but for a euclidean critic, which is projected here.
+        """
         alpha = self._config.entropy_temperature
-        self._modules.q_funcs.eval()
         with torch.no_grad():
-            q = self._ensemble_mean(self._modules.q_funcs, batch.observations)
+            if self._is_euclidean:
+                critics = [
+                    unwrap_ddp_model(q_func).exact_values(batch.observations)
+                    for q_func in self._modules.q_funcs
+                ]
+            q = critics[0] if len(critics) == 1 else torch.stack(critics).mean(dim=0)
             q = (q - q.mean(dim=1, keepdim=True)) / self._scale
-        self._modules.actor_optim.zero_grad()
         distribution = self._modules.policy(batch.observations)
         log_probs = distribution.logits
         if self._config.actor_gradient == "exact":
-            loss = (distribution.probs * (alpha * log_probs - q)).sum(dim=1).mean()
-        else:
-            sampled = distribution.sample()[:, None]
-            log_prob = log_probs.gather(1, sampled)
-            advantage = q.gather(1, sampled) - alpha * log_prob.detach()
-            loss = -(log_prob * advantage).mean()
-        loss.backward()
-        self._modules.actor_optim.step()
-        return {"actor_loss": loss.detach()}
+            return (log_probs.exp() * (alpha * log_probs - q)).sum(dim=1).mean()
+        sampled = distribution.sample()[:, None]
+        log_prob = log_probs.gather(1, sampled)
+        advantage = q.gather(1, sampled) - alpha * log_prob.detach()
+        return -(log_prob * advantage).mean()
 
-    def _sync_copies(self, tau: float) -> None:
+    def _move_copies(self) -> None:
         """Moves the target and the deployed average towards the critic."""
-        polyak_update(self._modules.targ_q_funcs, self._modules.q_funcs, tau)
+        self._target.follow(self._config.tau)
         # A window that grows with training: rate 1 / (window * updates).
-        count = float(self._modules.dual.updates) * self._config.average_window
-        polyak_update(
-            self._modules.average_q_funcs,
-            self._modules.q_funcs,
-            min(1.0, 1.0 / count) if count > 0.0 else 1.0,
-        )
+        count = float(self._modules.state.updates) * self._config.average_window
+        self._average.follow(min(1.0, 1.0 / count) if count > 0.0 else 1.0)
 
     # -- level and scale -------------------------------------------------------
 
     @property
     def standardised(self) -> bool:
         """Whether level and scale of Q have been set."""
-        return bool(self._modules.dual.standardised)
+        return bool(self._modules.state.standardised)
 
     @property
     def _scale(self) -> torch.Tensor:
@@ -252,7 +277,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
             for q_func in unwrap_ddp_model(copies):
                 assert isinstance(q_func, ShapedQFunction)
                 q_func.standardise(level, scale)
-        modules.dual.standardised.fill_(True)
+        modules.state.standardised.fill_(True)
 
     # -- prediction ------------------------------------------------------------
 
@@ -291,7 +316,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         polyak_update(modules.q_funcs, other.q_funcs, 1.0)
         polyak_update(modules.targ_q_funcs, other.targ_q_funcs, 1.0)
         polyak_update(modules.average_q_funcs, other.average_q_funcs, 1.0)
-        modules.dual.standardised.copy_(other.dual.standardised)
+        modules.state.standardised.copy_(other.state.standardised)
 
 
 def greedy_actions(values: torch.Tensor, favours_last: bool) -> torch.Tensor:
@@ -299,20 +324,6 @@ def greedy_actions(values: torch.Tensor, favours_last: bool) -> torch.Tensor:
     if favours_last:
         return values.shape[1] - 1 - values.flip(1).argmax(dim=1)
     return values.argmax(dim=1)
-
-
-def polyak_update(copy: nn.Module, source: nn.Module, tau: float) -> None:
-    """Moves parameters by ``tau`` and copies buffers.
-
-    d3rlpy's own sync leaves buffers behind, so that with spectral normalization its
-    target silently differs from the critic.
-    """
-    copy, source = unwrap_ddp_model(copy), unwrap_ddp_model(source)
-    with torch.no_grad():
-        for old, new in zip(copy.parameters(), source.parameters(), strict=True):
-            old.lerp_(new, tau)
-        for kept, moved in zip(copy.buffers(), source.buffers(), strict=True):
-            kept.copy_(moved)
 
 
 def _mean_over_processes(value: torch.Tensor) -> torch.Tensor:

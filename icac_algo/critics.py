@@ -84,18 +84,24 @@ class ShapedQFunction(DiscreteQFunction):
                     nn.utils.parametrizations.spectral_norm(module)
 
     def forward(self, x: TorchObservation) -> QFunctionOutput:
-        coordinates = self._fc(self._encoder(x))
-        values = self._parametrization(coordinates)
-        if self.training:
-            cost = self.known_cost(x).to(values.dtype)
-            q = self.level + self.scale * values - cost
-        else:
-            gross = self.level.double() + self.scale.double() * values.double()
-            if self._projected:
-                gross = self._constraint.project_gross(gross, self._positions)
-            gross = self._constraint.remove_rounding(gross, self._positions)
-            q = (gross - self.known_cost(x)).to(values.dtype)
+        q = self._values(x) if self.training else self.exact_values(x)
         return QFunctionOutput(q_value=q, quantiles=None, taus=None)
+
+    def _values(self, x: TorchObservation) -> torch.Tensor:
+        values = self._parametrization(self._fc(self._encoder(x)))
+        q: torch.Tensor = self.level + self.scale * values
+        if self._constraint.offset is None:
+            return q
+        return q - self.known_cost(x).to(q.dtype)
+
+    def exact_values(self, x: TorchObservation) -> torch.Tensor:
+        """Values that have the shape exactly, in either mode, ``(B, K)``."""
+        values = self._parametrization(self._fc(self._encoder(x)))
+        gross = self.level.double() + self.scale.double() * values.double()
+        if self._projected:
+            gross = self._constraint.project_gross(gross, self._positions)
+        gross = self._constraint.remove_rounding(gross, self._positions)
+        return (gross - self.known_cost(x)).to(values.dtype)
 
     def known_cost(self, x: TorchObservation) -> torch.Tensor:
         """The offset ``o(s, a)`` in scaled reward units, float64 ``(B or 1, K)``."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator
 from typing import Any
 
 import torch
 from d3rlpy.base import DeviceArg, LearnableConfig, register_learnable
 from d3rlpy.constants import ActionSpace
-from d3rlpy.dataset import ReplayBufferBase
 from d3rlpy.models.builders import (
-    create_categorical_policy,
     create_discrete_q_function,
     create_value_function,
 )
@@ -25,6 +22,8 @@ from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
 from ._algorithm import ActorCriticImpl, DiscreteAlgorithm, check_count, check_number
+from .optimizers import create_optimizer
+from .policies import create_policy
 
 __all__ = ["DiscreteIQL", "DiscreteIQLConfig"]
 
@@ -215,7 +214,7 @@ class DiscreteIQL(DiscreteAlgorithm[DiscreteIQLImpl, DiscreteIQLConfig]):
     def inner_create_impl(self, observation_shape: Shape, action_size: int) -> None:
         config = self._config
         common = {"device": self._device, "enable_ddp": self._enable_ddp}
-        policy = create_categorical_policy(
+        policy = create_policy(
             observation_shape, action_size, config.actor_encoder_factory, **common
         )
         (q_funcs, forwarder), (targ_q_funcs, targ_forwarder) = (
@@ -232,17 +231,19 @@ class DiscreteIQL(DiscreteAlgorithm[DiscreteIQLImpl, DiscreteIQLConfig]):
         value_func = create_value_function(
             observation_shape, config.value_encoder_factory, **common
         )
-        critic_modules = [*q_funcs.named_modules(), *value_func.named_modules()]
         modules = DiscreteIQLModules(
             policy=policy,
             q_funcs=q_funcs,
             targ_q_funcs=targ_q_funcs,
             value_func=value_func,
-            actor_optim=config.actor_optim_factory.create(
-                policy.named_modules(), lr=config.actor_learning_rate, compiled=False
+            actor_optim=create_optimizer(
+                config.actor_optim_factory, config.actor_learning_rate, policy
             ),
-            critic_optim=config.critic_optim_factory.create(
-                critic_modules, lr=config.critic_learning_rate, compiled=False
+            critic_optim=create_optimizer(
+                config.critic_optim_factory,
+                config.critic_learning_rate,
+                q_funcs,
+                value_func,
             ),
         )
         self._impl = DiscreteIQLImpl(
@@ -254,13 +255,6 @@ class DiscreteIQL(DiscreteAlgorithm[DiscreteIQLImpl, DiscreteIQLConfig]):
             config=config,
             device=self._device,
         )
-
-    def fitter(
-        self, dataset: ReplayBufferBase, *args: Any, **kwargs: Any
-    ) -> Generator[tuple[int, dict[str, float]], None, None]:
-        """As d3rlpy's; bad data is refused here, before anything is built or logged."""
-        self.check_dataset(dataset)
-        return super().fitter(dataset, *args, **kwargs)
 
     def get_action_type(self) -> ActionSpace:
         return ActionSpace.DISCRETE

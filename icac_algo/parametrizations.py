@@ -141,6 +141,7 @@ class _Pieces(Parametrization):
     two_sided: ClassVar[bool] = False
     places: torch.Tensor
     signs: torch.Tensor
+    centred: torch.Tensor
 
     def __init__(self, positions: torch.Tensor, increasing: bool, n_pieces: int):
         super().__init__(positions, increasing, n_pieces)
@@ -154,6 +155,7 @@ class _Pieces(Parametrization):
             signs = torch.ones(n_pieces)
         self.register_buffer("places", places, persistent=False)
         self.register_buffer("signs", signs, persistent=False)
+        self.register_buffer("centred", 2.0 * self.unit - 1.0, persistent=False)
 
     def count(self, n_actions: int) -> int:
         return self.n_linear + 3 * self.n_pieces
@@ -164,7 +166,7 @@ class _Pieces(Parametrization):
         height = F.softplus(height - 1.0)[:, :, None]
         steepness = (F.softplus(steepness + 0.5) * self.signs)[:, :, None]
         place = (place + self.places)[:, :, None]
-        x = 2.0 * self.unit - 1.0
+        x = self.centred
         pieces = height * self.piece(steepness * x + place)
         values = linear[:, :1] + pieces.sum(dim=1)
         if self.n_linear == 2:
@@ -191,14 +193,14 @@ class FunctionalConcave(_Pieces):
     two_sided = True
 
     def piece(self, t: torch.Tensor) -> torch.Tensor:
-        return -F.softplus(-t)
+        return F.logsigmoid(t)
 
 
 class FunctionalMonotoneConcave(_Pieces):
     """A sum of saturating bends, each rising with diminishing returns."""
 
     def piece(self, t: torch.Tensor) -> torch.Tensor:
-        return -F.softplus(-t)
+        return F.logsigmoid(t)
 
 
 _PARAMETRIZATIONS: dict[type[Constraint], dict[str, type[Parametrization]]] = {

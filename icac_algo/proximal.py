@@ -46,12 +46,12 @@ def penalty_hessian_product(
     return 2.0 * ((vectors @ matrix.T) * violated) @ matrix
 
 
-def inner_step_size(matrix: torch.Tensor, lam: torch.Tensor | float) -> Any:
-    """``1 / (1 + lam * L)``, with ``L`` the Lipschitz constant of the gradient of ``C``.
+def inner_step_size(lipschitz: float, lam: torch.Tensor | float) -> Any:
+    """``1 / (1 + lam * L)``, with ``L`` from :func:`penalty_lipschitz`.
 
     A unit step, the paper's literal reading, stops converging above ``lam = 1 / L``.
     """
-    return 1.0 / (1.0 + lam * penalty_lipschitz(matrix))
+    return 1.0 / (1.0 + lam * lipschitz)
 
 
 def penalty_lipschitz(matrix: torch.Tensor) -> float:

@@ -23,7 +23,8 @@ from icac_algo import (
     Monotone,
     MonotoneConcave,
 )
-from icac_algo.constraint_aware_q_impl import greedy_actions, polyak_update
+from icac_algo.constraint_aware_q_impl import greedy_actions
+from icac_algo.polyak import polyak_update
 from icac_algo.standardisation import Standardisation
 
 AUCTION = Auction()
@@ -37,8 +38,7 @@ def config(**fields: Any) -> ConstraintAwareQConfig:
 
 @pytest.fixture(scope="module")
 def dataset() -> ColumnarReplayBuffer:
-    stock = to_replay_buffer(simulate_log(AUCTION, campaigns=20))
-    return ColumnarReplayBuffer.from_replay_buffer(stock)
+    return to_replay_buffer(simulate_log(AUCTION, campaigns=20))
 
 
 def fit(made: Any, dataset: Any, steps: int = 40) -> Any:

@@ -12,6 +12,7 @@ from icac_algo.proximal import (
     inner_step_size,
     penalty,
     penalty_gradient,
+    penalty_lipschitz,
     proximal_iterations,
 )
 
@@ -59,15 +60,17 @@ def test_step_size_comes_from_the_lipschitz_constant(
 ) -> None:
     for size in (3, 5, 101):
         matrix = matrix_of(constraint, size)
-        lipschitz = 1.0 / inner_step_size(matrix, 1.0) - 1.0
+        lipschitz = 1.0 / inner_step_size(penalty_lipschitz(matrix), 1.0) - 1.0
         assert lipschitz < bound
         x, y = normal(size, 200), normal(size, 400)[200:]
         moved = penalty_gradient(x, matrix) - penalty_gradient(y, matrix)
         assert bool((moved.norm(dim=1) <= lipschitz * (x - y).norm(dim=1)).all())
     assert lipschitz > 0.99 * bound
-    assert inner_step_size(matrix, 0.0) == 1.0
-    assert inner_step_size(matrix, 3.0) == pytest.approx(1.0 / (1.0 + 3.0 * lipschitz))
-    assert inner_step_size(torch.zeros(0, 5), 7.0) == 1.0
+    assert inner_step_size(penalty_lipschitz(matrix), 0.0) == 1.0
+    assert inner_step_size(penalty_lipschitz(matrix), 3.0) == pytest.approx(
+        1.0 / (1.0 + 3.0 * lipschitz)
+    )
+    assert inner_step_size(penalty_lipschitz(torch.zeros(0, 5)), 7.0) == 1.0
 
 
 # -- proximal layer ----------------------------------------------------------
@@ -97,7 +100,10 @@ def test_proximal_iterations_reach_the_minimiser(shape: Constraint, lam: float) 
     (slope,) = torch.autograd.grad(objective, u)
     assert float(slope.abs().max()) < 1e-8
 
-    step, away = inner_step_size(matrix, lam), (values - best).norm(dim=1)
+    step, away = (
+        inner_step_size(penalty_lipschitz(matrix), lam),
+        (values - best).norm(dim=1),
+    )
     for count in (1, 20, 2000):
         u = proximal_iterations(values, values, matrix, lam, count, step)
         # Gradient descent on an objective whose curvature is at least one.

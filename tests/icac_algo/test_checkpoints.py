@@ -1,0 +1,285 @@
+"""Training that is interrupted and goes on is the training that was not."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import random
+import subprocess
+import sys
+from typing import Any
+
+import d3rlpy
+import numpy as np
+import pytest
+import torch
+from d3rlpy.models import VectorEncoderFactory
+from d3rlpy.optimizers import AdamFactory
+from d3rlpy.optimizers.lr_schedulers import CosineAnnealingLRFactory
+from d3rlpy.preprocessing import StandardObservationScaler, StandardRewardScaler
+
+from icac_algo import (
+    ColumnarReplayBuffer,
+    Concave,
+    ConstraintAwareQConfig,
+    DiscreteIQLConfig,
+    Monotone,
+    load_checkpoint,
+    save_checkpoint,
+)
+
+SMALL = VectorEncoderFactory([16])
+
+
+def dataset(seed: int | None = None, rows: int = 400) -> ColumnarReplayBuffer:
+    rng = np.random.default_rng(0)
+    return ColumnarReplayBuffer.from_arrays(
+        rng.random((rows, 2)).astype(np.float32),
+        rng.integers(0, 5, rows),
+        rng.normal(size=rows),
+        terminals=np.arange(rows) % 7 == 6,
+        seed=seed,
+    )
+
+
+def ours(**fields: Any) -> ConstraintAwareQConfig:
+    return ConstraintAwareQConfig(
+        encoder_factory=SMALL, **{"batch_size": 32, "constraint": Concave(), **fields}
+    )
+
+
+def with_scheduler() -> ConstraintAwareQConfig:
+    schedule = CosineAnnealingLRFactory(T_max=60)
+    return ours(
+        optim_factory=AdamFactory(lr_scheduler_factory=schedule),
+        observation_scaler=StandardObservationScaler(),
+        reward_scaler=StandardRewardScaler(),
+        actor_gradient="sampled",
+    )
+
+
+CONFIGS = {
+    "functional": ours,
+    "scheduler and scalers": with_scheduler,
+    "euclidean": lambda: ours(
+        constraint=Monotone(), projection="euclidean", spectral_norm=True, n_critics=2
+    ),
+    "iql": lambda: DiscreteIQLConfig(
+        batch_size=32,
+        actor_encoder_factory=SMALL,
+        critic_encoder_factory=SMALL,
+        value_encoder_factory=SMALL,
+    ),
+}
+
+
+class Stop(Exception):
+    """An interruption."""
+
+
+def fit(algo: Any, data: Any, steps: int, **options: Any) -> Any:
+    options.setdefault("logger_adapter", d3rlpy.logging.NoopAdapterFactory())
+    options.setdefault("n_steps_per_epoch", 20)
+    return algo.fit(data, n_steps=steps, show_progress=False, **options)
+
+
+def everything(algo: Any) -> dict[str, Any]:
+    modules = algo.impl.modules.create_checkpointer("cpu:0").modules
+    return {name: module.state_dict() for name, module in modules.items()}
+
+
+def assert_same(a: Any, b: Any, path: str = "") -> None:
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), path
+        for key in a:
+            assert_same(a[key], b[key], f"{path}.{key}")
+    elif isinstance(a, (list, tuple)):
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y, path)
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), path
+    else:
+        assert a == b, path
+
+
+def draws(data: ColumnarReplayBuffer) -> list[Any]:
+    return [
+        random.random(),
+        np.random.random(),  # noqa: NPY002
+        torch.rand(2).tolist(),
+        data.sample_transition_batch(4).rewards.tolist(),
+    ]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("seed", [None, 5])
+def test_resumed_is_bit_for_bit_uninterrupted(
+    name: str, seed: int | None, tmp_path: pathlib.Path
+) -> None:
+    """Interrupted in the middle of the third epoch; 50 steps in epochs of 20."""
+    data = dataset(seed)
+    d3rlpy.seed(1)
+    whole = CONFIGS[name]().create()
+    expected = fit(whole, data, 50)
+    assert [epoch for epoch, _ in expected] == [1, 2, 3]
+    expected_draws = draws(data)
+
+    def interrupt(_: Any, __: int, step: int) -> None:
+        if step == 43:
+            raise Stop
+
+    file = tmp_path / "run" / "checkpoint.pt"
+    data = dataset(seed)
+    d3rlpy.seed(1)
+    with pytest.raises(Stop):
+        fit(CONFIGS[name]().create(), data, 50, checkpoint=file, callback=interrupt)
+    d3rlpy.seed(99)
+    data = dataset(seed)
+    resumed = CONFIGS[name]().create()
+    results = fit(resumed, data, 50, checkpoint=file)
+    assert [epoch for epoch, _ in results] == [3]
+    losses = {k: v for k, v in expected[2][1].items() if not k.startswith("time")}
+    assert losses == {k: results[0][1][k] for k in losses}
+    assert resumed.grad_step == whole.grad_step == 50
+    assert_same(everything(whole), everything(resumed))
+    assert draws(data) == expected_draws
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    first = ours().create()
+    fit(first, dataset(), 40, checkpoint=file)
+    second = ours().create()
+    assert fit(second, dataset(), 40, checkpoint=file) == []
+    assert_same(everything(first), everything(second))
+    # And a longer run of it goes on.
+    assert [epoch for epoch, _ in fit(second, dataset(), 60, checkpoint=file)] == [3]
+
+
+def test_a_checkpoint_opens_in_a_fresh_process_and_runs_no_code(
+    tmp_path: pathlib.Path,
+) -> None:
+    algo = with_scheduler().create()
+    fit(algo, dataset(), 20)
+    save_checkpoint(algo, tmp_path / "checkpoint.pt")
+    observations = np.random.default_rng(1).random((50, 2)).astype(np.float32)
+    np.save(tmp_path / "x.npy", observations)
+    script = (
+        "import json, sys, numpy as np, torch, icac_algo\n"
+        "real, used = torch.load, []\n"
+        "def load(*args, **kwargs):\n"
+        "    used.append(kwargs['weights_only'])\n"
+        "    return real(*args, **kwargs)\n"
+        "torch.load = load\n"
+        f"algo = icac_algo.load_checkpoint({str(tmp_path / 'checkpoint.pt')!r})\n"
+        f"x = np.load({str(tmp_path / 'x.npy')!r})\n"
+        "print(json.dumps([used, algo.predict(x).tolist(), algo.grad_step]))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert json.loads(result.stdout) == [[True], algo.predict(observations).tolist(), 20]
+
+
+def test_a_failed_write_keeps_the_old_checkpoint(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "checkpoint.pt"
+    algo = ours().create()
+    fit(algo, dataset(), 20, checkpoint=file)
+    before = file.read_bytes()
+
+    def fail(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint(algo, file)
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"gamma": 0.5}, r"was trained with gamma=0\.99, got 0\.5"),
+        ({"constraint": Monotone()}, r"was trained with constraint\.type='concave'"),
+        ({"batch_size": 16}, r"batch_size=32, got 16"),
+    ],
+)
+def test_another_config_is_refused_by_field(
+    change: dict[str, Any], message: str, tmp_path: pathlib.Path
+) -> None:
+    file = tmp_path / "checkpoint.pt"
+    fit(ours().create(), dataset(), 20, checkpoint=file)
+    with pytest.raises(ValueError, match=message):
+        fit(ours(**change).create(), dataset(), 40, checkpoint=file)
+
+
+def test_other_data_are_refused(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    fit(ours().create(), dataset(), 20, checkpoint=file)
+    with pytest.raises(
+        ValueError, match=r"trained on \d+ transitions, got a dataset"
+    ):
+        fit(ours().create(), dataset(rows=350), 40, checkpoint=file)
+    # Deliberately: the same algorithm, trained further on something else.
+    algo = load_checkpoint(file)
+    assert len(fit(algo, dataset(rows=350), 20)) == 1
+    assert algo.grad_step == 40
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+        load_checkpoint(file)
+    file.write_text("hello")
+    for use in (
+        lambda: load_checkpoint(file),
+        lambda: fit(ours().create(), dataset(), 20, checkpoint=file),
+    ):
+        with pytest.raises(ValueError, match=r"checkpoint\.pt is not a checkpoint"):
+            use()
+    with pytest.raises(ValueError, match="checkpoint must be a file"):
+        fit(ours().create(), dataset(), 20, checkpoint=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_steps": -1}, "n_steps must be an integer >= 0, got -1"),
+        ({"n_steps": 2.5}, r"n_steps must be an integer >= 0, got 2\.5"),
+        ({"n_steps": 5, "n_steps_per_epoch": -1}, "n_steps_per_epoch must be an integer"),
+        ({"n_steps": 5, "save_interval": 0}, "save_interval must be an integer"),
+    ],
+)
+def test_bad_fit_arguments_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ours().create().fit(dataset(), **options)
+
+
+def test_the_loop_logs_calls_and_saves_as_d3rlpys(tmp_path: pathlib.Path) -> None:
+    from d3rlpy.algos import DQNConfig
+
+    seen: dict[str, Any] = {}
+    for name, config in (("stock", DQNConfig(batch_size=32)), ("ours", ours())):
+        calls: list[Any] = []
+        algo = config.create()
+        results = algo.fit(
+            dataset(),
+            n_steps=40,
+            n_steps_per_epoch=20,
+            show_progress=False,
+            experiment_name=name,
+            with_timestamp=False,
+            logger_adapter=d3rlpy.logging.FileAdapterFactory(str(tmp_path)),
+            save_interval=2,
+            evaluators={"one": lambda *_: 1.0},
+            callback=lambda a, e, s, calls=calls: calls.append((e, s)),
+            epoch_callback=lambda a, e, s, calls=calls: calls.append((e, s, "end")),
+        )
+        times = {k for _, m in results for k in m if k.startswith("time") or k == "one"}
+        files = {p.name for p in (tmp_path / name).iterdir() if "loss" not in p.name}
+        files = {f for f in files if not f.endswith("_grad.csv")}
+        seen[name] = (calls, times, [e for e, _ in results], files)
+    assert seen["stock"] == seen["ours"]
