@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from .robustness import run_robustness
 from .settings import Settings
+from .speed import PARTS, run_speed
 from .table1 import run_table1
 from .tuning import RESULTS, tune
 
@@ -38,6 +39,15 @@ def _parser() -> argparse.ArgumentParser:
     robustness.add_argument(
         "--out", type=pathlib.Path, default=pathlib.Path("runs/robustness")
     )
+    speed = commands.add_parser(
+        "speed", help="training, loading and stepping, timed against d3rlpy"
+    )
+    speed.add_argument("--only", help="comma-separated; all of fit, load, env by default")
+    speed.add_argument("--quick", action="store_true", help="everything at toy size")
+    speed.add_argument(
+        "--huge", action="store_true", help="also 100 million impressions (3 GB of disk)"
+    )
+    speed.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/speed"))
     tuning = commands.add_parser("tune", help="choose the baselines' hyperparameters")
     tuning.add_argument("--steps", type=_positive_int, default=5000)
     tuning.add_argument("--workers", type=_positive_int, default=2)
@@ -53,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.command == "tune":
         tune(given.out / "cells", given.steps, given.workers)
         print(f"wrote {RESULTS}")
+        return
+    if given.command == "speed":
+        run_speed(given.out, _known_parts(parser, given.only), given.quick, given.huge)
+        print((given.out / "speed.md").read_text())
         return
     if given.command == "robustness":
         run_robustness(given.out, given.seeds, given.steps, given.workers)
@@ -98,6 +112,14 @@ def _known_algorithms(
     unknown = [name for name in chosen if name not in ALGORITHMS]
     if unknown:
         parser.error(f"--algorithms must be among {', '.join(ALGORITHMS)}; got {unknown}")
+    return chosen
+
+
+def _known_parts(parser: argparse.ArgumentParser, names: str | None) -> tuple[str, ...]:
+    chosen = PARTS if names is None else tuple(n.strip() for n in names.split(","))
+    unknown = [name for name in chosen if name not in PARTS]
+    if unknown:
+        parser.error(f"--only must be among {', '.join(PARTS)}; got {unknown}")
     return chosen
 
 
