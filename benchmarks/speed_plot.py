@@ -63,7 +63,7 @@ def _fit(axis: Any, rows: list[dict[str, Any]]) -> None:
             fontsize=8,
         )
     labels = [
-        name if buffer == "none" else f"{name}, {buffer} buffer"
+        name if buffer == "none" else f"{name} on {buffer}"
         for name, buffer in reversed(medians)
     ]
     axis.set_yticks(range(len(labels)), labels, fontsize=8)

@@ -73,12 +73,19 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         """
         check_dataset(type(self).__name__, dataset)
 
-    def fit(self, dataset: ReplayBufferBase, n_steps: int, **options: Any) -> Any:
+    def fit(
+        self,
+        dataset: ReplayBufferBase,
+        n_steps: int,
+        n_steps_per_epoch: int = 10000,
+        **options: Any,
+    ) -> list[tuple[int, dict[str, float]]]:
         """As d3rlpy's, and with checkpoints.
 
         Args:
             dataset: a replay buffer.
-            n_steps: gradient steps; the last epoch is shorter if need be.
+            n_steps: gradient steps.
+            n_steps_per_epoch: steps of each epoch; the last one is shorter if need be.
             options: d3rlpy's, and
 
                 checkpoint (str): a file that is written after each epoch with the whole
@@ -93,16 +100,20 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
             ValueError: an argument is out of bounds, the data cannot be learned from, or
                 the checkpoint is of another config, dataset or number of processes.
         """
-        return list(self.fitter(dataset, n_steps, **options))
+        return list(self.fitter(dataset, n_steps, n_steps_per_epoch, **options))
 
     def fitter(
-        self, dataset: ReplayBufferBase, n_steps: int, **options: Any
+        self,
+        dataset: ReplayBufferBase,
+        n_steps: int,
+        n_steps_per_epoch: int = 10000,
+        **options: Any,
     ) -> Generator[tuple[int, dict[str, float]], None, None]:
         """As :meth:`fit`, an epoch at a time.
 
         Everything is checked here, before anything is built or logged.
         """
-        chosen = FitOptions(n_steps, **options)
+        chosen = FitOptions(n_steps, n_steps_per_epoch, **options)
         self.prepare(dataset)
         return train(self, dataset, chosen)
 

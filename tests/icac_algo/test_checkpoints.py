@@ -219,9 +219,7 @@ def test_another_config_is_refused_by_field(
 def test_other_data_are_refused(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "checkpoint.pt"
     fit(ours().create(), dataset(), 20, checkpoint=file)
-    with pytest.raises(
-        ValueError, match=r"trained on \d+ transitions, got a dataset"
-    ):
+    with pytest.raises(ValueError, match=r"trained on \d+ transitions, got a dataset"):
         fit(ours().create(), dataset(rows=350), 40, checkpoint=file)
     # Deliberately: the same algorithm, trained further on something else.
     algo = load_checkpoint(file)
