@@ -192,16 +192,20 @@ def _run_one(
 
 
 def fit_quietly(
-    model: Any, dataset: Any, steps: int, monitor: Callable[..., None] | None = None
+    model: Any,
+    dataset: Any,
+    steps: int,
+    monitor: Callable[..., None] | None = None,
+    epochs: int = 5,
 ) -> None:
-    """Trains without output or logs; calls the monitor five times on the way."""
+    """Trains without output or logs; calls the monitor after each epoch."""
     import d3rlpy
 
     with contextlib.redirect_stdout(None):
         model.fit(
             dataset,
             n_steps=steps,
-            n_steps_per_epoch=max(1, steps // 5),
+            n_steps_per_epoch=max(1, steps // epochs),
             show_progress=False,
             logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
             epoch_callback=monitor,

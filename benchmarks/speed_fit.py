@@ -41,7 +41,7 @@ def measure_fit(quick: bool, show: Callable[[str], None]) -> list[dict[str, Any]
 
 def _rows(quick: bool, show: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     for hidden, batch in QUICK_SHAPES if quick else SHAPES:
-        steps = 5 if quick else (150 if batch <= 256 else 60)
+        steps = 5 if quick else (300 if batch <= 256 else 60)
         runners = _runners(hidden, batch)
         for run in runners.values():
             run(3 if quick else 20)
@@ -93,7 +93,8 @@ def _runners(
         return made(batch_size=batch, encoder_factory=encoder)
 
     def runner(algo: Any, dataset: Any) -> Callable[[int], None]:
-        return lambda steps: fit_quietly(algo, dataset, steps)
+        # One epoch: what is done between two belongs to no step.
+        return lambda steps: fit_quietly(algo, dataset, steps, epochs=1)
 
     runners: dict[tuple[str, str], Callable[[int], None]] = {}
     for name in BASELINES:

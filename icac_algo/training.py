@@ -69,12 +69,11 @@ class FitOptions:
         if self.checkpoint is not None and pathlib.Path(self.checkpoint).is_dir():
             raise ValueError(f"checkpoint must be a file, got {self.checkpoint!r}")
 
-    def epochs(self, done: int) -> Iterator[tuple[int, int]]:
-        """Number and length of the epochs after the first ``done``; the last may be
-        shorter."""
-        for epoch, start in enumerate(range(0, self.n_steps, self.n_steps_per_epoch), 1):
-            if epoch > done:
-                yield epoch, min(self.n_steps_per_epoch, self.n_steps - start)
+    def epochs(self, done: Progress) -> Iterator[tuple[int, int]]:
+        """Number and length of the epochs that are left; the last may be shorter."""
+        starts = range(done.step, self.n_steps, self.n_steps_per_epoch)
+        for epoch, start in enumerate(starts, done.epoch + 1):
+            yield epoch, min(self.n_steps_per_epoch, self.n_steps - start)
 
 
 def train(
@@ -110,7 +109,7 @@ def train(
         with_timestamp=options.with_timestamp,
     )
     save_config(algo, logger)
-    for epoch, length in options.epochs(progress.epoch):
+    for epoch, length in options.epochs(progress):
         metrics = _epoch(algo, dataset, options, logger, epoch, length, progress)
         progress = Progress(epoch, progress.step + length)
         if options.epoch_callback:
@@ -137,7 +136,8 @@ def _epoch(
     progress: Progress,
 ) -> dict[str, float]:
     """One epoch of updates; the last metrics that were committed by step."""
-    total = -(-options.n_steps // options.n_steps_per_epoch)
+    left = options.n_steps - progress.step
+    total = progress.epoch + -(-left // options.n_steps_per_epoch)
     metrics: dict[str, float] = {}
     sums: dict[str, float] = {}
     clock, batch_size = time.perf_counter, algo.batch_size

@@ -156,6 +156,16 @@ def test_a_finished_run_is_not_trained_again(tmp_path: pathlib.Path) -> None:
     assert [epoch for epoch, _ in fit(second, dataset(), 60, checkpoint=file)] == [3]
 
 
+def test_epochs_of_another_length_go_on_at_the_same_step(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    algo = ours().create()
+    fit(algo, dataset(), 40, checkpoint=file)
+    results = fit(algo, dataset(), 75, checkpoint=file, n_steps_per_epoch=15)
+    assert [epoch for epoch, _ in results] == [3, 4, 5]
+    assert algo.grad_step == 75
+    assert fit(algo, dataset(), 50, checkpoint=file) == []
+
+
 def test_a_checkpoint_opens_in_a_fresh_process_and_runs_no_code(
     tmp_path: pathlib.Path,
 ) -> None:
