@@ -41,7 +41,7 @@ def measure_fit(quick: bool, show: Callable[[str], None]) -> list[dict[str, Any]
 
 def _rows(quick: bool, show: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     for hidden, batch in QUICK_SHAPES if quick else SHAPES:
-        steps = 5 if quick else (300 if batch <= 256 else 60)
+        steps = 5 if quick else (200 if batch <= 256 else 50)
         runners = _runners(hidden, batch)
         for run in runners.values():
             run(3 if quick else 20)

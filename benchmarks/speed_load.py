@@ -185,6 +185,7 @@ def measure_huge(
 
 
 def _in_process(kind: str, path: pathlib.Path, place: pathlib.Path) -> dict[str, Any]:
+    place = place.resolve()
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -192,7 +193,9 @@ def _in_process(kind: str, path: pathlib.Path, place: pathlib.Path) -> dict[str,
         "ICAC_CACHE": str(place / "cache"),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.speed_load", kind, str(path)],
+        [sys.executable, "-m", "benchmarks.speed_load", kind, str(path.resolve())],
+        # Benchmarks are not installed: they are found where they lie.
+        cwd=pathlib.Path(__file__).parents[1],
         capture_output=True,
         text=True,
         env=environment,

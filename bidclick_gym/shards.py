@@ -112,7 +112,12 @@ def _written(
         workers, multiprocessing.get_context("spawn"), _start_worker
     )
     try:
-        futures = [pool.submit(write_shard, plan, folder, i) for i in missing]
+        with _without_interrupts():
+            # The first tasks start the workers.
+            futures = [
+                pool.submit(write_shard, plan, folder, i) for i in missing[:workers]
+            ]
+        futures += [pool.submit(write_shard, plan, folder, i) for i in missing[workers:]]
         for future in concurrent.futures.as_completed(futures):
             yield future.result()
     finally:
@@ -120,8 +125,23 @@ def _written(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Starts processes that ignore Ctrl-C from their first moment.
+
+    It reaches the whole process group; the parent alone decides what it means.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _start_worker() -> None:
-    # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pathlib
@@ -172,6 +173,8 @@ def test_an_interrupt_leaves_whole_shards_and_says_how_to_go_on(
         text=True,
         # Ctrl-C goes to a terminal's whole process group; the kill to the parent alone.
         start_new_session=True,
+        # A background job inherits an ignored Ctrl-C, which no terminal would have.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         deadline = time.monotonic() + 120.0
         while not list(out.glob("shard-*")):
