@@ -159,7 +159,7 @@ def test_another_number_of_processes_is_refused(
         text=True,
         check=False,
         env=environment(
-            RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="29511"
+            RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0"
         ),
     )
     assert alone.returncode == 1
