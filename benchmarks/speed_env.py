@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-__all__ = ["BATCHED", "SINGLE", "measure_env"]
+__all__ = ["BATCHED", "SINGLE", "SYNC", "measure_env"]
 
 SINGLE = "gym.make, one step at a time"
 SYNC = "SyncVectorEnv"

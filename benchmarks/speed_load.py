@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["HUGE", "KINDS", "OURS", "THEIRS", "measure_huge", "measure_load"]
+__all__ = ["FULL", "HUGE", "KINDS", "OURS", "THEIRS", "measure_huge", "measure_load"]
 
 THEIRS = "Minari + d3rlpy"
 OURS = "Arrow shards, reopened"
 FIRST = "Arrow shards, first time"
 FROM_MINARI = "from_minari"
 KINDS = (THEIRS, FROM_MINARI, FIRST, OURS)
+FULL = 10_000_000
 HUGE = 100_000_000
 
 DATASET = "speed/logged-v0"
@@ -69,10 +70,13 @@ class _Peak(threading.Thread):
 def _measure(kind: str, path: str) -> dict[str, Any]:
     # What is imported counts neither as time nor as memory.
     import d3rlpy
-    import minari  # noqa: F401
+    import minari.dataset.minari_storage  # noqa: F401
+    import PIL.Image  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
     import bidclick_gym  # noqa: F401
+    import icac_algo.replay.minari_datasets
+    import icac_algo.replay.tables  # noqa: F401
     from icac_algo import ColumnarReplayBuffer, Concave, ConstraintAwareQConfig
 
     from .cells import fit_quietly, quiet_logs
@@ -125,7 +129,7 @@ def measure_load(
         one row for each way, length and round: seconds, anonymous bytes kept and at the
         peak.
     """
-    sizes = (10_000, 20_000) if quick else (100_000, 1_000_000, 10_000_000)
+    sizes = (10_000, 20_000) if quick else (100_000, 1_000_000, FULL)
     return [row for size in sizes for row in _at(size, quick, folder, show)]
 
 
@@ -135,6 +139,8 @@ def _at(
     from bidclick_gym import write_shards
 
     place = folder / f"load-{size}"
+    # What a killed run left behind.
+    shutil.rmtree(place, ignore_errors=True)
     try:
         show(f"writing {size:,} impressions")
         shards = write_shards(place / "shards", size, workers=1)

@@ -86,7 +86,7 @@ def _load(axis: Any, rows: list[dict[str, Any]]) -> None:
         for size in sizes:
             axis.plot(size, medians[kind, size], "o", color=color, markersize=4)
             axis.annotate(
-                f"{memory[kind, size] / 1e6:,.0f} MB",
+                _megabytes(memory[kind, size]),
                 (size, medians[kind, size]),
                 xytext=(0, 5),
                 textcoords="offset points",
@@ -102,6 +102,10 @@ def _load(axis: Any, rows: list[dict[str, Any]]) -> None:
     axis.legend(fontsize=8)
 
 
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"
+
+
 def _env(axis: Any, rows: list[dict[str, Any]]) -> None:
     keys = ("environment", "horizon", "autoreset", "num_envs")
     medians = _medians(rows, "impressions_per_second", *keys)
@@ -113,6 +117,8 @@ def _env(axis: Any, rows: list[dict[str, Any]]) -> None:
         line = "o-" if horizon == 1000 else "s--"
         if mode == "same_step":
             line = "^"
+        elif name == speed_env.SYNC:
+            line = "D"
         label = f"{name}, horizon {horizon:,}"
         if name == speed_env.BATCHED:
             label += f", {mode.replace('_', '-')} reset"

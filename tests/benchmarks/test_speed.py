@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+import types
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from d3rlpy.models import VectorEncoderFactory
 
+from benchmarks import speed_env, speed_load
 from benchmarks.__main__ import main
 from benchmarks.bare_loop import BareLoop
 from benchmarks.files import read_rows
@@ -104,6 +106,61 @@ def test_targets_know_which_way_is_better() -> None:
     assert Target("", 2.0, 1.0, at_least=False).verdict == "missed"
     assert Target("", 0.5, 1.0, at_least=True).verdict == "missed"
     assert Target("", 0.5, 1.0, at_least=False).verdict == "reached"
+
+
+def load_rows(size: int, theirs: float, ours: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": kind,
+            "impressions": size,
+            "round": 0,
+            "seconds": value,
+            "peak_bytes": 1e6 * value,
+            "kept_bytes": 1e6 * value,
+        }
+        for kind, value in ((speed_load.THEIRS, theirs), (speed_load.OURS, ours))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "theirs", "word"),
+    [
+        (speed_load.FULL, 100.0, "reached"),
+        (speed_load.FULL, 5.0, "missed"),
+        # A ratio at another size answers another question.
+        (20_000, 100.0, "not measured"),
+    ],
+)
+def test_opening_is_judged_at_the_full_size(size: int, theirs: float, word: str) -> None:
+    rows = {"load": load_rows(size, theirs, 1.0)}
+    found = [target.verdict for target in targets(rows) if "opening" in target.name]
+    assert found == [word, word]
+
+
+def test_a_killed_run_does_not_stop_the_next(tmp_path: pathlib.Path) -> None:
+    left = tmp_path / "load-10000" / "minari" / speed_load.DATASET
+    left.mkdir(parents=True)
+    first = next(speed_load._at(10_000, True, tmp_path, lambda _: None))
+    assert first["impressions"] == 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "horizon", "mode", "impressions"),
+    [
+        (speed_env.BATCHED, 1, "next_step", 100),
+        (speed_env.BATCHED, 1, "same_step", 200),
+        # Three impressions and a reset: 12 such and two more in 50 steps.
+        (speed_env.BATCHED, 3, "next_step", 152),
+        (speed_env.SYNC, 3, "next_step", 152),
+    ],
+)
+def test_reset_slots_are_not_impressions(
+    name: str, horizon: int, mode: str, impressions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter([0.0, 0.0, 2.0])
+    clock = types.SimpleNamespace(perf_counter=lambda: next(ticks))
+    monkeypatch.setattr(speed_env, "time", clock)
+    assert speed_env._batched(name, 4, horizon, mode, 1.0) == (impressions, 2.0)
 
 
 def test_growth_exponents() -> None:
