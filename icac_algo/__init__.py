@@ -10,33 +10,41 @@ quiet_gym_notice()
 
 from .checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig  # noqa: E402
-from .constraints import (  # noqa: E402
-    Concave,
-    Constraint,
-    KnownCost,
-    Monotone,
-    MonotoneConcave,
-    Unconstrained,
-    register_constraint,
-)
+from .constraints import Constraint, KnownCost, register_constraint  # noqa: E402
 from .critics import ShapedQFunctionFactory  # noqa: E402
 from .discrete_iql import DiscreteIQL, DiscreteIQLConfig  # noqa: E402
 from .parametrizations import PROJECTIONS  # noqa: E402
 from .replay import ColumnarReplayBuffer  # noqa: E402
+from .shape_set import ShapeSet  # noqa: E402
+from .shapes import (  # noqa: E402
+    Bounded,
+    Concave,
+    Convex,
+    Intersection,
+    Monotone,
+    MonotoneConcave,
+    SlopeBounds,
+    Unconstrained,
+)
 
 __all__ = [
     "PROJECTIONS",
+    "Bounded",
     "ColumnarReplayBuffer",
     "Concave",
     "Constraint",
     "ConstraintAwareQ",
     "ConstraintAwareQConfig",
+    "Convex",
     "DiscreteIQL",
     "DiscreteIQLConfig",
+    "Intersection",
     "KnownCost",
     "Monotone",
     "MonotoneConcave",
+    "ShapeSet",
     "ShapedQFunctionFactory",
+    "SlopeBounds",
     "Unconstrained",
     "load_checkpoint",
     "register_constraint",

@@ -1,12 +1,9 @@
-r"""Shapes that a Q-function can be told to have.
+r"""What every shape of a Q-function over ordered actions is and can do.
 
 Let :math:`a_1 < \dots < a_K` be the actions in order, :math:`Q(s, a_i)` the values in
 one state and :math:`v_i = Q(s, a_i) + o(s, a_i)` the values with a known cost added
-back (:math:`o = 0` without an ``offset``).  Every shape is a polyhedral cone
-
-.. math:: \{ v \in R^K : A v \ge 0 \}
-
-that contains the constants, given by the rows of :meth:`Constraint.inequalities`.
+back (:math:`o = 0` without an ``offset``).  A shape is a convex set of such ``v``, given
+by its :class:`~icac_algo.shape_set.ShapeSet`; the shapes themselves are in ``shapes``.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,21 +23,13 @@ from d3rlpy.serializable_config import (
     generate_config_registration,
 )
 
-from .projections import (
-    MAX_ENUMERATED,
-    project_onto_cone,
-    project_onto_monotone,
-    running_maximum,
-    running_minimum,
-)
+from .projections import has_closed_form, project_onto_set
+from .shape_set import ShapeSet
 
 __all__ = [
-    "Concave",
     "Constraint",
     "KnownCost",
-    "Monotone",
-    "MonotoneConcave",
-    "Unconstrained",
+    "is_finite",
     "make_constraint_field",
     "register_constraint",
 ]
@@ -72,7 +61,7 @@ class KnownCost(SerializableConfig):
             raise ValueError(f"feature must be an integer >= 0, got {self.feature!r}")
         if self.feature < 0:
             raise ValueError(f"feature must be an integer >= 0, got {self.feature!r}")
-        if not _is_finite(self.coefficient):
+        if not is_finite(self.coefficient):
             raise ValueError(f"coefficient must be finite, got {self.coefficient!r}")
 
     def __call__(self, observations: torch.Tensor, positions: FloatArray) -> torch.Tensor:
@@ -94,13 +83,9 @@ class Constraint(DynamicConfig):
         ValueError: ``actions`` are not strictly increasing finite numbers.
     """
 
-    min_actions: ClassVar[int] = 2
-    #: Whether the Euclidean projection is sup-norm non-expansive, which makes
-    #: "project after every Bellman backup" a contraction.
-    sup_norm_nonexpansive: ClassVar[bool] = True
-
-    actions: list[float] | None = None
-    offset: KnownCost | None = None
+    # Keywords, so that a shape's own arguments come first.
+    actions: list[float] | None = dataclasses.field(default=None, kw_only=True)
+    offset: KnownCost | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.actions is None:
@@ -111,7 +96,7 @@ class Constraint(DynamicConfig):
         except (TypeError, ValueError):
             raise ValueError(f"actions must be {allowed}, got {self.actions!r}") from None
         pairs = itertools.pairwise(self.actions)
-        if not all(map(_is_finite, self.actions)) or not all(a < b for a, b in pairs):
+        if not all(map(is_finite, self.actions)) or not all(a < b for a, b in pairs):
             raise ValueError(f"actions must be {allowed}, got {self.actions!r}")
         self._require_action_count(len(self.actions), "actions has")
 
@@ -133,9 +118,27 @@ class Constraint(DynamicConfig):
             )
         return np.asarray(self.actions, dtype=np.float64)
 
-    def inequalities(self, positions: npt.ArrayLike) -> FloatArray:
-        """Matrix ``A`` of shape ``(m, K)`` such that the set is ``{v: A v >= 0}``."""
+    def shape_set(self) -> ShapeSet:
+        """The set, in the units of the values; what a shape of your own must define."""
         raise NotImplementedError
+
+    def inequalities(self, positions: npt.ArrayLike) -> FloatArray:
+        """Matrix ``A`` of shape ``(m, K)`` such that the set is ``{v: A v >= b}``."""
+        return self.shape_set().inequalities(positions)[0]
+
+    def bounds(self, positions: npt.ArrayLike) -> FloatArray:
+        """The ``b`` that goes with :meth:`inequalities`, shape ``(m,)``; often zeros."""
+        return self.shape_set().inequalities(positions)[1]
+
+    @property
+    def sup_norm_nonexpansive(self) -> bool:
+        """Whether the Euclidean projection is sup-norm non-expansive.
+
+        It then is order-preserving too, and "project after every Bellman backup" is a
+        contraction.  True of all bounds on slopes and values: such a set is a lattice.
+        False of curvature.
+        """
+        return not self.shape_set().has_curvature
 
     def project(
         self, q: torch.Tensor, observations: torch.Tensor | None = None
@@ -175,8 +178,7 @@ class Constraint(DynamicConfig):
 
     def project_gross(self, values: torch.Tensor, positions: FloatArray) -> torch.Tensor:
         """Projection of values that already hold the offset; ``(B, K)`` to ``(B, K)``."""
-        projected = project_onto_cone(values.double(), self.inequalities(positions))
-        return self.remove_rounding(projected, positions).to(values.dtype)
+        return project_onto_set(values, self.shape_set(), positions)
 
     def remove_rounding(
         self, values: torch.Tensor, positions: FloatArray
@@ -185,19 +187,18 @@ class Constraint(DynamicConfig):
 
         The last step of every exact critic: ``(B, K)`` to ``(B, K)``.
         """
-        raise NotImplementedError
+        return self.shape_set().remove_rounding(values, positions)
 
     def has_closed_form(self, action_size: int) -> bool:
         """Whether the projection over K actions is a formula, not an iteration."""
-        matrix = self.inequalities(self.positions(action_size))
-        return len(matrix) <= MAX_ENUMERATED
+        return has_closed_form(self.shape_set(), self.positions(action_size))
 
     # -- the greedy action ---------------------------------------------------
 
     @property
     def favours_last(self) -> bool:
         """Whether a tie between actions goes to the highest one (else the lowest)."""
-        return False
+        return self.shape_set().slope_lower >= 0.0
 
     # -- checks --------------------------------------------------------------
 
@@ -220,176 +221,24 @@ class Constraint(DynamicConfig):
             )
 
     def _require_action_count(self, count: int, subject: str) -> None:
-        if count < self.min_actions:
+        if count < 2:
             raise ValueError(
-                f"{type(self).__name__} needs at least {self.min_actions} actions, "
-                f"but {subject} {count}"
+                f"{type(self).__name__} needs at least 2 actions, but {subject} {count}"
             )
 
 
+def _default_constraint() -> Constraint:
+    from .shapes import Concave
+
+    return Concave()
+
+
 register_constraint, make_constraint_field = generate_config_registration(
-    Constraint, lambda: Concave()
+    Constraint, _default_constraint
 )
 
 
-@dataclasses.dataclass()
-class Unconstrained(Constraint):
-    r"""No shape at all: the whole of :math:`R^K`.
-
-    For comparisons: the same network and training, without the prior.
-    """
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.offset is not None:
-            raise ValueError("Unconstrained takes no offset: there is no shape to shift")
-
-    def inequalities(self, positions: npt.ArrayLike) -> FloatArray:
-        return np.zeros((0, len(np.asarray(positions))))
-
-    def project_gross(self, values: torch.Tensor, positions: FloatArray) -> torch.Tensor:
-        return values
-
-    def remove_rounding(
-        self, values: torch.Tensor, positions: FloatArray
-    ) -> torch.Tensor:
-        return values
-
-    @staticmethod
-    def get_type() -> str:
-        return "unconstrained"
-
-
-@dataclasses.dataclass()
-class Monotone(Constraint):
-    r""":math:`v_1 \le v_2 \le \dots \le v_K`; with ``increasing=False`` the reverse.
-
-    The projection (isotonic regression) is sup-norm non-expansive and order-preserving:
-    safe under bootstrapping.  Canonical coordinates: the mean level and the K-1 slopes
-    between neighbours, each non-negative.  A projection makes plateaus; a tie goes to
-    the end that the prior favours.
-
-    Args:
-        increasing: whether values rise with the action.
-    """
-
-    increasing: bool = True
-
-    def inequalities(self, positions: npt.ArrayLike) -> FloatArray:
-        sign = 1.0 if self.increasing else -1.0
-        return sign * np.diff(np.eye(len(np.asarray(positions))), axis=0)
-
-    def project_gross(self, values: torch.Tensor, positions: FloatArray) -> torch.Tensor:
-        # In float64 the plateau means differ from one another by far less than the
-        # result's own resolution; any rounding left is monotone by construction.
-        return project_onto_monotone(values.double(), self.increasing).to(values.dtype)
-
-    def has_closed_form(self, action_size: int) -> bool:
-        return True
-
-    def remove_rounding(
-        self, values: torch.Tensor, positions: FloatArray
-    ) -> torch.Tensor:
-        return running_maximum(values) if self.increasing else running_minimum(values)
-
-    @property
-    def favours_last(self) -> bool:
-        return self.increasing
-
-    @staticmethod
-    def get_type() -> str:
-        return "monotone"
-
-
-@dataclasses.dataclass()
-class Concave(Constraint):
-    r"""Slopes fall: :math:`(v_{i+1}-v_i)/(a_{i+1}-a_i)` is non-increasing in ``i``.
-
-    Diminishing returns.  The projection is *not* sup-norm non-expansive (its Lipschitz
-    constant is up to 1.33 at K=3 and 1.57 at K=5), so projecting after every Bellman
-    backup is no contraction; the canonical and functional critics are function classes
-    and claim none.  Canonical coordinates: level, mean slope and the K-2 curvatures,
-    each non-negative.
-    """
-
-    min_actions: ClassVar[int] = 3
-    sup_norm_nonexpansive: ClassVar[bool] = False
-
-    def inequalities(self, positions: npt.ArrayLike) -> FloatArray:
-        return _falling_slopes(np.asarray(positions, dtype=np.float64))
-
-    def remove_rounding(
-        self, values: torch.Tensor, positions: FloatArray
-    ) -> torch.Tensor:
-        return _with_falling_slopes(values, positions, None)
-
-    @staticmethod
-    def get_type() -> str:
-        return "concave"
-
-
-@dataclasses.dataclass()
-class MonotoneConcave(Constraint):
-    r"""Rising with diminishing returns: :class:`Monotone` and :class:`Concave` at once.
-
-    With ``increasing=False``: falling ever faster.  Not sup-norm non-expansive.
-    Canonical coordinates: level, the smallest slope and the K-2 curvatures, all but the
-    level non-negative.
-
-    Args:
-        increasing: whether values rise with the action.
-    """
-
-    min_actions: ClassVar[int] = 3
-    sup_norm_nonexpansive: ClassVar[bool] = False
-
-    increasing: bool = True
-
-    def inequalities(self, positions: npt.ArrayLike) -> FloatArray:
-        positions = np.asarray(positions, dtype=np.float64)
-        # Slopes fall, so the last one is the smallest and the first the largest: one
-        # row makes all of them share a sign.
-        steps = Monotone(increasing=self.increasing).inequalities(positions)
-        sign_row = steps[-1:] if self.increasing else steps[:1]
-        return np.concatenate([_falling_slopes(positions), sign_row])
-
-    def remove_rounding(
-        self, values: torch.Tensor, positions: FloatArray
-    ) -> torch.Tensor:
-        return _with_falling_slopes(values, positions, self.increasing)
-
-    @property
-    def favours_last(self) -> bool:
-        return self.increasing
-
-    @staticmethod
-    def get_type() -> str:
-        return "monotone_concave"
-
-
-for _shape in (Unconstrained, Monotone, Concave, MonotoneConcave):
-    register_constraint(_shape)
-
-
-def _falling_slopes(positions: FloatArray) -> FloatArray:
-    spacing = np.diff(positions)
-    slopes = np.diff(np.eye(len(positions)), axis=0) / spacing[:, None]
-    # Times the local spacing: rows of (-1, 2, -1) when actions are equidistant.
-    return -np.diff(slopes, axis=0) * ((spacing[1:] + spacing[:-1]) / 2.0)[:, None]
-
-
-def _with_falling_slopes(
-    values: torch.Tensor, positions: FloatArray, increasing: bool | None
-) -> torch.Tensor:
-    spacing = torch.as_tensor(np.diff(positions)).to(values)
-    slopes = running_minimum((values[:, 1:] - values[:, :-1]) / spacing)
-    if increasing is True:
-        slopes = slopes.clamp(min=0.0)
-    elif increasing is False:
-        slopes = slopes.clamp(max=0.0)
-    first = values[:, :1]
-    return torch.cat([first, first + torch.cumsum(slopes * spacing, dim=1)], dim=1)
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+def is_finite(value: Any) -> bool:
+    """Whether a value is an ordinary finite number."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)

@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .constraints import Concave, Constraint, Monotone, MonotoneConcave, Unconstrained
+from .constraints import Constraint
+from .shapes import Concave, Monotone, MonotoneConcave, Unconstrained
 
 __all__ = ["PROJECTIONS", "Parametrization", "make_parametrization"]
 

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..scans import running_maximum
+
 __all__ = [
     "MAX_ENUMERATED",
     "project_onto_cone",
     "project_onto_monotone",
-    "running_maximum",
-    "running_minimum",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -236,22 +236,3 @@ def _to_boundary(point: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
     """Longest step in [0, 1] that keeps each row positive, ``(B, 1)``."""
     ratio = torch.where(direction < 0.0, -point / direction, torch.inf)
     return ratio.amin(dim=1, keepdim=True).clamp(max=1.0)
-
-
-# -- scans -------------------------------------------------------------------
-# Written with shifts, in log2(K) steps: ONNX has no cumulative minimum or maximum.
-
-
-def running_maximum(values: torch.Tensor) -> torch.Tensor:
-    """``out[:, i] = max(values[:, :i+1])``, shape ``(B, K)``."""
-    shift, size = 1, values.shape[1]
-    while shift < size:
-        ahead = torch.maximum(values[:, shift:], values[:, :-shift])
-        values = torch.cat([values[:, :shift], ahead], dim=1)
-        shift *= 2
-    return values
-
-
-def running_minimum(values: torch.Tensor) -> torch.Tensor:
-    """``out[:, i] = min(values[:, :i+1])``, shape ``(B, K)``."""
-    return -running_maximum(-values)
