@@ -48,6 +48,17 @@ def _parser() -> argparse.ArgumentParser:
         "--huge", action="store_true", help="also 100 million impressions (3 GB of disk)"
     )
     speed.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/speed"))
+    shapes = commands.add_parser(
+        "shapes", help="the projection layer: time and error, against other solvers"
+    )
+    shapes.add_argument("--quick", action="store_true", help="toy rounds")
+    shapes.add_argument(
+        "--rivals-python",
+        metavar="PATH",
+        help="interpreter of an environment with qpth, cvxpylayers and torchisotonic; "
+        "without it they are not run",
+    )
+    shapes.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/shapes"))
     tuning = commands.add_parser("tune", help="choose the baselines' hyperparameters")
     tuning.add_argument("--steps", type=_positive_int, default=5000)
     tuning.add_argument("--workers", type=_positive_int, default=2)
@@ -67,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.command == "speed":
         run_speed(given.out, _known_parts(parser, given.only), given.quick, given.huge)
         print((given.out / "speed.md").read_text())
+        return
+    if given.command == "shapes":
+        _shapes(parser, given, words)
         return
     if given.command == "robustness":
         run_robustness(given.out, given.seeds, given.steps, given.workers)
@@ -90,6 +104,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = report.read_text()
     print(text[text.index("## Verdict") : text.index("## Measured")])
     print(f"table, picture and raw rows: {report.parent}")
+
+
+def _shapes(
+    parser: argparse.ArgumentParser, given: argparse.Namespace, words: Sequence[str]
+) -> None:
+    # Imported here: no other benchmark needs quadprog.
+    from .shapes import run_shapes
+    from .shapes_client import RivalsPythonError
+
+    command = " ".join(["python -m benchmarks", *words])
+    try:
+        run_shapes(given.out, given.quick, given.rivals_python, command)
+    except RivalsPythonError as error:
+        parser.error(str(error))
+    print((given.out / "shapes.md").read_text())
 
 
 def _known_env(parser: argparse.ArgumentParser, name: str) -> str:

@@ -11,10 +11,11 @@ quiet_gym_notice()
 from .checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig  # noqa: E402
 from .constraints import Constraint, KnownCost, register_constraint  # noqa: E402
-from .critics import ShapedQFunctionFactory  # noqa: E402
 from .discrete_iql import DiscreteIQL, DiscreteIQLConfig  # noqa: E402
 from .parametrizations import PROJECTIONS  # noqa: E402
 from .replay import ColumnarReplayBuffer  # noqa: E402
+from .shaped_factory import ShapedQFunctionFactory  # noqa: E402
+from .shaped_iql import ShapedIQL, ShapedIQLConfig  # noqa: E402
 from .shape_set import ShapeSet  # noqa: E402
 from .shapes import (  # noqa: E402
     Bounded,
@@ -25,6 +26,11 @@ from .shapes import (  # noqa: E402
     MonotoneConcave,
     SlopeBounds,
     Unconstrained,
+)
+from .state_constraints import (  # noqa: E402
+    StateConstraint,
+    StateLipschitz,
+    StateMonotone,
 )
 
 __all__ = [
@@ -43,8 +49,13 @@ __all__ = [
     "Monotone",
     "MonotoneConcave",
     "ShapeSet",
+    "ShapedIQL",
+    "ShapedIQLConfig",
     "ShapedQFunctionFactory",
     "SlopeBounds",
+    "StateConstraint",
+    "StateLipschitz",
+    "StateMonotone",
     "Unconstrained",
     "load_checkpoint",
     "register_constraint",

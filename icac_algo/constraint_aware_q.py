@@ -8,10 +8,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import gymnasium
 from d3rlpy.base import DeviceArg, LearnableConfig, register_learnable
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
-from d3rlpy.models.builders import create_discrete_q_function
+from d3rlpy.models.builders import (
+    create_continuous_q_function,
+    create_discrete_q_function,
+    create_normal_policy,
+)
 from d3rlpy.models.encoders import EncoderFactory, make_encoder_field
 from d3rlpy.models.q_functions import (
     MeanQFunctionFactory,
@@ -22,17 +27,29 @@ from d3rlpy.optimizers.optimizers import OptimizerFactory, make_optimizer_field
 from d3rlpy.types import Shape
 
 from ._algorithm import DiscreteAlgorithm, check_choice, check_count, check_number
+from .constraint_aware_q_continuous import (
+    ContinuousConstraintAwareQImpl,
+    check_continuous_config,
+)
 from .constraint_aware_q_impl import (
     ConstraintAwareQImpl,
     ConstraintAwareQModules,
     TrainingState,
 )
 from .constraints import Constraint, make_constraint_field
-from .critics import ShapedQFunction, reward_slope
+from .continuous_critics import ContinuousShapedQFunction
+from .critic_base import reward_slope
+from .critics import ShapedQFunction
+from .dataset_checks import check_continuous_dataset
 from .optimizers import create_optimizer
 from .parametrizations import PROJECTIONS
 from .policies import create_policy
 from .standardisation import Standardisation
+from .state_constraints import (
+    StateConstraint,
+    check_state_constraints,
+    make_state_constraints_field,
+)
 
 __all__ = ["ConstraintAwareQ", "ConstraintAwareQConfig"]
 
@@ -83,8 +100,12 @@ class ConstraintAwareQConfig(LearnableConfig):
         gamma (float): Discount factor.
         n_critics (int): Number of critics.  Targets use their minimum, values their
             mean, which keeps every shape.
-        constraint (icac_algo.constraints.Constraint): The shape.
-        projection (str): ``"functional"``, ``"canonical"`` or ``"euclidean"``.
+        constraint (icac_algo.constraints.Constraint): The shape over actions; over a
+            continuous action the ends of its ``actions`` (default: 0 and 1) are the range.
+        state_constraints (list[icac_algo.StateConstraint]): Shapes over features of the
+            observation, with ``projection="functional"``.
+        projection (str): ``"functional"``, ``"canonical"`` or ``"euclidean"``; continuous
+            actions have the first.
         n_pieces (int): Pieces of a functional critic.
         tau (float): Polyak factor of the target critic.
         average_window (float): The deployed critic is an average of the iterates of
@@ -130,6 +151,7 @@ class ConstraintAwareQConfig(LearnableConfig):
     gamma: float = 0.99
     n_critics: int = 1
     constraint: Constraint = make_constraint_field()
+    state_constraints: list[StateConstraint] = make_state_constraints_field()
     projection: str = "functional"
     n_pieces: int = 4
     tau: float = 0.005
@@ -179,6 +201,10 @@ class ConstraintAwareQConfig(LearnableConfig):
             raise ValueError(
                 f"constraint must be a shape such as Concave(), got {self.constraint!r}"
             )
+        if self.state_constraints and self.projection != "functional":
+            raise ValueError(
+                f"state_constraints need projection='functional', got {self.projection!r}"
+            )
         if type(self.q_func_factory) is not MeanQFunctionFactory:
             raise ValueError(
                 "q_func_factory must be a MeanQFunctionFactory (the shape itself is "
@@ -206,13 +232,33 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
 
     _standardisation: Standardisation | None = None
 
+    def __init__(
+        self,
+        config: ConstraintAwareQConfig,
+        device: DeviceArg,
+        enable_ddp: bool = False,
+    ):
+        # Both kinds of action are learned from; which one, the data or the environment
+        # will say, and an action scaler says it before.
+        scaled = config.action_scaler is not None
+        self._action_type = ActionSpace.CONTINUOUS if scaled else ActionSpace.DISCRETE
+        super().__init__(config, device, enable_ddp)
+
     def inner_create_impl(self, observation_shape: Shape, action_size: int) -> None:
         config = self._config
+        # No shape is over one discrete action, so one action is a continuous one.
+        continuous = action_size == 1 or self._action_type == ActionSpace.CONTINUOUS
+        if continuous:
+            self._action_type = ActionSpace.CONTINUOUS
+            check_continuous_config(config, action_size)
         config.constraint.check_observation_shape(observation_shape)
-        if config.constraint.offset is not None:
+        check_state_constraints(config.state_constraints, observation_shape)
+        if config.constraint.offset is not None or (
+            not config.constraint.shape_set().is_cone
+        ):
             reward_slope(config.reward_scaler)
         q_funcs, targ_q_funcs, average_q_funcs = (
-            create_discrete_q_function(
+            (create_continuous_q_function if continuous else create_discrete_q_function)(
                 observation_shape,
                 action_size,
                 config.encoder_factory,
@@ -224,7 +270,8 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             )[0]
             for trained in (True, False, False)
         )
-        policy = create_policy(
+        create = _create_normal_policy if continuous else create_policy
+        policy = create(
             observation_shape,
             action_size,
             config.encoder_factory,
@@ -244,7 +291,8 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
                 config.actor_optim_factory, config.actor_learning_rate, policy
             ),
         )
-        self._impl = ConstraintAwareQImpl(
+        make_impl = ContinuousConstraintAwareQImpl if continuous else ConstraintAwareQImpl
+        self._impl = make_impl(
             observation_shape=observation_shape,
             action_size=action_size,
             modules=modules,
@@ -254,9 +302,29 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         if self._standardisation is not None:
             self._impl.standardise(self._standardisation)
 
+    def build_with_env(self, env: Any) -> None:
+        self._set_action_type(_action_type_of(env))
+        super().build_with_env(env)
+
+    def fit_online(self, env: Any, *args: Any, **kwargs: Any) -> None:
+        self._set_action_type(_action_type_of(env))
+        super().fit_online(env, *args, **kwargs)
+
     def build_with_dataset(self, dataset: ReplayBufferBase) -> None:
         self.prepare(dataset)
         super().build_with_dataset(dataset)
+
+    def _set_action_type(self, action_type: ActionSpace) -> None:
+        if action_type == ActionSpace.DISCRETE and self._config.action_scaler:
+            raise ValueError(
+                "action_scaler is for continuous actions, these are discrete"
+            )
+        if self._impl is not None and action_type != self._action_type:
+            raise ValueError(
+                f"this model was built for {self._action_type.name.lower()} actions, got "
+                f"{action_type.name.lower()} ones"
+            )
+        self._action_type = action_type
 
     def check_exportable(self) -> None:
         config = self._config
@@ -271,19 +339,31 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             )
 
     def prepare(self, dataset: ReplayBufferBase) -> None:
-        self._config.validate()
+        config, info = self._config, dataset.dataset_info
+        config.validate()
+        self._set_action_type(info.action_space)
+        if info.action_space == ActionSpace.CONTINUOUS:
+            check_continuous_config(config, info.action_size)
         self.check_dataset(dataset)
-        shape = dataset.dataset_info.observation_signature.shape
-        self._config.constraint.check_observation_shape(
-            shape[0] if len(shape) == 1 else shape
-        )
-        self._config.constraint.positions(dataset.dataset_info.action_size)
+        signature = info.observation_signature.shape
+        shape = signature[0] if len(signature) == 1 else signature
+        config.constraint.check_observation_shape(shape)
+        check_state_constraints(config.state_constraints, shape)
+        if info.action_space == ActionSpace.DISCRETE:
+            config.constraint.positions(info.action_size)
         self.build_scalers(dataset)
         self._standardisation = Standardisation.of_dataset(
             dataset, self._config.gamma, self._config.reward_scaler
         )
         if self._impl is not None and not self._impl.standardised:
             self._impl.standardise(self._standardisation)
+
+    def check_dataset(self, dataset: ReplayBufferBase) -> None:
+        if dataset.dataset_info.action_space == ActionSpace.DISCRETE:
+            super().check_dataset(dataset)
+            return
+        actions = self._config.constraint.actions or [0.0, 1.0]
+        check_continuous_dataset(type(self).__name__, dataset, actions[0], actions[-1])
 
     @property
     def lagrange_multiplier(self) -> float:
@@ -292,7 +372,18 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         return float(self._impl.modules.state.multiplier)
 
     def get_action_type(self) -> ActionSpace:
-        return ActionSpace.DISCRETE
+        return self._action_type
+
+
+def _action_type_of(env: Any) -> ActionSpace:
+    continuous = isinstance(env.action_space, gymnasium.spaces.Box)
+    return ActionSpace.CONTINUOUS if continuous else ActionSpace.DISCRETE
+
+
+def _create_normal_policy(*args: Any, **kwargs: Any) -> Any:
+    return create_normal_policy(
+        *args, min_logstd=-5.0, max_logstd=2.0, use_std_parameter=False, **kwargs
+    )
 
 
 class _FromConfig(MeanQFunctionFactory):
@@ -313,6 +404,22 @@ class _FromConfig(MeanQFunctionFactory):
             config.n_pieces,
             config.observation_scaler,
             config.reward_scaler,
+            spectral_norm=config.spectral_norm,
+            state_constraints=config.state_constraints,
+        )
+        return q_func, q_func.forwarder()
+
+    def create_continuous(self, encoder: Any, hidden_size: int) -> Any:
+        config = self._config
+        q_func = ContinuousShapedQFunction(
+            encoder,
+            hidden_size,
+            config.constraint,
+            config.n_pieces,
+            config.observation_scaler,
+            config.action_scaler,
+            config.reward_scaler,
+            config.state_constraints,
             spectral_norm=config.spectral_norm,
         )
         return q_func, q_func.forwarder()

@@ -16,7 +16,7 @@ from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
 from ._algorithm import ActorCriticImpl
-from .critics import ShapedQFunction
+from .critic_base import ShapedCritic, reward_slope
 from .polyak import Follower, polyak_update
 from .proximal import (
     implicit_proximal,
@@ -93,12 +93,9 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         )
         self._config = config
         self._constraint = config.constraint
-        positions = config.constraint.positions(action_size)
-        self._matrix = torch.as_tensor(
-            config.constraint.inequalities(positions), dtype=torch.float32, device=device
-        )
-        self._lipschitz = penalty_lipschitz(self._matrix)
         self._is_euclidean = config.projection == "euclidean"
+        if self._is_euclidean:
+            self._prepare_proximal_layer(config.constraint.positions(action_size))
         for copies in (modules.targ_q_funcs, modules.average_q_funcs):
             # Only ever read.
             copies.eval()
@@ -106,6 +103,14 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         self._average = Follower(modules.average_q_funcs, modules.q_funcs)
         self._target.follow(1.0)
         self._average.follow(1.0)
+
+    def _prepare_proximal_layer(self, positions: Any) -> None:
+        matrix, bounds = self._constraint.shape_set().inequalities(positions)
+        options: Any = {"dtype": torch.float32, "device": self._device}
+        self._matrix = torch.as_tensor(matrix, **options)
+        self._bounds = torch.as_tensor(bounds, **options)
+        self._is_cone = self._constraint.shape_set().is_cone
+        self._lipschitz = penalty_lipschitz(self._matrix)
 
     # -- update ----------------------------------------------------------------
 
@@ -191,6 +196,11 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         level = module.level
         cost = module.known_cost(observations).to(q.dtype).expand_as(q)
         free = (q + cost - level) / scale
+        bounds: torch.Tensor | float = 0.0
+        if not self._is_cone:
+            level_rows = level * self._matrix.sum(dim=1)
+            slope = reward_slope(config.reward_scaler)
+            bounds = (self._bounds * slope - level_rows) / scale
         anchor = free
         if config.inner_anchor == "target":
             # The paper steps towards the target, which exists for the logged action
@@ -203,13 +213,13 @@ class ConstraintAwareQImpl(ActorCriticImpl):
             step = inner_step_size(self._lipschitz, lam)
         with torch.set_grad_enabled(not config.implicit_gradient):
             u = proximal_iterations(
-                start, anchor, self._matrix, lam, config.inner_iterations, step
+                start, anchor, self._matrix, lam, config.inner_iterations, step, bounds
             )
         if config.implicit_gradient:
-            u = implicit_proximal(free, u, self._matrix, lam)
+            u = implicit_proximal(free, u, self._matrix, lam, bounds=bounds)
         pulled = 0.5 * config.pull * (free - u.detach()).square().sum(dim=1).mean()
         with torch.no_grad():
-            violation = penalty(u, self._matrix).mean()
+            violation = penalty(u, self._matrix, bounds).mean()
         return level + scale * u - cost, pulled, violation
 
     def _update_dual(self, violation: torch.Tensor) -> None:
@@ -263,7 +273,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
     @property
     def _scale(self) -> torch.Tensor:
         q_func = self._modules.targ_q_funcs[0]
-        assert isinstance(q_func, ShapedQFunction)
+        assert isinstance(q_func, ShapedCritic)
         return q_func.scale
 
     def standardise(self, standardisation: Standardisation) -> None:
@@ -275,7 +285,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         modules = self._modules
         for copies in (modules.q_funcs, modules.targ_q_funcs, modules.average_q_funcs):
             for q_func in unwrap_ddp_model(copies):
-                assert isinstance(q_func, ShapedQFunction)
+                assert isinstance(q_func, ShapedCritic)
                 q_func.standardise(level, scale)
         modules.state.standardised.fill_(True)
 
@@ -303,7 +313,9 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         mean = torch.stack(values).double().mean(dim=0)
         if self._constraint.offset is None:
             positions = self._constraint.positions(self._action_size)
-            mean = self._constraint.remove_rounding(mean, positions)
+            first = next(iter(q_funcs))
+            assert isinstance(first, ShapedCritic)
+            mean = first.set_in_q().remove_rounding(mean, positions)
         return mean.to(values[0].dtype)
 
     # -- copying ---------------------------------------------------------------

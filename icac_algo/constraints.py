@@ -64,10 +64,16 @@ class KnownCost(SerializableConfig):
         if not is_finite(self.coefficient):
             raise ValueError(f"coefficient must be finite, got {self.coefficient!r}")
 
-    def __call__(self, observations: torch.Tensor, positions: FloatArray) -> torch.Tensor:
-        """The cost: observations ``(B, d)``, positions ``(K,)`` to float64 ``(B, K)``."""
+    def __call__(
+        self, observations: torch.Tensor, positions: FloatArray | torch.Tensor
+    ) -> torch.Tensor:
+        """The cost: observations ``(B, d)``, positions ``(K,)`` or ``(B, M)`` to float64.
+
+        Returns:
+            ``(B, K)`` or ``(B, M)``.
+        """
         feature = observations[:, self.feature : self.feature + 1].double()
-        return self.coefficient * feature * torch.as_tensor(positions).to(feature.device)
+        return self.coefficient * feature * torch.as_tensor(positions).to(feature)
 
 
 @dataclasses.dataclass()

@@ -12,7 +12,7 @@ from d3rlpy.dataset import ReplayBufferBase
 
 from .replay import ColumnarReplayBuffer
 
-__all__ = ["blocks", "check_dataset"]
+__all__ = ["blocks", "check_continuous_dataset", "check_dataset"]
 
 _EPISODES_AT_ONCE = 10_000
 
@@ -61,21 +61,57 @@ def check_dataset(algorithm: str, dataset: ReplayBufferBase) -> None:
             f"{algorithm} needs discrete actions (indices), got continuous ones; "
             "if they are a few repeated numbers, log their index instead"
         )
-    if dataset.transition_count == 0:
-        raise ValueError(
-            f"{algorithm} needs a dataset with transitions, got an empty one"
-        )
+    _check_values(algorithm, dataset)
     size = info.action_size
 
     def is_no_action(values: npt.NDArray[Any]) -> Any:
         return (values < 0) | (values >= size)
+
+    _refuse(f"actions must be from 0 to {size - 1}", dataset, "actions", is_no_action)
+
+
+def check_continuous_dataset(
+    algorithm: str, dataset: ReplayBufferBase, lower: float, upper: float
+) -> None:
+    """Refuses data that an algorithm for one bounded action cannot learn from.
+
+    Args:
+        algorithm: who asks, for the message.
+        dataset: a replay buffer of continuous actions.
+        lower: smallest action that the shape's range allows.
+        upper: largest.
+
+    Raises:
+        ValueError: the dataset is empty, an action is outside the range, or an
+            observation or reward is NaN or infinite.
+    """
+    _check_values(algorithm, dataset)
+    # Logs are float32: an end of the range may come back a rounding error outside.
+    slack = 1e-6 * max(abs(lower), abs(upper))
+
+    def is_outside(values: npt.NDArray[Any]) -> Any:
+        return ~((values >= lower - slack) & (values <= upper + slack))
+
+    _refuse(
+        f"actions must be from {lower:g} to {upper:g}, the ends of the constraint's "
+        "actions (None: 0 and 1)",
+        dataset,
+        "actions",
+        is_outside,
+    )
+
+
+def _check_values(algorithm: str, dataset: ReplayBufferBase) -> None:
+    if dataset.transition_count == 0:
+        raise ValueError(
+            f"{algorithm} needs a dataset with transitions, got an empty one"
+        )
 
     def is_not_finite(values: npt.NDArray[Any]) -> Any:
         return ~np.isfinite(values)
 
     _refuse("rewards must be finite", dataset, "rewards", is_not_finite)
     _refuse("observations must be finite", dataset, "observations", is_not_finite)
-    _refuse(f"actions must be from 0 to {size - 1}", dataset, "actions", is_no_action)
 
 
 def _refuse(

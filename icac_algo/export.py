@@ -30,6 +30,8 @@ class _GreedyPolicy(nn.Module):
         if scaler is not None:
             x = scaler.transform(x)
         action: torch.Tensor = algo.impl.inner_predict_best_action(x)
+        if algo.action_scaler is not None:
+            action = algo.action_scaler.reverse_transform(action)
         return action
 
 

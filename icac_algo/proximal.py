@@ -1,8 +1,8 @@
 r"""The proximal layer of Algorithm 1: penalty, inner steps and implicit gradient.
 
-A shape is the cone :math:`\{v : A v \ge 0\}`; its violation is
-:math:`C(u) = \sum_i \max(0, -(A u)_i)^2` (section IV of the paper, with the derivative
-in the bid as a difference).  All functions are batched over the first dimension and
+A shape is the set :math:`\{v : A v \ge b\}`, mostly with :math:`b = 0`; its violation is
+:math:`C(u) = \sum_i \max(0, b_i - (A u)_i)^2` (section IV of the paper, with the
+derivative in the bid as a difference).  All functions are batched over the first dimension and
 run on the device and in the dtype of their input.
 """
 
@@ -27,22 +27,31 @@ __all__ = [
 
 # -- penalty -----------------------------------------------------------------
 
-
-def penalty(values: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """``C(u)`` of each row: ``(B, K)`` and ``(m, K)`` to ``(B,)``."""
-    return (values @ matrix.T).clamp(max=0.0).square().sum(dim=1)
+Bounds = torch.Tensor | float
 
 
-def penalty_gradient(values: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+def penalty(
+    values: torch.Tensor, matrix: torch.Tensor, bounds: Bounds = 0.0
+) -> torch.Tensor:
+    """``C(u)`` of each row: ``(B, K)``, ``(m, K)`` and ``(m,)`` to ``(B,)``."""
+    return (values @ matrix.T - bounds).clamp(max=0.0).square().sum(dim=1)
+
+
+def penalty_gradient(
+    values: torch.Tensor, matrix: torch.Tensor, bounds: Bounds = 0.0
+) -> torch.Tensor:
     """Gradient of ``C`` at each row, ``(B, K)``."""
-    return 2.0 * (values @ matrix.T).clamp(max=0.0) @ matrix
+    return 2.0 * (values @ matrix.T - bounds).clamp(max=0.0) @ matrix
 
 
 def penalty_hessian_product(
-    values: torch.Tensor, matrix: torch.Tensor, vectors: torch.Tensor
+    values: torch.Tensor,
+    matrix: torch.Tensor,
+    vectors: torch.Tensor,
+    bounds: Bounds = 0.0,
 ) -> torch.Tensor:
     """Generalised Hessian of ``C`` at ``values`` times ``vectors``, all ``(B, K)``."""
-    violated = (values @ matrix.T < 0.0).to(vectors.dtype)
+    violated = (values @ matrix.T < bounds).to(vectors.dtype)
     return 2.0 * ((vectors @ matrix.T) * violated) @ matrix
 
 
@@ -71,23 +80,25 @@ def proximal_iterations(
     lam: torch.Tensor | float,
     iterations: int,
     step_size: torch.Tensor | float,
+    bounds: Bounds = 0.0,
 ) -> torch.Tensor:
     r"""Gradient steps on :math:`\frac12 |u - anchor|^2 + \lambda C(u)` (Algorithm 1).
 
     Args:
         start: where the inner solver starts, ``(B, K)``.
         anchor: what ``u`` stays near, ``(B, K)``.
-        matrix: the cone's ``A``, ``(m, K)``.
+        matrix: the set's ``A``, ``(m, K)``.
         lam: penalty weight, at least 0.
         iterations: number of steps.
         step_size: of each step.
+        bounds: the set's ``b``, ``(m,)``, or one number for all.
 
     Returns:
         the last iterate, ``(B, K)``.
     """
     u = start
     for _ in range(iterations):
-        u = u - step_size * (u - anchor + lam * penalty_gradient(u, matrix))
+        u = u - step_size * (u - anchor + lam * penalty_gradient(u, matrix, bounds))
     return u
 
 
@@ -136,23 +147,24 @@ class _ImplicitProximal(torch.autograd.Function):
         solution: torch.Tensor,
         matrix: torch.Tensor,
         lam: torch.Tensor,
+        bounds: torch.Tensor,
         max_iterations: int,
     ) -> torch.Tensor:
-        ctx.save_for_backward(solution, matrix, lam)
+        ctx.save_for_backward(solution, matrix, lam, bounds)
         ctx.max_iterations = max_iterations
         return solution.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
         (grad,) = grads
-        solution, matrix, lam = (t.double() for t in ctx.saved_tensors)
+        solution, matrix, lam, bounds = (t.double() for t in ctx.saved_tensors)
 
         def product_with(z: torch.Tensor) -> torch.Tensor:
-            return z + lam * penalty_hessian_product(solution, matrix, z)
+            return z + lam * penalty_hessian_product(solution, matrix, z, bounds)
 
         # float64: with lam near its cap float32 would lose 1e-4 of the gradient.
         z = conjugate_gradient(product_with, grad.double(), ctx.max_iterations)
-        return z.to(grad.dtype), None, None, None, None
+        return z.to(grad.dtype), None, None, None, None, None
 
 
 def implicit_proximal(
@@ -161,6 +173,7 @@ def implicit_proximal(
     matrix: torch.Tensor,
     lam: torch.Tensor | float,
     max_iterations: int | None = None,
+    bounds: Bounds = 0.0,
 ) -> torch.Tensor:
     r"""Gives a solved proximal problem its implicit gradient (equation 6).
 
@@ -173,16 +186,18 @@ def implicit_proximal(
     Args:
         values: the ``f`` that was projected, ``(B, K)``; the gradient flows here.
         solution: the solver's ``u``, ``(B, K)``; its own history is not used.
-        matrix: the cone's ``A``, ``(m, K)``.
+        matrix: the set's ``A``, ``(m, K)``.
         lam: penalty weight.
         max_iterations: of conjugate gradient; ``2 K`` if not given.
+        bounds: the set's ``b``, ``(m,)``, or one number for all.
 
     Returns:
         ``solution``, differentiable in ``values``.
     """
     lam = torch.as_tensor(lam, dtype=values.dtype, device=values.device)
+    bounds = torch.as_tensor(bounds, dtype=values.dtype, device=values.device)
     iterations = max_iterations or 2 * values.shape[1]
     result: torch.Tensor = _ImplicitProximal.apply(
-        values, solution.detach(), matrix, lam, iterations
+        values, solution.detach(), matrix, lam, bounds, iterations
     )
     return result

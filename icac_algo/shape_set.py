@@ -163,7 +163,9 @@ class ShapeSet:
 
     # -- rounding ---------------------------------------------------------------
 
-    def remove_rounding(self, values: torch.Tensor, positions: FloatArray) -> torch.Tensor:
+    def remove_rounding(
+        self, values: torch.Tensor, positions: FloatArray
+    ) -> torch.Tensor:
         """Moves float64 values ``(B, K)`` that are in the set up to rounding into it."""
         if self == ShapeSet():
             return values

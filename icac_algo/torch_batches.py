@@ -33,18 +33,22 @@ def to_torch_batch(
 
     observations = tensor(batch.observations)
     next_observations = tensor(batch.next_observations)
+    actions, next_actions = tensor(batch.actions), tensor(batch.next_actions)
     rewards = tensor(batch.rewards)
     if config.observation_scaler:
         observations = config.observation_scaler.transform(observations)
         next_observations = config.observation_scaler.transform(next_observations)
+    if config.action_scaler:
+        actions = config.action_scaler.transform(actions)
+        next_actions = config.action_scaler.transform(next_actions)
     if config.reward_scaler:
         rewards = config.reward_scaler.transform(rewards)
     return TorchMiniBatch(
         observations=observations,
-        actions=tensor(batch.actions),
+        actions=actions,
         rewards=rewards,
         next_observations=next_observations,
-        next_actions=tensor(batch.next_actions),
+        next_actions=next_actions,
         # None of our algorithms reads them.
         returns_to_go=rewards,
         terminals=tensor(batch.terminals),

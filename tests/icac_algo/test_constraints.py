@@ -11,13 +11,18 @@ import pytest
 import torch
 
 from icac_algo import (
+    Bounded,
     Concave,
     Constraint,
     ConstraintAwareQConfig,
+    Convex,
+    Intersection,
     KnownCost,
     Monotone,
     MonotoneConcave,
     ShapedQFunctionFactory,
+    ShapeSet,
+    SlopeBounds,
     Unconstrained,
     register_constraint,
 )
@@ -36,8 +41,17 @@ STORED: list[Constraint] = [
     MonotoneConcave(),
     MonotoneConcave(actions=ACTIONS, offset=COST),
     MonotoneConcave(actions=ACTIONS, offset=COST, increasing=False),
+    Convex(actions=ACTIONS),
+    SlopeBounds(-1.0, 1.0),
+    SlopeBounds(lower=0.5),
+    SlopeBounds(upper=0.5),
+    Bounded(0.0, 1.0, actions=ACTIONS),
+    Bounded(lower=0.0),
+    Intersection([Concave(), SlopeBounds(-1.0, 2.0)]),
+    Intersection([Concave(), SlopeBounds(-1.0, 3.0)]),
+    Intersection([Monotone(), Bounded(0.0, 1.0)], actions=ACTIONS, offset=COST),
 ]
-EVERY_TYPE = (Unconstrained, Monotone, Concave, MonotoneConcave)
+EVERY_TYPE = (Unconstrained, Monotone, Concave, Convex, MonotoneConcave)
 
 
 @dataclasses.dataclass()
@@ -46,8 +60,8 @@ class _Convex(Constraint):
 
     steepest: float = 1.0
 
-    def inequalities(self, positions: Any) -> Any:
-        return -Concave().inequalities(positions)
+    def shape_set(self) -> ShapeSet:
+        return ShapeSet(slope_upper=self.steepest, convex=True)
 
     @staticmethod
     def get_type() -> str:
@@ -61,7 +75,7 @@ register_constraint(_Convex)
 
 
 @pytest.mark.parametrize(
-    "constraint", [*STORED, _Convex(ACTIONS, steepest=3.0)], ids=repr
+    "constraint", [*STORED, _Convex(actions=ACTIONS, steepest=3.0)], ids=repr
 )
 def test_serialisation_round_trip(constraint: Constraint) -> None:
     factory = ShapedQFunctionFactory(constraint=constraint, projection="canonical")
@@ -133,11 +147,14 @@ def test_actions_may_come_from_numpy_and_are_kept_as_floats() -> None:
 
 
 def test_properties_that_users_choose_by() -> None:
-    assert [s().favours_last for s in EVERY_TYPE] == [False, True, False, True]
+    assert [s().favours_last for s in EVERY_TYPE] == [False, True, False, False, True]
     assert not Monotone(increasing=False).favours_last
     assert not MonotoneConcave(increasing=False).favours_last
-    assert [s.sup_norm_nonexpansive for s in EVERY_TYPE] == [True, True, False, False]
-    assert [s.min_actions for s in EVERY_TYPE] == [2, 2, 3, 3]
+    assert Intersection([Concave(), Monotone()]).favours_last
+    safe = [s().sup_norm_nonexpansive for s in EVERY_TYPE]
+    assert safe == [True, True, False, False, False]
+    assert Intersection([Monotone(), Bounded(0.0, 1.0)]).sup_norm_nonexpansive
+    assert not Intersection([Monotone(), Concave()]).sup_norm_nonexpansive
 
 
 def test_closed_form_is_for_few_inequalities() -> None:
@@ -148,6 +165,7 @@ def test_closed_form_is_for_few_inequalities() -> None:
         "Unconstrained": [3, 7, 8, 9, 101],
         "Monotone": [3, 7, 8, 9, 101],
         "Concave": [3, 7, 8],
+        "Convex": [3, 7, 8],
         "MonotoneConcave": [3, 7],
     }
 
@@ -178,6 +196,81 @@ def test_known_cost_refuses_a_coefficient(coefficient: Any) -> None:
         KnownCost(feature=0, coefficient=coefficient)
 
 
+# -- several shapes at once --------------------------------------------------
+
+
+def test_intersections_are_sets() -> None:
+    both = Intersection([Monotone(), Concave()])
+    assert both.shape_set() == MonotoneConcave().shape_set()
+    nested = Intersection([both, SlopeBounds(-1.0, 2.0)])
+    assert nested.shape_set() == ShapeSet(slope_lower=0.0, slope_upper=2.0, concave=True)
+    alone = Intersection([Concave()])
+    np.testing.assert_array_equal(
+        alone.inequalities(alone.positions(6)), Concave().inequalities(np.linspace(0, 1, 6))
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: SlopeBounds(2.0, 1.0), "slopes of at least 2 and at most 1"),
+        (lambda: Bounded(2.0, 1.0), "values of at least 2 and at most 1"),
+        (
+            lambda: Intersection([Monotone(), SlopeBounds(upper=-1.0)]),
+            "slopes of at least 0 and at most -1",
+        ),
+        (
+            lambda: Intersection([Bounded(0.0, 1.0), SlopeBounds(lower=2.0)]),
+            "a slope of 2 over actions that span 1, between values 0 and 1",
+        ),
+        (
+            lambda: Intersection([Bounded(0.0, 1.0), SlopeBounds(upper=-3.0)]),
+            "a slope of -3 over actions that span 1",
+        ),
+        (
+            lambda: Intersection(
+                [Bounded(0.0, 1.0), SlopeBounds(lower=0.5)], actions=[0.0, 4.0]
+            ),
+            "a slope of 0.5 over actions that span 4",
+        ),
+    ],
+)
+def test_contradictory_shapes_are_refused(make: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match="no values can satisfy") as error:
+        make()
+    assert reason in str(error.value)
+
+
+def test_shapes_that_just_fit_are_not_refused() -> None:
+    Intersection([Monotone(), Monotone(increasing=False)])
+    Intersection([Bounded(0.0, 1.0), SlopeBounds(lower=1.0)])
+    Intersection([Bounded(0.0, 1.0), SlopeBounds(lower=2.0)], actions=[0.0, 0.5])
+    SlopeBounds(1.0, 1.0)
+
+
+@pytest.mark.parametrize("shape", [SlopeBounds, Bounded])
+def test_bounds_are_refused(shape: Any) -> None:
+    with pytest.raises(ValueError, match="needs a finite lower or upper bound"):
+        shape()
+    for bad in (math.nan, math.inf, "1", True):
+        with pytest.raises(ValueError, match="lower must be a finite number, or None"):
+            shape(lower=bad)
+    with pytest.raises(ValueError, match="upper must be a finite number, or None"):
+        shape(upper=-math.inf)
+    assert shape(-math.inf, 1) == shape(upper=1.0)
+
+
+def test_members_are_refused() -> None:
+    for bad in ([], None, Concave()):
+        with pytest.raises(ValueError, match="members must be a list of at least one"):
+            Intersection(bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="members must be shapes, got 'concave'"):
+        Intersection(["concave"])  # type: ignore[list-item]
+    for member in (Concave(actions=ACTIONS), Concave(offset=COST)):
+        with pytest.raises(ValueError, match="leave actions and offset to the Inters"):
+            Intersection([Monotone(), member])
+
+
 # -- refusals ----------------------------------------------------------------
 
 
@@ -205,7 +298,7 @@ def test_actions_are_refused(shape: type[Constraint], actions: Any) -> None:
 
 @pytest.mark.parametrize("shape", EVERY_TYPE)
 def test_wrong_numbers_of_actions_are_refused(shape: type[Constraint]) -> None:
-    name, least = shape.__name__, shape.min_actions
+    name, least = shape.__name__, 2
     message = f"{name} needs at least {least} actions, but "
     with pytest.raises(ValueError, match=f"{message}actions has {least - 1}"):
         shape(actions=[float(i) for i in range(least - 1)])
@@ -238,7 +331,13 @@ def test_unknown_projections_are_refused() -> None:
     for projection in ("exact", "euclidean"):
         with pytest.raises(ValueError, match=f"one of .*, got '{projection}'"):
             ShapedQFunctionFactory(projection=projection)
-    with pytest.raises(ValueError, match=r"_Convex offers .*'euclidean'\], got 'canoni"):
-        make_parametrization(_Convex(), "canonical", 5)
-    with pytest.raises(ValueError, match="Concave needs at least 3 actions"):
-        make_parametrization(Concave(), "canonical", 2)
+    for both in (
+        [Concave(), Bounded(0.0, 1.0)],
+        [Concave(), Convex()],
+        [SlopeBounds(0.5), Bounded(0.0, 1.0)],
+    ):
+        for projection in ("canonical", "functional"):
+            with pytest.raises(ValueError, match=f"'{projection}' does not know"):
+                make_parametrization(Intersection(both), projection, 5)
+        make_parametrization(Intersection(both), "euclidean", 5)
+    make_parametrization(_Convex(), "canonical", 5)

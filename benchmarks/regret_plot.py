@@ -1,0 +1,1 @@
+def plot_ladder(rows, path): pass

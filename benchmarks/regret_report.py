@@ -1,0 +1,1 @@
+def regret_report(rows, command): return ""

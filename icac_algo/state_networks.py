@@ -1,0 +1,172 @@
+r"""Networks that are monotone or Lipschitz in their input, whatever was learned.
+
+Layers with normed weights and sorting activations are 1-Lipschitz; adding the input
+itself, times at least the network's own Lipschitz constant, makes the sum monotone
+(Kitouni, Nolte, Williams, "Expressive monotonic neural networks", 2023).  Norms and
+activations are those of the package ``monotonicnetworks``.  Its monotone wrapper believes
+whatever constant it is told; here the constant is derived from the module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from monotonicnetworks import GroupSort, MonotonicWrapper, get_normed_weights
+from torch import nn
+from torch.nn.utils import parametrize
+
+__all__ = ["StateNetwork", "lipschitz_bound", "normed_linear"]
+
+# What kind of norm of a weight bounds: from which norm of inputs to which of outputs.
+_NORMS = {"one-inf": ("1", "inf"), "two-inf": ("2", "inf"), "inf": ("inf", "inf")}
+# A norm of one is one up to rounding, layer after layer; this covers a hundred layers.
+_SLACK = 1e-5
+# Slope that a fresh network has per unit of input, relative to Q's unit.
+_FIRST_GAIN = 1.0
+
+
+class _Normed(nn.Module):
+    """Weights of norm at most one; a class of the module, so that copies pickle."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        normed: torch.Tensor = get_normed_weights(
+            weight, self.kind, always_norm=False, max_norm=1.0, vectorwise=True
+        )
+        return normed
+
+
+def normed_linear(inputs: int, outputs: int, kind: str) -> nn.Linear:
+    """A linear layer whose weight has norm at most one throughout training.
+
+    Args:
+        inputs: number of inputs.
+        outputs: number of outputs.
+        kind: ``"one-inf"``, ``"two-inf"`` or ``"inf"``: from the 1-norm, 2-norm or sup
+            norm of inputs to the sup norm of outputs.
+    """
+    layer = nn.Linear(inputs, outputs)
+    parametrize.register_parametrization(layer, "weight", _Normed(kind))
+    return layer
+
+
+def lipschitz_bound(module: nn.Module) -> tuple[str, float]:
+    """A Lipschitz constant that no training can break, derived from a module's layers.
+
+    Args:
+        module: a ``Sequential`` of layers from :func:`normed_linear`, ``GroupSort`` and
+            ``Identity``, nested or not.
+
+    Returns:
+        the norm of inputs (``"1"``, ``"2"`` or ``"inf"``) and the constant from it to
+        the sup norm of outputs.
+
+    Raises:
+        ValueError: a layer is of a kind that has no such constant, or the norms of two
+            layers do not follow each other.
+    """
+    norm, of_inputs = "", ""
+    for layer in _layers(module):
+        if isinstance(layer, nn.Linear):
+            kind = _normed_kind(layer)
+            takes, gives = _NORMS[kind]
+            if norm and takes != norm:
+                raise ValueError(
+                    f"a layer bounded from the {takes}-norm follows one that is bounded "
+                    f"in the {norm}-norm"
+                )
+            of_inputs, norm = of_inputs or takes, gives
+        elif not isinstance(layer, (GroupSort, nn.Identity)):
+            raise ValueError(
+                f"no Lipschitz constant can be derived for a {type(layer).__name__}; "
+                "layers must come from normed_linear, or be GroupSort or Identity"
+            )
+    if not of_inputs:
+        raise ValueError("no Lipschitz constant can be derived: there is no linear layer")
+    return of_inputs, 1.0
+
+
+def _layers(module: nn.Module) -> list[nn.Module]:
+    if isinstance(module, nn.Sequential):
+        return [layer for part in module for layer in _layers(part)]
+    return [module]
+
+
+def _normed_kind(layer: nn.Linear) -> str:
+    if parametrize.is_parametrized(layer, "weight"):
+        chain = layer.parametrizations["weight"]
+        if len(chain) == 1 and isinstance(chain[0], _Normed):
+            return chain[0].kind
+    raise ValueError(
+        "no Lipschitz constant can be derived for a Linear whose weight is free; "
+        "use normed_linear"
+    )
+
+
+class StateNetwork(nn.Module):
+    r"""Observations ``(B, d)`` to ``(B, n)``, monotone in some features.
+
+    :math:`y_k(s) = c_k (g_k(z) + \sum_m d_m z_m)` with :math:`g` 1-Lipschitz from the
+    1-norm to the sup norm, :math:`z` the features times learned positive gains, and
+    learned positive :math:`c_k`: any continuous function of that monotonicity can be
+    approached.  With ``lipschitz=True`` gains and :math:`c` are what the caller allows:
+    then :math:`\|y(s) - y(s')\|_\infty \le allowed \cdot \|s - s'\|_2`.
+
+    Args:
+        observation_size: d.
+        hidden_units: sizes of hidden layers.
+        n_outputs: n.
+        directions: for every feature 1 (outputs rise), -1 (fall) or 0.
+        lipschitz: whether :meth:`forward` is told a Lipschitz constant.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        hidden_units: Sequence[int],
+        n_outputs: int,
+        directions: npt.NDArray[np.float64],
+        lipschitz: bool = False,
+    ):
+        super().__init__()
+        layers: list[nn.Module] = []
+        sizes = [observation_size, *hidden_units, n_outputs]
+        for i, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+            first = "two-inf" if lipschitz else "one-inf"
+            layers.append(normed_linear(inputs, outputs, first if i == 0 else "inf"))
+            if i < len(hidden_units):
+                # Pairs are sorted; an odd layer is sorted as a whole.
+                layers.append(GroupSort(outputs // 2 if outputs % 2 == 0 else 1))
+        free = nn.Sequential(*layers)
+        norm, constant = lipschitz_bound(free)
+        assert norm == ("2" if lipschitz else "1")
+        self.n_monotone = int(np.count_nonzero(directions))
+        self.body = MonotonicWrapper(
+            free,
+            lipschitz_const=constant * (1.0 + _SLACK),
+            monotonic_constraints=directions.tolist(),
+        )
+        self.lipschitz = lipschitz
+        if not lipschitz:
+            self.gains = nn.Parameter(torch.zeros(observation_size))
+            self.scales = nn.Parameter(torch.zeros(n_outputs))
+
+    def forward(
+        self, x: torch.Tensor, allowed: torch.Tensor | float | None = None
+    ) -> torch.Tensor:
+        """Outputs; ``allowed`` is the Lipschitz constant of a Lipschitz network."""
+        if self.lipschitz:
+            assert allowed is not None
+            # The input that is added has slope one in each monotone feature.
+            own = (1.0 + _SLACK) * (1.0 + self.n_monotone**0.5)
+            limited: torch.Tensor = self.body(x * (allowed / own))
+            return limited
+        outputs: torch.Tensor = self.body(x * (_FIRST_GAIN * self.gains.exp()))
+        return outputs * (F.softplus(self.scales + 0.5413))
