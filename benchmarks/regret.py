@@ -85,9 +85,7 @@ def run_regret(settings: RegretSettings) -> list[dict[str, Any]]:
     return publish(rows, settings)
 
 
-def publish(
-    rows: list[dict[str, Any]], settings: RegretSettings
-) -> list[dict[str, Any]]:
+def publish(rows: list[dict[str, Any]], settings: RegretSettings) -> list[dict[str, Any]]:
     """Writes table and picture of the rows there are."""
     order = {name: i for i, name in enumerate(ROWS)}
     tasks = {name: i for i, name in enumerate(TASKS)}
@@ -110,9 +108,7 @@ def planned_cells(settings: RegretSettings) -> list[RegretCell]:
         for fraction in FRACTIONS:
             # Tuned on five bids; the same values serve the other tasks.
             chosen = tuned.get((name, fraction), ())
-            cells.append(
-                RegretCell(task, name, fraction, seed, settings.steps, chosen)
-            )
+            cells.append(RegretCell(task, name, fraction, seed, settings.steps, chosen))
 
     half = (settings.seeds + 1) // 2
     first = next(iter(TASKS))

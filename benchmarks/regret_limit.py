@@ -60,7 +60,10 @@ class ParametricLimit:
         peak = (logit - by_query * contexts[:, 0] - constant) / by_bid
         lower, upper = self._task.bids
         candidates = np.stack(
-            [np.clip(peak, lower, upper), *(np.full(len(peak), b) for b in (lower, upper))],
+            [
+                np.clip(peak, lower, upper),
+                *(np.full(len(peak), b) for b in (lower, upper)),
+            ],
             axis=1,
         )
         best = self._profit(contexts, candidates).argmax(axis=1)

@@ -1,1 +1,2 @@
-def plot_ladder(rows, path): pass
+def plot_ladder(rows, path):
+    pass

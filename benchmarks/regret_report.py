@@ -1,1 +1,2 @@
-def regret_report(rows, command): return ""
+def regret_report(rows, command):
+    return ""

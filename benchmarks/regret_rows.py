@@ -44,8 +44,9 @@ from .regret_tasks import Task
 __all__ = ["LADDER", "ROWS", "Row"]
 
 QUERY_FEATURE = 0
-# No bid raises the click probability faster than 2 p (1 - p) <= 1/2.
-STEEPEST_CLICK = 0.5
+# No bid raises the click probability faster than 2 p (1 - p) <= 1/2; one who does not
+# know that would still say that a whole unit of bid cannot add a whole click.
+STEEPEST_CLICK = 1.0
 
 
 class _BidInput(DiscreteQFunction):
@@ -171,7 +172,7 @@ def _bounded_slope(**where: Any) -> Any:
 
 
 def _gentle(**where: Any) -> Any:
-    # What the profit can do: clicks rise by at most 1/2, costs are at most .4.
+    # What the profit can do: clicks rise by at most 1, costs are at most .4.
     return SlopeBounds(-0.4, STEEPEST_CLICK, **where)
 
 
@@ -209,7 +210,7 @@ ROWS: dict[str, Row] = {
             tasks=EVERY_TASK,
             main=True,
         ),
-        Row("... and by at most 1/2", _ours(_bounded_slope, True), ours=True),
+        Row("... and by at most 1 per unit", _ours(_bounded_slope, True), ours=True),
         Row(
             "... and Q rises in x, falls in c",
             _ours(MonotoneConcave, True, True),

@@ -14,9 +14,9 @@ from .constraints import Constraint, KnownCost, register_constraint  # noqa: E40
 from .discrete_iql import DiscreteIQL, DiscreteIQLConfig  # noqa: E402
 from .parametrizations import PROJECTIONS  # noqa: E402
 from .replay import ColumnarReplayBuffer  # noqa: E402
+from .shape_set import ShapeSet  # noqa: E402
 from .shaped_factory import ShapedQFunctionFactory  # noqa: E402
 from .shaped_iql import ShapedIQL, ShapedIQLConfig  # noqa: E402
-from .shape_set import ShapeSet  # noqa: E402
 from .shapes import (  # noqa: E402
     Bounded,
     Concave,

@@ -101,7 +101,8 @@ class ConstraintAwareQConfig(LearnableConfig):
         n_critics (int): Number of critics.  Targets use their minimum, values their
             mean, which keeps every shape.
         constraint (icac_algo.constraints.Constraint): The shape over actions; over a
-            continuous action the ends of its ``actions`` (default: 0 and 1) are the range.
+            continuous action the ends of its ``actions`` (by default 0 and 1) are its
+            range.
         state_constraints (list[icac_algo.StateConstraint]): Shapes over features of the
             observation, with ``projection="functional"``.
         projection (str): ``"functional"``, ``"canonical"`` or ``"euclidean"``; continuous

@@ -1,4 +1,4 @@
-"""ConstraintAwareQ for one continuous action: the same update, other critics and actor."""
+"""ConstraintAwareQ for one continuous action: other critics and actor, same update."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
 
     @torch.no_grad()
     def _bellman_target(self, batch: TorchMiniBatch) -> torch.Tensor:
-        """``r + gamma (1 - done) max_a Qbar(s', a)``, the maximum over the whole range."""
+        """``r + gamma (1 - done) max_a Qbar(s', a)``, over the whole range."""
         if all_terminal(batch):
             return batch.rewards
         x = batch.next_observations

@@ -17,7 +17,7 @@ from d3rlpy.types import TorchObservation
 from .constraints import Constraint
 from .critic_base import ShapedCritic
 from .parametrizations import Function, make_function
-from .state_constraints import StateConstraint
+from .state_constraints import StateConstraint, has_lipschitz
 
 __all__ = ["ContinuousShapedQFunction"]
 
@@ -69,6 +69,7 @@ class ContinuousShapedQFunction(ShapedCritic, ContinuousQFunction):
                 positions,
                 n_pieces,
                 rising_in_coordinates=bool(state_constraints),
+                lipschitz_in_coordinates=has_lipschitz(state_constraints),
             ),
             state_constraints,
             observation_scaler,

@@ -162,7 +162,7 @@ def _refuse_shift(scaler: RewardScaler | None) -> None:
     at_zero = float(scaler.transform(torch.zeros(1, dtype=torch.float64)))
     if at_zero != 0.0:
         raise ValueError(
-            "bounds on values need a reward_scaler that only multiplies: a shift of every "
-            "reward moves Q by an amount that depends on how long episodes are; got "
+            "bounds on values need a reward_scaler that only multiplies: a shift of "
+            "every reward moves Q by more, the longer episodes are; got "
             f"{type(scaler).__name__}, which turns 0 into {at_zero:g}"
         )

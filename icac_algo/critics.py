@@ -19,7 +19,7 @@ from .constraints import Constraint
 from .critic_base import ShapedCritic
 from .parametrizations import make_parametrization
 from .projections import project_onto_set
-from .state_constraints import StateConstraint
+from .state_constraints import StateConstraint, has_lipschitz
 
 __all__ = ["ShapedQFunction"]
 
@@ -76,6 +76,7 @@ class ShapedQFunction(ShapedCritic, DiscreteQFunction):
                 action_size,
                 n_pieces,
                 rising_in_coordinates=bool(state_constraints),
+                lipschitz_in_coordinates=has_lipschitz(state_constraints),
             ),
             state_constraints,
             observation_scaler,

@@ -2,8 +2,8 @@ r"""The proximal layer of Algorithm 1: penalty, inner steps and implicit gradien
 
 A shape is the set :math:`\{v : A v \ge b\}`, mostly with :math:`b = 0`; its violation is
 :math:`C(u) = \sum_i \max(0, b_i - (A u)_i)^2` (section IV of the paper, with the
-derivative in the bid as a difference).  All functions are batched over the first dimension and
-run on the device and in the dtype of their input.
+derivative in the bid as a difference).  All functions are batched over the first
+dimension and run on the device and in the dtype of their input.
 """
 
 from __future__ import annotations

@@ -95,14 +95,17 @@ class ShapeSet:
         A straight line of the flattest allowed slope is in the set if anything is.
         """
         if self.slope_lower > self.slope_upper:
-            return f"slopes of at least {self.slope_lower:g} and at most {self.slope_upper:g}"
+            return (
+                f"slopes of at least {self.slope_lower:g} and at most "
+                f"{self.slope_upper:g}"
+            )
         if self.lower > self.upper:
             return f"values of at least {self.lower:g} and at most {self.upper:g}"
         flattest = min(max(0.0, self.slope_lower), self.slope_upper)
         if abs(flattest) * span > self.upper - self.lower:
             return (
-                f"a slope of {flattest:g} over actions that span {span:g}, between values "
-                f"{self.lower:g} and {self.upper:g}"
+                f"a slope of {flattest:g} over actions that span {span:g}, "
+                f"between values {self.lower:g} and {self.upper:g}"
             )
         return None
 

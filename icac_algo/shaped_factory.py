@@ -41,7 +41,8 @@ class ShapedQFunctionFactory(QFunctionFactory):
         cql = d3rlpy.algos.DiscreteCQLConfig(q_func_factory=shape).create()
 
     Discrete: ``DQN``, ``DoubleDQN``, ``DiscreteCQL``, ``DiscreteBCQ``, ``DiscreteSAC``
-    and our ``DiscreteIQL``.  Continuous, over one action: ``IQL``, ``CQL``, ``TD3PlusBC``.
+    and our ``DiscreteIQL``.  Continuous, over one action: ``CQL``, ``TD3PlusBC`` and,
+    by :class:`~icac_algo.ShapedIQLConfig`, ``IQL``, whose own config takes no factory.
 
     d3rlpy reduces several critics by their minimum or mean, which keeps every shape but
     a convex one; convex shapes are refused with more than one critic.  (``BCQ``, ``BEAR``

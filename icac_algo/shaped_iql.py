@@ -40,6 +40,7 @@ class ShapedIQL(IQL):
     """See :class:`ShapedIQLConfig`."""
 
     _config: ShapedIQLConfig
+    _impl: IQLImpl | None
 
     def inner_create_impl(self, observation_shape: Shape, action_size: int) -> None:
         super().inner_create_impl(observation_shape, action_size)

@@ -226,7 +226,7 @@ class Intersection(Constraint):
             could satisfy all of them.
     """
 
-    members: list[Constraint] = generate_list_config_field(Constraint)()  # type: ignore[type-arg]
+    members: list[Constraint] = generate_list_config_field(Constraint)()
 
     def __post_init__(self) -> None:
         super().__post_init__()

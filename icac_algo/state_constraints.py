@@ -26,6 +26,7 @@ __all__ = [
     "StateMonotone",
     "check_state_constraints",
     "directions",
+    "has_lipschitz",
     "lipschitz_constant",
     "make_state_constraints_field",
     "register_state_constraint",
@@ -156,6 +157,11 @@ def directions(
                 )
             signs[feature] = sign
     return signs
+
+
+def has_lipschitz(constraints: Sequence[StateConstraint]) -> bool:
+    """Whether a Lipschitz constant is asked for."""
+    return lipschitz_constant(constraints) is not None
 
 
 def lipschitz_constant(constraints: Sequence[StateConstraint]) -> float | None:

@@ -1,8 +1,8 @@
 """Coordinates of a shaped critic from a network that obeys shapes over state features.
 
-Values of a :class:`~icac_algo.parametrizations.Spline` rise in every coordinate and are
-Lipschitz in their sup norm; so coordinates that are monotone (Lipschitz) in the state
-make a critic that is, at every action.
+Functions of the action that rise in every coordinate (and are Lipschitz in their sup
+norm) make a critic monotone (Lipschitz) in the state, at every action, if the coordinates
+are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from d3rlpy.models.torch.encoders import VectorEncoder, VectorEncoderWithAction
 from torch import nn
 
 from .constraints import Constraint
-from .parametrizations import Spline, Parametrization, Units
+from .parametrizations import Function, Parametrization, Spline, Units
 from .state_constraints import (
     StateConstraint,
     check_state_constraints,
@@ -40,7 +40,7 @@ class StateCoordinates(nn.Module):
     """
 
     def __init__(
-        self, network: StateNetwork, parametrization: Spline, constant: float | None
+        self, network: StateNetwork, parametrization: Function, constant: float | None
     ):
         super().__init__()
         self.network = network
@@ -58,7 +58,9 @@ class StateCoordinates(nn.Module):
             coordinates: torch.Tensor = self.network(x)
             return coordinates
         units = units or Units(level, scale)
-        gain = self._parametrization[0].sup_norm_gain(units)
+        (function,) = self._parametrization
+        assert isinstance(function, Spline)
+        gain = function.sup_norm_gain(units)
         allowed = self._constant * units.reward_slope / (scale * gain)
         limited: torch.Tensor = self.network(x, allowed)
         return limited
@@ -82,7 +84,7 @@ def make_state_coordinates(
         ValueError: the encoder is of another kind, a constraint does not fit the
             observation, or no critic could satisfy all that is asked.
     """
-    assert isinstance(parametrization, Spline)
+    assert isinstance(parametrization, Function)
     observation_size, hidden_units = _sizes(encoder)
     check_state_constraints(state_constraints, (observation_size,))
     signs = directions(state_constraints, observation_size)
@@ -113,8 +115,8 @@ def make_state_coordinates(
 def _sizes(encoder: Any) -> tuple[int, list[int]]:
     if not isinstance(encoder, (VectorEncoder, VectorEncoderWithAction)):
         raise ValueError(
-            "state_constraints need vector observations and a VectorEncoderFactory, whose "
-            f"hidden layers they take over, got a {type(encoder).__name__}"
+            "state_constraints need vector observations and a VectorEncoderFactory, "
+            f"whose hidden layers they take over, got a {type(encoder).__name__}"
         )
     linear = [m for m in encoder.modules() if isinstance(m, nn.Linear)]
     size = linear[0].in_features

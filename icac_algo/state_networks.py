@@ -9,6 +9,7 @@ whatever constant it is told; here the constant is derived from the module.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -101,9 +102,13 @@ def _layers(module: nn.Module) -> list[nn.Module]:
 
 def _normed_kind(layer: nn.Linear) -> str:
     if parametrize.is_parametrized(layer, "weight"):
-        chain = layer.parametrizations["weight"]
-        if len(chain) == 1 and isinstance(chain[0], _Normed):
-            return chain[0].kind
+        # The list of what is applied to the weight, and no other parameter.
+        (chain,) = (
+            m for m in layer.modules() if isinstance(m, parametrize.ParametrizationList)
+        )
+        steps = list(chain)
+        if len(steps) == 1 and isinstance(steps[0], _Normed):
+            return steps[0].kind
     raise ValueError(
         "no Lipschitz constant can be derived for a Linear whose weight is free; "
         "use normed_linear"
@@ -138,7 +143,7 @@ class StateNetwork(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         sizes = [observation_size, *hidden_units, n_outputs]
-        for i, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
             first = "two-inf" if lipschitz else "one-inf"
             layers.append(normed_linear(inputs, outputs, first if i == 0 else "inf"))
             if i < len(hidden_units):

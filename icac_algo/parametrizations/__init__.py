@@ -13,8 +13,8 @@ from .functional import Function, Spline
 __all__ = [
     "PROJECTIONS",
     "Function",
-    "Spline",
     "Parametrization",
+    "Spline",
     "Units",
     "check_projection",
     "make_function",

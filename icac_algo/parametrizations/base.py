@@ -117,7 +117,7 @@ class Parametrization(nn.Module):
     def _shaped(
         self, coordinates: torch.Tensor, unit: torch.Tensor, units: Units | None
     ) -> torch.Tensor:
-        """Values but for their bounds, at actions of the frame, ``(M,)`` or ``(B, M)``."""
+        """Values but for their bounds; actions of the frame, ``(M,)`` or ``(B, M)``."""
         bound = _LARGEST_COORDINATE
         tilt, width = self._slope_limits(units or Units())
         values = self.rising(coordinates.clamp(-bound, bound), unit, width)

@@ -23,6 +23,7 @@ from .functional import (
     FunctionalFree,
     FunctionalMonotone,
     FunctionalMonotoneConcave,
+    RisingPieces,
     Spline,
 )
 
@@ -66,6 +67,7 @@ def make_parametrization(
     action_size: int,
     n_pieces: int = 4,
     rising_in_coordinates: bool = False,
+    lipschitz_in_coordinates: bool = False,
 ) -> Parametrization:
     """The coordinates of a shape over K actions.
 
@@ -77,6 +79,7 @@ def make_parametrization(
         n_pieces: pieces of a functional parametrization, at least 1.
         rising_in_coordinates: whether values must rise in every coordinate, as shapes
             over state features need (functional only).
+        lipschitz_in_coordinates: whether they must also be Lipschitz in them.
 
     Raises:
         ValueError: the projection is unknown or the shape does not offer it, or K does
@@ -90,7 +93,13 @@ def make_parametrization(
     if projection == "functional":
         if shape_set == type(shape_set)() and not rising_in_coordinates:
             return Free(positions, Frame(shape_set), action_size)
-        return make_function(constraint, positions, n_pieces, rising_in_coordinates)
+        return make_function(
+            constraint,
+            positions,
+            n_pieces,
+            rising_in_coordinates,
+            lipschitz_in_coordinates,
+        )
     if rising_in_coordinates:
         raise ValueError(
             "shapes over state features need projection='functional', got 'canonical'"
@@ -106,6 +115,7 @@ def make_function(
     positions: torch.Tensor,
     n_pieces: int = 4,
     rising_in_coordinates: bool = False,
+    lipschitz_in_coordinates: bool = False,
 ) -> Function:
     """The function of a continuous action that has a shape.
 
@@ -114,6 +124,8 @@ def make_function(
         positions: actions, or the ends of their range, strictly increasing.
         n_pieces: pieces, at least 1.
         rising_in_coordinates: whether values must rise in every coordinate.
+        lipschitz_in_coordinates: whether they must also be Lipschitz in their sup norm;
+            then the function is a :class:`Spline`.
 
     Raises:
         ValueError: the shape has no such function class.
@@ -126,7 +138,12 @@ def make_function(
                 "shapes over state features do not go with curvature together with "
                 f"bounds on both sides of slopes, as {constraint!r} asks for"
             )
-        kind = Spline
+        has_pieces = not lipschitz_in_coordinates and (frame.slopes, frame.concave) in (
+            ("rising", False),
+            ("free", True),
+            ("rising", True),
+        )
+        kind = RisingPieces if has_pieces else Spline
     return kind(positions, frame, n_pieces)
 
 

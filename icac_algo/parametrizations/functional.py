@@ -1,7 +1,7 @@
 """Functions of a continuous action that have a shape at every real action.
 
-Sums of a few shaped pieces; as pieces are added they reach every function of the shape.  They share strength between neighbouring
-actions and do not care how many there are.
+Sums of a few shaped pieces; as pieces are added they reach every function of the shape.
+They share strength between neighbouring actions and do not care how many there are.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = [
     "FunctionalFree",
     "FunctionalMonotone",
     "FunctionalMonotoneConcave",
+    "RisingPieces",
     "Spline",
 ]
 
@@ -144,6 +145,45 @@ class FunctionalMonotoneConcave(_Pieces):
 
     def piece(self, t: torch.Tensor) -> torch.Tensor:
         return F.logsigmoid(t)
+
+
+class RisingPieces(_Pieces):
+    """The same pieces, turned so that values rise in every coordinate.
+
+    The action runs over [0, 1], where steeper arguments are larger ones, and heights of
+    pieces that are negative fall in their coordinate.
+    """
+
+    def __init__(self, positions: torch.Tensor, frame: Frame, n_pieces: int):
+        self.two_sided = frame.concave and frame.slopes == "free"
+        super().__init__(positions, frame, n_pieces)
+
+    @classmethod
+    def count(cls, frame: Frame, n_pieces: int) -> int:
+        return (2 if frame.concave and frame.slopes == "free" else 1) + 3 * n_pieces
+
+    def rising(
+        self,
+        coordinates: torch.Tensor,
+        unit: torch.Tensor,
+        width: torch.Tensor | float,
+    ) -> torch.Tensor:
+        at = unit if unit.dim() == 2 else unit[None]
+        n_linear = 2 if self.two_sided else 1
+        linear = coordinates[:, :n_linear]
+        height, steepness, place = coordinates[:, n_linear:].chunk(3, dim=1)
+        bends = self.frame.concave
+        height = F.softplus((-height if bends else height) - 1.0)
+        forward = (self.signs > 0.0)[:, None]
+        towards = torch.where(forward, at[:, None], 1.0 - at[:, None])
+        # As in the other pieces at the start: steepness of .97 about the middle.
+        argument = 2.0 * F.softplus(steepness + 0.5)[:, :, None] * towards
+        argument = argument + (place + self.places - 0.97)[:, :, None]
+        pieces = F.logsigmoid(argument) if bends else 4.0 * torch.sigmoid(argument)
+        values = linear[:, :1] + (height[:, :, None] * pieces).sum(dim=1)
+        if self.two_sided:
+            values = values + linear[:, 1:2] * at
+        return values
 
 
 class Spline(Function):

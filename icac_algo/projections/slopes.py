@@ -1,0 +1,105 @@
+r"""Projection onto values whose steps are bounded on both sides, exact and finite.
+
+Dynamic programming over :math:`f_i(x) = \frac12 (x - v_i)^2 + \min f_{i-1}(y)` over
+:math:`l_{i-1} \le x - y \le u_{i-1}`.  The derivative of :math:`f_i` rises and is
+piecewise linear.  The minimum shifts what is left of its zero by ``l``, what is right of
+it by ``u`` and is flat between; so each step adds two knots, and a last pass backwards
+clips every minimiser to what its successor allows.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .jacobians import Jacobian, pool_average
+
+__all__ = ["project_onto_steps"]
+
+
+def project_onto_steps(
+    values: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor
+) -> tuple[torch.Tensor, Jacobian]:
+    """The nearest values with bounded steps, and the Jacobian.
+
+    Args:
+        values: float64, ``(B, K)``.
+        lower: smallest steps to the next action, finite, ``(K-1,)``.
+        upper: largest steps, finite, ``(K-1,)``.
+    """
+    # From the first value on: the level of a row costs digits.
+    first = values[:, :1]
+    minimisers = _minimisers(values - first, lower, upper)
+    size = values.shape[1]
+    projected = [minimisers[:, -1]]
+    joined = []
+    for i in range(size - 2, -1, -1):
+        free, after = minimisers[:, i], projected[-1]
+        here = torch.minimum(torch.maximum(free, after - upper[i]), after - lower[i])
+        joined.append(here != free)
+        projected.append(here)
+    return (
+        torch.stack(projected[::-1], dim=1) + first,
+        pool_average(torch.stack(joined[::-1], dim=1)),
+    )
+
+
+def _minimisers(
+    values: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor
+) -> torch.Tensor:
+    """Where each :math:`f_i` is smallest, ``(B, K)``."""
+    rows, size = values.shape
+    # The derivative is base_slope x + base left of all knots and changes its slope by
+    # ``turns`` at them.
+    knots = values.new_zeros((rows, 0))
+    turns = values.new_zeros((rows, 0))
+    base = -values[:, :1]
+    zero = values[:, :1]
+    found = [zero]
+    # Slopes of the derivative are counts of values, exact in floating point.
+    for i in range(size - 1):
+        slope_at_zero = _slope_at(zero, knots, turns, float(i + 1))
+        place = (knots < zero).sum(dim=1, keepdim=True)
+        flat = torch.cat([zero + lower[i], zero + upper[i]], dim=1)
+        bend = torch.cat([-slope_at_zero, slope_at_zero], dim=1)
+        knots = _inserted(knots + lower[i], knots + upper[i], flat, place)
+        turns = _inserted(turns, turns, bend, place)
+        base = base - (i + 1) * lower[i] - values[:, i + 1 : i + 2]
+        zero = _zero(knots, turns, base, float(i + 2))
+        found.append(zero)
+    return torch.cat(found, dim=1)
+
+
+def _slope_at(
+    x: torch.Tensor, knots: torch.Tensor, turns: torch.Tensor, base_slope: float
+) -> torch.Tensor:
+    return base_slope + torch.where(knots < x, turns, 0.0).sum(dim=1, keepdim=True)
+
+
+def _inserted(
+    left: torch.Tensor, right: torch.Tensor, pair: torch.Tensor, place: torch.Tensor
+) -> torch.Tensor:
+    """``left`` before ``place``, then the pair, then ``right``: ``(B, m + 2)``."""
+    index = torch.arange(left.shape[1] + 2, device=left.device)
+    before = torch.nn.functional.pad(left, (0, 2))
+    after = torch.nn.functional.pad(right, (2, 0))
+    middle = torch.where(index == place, pair[:, :1], pair[:, 1:])
+    return torch.where(
+        index < place, before, torch.where(index < place + 2, middle, after)
+    )
+
+
+def _zero(
+    knots: torch.Tensor, turns: torch.Tensor, base: torch.Tensor, base_slope: float
+) -> torch.Tensor:
+    """Where the derivative crosses zero, ``(B, 1)``; knots are sorted."""
+    slopes = base_slope + torch.cumsum(turns, dim=1)  # to the right of each knot
+    steps = slopes[:, :-1] * knots.diff(dim=1)
+    first = base_slope * knots[:, :1] + base
+    at_knots = torch.cat([first, first + torch.cumsum(steps, dim=1)], dim=1)
+    # The last knot at or below zero starts the piece with the crossing.
+    below = (at_knots <= 0.0).sum(dim=1, keepdim=True)
+    index = (below - 1).clamp(min=0)
+    knot, value = knots.gather(1, index), at_knots.gather(1, index)
+    slope = slopes.gather(1, index)
+    inside = knot - value / torch.where(slope > 0.0, slope, torch.ones_like(slope))
+    return torch.where(below > 0, inside, -base / base_slope)
