@@ -9,6 +9,7 @@ by its :class:`~icac_algo.shape_set.ShapeSet`; the shapes themselves are in ``sh
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -116,7 +117,7 @@ class Constraint(DynamicConfig):
         """
         self._require_action_count(action_size, "the action space has")
         if self.actions is None:
-            return np.linspace(0.0, 1.0, action_size)
+            return _equally_spaced(action_size)
         if len(self.actions) != action_size:
             raise ValueError(
                 f"{type(self).__name__}(actions=...) names {len(self.actions)} actions "
@@ -164,7 +165,8 @@ class Constraint(DynamicConfig):
         """
         if q.dim() != 2:
             raise ValueError(f"q must have shape (batch, actions), got {tuple(q.shape)}")
-        if not torch.isfinite(q).all():
+        # The sum is finite unless a value is not, or they are next to overflowing.
+        if not math.isfinite(q.detach().sum()) and not torch.isfinite(q).all():
             raise ValueError("q must be finite, got NaN or infinity")
         positions = self.positions(q.shape[1])
         if self.offset is None:
@@ -231,6 +233,13 @@ class Constraint(DynamicConfig):
             raise ValueError(
                 f"{type(self).__name__} needs at least 2 actions, but {subject} {count}"
             )
+
+
+@functools.lru_cache(maxsize=64)
+def _equally_spaced(action_size: int) -> FloatArray:
+    positions = np.linspace(0.0, 1.0, action_size)
+    positions.flags.writeable = False
+    return positions
 
 
 def _default_constraint() -> Constraint:

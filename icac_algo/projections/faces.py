@@ -7,8 +7,6 @@ right one; no tolerance is involved.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import itertools
 from typing import Any
 
@@ -18,29 +16,12 @@ import torch
 
 from .jacobians import Jacobian
 
-__all__ = ["MAX_FACES", "count_faces", "project_by_faces"]
+__all__ = ["MAX_FACES", "Faces", "count_faces"]
 
 FloatArray = npt.NDArray[np.float64]
 
 # Their slacks and multipliers are one matrix product; beyond, iterations are quicker.
 MAX_FACES = 128
-
-
-@dataclasses.dataclass(frozen=True)
-class _Faces:
-    """For F faces of m rows over K values.
-
-    Args:
-        signs: values to slacks of free rows and multipliers of tight ones, ``(K, F m)``.
-        sign_offsets: what is added, ``(F m,)``.
-        projectors: onto each face, ``(F, K, K)``.
-        offsets: what is added, ``(F, K)``.
-    """
-
-    signs: torch.Tensor
-    sign_offsets: torch.Tensor
-    projectors: torch.Tensor
-    offsets: torch.Tensor
 
 
 def count_faces(matrix: FloatArray) -> int:
@@ -49,47 +30,82 @@ def count_faces(matrix: FloatArray) -> int:
     return int(3 ** len(parallel) * 2 ** (len(matrix) - 2 * len(parallel)))
 
 
-def project_by_faces(
-    values: torch.Tensor, matrix: FloatArray, bounds: FloatArray
-) -> tuple[torch.Tensor, Jacobian]:
-    """The projection, feasible up to rounding, and its Jacobian.
+class Faces:
+    """All faces of a set, ready to project onto.
 
     Args:
-        values: ``(B, K)``.
         matrix: ``A``, ``(m, K)``.
         bounds: ``b``, ``(m,)``.
     """
-    faces = _faces(
-        matrix.tobytes(), bounds.tobytes(), matrix.shape, values.dtype, values.device
-    )
-    signs = torch.addmm(faces.sign_offsets, values, faces.signs)
-    worst = signs.view(len(values), len(faces.offsets), len(matrix)).amin(dim=2)
-    best = worst.argmax(dim=1)
-    projectors = faces.projectors[best]
-    projected = torch.baddbmm(faces.offsets[best][:, None], values[:, None], projectors)[
-        :, 0
-    ]
 
-    def jacobian(grad: torch.Tensor) -> torch.Tensor:
-        return torch.bmm(grad[:, None], projectors.to(grad.dtype))[:, 0]
+    def __init__(self, matrix: FloatArray, bounds: FloatArray):
+        signs, sign_offsets, projectors, offsets = _enumerate(matrix, bounds)
+        self._rows = len(matrix)
+        # (m F, K), rows first: minima then run along the batch, which is far quicker.
+        self._signs = signs.transpose(1, 0, 2).reshape(-1, matrix.shape[1])
+        self._sign_offsets = sign_offsets.T.reshape(-1, 1)
+        self._projectors = projectors
+        self._offsets = offsets
+        self._shifted = bool(np.any(sign_offsets))
+        self._kept: dict[Any, tuple[torch.Tensor, ...]] = {}
 
-    return projected, jacobian
+    def project(
+        self, values: torch.Tensor, raw: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Jacobian]:
+        """The projection, feasible up to rounding, and its Jacobian.
+
+        Args:
+            values: float64, ``(B, K)``.
+            raw: the same in the dtype they came in: a face chosen in float32 for
+                float32 values is wrong by no more than their own rounding.
+        """
+        raw = values if raw is None else raw
+        signs, sign_offsets, _, _ = self._tensors(raw)
+        _, _, projectors, offsets = self._tensors(values)
+        sign = signs @ raw.T
+        if self._shifted:
+            sign = sign + sign_offsets
+        worst = sign.view(self._rows, -1, len(raw)).amin(dim=0)
+        best = worst.max(dim=0).indices
+        projected = _times(values, projectors.index_select(0, best))
+        if self._shifted:
+            projected = projected + offsets.index_select(0, best)
+
+        def jacobian(grad: torch.Tensor) -> torch.Tensor:
+            return _times(grad, self._tensors(grad)[2].index_select(0, best))
+
+        return projected, jacobian
+
+    def _tensors(self, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        key = (like.dtype, like.device)
+        if key not in self._kept:
+            arrays = (self._signs, self._sign_offsets, self._projectors, self._offsets)
+            self._kept[key] = tuple(
+                torch.as_tensor(np.ascontiguousarray(array)).to(like.device, like.dtype)
+                for array in arrays
+            )
+        return self._kept[key]
 
 
-@functools.lru_cache(maxsize=64)
-def _faces(
-    matrix_bytes: bytes,
-    bounds_bytes: bytes,
-    shape: tuple[int, int],
-    dtype: torch.dtype,
-    device: torch.device,
-) -> _Faces:
-    matrix = np.frombuffer(matrix_bytes, dtype=np.float64).reshape(shape)
-    bounds = np.frombuffer(bounds_bytes, dtype=np.float64)
+def _times(values: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """Row by row ``values @ matrices``: ``(B, K)`` and ``(B, K, K)`` to ``(B, K)``."""
+    return torch.bmm(values[:, None], matrices)[:, 0]
+
+
+def _enumerate(
+    matrix: FloatArray, bounds: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """For F faces of m rows over K values, what is linear in the values.
+
+    Returns:
+        slacks of free rows and multipliers of tight ones, ``(F, m, K)``, and what is
+        added, ``(F, m)``; the projector onto each face, ``(F, K, K)``, and what is added,
+        ``(F, K)``.
+    """
     # Rows of one length: unequal gaps between actions must not weigh them differently.
     lengths = np.linalg.norm(matrix, axis=1)
     matrix, bounds = matrix / lengths[:, None], bounds / lengths
-    count, size = shape
+    count, size = matrix.shape
     opposite = _opposite_pairs(matrix)
     signs, sign_offsets, projectors, offsets = [], [], [], []
     for active in itertools.product((False, True), repeat=count):
@@ -100,10 +116,10 @@ def _faces(
         # Multipliers can always be chosen on independent rows.
         if len(tight) and np.linalg.matrix_rank(rows) < len(tight):
             continue
-        inverse = np.linalg.inv(rows @ rows.T) @ rows if len(tight) else rows
-        pulled = (
-            np.linalg.solve(rows @ rows.T, bounds[tight]) if len(tight) else np.zeros(0)
-        )
+        inverse, pulled = rows, np.zeros(0)
+        if len(tight):
+            inverse = np.linalg.inv(rows @ rows.T) @ rows
+            pulled = np.linalg.solve(rows @ rows.T, bounds[tight])
         projector = np.eye(size) - rows.T @ inverse
         offset = rows.T @ pulled
         # Slack of free rows: A (P v + offset) - b.  Multipliers: (G^-1)(b - A v).
@@ -113,15 +129,11 @@ def _faces(
         sign_offsets.append(sign_offset)
         projectors.append(projector)
         offsets.append(offset)
-
-    def tensor(array: Any) -> torch.Tensor:
-        return torch.as_tensor(np.ascontiguousarray(array)).to(device, dtype)
-
-    return _Faces(
-        signs=tensor(np.concatenate(signs).T),
-        sign_offsets=tensor(np.concatenate(sign_offsets)),
-        projectors=tensor(np.stack(projectors)),
-        offsets=tensor(np.stack(offsets)),
+    return (
+        np.stack(signs),
+        np.stack(sign_offsets),
+        np.stack(projectors),
+        np.stack(offsets),
     )
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from ..shape_set import ShapeSet
-from .faces import project_by_faces
+from .faces import Faces
 from .jacobians import Jacobian
 
 __all__ = ["is_flat", "project_onto_flat"]
@@ -77,7 +77,7 @@ def project_onto_flat(
     reduced = (values - known) @ to_line.T
     inner: Jacobian | None = None
     if len(matrix):
-        reduced, inner = project_by_faces(reduced, matrix, bound)
+        reduced, inner = Faces(matrix, bound).project(reduced)
     projected = reduced @ to_line + known
 
     def jacobian(grad: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.optimize import isotonic_regression
 
-from ..scans import running_maximum
+from ..scans import is_exporting, running_maximum
 from .jacobians import Jacobian, pool_average
 
 __all__ = ["project_onto_rising"]
@@ -25,7 +25,7 @@ _TIE = 1e-13
 def project_onto_rising(values: torch.Tensor) -> tuple[torch.Tensor, Jacobian]:
     """The nearest rising values and the Jacobian, float64 ``(B, K)``."""
     size = values.shape[1]
-    if size <= _LONGEST_AT_ONCE or _is_exporting():
+    if size <= _LONGEST_AT_ONCE or is_exporting():
         projected = _by_min_max(values)
         excess = torch.cumsum(values - projected, dim=1)[:, :-1]
         scale = (values - values[:, :1]).abs().amax(dim=1, keepdim=True)
@@ -57,8 +57,3 @@ def _by_min_max(values: torch.Tensor) -> torch.Tensor:
     least = -running_maximum(-rows.flip(1)).flip(1).reshape(means.shape)  # over k >= i
     least = torch.where(early, -torch.inf, least)
     return least.amax(dim=1) + first
-
-
-def _is_exporting() -> bool:
-    tracing = torch._C._get_tracing_state() is not None
-    return tracing or torch.compiler.is_compiling() or torch.compiler.is_exporting()

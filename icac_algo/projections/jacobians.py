@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["Jacobian", "differentiable", "pool_average"]
+__all__ = ["Jacobian", "Method", "differentiable", "pool_average"]
 
 #: What a gradient ``(B, K)`` becomes on its way back; symmetric.
 Jacobian = Callable[[torch.Tensor], torch.Tensor]

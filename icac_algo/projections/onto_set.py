@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ..shape_set import ShapeSet
-from .faces import MAX_FACES, count_faces, project_by_faces
+from .faces import MAX_FACES, Faces, count_faces
 from .flat import is_flat, project_onto_flat
 from .interior_point import project_by_interior_point
 from .isotonic import project_onto_rising
-from .jacobians import Jacobian, differentiable
+from .jacobians import Jacobian, Method, differentiable
 from .slopes import project_onto_steps
 
 __all__ = ["has_closed_form", "project_onto_set"]
 
 FloatArray = npt.NDArray[np.float64]
+#: Values in float64, and as they came in, to their projection and its Jacobian.
+Projector = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, Jacobian]]
 
 
 def project_onto_set(
@@ -41,45 +44,70 @@ def project_onto_set(
         the projection, ``(B, K)`` in the dtype of ``values``, moved into the set exactly
         before it is rounded to that dtype.
     """
-    if shape_set == ShapeSet() or _asks_for_nothing(shape_set, positions):
-        return values
-    if not (shape_set.has_slope_bounds or shape_set.has_curvature):
-        return values.clamp(shape_set.lower, shape_set.upper)
+    method = _method(shape_set, positions.tobytes())
+    return values if method is None else differentiable(values, method)
+
+
+@functools.lru_cache(maxsize=512)
+def _method(shape_set: ShapeSet, positions_bytes: bytes) -> Method | None:
+    """How to project onto a set over these actions; ``None`` for nothing to do."""
+    positions = np.frombuffer(positions_bytes, dtype=np.float64)
+    sloped = shape_set.has_slope_bounds
+    # Two actions have no curvature.
+    bent = shape_set.has_curvature and len(positions) > 2
+    if not sloped and not bent:
+        if not shape_set.has_value_bounds:
+            return None
+        return functools.partial(_clip, shape_set)
+    project: Projector
+    if is_flat(shape_set, positions):
+        project = functools.partial(_flat, shape_set, positions)
+    elif _has_few_faces(shape_set, positions):
+        project = Faces(*shape_set.inequalities(positions)).project
+    else:
+        project = functools.partial(_project_long, shape_set, positions)
+
+    signs_only = (shape_set.slope_lower, shape_set.slope_upper) in _SIGNS and not bent
 
     def method(raw: torch.Tensor) -> tuple[torch.Tensor, Jacobian]:
-        projected, jacobian = _project(raw.double(), shape_set, positions)
-        projected = shape_set.remove_rounding(projected, positions)
-        return projected.to(raw.dtype), jacobian
+        projected, jacobian = project(raw.double(), raw)
+        # Order and bounds survive being stored in float32, exact slopes would not.
+        if raw.dtype == torch.float64 or signs_only or shape_set.has_value_bounds:
+            projected = shape_set.remove_rounding(projected, positions)
+        rounded = projected.to(raw.dtype)
+        if shape_set.has_value_bounds and raw.dtype != torch.float64:
+            rounded = rounded.clamp(shape_set.lower, shape_set.upper)
+        return rounded, jacobian
 
-    return differentiable(values, method)
+    return method
 
 
-def _asks_for_nothing(shape_set: ShapeSet, positions: FloatArray) -> bool:
-    """Two actions have no curvature."""
-    bounded = shape_set.has_slope_bounds or shape_set.has_value_bounds
-    return len(positions) == 2 and not bounded
+def _clip(shape_set: ShapeSet, raw: torch.Tensor) -> tuple[torch.Tensor, Jacobian]:
+    inside = (raw >= shape_set.lower) & (raw <= shape_set.upper)
+    return raw.clamp(shape_set.lower, shape_set.upper), lambda grad: grad * inside
 
 
-def _project(
-    values: torch.Tensor, shape_set: ShapeSet, positions: FloatArray
+def _flat(
+    shape_set: ShapeSet, positions: FloatArray, values: torch.Tensor, raw: torch.Tensor
 ) -> tuple[torch.Tensor, Jacobian]:
-    if is_flat(shape_set, positions):
-        return project_onto_flat(values, shape_set, positions)
-    if _by_faces(shape_set, tuple(positions)):
-        return project_by_faces(values, *shape_set.inequalities(positions))
+    return project_onto_flat(values, shape_set, positions)
+
+
+def _project_long(
+    shape_set: ShapeSet, positions: FloatArray, values: torch.Tensor, raw: torch.Tensor
+) -> tuple[torch.Tensor, Jacobian]:
     lower, upper = shape_set.slope_lower, shape_set.slope_upper
+    gaps = torch.as_tensor(np.diff(positions)).to(values)
     if not shape_set.has_curvature and not shape_set.has_value_bounds:
-        gaps = torch.as_tensor(np.diff(positions)).to(values)
         if math.isfinite(lower) and math.isfinite(upper):
             return project_onto_steps(values, lower * gaps, upper * gaps)
         return _one_sided(values, shape_set, gaps)
     if not shape_set.has_curvature and (lower, upper) in _SIGNS:
         # Clipping the isotonic fit is exact; it would not be with other slopes.
-        gaps = torch.as_tensor(np.diff(positions)).to(values)
         fitted, jacobian = _one_sided(values, shape_set, gaps)
-        inside = ((fitted >= shape_set.lower) & (fitted <= shape_set.upper)).double()
+        inside = (fitted >= shape_set.lower) & (fitted <= shape_set.upper)
         clipped = fitted.clamp(shape_set.lower, shape_set.upper)
-        return clipped, lambda grad: jacobian(grad * inside.to(grad.dtype))
+        return clipped, lambda grad: jacobian(grad * inside)
     return project_by_interior_point(values, *shape_set.inequalities(positions))
 
 
@@ -98,12 +126,10 @@ def _one_sided(
     return sign * fitted + line, jacobian
 
 
-@functools.lru_cache(maxsize=256)
-def _by_faces(shape_set: ShapeSet, positions: tuple[float, ...]) -> bool:
+def _has_few_faces(shape_set: ShapeSet, positions: FloatArray) -> bool:
     if len(positions) > _LONGEST_BY_FACES:
         return False
-    matrix, _ = shape_set.inequalities(positions)
-    return count_faces(matrix) <= MAX_FACES
+    return count_faces(shape_set.inequalities(positions)[0]) <= MAX_FACES
 
 
 # No set over more actions has few faces but the trivial ones.
@@ -119,4 +145,4 @@ def has_closed_form(shape_set: ShapeSet, positions: FloatArray) -> bool:
     isotonic = not shape_set.has_curvature and one_sided
     if isotonic and (signs or not shape_set.has_value_bounds):
         return True
-    return is_flat(shape_set, positions) or _by_faces(shape_set, tuple(positions))
+    return is_flat(shape_set, positions) or _has_few_faces(shape_set, positions)
