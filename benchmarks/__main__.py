@@ -48,6 +48,23 @@ def _parser() -> argparse.ArgumentParser:
         "--huge", action="store_true", help="also 100 million impressions (3 GB of disk)"
     )
     speed.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/speed"))
+    regret = commands.add_parser(
+        "regret", help="what each prior saves, at three shares of the log"
+    )
+    regret.add_argument("--seeds", type=_positive_int, default=20)
+    regret.add_argument("--steps", type=_positive_int, default=5000)
+    regret.add_argument("--workers", type=_positive_int, default=2)
+    regret.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/regret"))
+    regret.add_argument(
+        "--quick", action="store_true", help="1 seed, 200 steps: the whole path once"
+    )
+    regret.add_argument(
+        "--tune",
+        action="store_true",
+        help="first choose the baselines' hyperparameters again",
+    )
+    gallery = commands.add_parser("gallery", help="the pictures of docs/shapes.md")
+    gallery.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs/shapes"))
     shapes = commands.add_parser(
         "shapes", help="the projection layer: time and error, against other solvers"
     )
@@ -81,6 +98,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if given.command == "shapes":
         _shapes(parser, given, words)
+        return
+    if given.command == "gallery":
+        from .gallery import draw_gallery
+
+        for path in draw_gallery(given.out):
+            print(path)
+        return
+    if given.command == "regret":
+        _regret(given, words)
         return
     if given.command == "robustness":
         run_robustness(given.out, given.seeds, given.steps, given.workers)
@@ -119,6 +145,26 @@ def _shapes(
     except RivalsPythonError as error:
         parser.error(str(error))
     print((given.out / "shapes.md").read_text())
+
+
+def _regret(given: argparse.Namespace, words: Sequence[str]) -> None:
+    from .regret import RegretSettings, run_regret
+    from .regret_tuning import tune_regret
+
+    out: pathlib.Path = given.out
+    if given.tune:
+        tune_regret(out / "tuning", steps=given.steps, workers=given.workers)
+    settings = RegretSettings(
+        seeds=1 if given.quick else given.seeds,
+        side_seeds=1 if given.quick else min(given.seeds, 5),
+        steps=200 if given.quick else given.steps,
+        workers=given.workers,
+        out=out,
+        command=" ".join(["python -m benchmarks", *words]),
+    )
+    run_regret(settings)
+    text = (out / "regret.md").read_text()
+    print(text[text.index("## Verdict") : text.index("## How to read it")])
 
 
 def _known_env(parser: argparse.ArgumentParser, name: str) -> str:

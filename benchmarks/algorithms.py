@@ -22,6 +22,7 @@ from icac_algo import (
     KnownCost,
     Monotone,
     MonotoneConcave,
+    ShapedQFunctionFactory,
 )
 
 __all__ = ["ALGORITHMS", "CLICK_MODEL", "Entry", "shared_settings"]
@@ -105,6 +106,17 @@ def _cql(steps: int, alpha: float = 1.0) -> Any:
     )
 
 
+def _concave_cql(steps: int, alpha: float = 0.01) -> Any:
+    """The paper's section V: pessimism and a shape; alpha as tuned for CQL."""
+    return d3rlpy.algos.DiscreteCQLConfig(
+        alpha=alpha,
+        reward_scaler=reward_scaler(),
+        # Rewards are centred and of spread one half.
+        q_func_factory=ShapedQFunctionFactory(constraint=Concave(), scale=0.5),
+        **shared_settings(steps),
+    )
+
+
 def _iql(steps: int, **tuned: float) -> Any:
     return d3rlpy.algos.IQLConfig(
         reward_scaler=reward_scaler(),
@@ -148,6 +160,12 @@ ALGORITHMS: dict[str, Entry] = {
         Entry("DQN", _dqn),
         Entry("CQL", _cql, tuned={"alpha": _ALPHAS}),
         Entry("CQL-default", _cql),
+        Entry(
+            "CQL + Concave",
+            _concave_cql,
+            constraint="Concave",
+            counted_shape=("concave", False),
+        ),
         Entry("IQL", _iql, continuous=True, tuned=_IQL_GRID),
         Entry("IQL-default", _iql, continuous=True),
         Entry("DiscreteIQL", _discrete_iql, tuned=_IQL_GRID),

@@ -117,7 +117,7 @@ class Constraint(DynamicConfig):
         """
         self._require_action_count(action_size, "the action space has")
         if self.actions is None:
-            return _equally_spaced(action_size)
+            return _equally_spaced(action_size).copy()
         if len(self.actions) != action_size:
             raise ValueError(
                 f"{type(self).__name__}(actions=...) names {len(self.actions)} actions "
@@ -237,9 +237,7 @@ class Constraint(DynamicConfig):
 
 @functools.lru_cache(maxsize=64)
 def _equally_spaced(action_size: int) -> FloatArray:
-    positions = np.linspace(0.0, 1.0, action_size)
-    positions.flags.writeable = False
-    return positions
+    return np.linspace(0.0, 1.0, action_size)
 
 
 def _default_constraint() -> Constraint:

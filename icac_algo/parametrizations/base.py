@@ -17,7 +17,7 @@ __all__ = ["Frame", "Parametrization", "Units"]
 # coordinates finite in float32 at absurd observations.
 _LARGEST_COORDINATE = 1e6
 # How near to a bound a fresh critic may start.
-_START_INSIDE = 0.02
+_START_INSIDE = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,8 +171,9 @@ class Parametrization(nn.Module):
         if shape_set.lower == shape_set.upper:
             return lower.expand_as(values)
         start = (-lower / width).clamp(_START_INSIDE, 1.0 - _START_INSIDE)
-        gain = 1.0 / (width * start * (1.0 - start))
-        return lower + width * torch.sigmoid(torch.logit(start) + gain * values)
+        # Slope one half way between the bounds.
+        steepness = 4.0 / width
+        return lower + width * torch.sigmoid(torch.logit(start) + steepness * values)
 
 
 def _softplus_inverse(value: torch.Tensor) -> torch.Tensor:

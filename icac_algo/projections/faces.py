@@ -116,10 +116,9 @@ def _enumerate(
         # Multipliers can always be chosen on independent rows.
         if len(tight) and np.linalg.matrix_rank(rows) < len(tight):
             continue
-        inverse, pulled = rows, np.zeros(0)
-        if len(tight):
-            inverse = np.linalg.inv(rows @ rows.T) @ rows
-            pulled = np.linalg.solve(rows @ rows.T, bounds[tight])
+        gram = rows @ rows.T
+        inverse: FloatArray = np.asarray(np.linalg.solve(gram, rows))
+        pulled: FloatArray = np.asarray(np.linalg.solve(gram, bounds[tight]))
         projector = np.eye(size) - rows.T @ inverse
         offset = rows.T @ pulled
         # Slack of free rows: A (P v + offset) - b.  Multipliers: (G^-1)(b - A v).
