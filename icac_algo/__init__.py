@@ -13,7 +13,9 @@ from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig  # noqa
 from .constraints import Constraint, KnownCost, register_constraint  # noqa: E402
 from .discrete_iql import DiscreteIQL, DiscreteIQLConfig  # noqa: E402
 from .parametrizations import PROJECTIONS  # noqa: E402
+from .quantile_critics import ShapedQRQFunctionFactory  # noqa: E402
 from .replay import ColumnarReplayBuffer  # noqa: E402
+from .risk import CVaR, greedy_actions  # noqa: E402
 from .shape_set import ShapeSet  # noqa: E402
 from .shaped_factory import ShapedQFunctionFactory  # noqa: E402
 from .shaped_iql import ShapedIQL, ShapedIQLConfig  # noqa: E402
@@ -36,6 +38,7 @@ from .state_constraints import (  # noqa: E402
 __all__ = [
     "PROJECTIONS",
     "Bounded",
+    "CVaR",
     "ColumnarReplayBuffer",
     "Concave",
     "Constraint",
@@ -52,11 +55,13 @@ __all__ = [
     "ShapedIQL",
     "ShapedIQLConfig",
     "ShapedQFunctionFactory",
+    "ShapedQRQFunctionFactory",
     "SlopeBounds",
     "StateConstraint",
     "StateLipschitz",
     "StateMonotone",
     "Unconstrained",
+    "greedy_actions",
     "load_checkpoint",
     "register_constraint",
     "save_checkpoint",

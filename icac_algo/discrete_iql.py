@@ -13,7 +13,11 @@ from d3rlpy.models.builders import (
     create_value_function,
 )
 from d3rlpy.models.encoders import EncoderFactory, make_encoder_field
-from d3rlpy.models.q_functions import MeanQFunctionFactory
+from d3rlpy.models.q_functions import (
+    MeanQFunctionFactory,
+    QFunctionFactory,
+    make_q_func_field,
+)
 from d3rlpy.models.torch import CategoricalPolicy, ValueFunction
 from d3rlpy.optimizers import OptimizerWrapper
 from d3rlpy.optimizers.optimizers import OptimizerFactory, make_optimizer_field
@@ -24,8 +28,29 @@ from torch import nn
 from ._algorithm import ActorCriticImpl, DiscreteAlgorithm, check_count, check_number
 from .optimizers import create_optimizer
 from .policies import create_policy
+from .shaped_factory import ShapedQFunctionFactory
 
 __all__ = ["DiscreteIQL", "DiscreteIQLConfig"]
+
+
+def _make_late_q_func_field() -> Any:
+    """d3rlpy's field, for a class whose older files were written without it.
+
+    What such a file lacks reaches the decoder as the default itself.
+    """
+    field = make_q_func_field()
+    coding = field.metadata["dataclasses_json"]
+
+    def decode(stored: Any) -> QFunctionFactory:
+        if isinstance(stored, QFunctionFactory):
+            return stored
+        decoded: QFunctionFactory = coding["decoder"](stored)
+        return decoded
+
+    return dataclasses.field(
+        default_factory=MeanQFunctionFactory,
+        metadata={"dataclasses_json": {**coding, "decoder": decode}},
+    )
 
 
 @dataclasses.dataclass()
@@ -63,6 +88,8 @@ class DiscreteIQLConfig(LearnableConfig):
             critics.
         value_encoder_factory (d3rlpy.models.encoders.EncoderFactory): Encoder of the
             value function.
+        q_func_factory (d3rlpy.models.q_functions.QFunctionFactory): Critics:
+            ``MeanQFunctionFactory`` or :class:`~icac_algo.ShapedQFunctionFactory`.
         batch_size (int): Mini-batch size.
         gamma (float): Discount factor.
         tau (float): Polyak factor of the target critics.
@@ -83,6 +110,7 @@ class DiscreteIQLConfig(LearnableConfig):
     actor_encoder_factory: EncoderFactory = make_encoder_field()
     critic_encoder_factory: EncoderFactory = make_encoder_field()
     value_encoder_factory: EncoderFactory = make_encoder_field()
+    q_func_factory: QFunctionFactory = _make_late_q_func_field()
     batch_size: int = 256
     gamma: float = 0.99
     tau: float = 0.005
@@ -100,6 +128,14 @@ class DiscreteIQLConfig(LearnableConfig):
         check_number("tau", self.tau, above=0.0, at_most=1.0)
         check_number("expectile", self.expectile, above=0.0, below=1.0)
         check_number("weight_temp", self.weight_temp, at_least=0.0)
+        # The losses here are those of one value for each action, not of quantiles.
+        if not isinstance(
+            self.q_func_factory, (MeanQFunctionFactory, ShapedQFunctionFactory)
+        ):
+            raise ValueError(
+                "q_func_factory must be a MeanQFunctionFactory or a "
+                f"ShapedQFunctionFactory, got {type(self.q_func_factory).__name__}"
+            )
         if self.compile_graph:
             raise ValueError(
                 "compile_graph=True is not supported: it has never been run on a GPU "
@@ -222,7 +258,7 @@ class DiscreteIQL(DiscreteAlgorithm[DiscreteIQLImpl, DiscreteIQLConfig]):
                 observation_shape,
                 action_size,
                 config.critic_encoder_factory,
-                MeanQFunctionFactory(),
+                config.q_func_factory,
                 n_ensembles=config.n_critics,
                 **common,
             )

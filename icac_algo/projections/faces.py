@@ -65,7 +65,8 @@ class Faces:
         sign = signs @ raw.T
         if self._shifted:
             sign = sign + sign_offsets
-        worst = sign.view(self._rows, -1, len(raw)).amin(dim=0)
+        # Not len(raw), which a traced graph would take for a constant.
+        worst = sign.view(self._rows, -1, raw.shape[0]).amin(dim=0)
         best = worst.max(dim=0).indices
         projected = _times(values, projectors.index_select(0, best))
         if self._shifted:

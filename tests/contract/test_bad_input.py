@@ -12,14 +12,18 @@ import pytest
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import Episode, InfiniteBuffer, ReplayBuffer, Signature
 from d3rlpy.models.q_functions import QRQFunctionFactory
-from d3rlpy.preprocessing import ClipRewardScaler
+from d3rlpy.preprocessing import ClipRewardScaler, MinMaxActionScaler
 
 from icac_algo import (
+    PROJECTIONS,
+    Bounded,
     Concave,
     ConstraintAwareQConfig,
+    Convex,
     DiscreteIQLConfig,
     KnownCost,
     Monotone,
+    MonotoneConcave,
     ShapedQFunctionFactory,
 )
 
@@ -79,11 +83,86 @@ def test_an_empty_dataset(make: Factory) -> None:
         fit(make(), buffer_of([]))
 
 
-@pytest.mark.parametrize("make", CONFIGS)
-def test_continuous_actions(make: Factory) -> None:
-    dataset = buffer_of([episode()], 1, ActionSpace.CONTINUOUS)
-    with pytest.raises(ValueError, match="needs discrete actions"):
-        fit(make(), dataset)
+def continuous_buffer(actions: Any, action_size: int = 1) -> ReplayBuffer:
+    column = np.asarray(actions, np.float32)
+    return buffer_of([episode(actions=column)], action_size, ActionSpace.CONTINUOUS)
+
+
+def test_discrete_iql_refuses_continuous_actions() -> None:
+    with pytest.raises(ValueError, match="DiscreteIQL needs discrete actions"):
+        fit(DiscreteIQLConfig(), continuous_buffer([[0.0], [0.5], [1.0], [0.2]]))
+
+
+@pytest.mark.parametrize(
+    ("constraint", "bad", "ends"),
+    [
+        (Concave(), -0.01, "from 0 to 1,"),
+        (Concave(), 1.01, "from 0 to 1,"),
+        (Concave(), np.nan, "from 0 to 1,"),
+        (Concave(actions=[0.25, 0.5, 0.75]), 0.8, r"from 0\.25 to 0\.75,"),
+    ],
+)
+def test_continuous_actions_out_of_range(constraint: Any, bad: float, ends: str) -> None:
+    inside = episode(actions=np.full((4, 1), 0.5, np.float32))
+    outside = episode(actions=np.array([[0.5], [0.5], [bad], [0.5]], np.float32))
+    dataset = buffer_of([inside, outside], 1, ActionSpace.CONTINUOUS)
+    with pytest.raises(ValueError, match=f"actions must be {ends} .* episode 1 has"):
+        fit(ConstraintAwareQConfig(constraint=constraint), dataset)
+
+
+def test_ends_of_the_range_are_actions_in_spite_of_float32() -> None:
+    config = ConstraintAwareQConfig(constraint=Concave(actions=[0.1, 0.7]))
+    fit(config, continuous_buffer([[0.1], [0.7], [0.3], [0.7]]))
+
+
+def test_several_continuous_actions() -> None:
+    dataset = continuous_buffer(np.full((4, 2), 0.5), action_size=2)
+    with pytest.raises(ValueError, match="over one action, the action space has 2"):
+        fit(ConstraintAwareQConfig(), dataset)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"projection": "canonical"}, "projection='functional', got 'canonical'"),
+        ({"projection": "euclidean"}, "projection='functional', got 'euclidean'"),
+        ({"actor_gradient": "sampled"}, "actor_gradient='exact' .* got 'sampled'"),
+        (
+            {"constraint": Monotone(offset=KnownCost(feature=3))},
+            "feature must be below the observation size 3",
+        ),
+    ],
+)
+def test_what_only_lists_of_actions_have(fields: dict[str, Any], message: str) -> None:
+    algo = ConstraintAwareQConfig(**fields).create(device="cpu:0")
+    dataset = continuous_buffer([[0.0], [0.5], [1.0], [0.2]])
+    with pytest.raises(ValueError, match=message):
+        algo.fit(dataset, n_steps=1)
+    assert algo.impl is None
+
+
+@pytest.mark.parametrize(
+    ("build", "given", "message"),
+    [
+        ("continuous", "discrete", "built for continuous actions, got discrete"),
+        ("discrete", "continuous", "built for discrete actions, got continuous"),
+    ],
+)
+def test_a_model_keeps_its_kind_of_action(build: str, given: str, message: str) -> None:
+    datasets = {
+        "discrete": buffer_of([episode()]),
+        "continuous": continuous_buffer([[0.0], [0.5], [1.0], [0.2]]),
+    }
+    algo = ConstraintAwareQConfig().create(device="cpu:0")
+    algo.build_with_dataset(datasets[build])
+    with pytest.raises(ValueError, match=message):
+        algo.fit(datasets[given], n_steps=1)
+
+
+def test_an_action_scaler_is_for_continuous_actions() -> None:
+    config = ConstraintAwareQConfig(action_scaler=MinMaxActionScaler())
+    with pytest.raises(ValueError, match="action_scaler is for continuous actions"):
+        fit(config, buffer_of([episode()]))
 
 
 @pytest.mark.parametrize("make", CONFIGS)
@@ -98,9 +177,21 @@ def test_action_count_that_does_not_fit() -> None:
     config = ConstraintAwareQConfig(constraint=Monotone(actions=[0.0, 0.5, 1.0]))
     with pytest.raises(ValueError, match="names 3 actions but the action space has 5"):
         fit(config, buffer_of([episode()]))
+
+
+@pytest.mark.parametrize(
+    "shape", [Monotone(), Concave(), Convex(), MonotoneConcave(), Bounded(0.0, 1.0)]
+)
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_two_actions_are_enough_for_every_shape(shape: Any, projection: str) -> None:
     few = buffer_of([episode(actions=np.array([[0], [1], [0], [1]]))], 2)
-    with pytest.raises(ValueError, match="Concave needs at least 3 actions"):
-        fit(ConstraintAwareQConfig(constraint=Concave()), few)
+    fit(ConstraintAwareQConfig(constraint=shape, projection=projection), few)
+
+
+def test_one_action_is_not_a_choice() -> None:
+    one = buffer_of([episode(actions=np.zeros((4, 1), int))], 1)
+    with pytest.raises(ValueError, match="Concave needs at least 2 actions"):
+        fit(ConstraintAwareQConfig(constraint=Concave()), one)
 
 
 def test_offset_feature_out_of_range() -> None:
@@ -175,6 +266,8 @@ def test_a_field_made_bad_later_is_refused_by_create_and_fit() -> None:
         ("weight_temp", -1.0),
         ("n_critics", 0),
         ("compile_graph", True),
+        ("q_func_factory", QRQFunctionFactory()),
+        ("q_func_factory", None),
     ],
 )
 def test_bad_fields_of_discrete_iql(field: str, value: Any) -> None:
@@ -187,9 +280,26 @@ def test_unknown_fields_are_refused() -> None:
         ConstraintAwareQConfig(lerning_rate=1e-3)  # type: ignore[call-arg]
 
 
-def test_euclidean_is_not_offered_as_a_plug_in() -> None:
-    with pytest.raises(ValueError, match=r"projection must be one of .* got 'euclidean'"):
-        ShapedQFunctionFactory(constraint=Concave(), projection="euclidean")
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("projection", "euclidian", r"projection must be one of .* got 'euclidian'"),
+        ("constraint", "concave", "constraint must be a shape such as .* got 'concave'"),
+        ("n_pieces", 0, "n_pieces must be >= 1, got 0"),
+        ("level", float("nan"), "level must be finite, got nan"),
+        ("scale", 0.0, r"scale must be positive and finite, got 0\.0"),
+        ("scale", float("inf"), "scale must be positive and finite, got inf"),
+    ],
+)
+def test_bad_fields_of_the_plug_in(field: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ShapedQFunctionFactory(**{field: value})
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_the_plug_in_offers_every_projection(projection: str) -> None:
+    factory = ShapedQFunctionFactory(constraint=Concave(), projection=projection)
+    assert factory.projection == projection
 
 
 def test_nothing_is_built_when_data_is_refused() -> None:

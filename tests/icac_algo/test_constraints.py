@@ -206,7 +206,8 @@ def test_intersections_are_sets() -> None:
     assert nested.shape_set() == ShapeSet(slope_lower=0.0, slope_upper=2.0, concave=True)
     alone = Intersection([Concave()])
     np.testing.assert_array_equal(
-        alone.inequalities(alone.positions(6)), Concave().inequalities(np.linspace(0, 1, 6))
+        alone.inequalities(alone.positions(6)),
+        Concave().inequalities(np.linspace(0, 1, 6)),
     )
 
 

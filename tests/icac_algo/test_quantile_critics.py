@@ -108,12 +108,12 @@ def make(config: Any = DQNConfig, q_func_factory: Any = None, **fields: Any) -> 
 
 def fit(config: Any, data: ReplayBuffer | None = None, steps: int = 15) -> Any:
     d3rlpy.seed(0)
+    data = data or dataset()
+    for scaler in (config.observation_scaler, config.reward_scaler):
+        if scaler is not None:
+            scaler.fit_with_transition_picker(data.episodes, data.transition_picker)
     algo = config.create(device="cpu:0")
-    algo.build_with_dataset(data := data or dataset())
-    if config.reward_scaler is not None:
-        config.reward_scaler.fit_with_transition_picker(
-            data.episodes, data.transition_picker
-        )
+    algo.build_with_dataset(data)
     for _ in range(steps):
         algo.update(data.sample_transition_batch(config.batch_size))
     return algo
@@ -146,8 +146,10 @@ def assert_obeys(
         gross = gross + slope * constraint.offset.coefficient * feature * positions
     shape_set = constraint.shape_set().scaled(slope)
     matrix, bounds = shape_set.inequalities(positions)
-    largest = np.abs(gross if rounded is None else rounded).reshape(len(x), -1)
-    allowed = 1e-6 * (1e-30 + largest.max(axis=1, keepdims=True))
+    # Q itself is a float32: where a cost dwarfs the rest, its rounding is the limit.
+    parts = [gross, values, values if rounded is None else rounded.reshape(len(x), -1)]
+    largest = np.abs(np.concatenate(parts, axis=1)).max(axis=1, keepdims=True)
+    allowed = 1e-6 * np.maximum(largest, 1e-30)
     if constraint.get_type() == "monotone" and rounded is None:
         allowed = 0.0
     assert np.isfinite(gross).all()
@@ -243,17 +245,14 @@ def test_sorted_and_shaped_after_adversarial_training(
 
 
 def test_scalers_are_accounted_for() -> None:
-    data = dataset()
     observation_scaler, reward_scaler = MinMaxObservationScaler(), StandardRewardScaler()
-    observation_scaler.fit_with_transition_picker(data.episodes, data.transition_picker)
-    reward_scaler.fit_with_transition_picker(data.episodes, data.transition_picker)
     factory = ShapedQRQFunctionFactory(
         constraint=CONSTRAINTS["cost"](),
         observation_scaler=observation_scaler,
         reward_scaler=reward_scaler,
     )
     scalers = {"observation_scaler": observation_scaler, "reward_scaler": reward_scaler}
-    algo = fit(make(DQNConfig, factory, **scalers), data)
+    algo = fit(make(DQNConfig, factory, **scalers))
     slope = np.diff(reward_scaler.transform_numpy(np.array([0.0, 1.0])))[0]
     assert_exact(algo, states(40), slope)
 
@@ -521,6 +520,23 @@ def test_a_small_level_prefers_the_safer_action() -> None:
     assert (greedy_actions(algo, x, lambda q: q.amax(dim=2)) == ACTIONS - 1).all()
 
 
+def test_level_one_keeps_the_ties_of_the_mean() -> None:
+    """The mean of rounded quantiles, whose spreads differ, would break them at random."""
+    factory = ShapedQRQFunctionFactory(
+        constraint=Monotone(), projection="euclidean", n_quantiles=16
+    )
+    algo, x = fit(make(DQNConfig, factory), steps=0), states(30)
+    (q_func,) = algo.impl.q_function
+    with torch.no_grad():
+        q_func._mean._fc.bias.copy_(torch.arange(ACTIONS, 0.0, -1.0))
+        q_func._spread.bias.uniform_(0.0, 1e4)
+    # Falling values are pooled into one plateau, here and there up to a last digit.
+    assert (np.ptp(means(algo, x), axis=1) < 1e-6).all()
+    rounded = CVaR(1.0)(outputs(algo, x)[0].quantiles).argmax(dim=1).numpy()
+    assert (rounded != algo.predict(x)).any()
+    assert np.array_equal(greedy_actions(algo, x, CVaR(1.0)), algo.predict(x))
+
+
 def test_ties_go_to_the_lowest_action() -> None:
     algo = fit(make(), steps=0)
     level_off = lambda quantiles: torch.zeros_like(quantiles[:, :, 0])  # noqa: E731
@@ -528,10 +544,13 @@ def test_ties_go_to_the_lowest_action() -> None:
 
 
 def test_bcq_stays_with_what_its_imitator_allows() -> None:
-    algo, x = fit(make(DiscreteBCQConfig, action_flexibility=0.99)), states(30)
-    probs = algo.impl.modules.imitator(torch.as_tensor(x)).probs
+    algo, x = fit(make(DiscreteBCQConfig, action_flexibility=0.9)), states(30)
+    probs = algo.impl.modules.imitator(torch.as_tensor(x)).probs.detach().numpy()
+    allowed = probs / probs.max(axis=1, keepdims=True) > 0.9
     chosen = greedy_actions(algo, x, lambda q: q.amax(dim=2))
-    assert np.array_equal(chosen, probs.argmax(dim=1).numpy())
+    best = outputs(algo, x)[0].quantiles.amax(dim=2).numpy()
+    assert not allowed[np.arange(30), best.argmax(axis=1)].all()
+    assert np.array_equal(chosen, np.where(allowed, best, -np.inf).argmax(axis=1))
 
 
 def test_no_observations_give_no_actions() -> None:

@@ -1,22 +1,56 @@
-"""Shapes over any actions, and by how much values miss them."""
+"""Shapes over any actions and of any scale, and by how much values miss them."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from icac_algo import Concave, Constraint, KnownCost, Monotone, MonotoneConcave
+from icac_algo import (
+    Bounded,
+    Concave,
+    Constraint,
+    Convex,
+    Intersection,
+    KnownCost,
+    Monotone,
+    MonotoneConcave,
+    ShapeSet,
+    SlopeBounds,
+)
 
 MODEST = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 
 DIRECTED = (Monotone, MonotoneConcave)
-#: Every shape that asks for something, in both directions.
+#: Shapes in which level and unit of the values do not matter, in both directions.
 SHAPES: list[Constraint] = [
     Concave(),
     *(shape(increasing=up) for shape in DIRECTED for up in (True, False)),
 ]
+#: Shapes with bounds of their own, with and without curvature.
+BOUNDED_SHAPES: list[Constraint] = [
+    SlopeBounds(-1.0, 1.0),
+    SlopeBounds(lower=0.5),
+    SlopeBounds(upper=-0.2),
+    Bounded(-0.5, 0.5),
+    Bounded(lower=0.1),
+    Intersection([Concave(), SlopeBounds(-5.0, 5.0)]),
+    Intersection([Monotone(), Bounded(-0.5, 0.7)]),
+    Intersection([SlopeBounds(-2.0, 2.0), Bounded(-0.5, 0.5)]),
+    Intersection([Convex(), Bounded(-1.0, 1.0)]),
+]
+#: Sets without interior: straight lines, of any slope or of a given one, and one point.
+FLAT_SHAPES: list[Constraint] = [
+    Intersection([Concave(), Convex()]),
+    Intersection([Monotone(), Monotone(increasing=False)]),
+    SlopeBounds(0.5, 0.5),
+    Bounded(1.0, 1.0),
+]
+EVERY_SHAPE: list[Constraint] = [*SHAPES, Convex(), *BOUNDED_SHAPES, *FLAT_SHAPES]
 
 seeds = st.integers(0, 2**31)
 
@@ -25,8 +59,21 @@ def over(
     shape: Constraint, actions: list[float] | None, offset: KnownCost | None = None
 ) -> Constraint:
     """The same shape over other actions."""
-    kwargs = {"increasing": shape.increasing} if isinstance(shape, DIRECTED) else {}
-    return type(shape)(actions=actions, offset=offset, **kwargs)
+    return dataclasses.replace(shape, actions=actions, offset=offset)
+
+
+def scaled(shape: Constraint, factor: float) -> Constraint:
+    """The shape of ``factor`` times the values: bounds of its own grow with them."""
+    if isinstance(shape, Intersection):
+        members = [scaled(member, factor) for member in shape.members]
+        return dataclasses.replace(shape, members=members)
+    if isinstance(shape, (SlopeBounds, Bounded)):
+        lower, upper = (
+            None if bound is None else factor * bound
+            for bound in (shape.lower, shape.upper)
+        )
+        return dataclasses.replace(shape, lower=lower, upper=upper)
+    return shape
 
 
 @st.composite
@@ -43,8 +90,45 @@ def shortfall(
     constraint: Constraint, values: torch.Tensor, cost: torch.Tensor | float = 0.0
 ) -> torch.Tensor:
     """By how much each row of ``values + cost`` misses the inequalities; at least 0."""
-    matrix = constraint.inequalities(constraint.positions(values.shape[1]))
+    positions = constraint.positions(values.shape[1])
+    return missed(constraint.shape_set(), values.double() + cost, positions)
+
+
+def missed(
+    shape_set: ShapeSet, values: torch.Tensor, positions: npt.NDArray[np.float64]
+) -> torch.Tensor:
+    """By how much each row misses a set over these actions; at least 0."""
+    matrix, bounds = shape_set.inequalities(positions)
     if len(matrix) == 0:
-        return torch.zeros(len(values))
-    rows = torch.as_tensor(matrix / np.abs(matrix).max(axis=1, keepdims=True))
-    return (-((values.double() + cost) @ rows.T)).amax(dim=1).clamp(min=0.0)
+        return torch.zeros(len(values), dtype=torch.float64)
+    largest = np.abs(matrix).max(axis=1)
+    rows = torch.as_tensor(matrix / largest[:, None])
+    short = torch.as_tensor(bounds / largest) - values.double() @ rows.T
+    return short.amax(dim=1).clamp(min=0.0)
+
+
+def bound_scale(constraint: Constraint, size: int) -> float:
+    """The largest value or step that a bound of the shape speaks of; 0 for a cone."""
+    shape_set, positions = constraint.shape_set(), constraint.positions(size)
+    span = positions[-1] - positions[0]
+    bounds = [
+        shape_set.lower,
+        shape_set.upper,
+        span * shape_set.slope_lower,
+        span * shape_set.slope_upper,
+    ]
+    return max((abs(bound) for bound in bounds if np.isfinite(bound)), default=0.0)
+
+
+def name_of(shape: object) -> str | None:
+    """A short name for a test case, as one would write the shape; ``None`` for others."""
+    if not isinstance(shape, Constraint):
+        return None
+    if isinstance(shape, Intersection):
+        return " & ".join(str(name_of(member)) for member in shape.members)
+    words = [
+        f"{field.name}={getattr(shape, field.name)}"
+        for field in dataclasses.fields(shape)
+        if getattr(shape, field.name) != field.default
+    ]
+    return f"{type(shape).__name__}({', '.join(words)})"
