@@ -5,6 +5,11 @@ Mehrotra's predictor-corrector (Nocedal and Wright, "Numerical Optimization", se
 linear solve then finds the point on that face, and its signs confirm it.  Where they do
 not (a tie), the interior point itself is the answer.  Rows whose gap stays above 1e-6 of
 their scale are warned about.
+
+Measured against an active-set solver: 1e-12 of a row's scale at 21 actions, 1e-9 (noise)
+to 6e-6 (smooth curves on large faces) at 101.  At 1,001 actions second differences are
+conditioned like 1e12, and rows may stop 1e-4 short of the nearest point, with the warning;
+they are in the set all the same.
 """
 
 from __future__ import annotations
