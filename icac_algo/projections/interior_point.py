@@ -8,8 +8,8 @@ their scale are warned about.
 
 Measured against an active-set solver: 1e-12 of a row's scale at 21 actions, 1e-9 (noise)
 to 6e-6 (smooth curves on large faces) at 101.  At 1,001 actions second differences are
-conditioned like 1e12, and rows may stop 1e-4 short of the nearest point, with the warning;
-they are in the set all the same.
+conditioned like 1e12: rows of noise come within 1e-3, while smooth rows that are far from
+the set can stop short by much more, in the set all the same, and are warned about.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import torch
 from ..shape_set import ShapeSet
 from .faces import MAX_FACES, Faces, count_faces
 from .flat import is_flat, project_onto_flat
+from .hull import concave_majorant
 from .interior_point import project_by_interior_point
 from .isotonic import project_onto_rising
 from .jacobians import Jacobian, Method, differentiable
@@ -108,7 +109,13 @@ def _project_long(
         inside = (fitted >= shape_set.lower) & (fitted <= shape_set.upper)
         clipped = fitted.clamp(shape_set.lower, shape_set.upper)
         return clipped, lambda grad: jacobian(grad * inside)
-    return project_by_interior_point(values, *shape_set.inequalities(positions))
+    projected, jacobian = project_by_interior_point(
+        values, *shape_set.inequalities(positions)
+    )
+    if len(positions) > _LONGEST_WITHOUT_DRIFT and shape_set.has_curvature:
+        sign = -1.0 if shape_set.convex else 1.0
+        projected = sign * concave_majorant(sign * projected, positions)
+    return projected, jacobian
 
 
 _SIGNS = ((0.0, math.inf), (-math.inf, 0.0))
@@ -132,6 +139,8 @@ def _has_few_faces(shape_set: ShapeSet, positions: FloatArray) -> bool:
     return count_faces(shape_set.inequalities(positions)[0]) <= MAX_FACES
 
 
+# Beyond, small errors of curvature would add up where rounding is removed.
+_LONGEST_WITHOUT_DRIFT = 32
 # No set over more actions has few faces but the trivial ones.
 _LONGEST_BY_FACES = 16
 
