@@ -34,7 +34,7 @@ from .strategies import (
 )
 
 #: Rows agree to this share of their data: the resolution of the slowest method.
-CLOSE = 1e-9
+CLOSE = 1e-5
 #: Rounding of feasible rows, of values that are sums over all actions.
 ROUNDING = 1e-13
 
