@@ -44,7 +44,7 @@ def plot_ladder(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
             axis.plot([low, max(interval.high, low)], [places[name]] * 2, color=colour)
             axis.plot(max(interval.mean, 1e-6), places[name], "o", color=colour)
         axis.set_xscale("log")
-        axis.set_title(f"{fraction:.4g} of the log")
+        axis.set_title(f"{100 * fraction:.4g} % of the log")
         axis.set_xlabel("regret (log scale)")
         axis.grid(axis="x", alpha=0.3)
     labels = [f"ours: {n}" if ROWS[n].ours else n for n in names]

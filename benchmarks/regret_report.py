@@ -111,7 +111,7 @@ def _verdicts(rows: Rows, fractions: Sequence[float]) -> list[str]:
         word = "**holds**" if comparison.halved else "**does not hold**"
         third = "reached" if comparison.ratio <= THIRD else "missed"
         lines.append(
-            f"- {fraction:.4g} of the log: at most half the regret of the best "
+            f"- {100 * fraction:.4g} % of the log: at most half the regret of the best "
             f"oracle-tuned baseline {word}: *{comparison.best_ours}* "
             f"{comparison.ours.mean:.5f}, *{comparison.best_rival}* "
             f"{comparison.rival.mean:.5f}, {comparison.ratio:.2f} times; paired "
@@ -125,15 +125,15 @@ def _verdicts(rows: Rows, fractions: Sequence[float]) -> list[str]:
         factor = comparison.ours.mean / known.mean
         word = "**holds**" if factor <= LIMIT_FACTOR else "**does not hold**"
         lines.append(
-            f"- At {SCARCE:.4g} of the log, at most {LIMIT_FACTOR:g} times the limit of "
-            f"maximum likelihood in the true parametric family {word}: {factor:.1f} "
-            f"times ({known.format(5)})."
+            f"- At {100 * SCARCE:.4g} % of the log, at most {LIMIT_FACTOR:g} times the "
+            f"limit of maximum likelihood in the true parametric family {word}: "
+            f"{factor:.1f} times ({known.format(5)})."
         )
     return lines
 
 
 def _table(rows: Rows, task: str, fractions: Sequence[float]) -> str:
-    head = ["Row", *(f"{fraction:.4g} of the log" for fraction in fractions)]
+    head = ["Row", *(f"{100 * fraction:.4g} % of the log" for fraction in fractions)]
     lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
     for name, row in ROWS.items():
         cells = [by_seed(rows, task, name, fraction) for fraction in fractions]

@@ -149,7 +149,8 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
             values = [q.at_coordinates(x, at, actions).double() for q, at in known]
             return values[0] if len(values) == 1 else torch.stack(values).mean(dim=0)
 
-        count = len(known[0][1])
+        # Not len(), which a traced graph would take for a constant.
+        count = known[0][1].shape[0]
         return best_continuous_actions(
             mean_value, self._constraint, count, known[0][1].device
         )

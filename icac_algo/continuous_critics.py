@@ -86,7 +86,7 @@ class ContinuousShapedQFunction(ShapedCritic, ContinuousQFunction):
     def features(self, x: TorchObservation) -> torch.Tensor:
         first = x if isinstance(x, torch.Tensor) else x[0]
         features: torch.Tensor = self._encoder(
-            x, first.new_zeros((len(first), 1)).float()
+            x, first.new_zeros((first.shape[0], 1)).float()
         )
         return features
 

@@ -32,7 +32,7 @@ _FIRST_SCALE = -1.0
 
 
 class _Normed(nn.Module):
-    """Weights of norm at most one; a class of the module, so that copies pickle."""
+    """Weights of norm at most one."""
 
     def __init__(self, kind: str):
         super().__init__()
