@@ -64,13 +64,13 @@ class Faces:
         _, _, projectors, offsets = self._tensors(values)
         sign = signs @ raw.T
         if self._shifted:
-            sign = sign + sign_offsets
+            sign += sign_offsets
         # Not len(raw), which a traced graph would take for a constant.
         worst = sign.view(self._rows, -1, raw.shape[0]).amin(dim=0)
         best = worst.max(dim=0).indices
         projected = _times(values, projectors.index_select(0, best))
         if self._shifted:
-            projected = projected + offsets.index_select(0, best)
+            projected += offsets.index_select(0, best)
 
         def jacobian(grad: torch.Tensor) -> torch.Tensor:
             return _times(grad, self._tensors(grad)[2].index_select(0, best))
