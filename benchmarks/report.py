@@ -11,7 +11,7 @@ import gymnasium as gym
 
 from .algorithms import ALGORITHMS, BATCH_SIZE, HIDDEN_UNITS, LEARNING_RATE
 from .intervals import bootstrap_mean
-from .paper import TABLE1, PaperRow
+from .paper.figures import TABLE1, PaperRow
 from .settings import Settings
 from .tuning import best_settings
 from .verdicts import by_seed, table1_verdicts

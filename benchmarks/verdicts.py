@@ -9,7 +9,7 @@ from bidclick_gym.auction import Auction
 
 from .algorithms import ALGORITHMS, CLICK_MODEL
 from .intervals import paired_difference
-from .paper import TABLE1
+from .paper.figures import TABLE1
 
 __all__ = ["by_seed", "table1_verdicts"]
 

@@ -148,7 +148,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         for q_func in self._modules.q_funcs:
             values = q_func(batch.observations).q_value
             if self._is_euclidean:
-                values, pulled, violation = self._proximal_layer(
+                values, pulled, violation = self.proximal_layer(
                     values, q_func, batch.observations, actions, target
                 )
                 losses.append(pulled)
@@ -177,7 +177,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         discount = self._config.gamma**batch.intervals
         return batch.rewards + discount * (1.0 - batch.terminals) * value
 
-    def _proximal_layer(
+    def proximal_layer(
         self,
         q: torch.Tensor,
         q_func: nn.Module,
@@ -212,15 +212,27 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         if config.inner_step == "lipschitz":
             step = inner_step_size(self._lipschitz, lam)
         with torch.set_grad_enabled(not config.implicit_gradient):
-            u = proximal_iterations(
-                start, anchor, self._matrix, lam, config.inner_iterations, step, bounds
-            )
+            u = self.solve_proximal(start, anchor, lam, step, bounds)
         if config.implicit_gradient:
             u = implicit_proximal(free, u, self._matrix, lam, bounds=bounds)
         pulled = 0.5 * config.pull * (free - u.detach()).square().sum(dim=1).mean()
         with torch.no_grad():
             violation = penalty(u, self._matrix, bounds).mean()
         return level + scale * u - cost, pulled, violation
+
+    def solve_proximal(
+        self,
+        start: torch.Tensor,
+        anchor: torch.Tensor,
+        lam: torch.Tensor,
+        step: torch.Tensor | float,
+        bounds: torch.Tensor | float,
+    ) -> torch.Tensor:
+        """The inner solver: ``inner_iterations`` proximal-gradient steps, ``(B, K)``."""
+        iterations = self._config.inner_iterations
+        return proximal_iterations(
+            start, anchor, self._matrix, lam, iterations, step, bounds
+        )
 
     def _update_dual(self, violation: torch.Tensor) -> None:
         """``lambda <- [lambda + eta C(u)]``, between 0 and its cap."""

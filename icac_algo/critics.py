@@ -88,14 +88,15 @@ class ShapedQFunction(ShapedCritic, DiscreteQFunction):
         self._positions = constraint.positions(action_size)
 
     def forward(self, x: TorchObservation) -> QFunctionOutput:
-        q = self._values(x) if self.training else self.exact_values(x)
+        q = self.trained_values(x) if self.training else self.exact_values(x)
         return QFunctionOutput(q_value=q, quantiles=None, taus=None)
 
     def features(self, x: TorchObservation) -> torch.Tensor:
         features: torch.Tensor = self._encoder(x)
         return features
 
-    def _values(self, x: TorchObservation) -> torch.Tensor:
+    def trained_values(self, x: TorchObservation) -> torch.Tensor:
+        """What a loss is taken of, ``(B, K)``: free values for a euclidean critic."""
         values = self._parametrization(self.coordinates(x), self.units())
         if self._projects_in_training:
             gross = self.level.double() + self.scale.double() * values.double()

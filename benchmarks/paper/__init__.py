@@ -1,0 +1,1 @@
+"""The paper as a claims ledger: experiments, verdicts by written rules, reports."""

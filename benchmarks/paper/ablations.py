@@ -1,0 +1,197 @@
+"""Three variants of Table II that are other algorithms than ``ConstraintAwareQ``."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from d3rlpy.base import DeviceArg, register_learnable
+from d3rlpy.torch_utility import TorchMiniBatch, unwrap_ddp_model
+from d3rlpy.types import Shape, TorchObservation
+from torch import nn
+
+from icac_algo import ConstraintAwareQ, ConstraintAwareQConfig
+from icac_algo.constraint_aware_q_impl import ConstraintAwareQImpl, greedy_actions
+from icac_algo.proximal import penalty, penalty_gradient, proximal_iterations
+
+__all__ = ["ABLATIONS", "AblatedQ", "AblatedQConfig"]
+
+ABLATIONS = ("soft penalty", "cold start", "actor only")
+# A cold start that is not there by then has no tolerance to reach.
+_MOST_STEPS = 10_000
+_STEPS_BETWEEN_LOOKS = 5
+
+
+@dataclasses.dataclass()
+class AblatedQConfig(ConstraintAwareQConfig):
+    r"""``ConstraintAwareQ`` with one part of Algorithm 1 replaced.
+
+    ``"soft penalty"``
+        no projection: :math:`\lambda C(f)` is added to the loss of the free critic, and
+        :math:`\lambda` follows :math:`C(f)`.
+    ``"cold start"``
+        the inner solver starts at zero and goes on until its residual is no larger than
+        what one step from the critic's output leaves on the same batch.
+    ``"actor only"``
+        the critic is free; :math:`\lambda C` of the actor's log-probabilities is added to
+        the actor's loss, and :math:`\lambda` follows it.
+
+    Args:
+        ablation (str): one of ``ABLATIONS``.
+
+    Raises:
+        ValueError: the ablation is unknown, or the projection not the euclidean one.
+    """
+
+    ablation: str = "soft penalty"
+
+    def validate(self) -> None:
+        super().validate()
+        if self.ablation not in ABLATIONS:
+            raise ValueError(
+                f"ablation must be one of {ABLATIONS}, got {self.ablation!r}"
+            )
+        if self.projection != "euclidean":
+            raise ValueError(
+                f"projection must be 'euclidean' to be ablated, got {self.projection!r}"
+            )
+
+    def create(self, device: DeviceArg = False, enable_ddp: bool = False) -> AblatedQ:
+        self.validate()
+        return AblatedQ(self, device, enable_ddp)
+
+    @staticmethod
+    def get_type() -> str:
+        return "ablated_constraint_aware_q"
+
+
+class AblatedQ(ConstraintAwareQ):
+    """See :class:`AblatedQConfig`."""
+
+    def inner_create_impl(self, observation_shape: Shape, action_size: int) -> None:
+        super().inner_create_impl(observation_shape, action_size)
+        assert isinstance(self._config, AblatedQConfig)
+        assert self._impl is not None
+        self._impl = _IMPLS[self._config.ablation](
+            observation_shape=observation_shape,
+            action_size=action_size,
+            modules=self._impl.modules,
+            config=self._config,
+            device=self._device,
+        )
+
+
+class _SoftPenalty(ConstraintAwareQImpl):
+    def proximal_layer(
+        self,
+        q: torch.Tensor,
+        q_func: nn.Module,
+        observations: TorchObservation,
+        actions: torch.Tensor,
+        target: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        module: Any = unwrap_ddp_model(q_func)
+        violation = penalty((q - module.level) / self._scale, self._matrix).mean()
+        return q, self._modules.state.multiplier * violation, violation.detach()
+
+    def _actor_loss(
+        self, batch: TorchMiniBatch, critics: list[torch.Tensor]
+    ) -> torch.Tensor:
+        return _actor_loss_with(self, batch, critics)
+
+    def inner_predict_best_action(self, x: TorchObservation) -> torch.Tensor:
+        return greedy_actions(_free_mean(self, x), self._constraint.favours_last)
+
+    def inner_predict_value(
+        self, x: TorchObservation, action: torch.Tensor
+    ) -> torch.Tensor:
+        return _free_mean(self, x).gather(1, action.reshape(-1, 1)).reshape(-1)
+
+
+class _ColdStart(ConstraintAwareQImpl):
+    #: Inner steps since training began, and how many solves they served.
+    inner_steps = 0
+    solves = 0
+
+    def solve_proximal(
+        self,
+        start: torch.Tensor,
+        anchor: torch.Tensor,
+        lam: torch.Tensor,
+        step: torch.Tensor | float,
+        bounds: torch.Tensor | float,
+    ) -> torch.Tensor:
+        matrix = self._matrix
+
+        def residual(u: torch.Tensor) -> torch.Tensor:
+            return (u - anchor + lam * penalty_gradient(u, matrix, bounds)).norm()
+
+        warm = proximal_iterations(anchor, anchor, matrix, lam, 1, step, bounds)
+        # float32 cannot do better than its rounding, where the warm start is exact.
+        tolerance = torch.maximum(residual(warm), 1e-6 * anchor.norm())
+        u, steps = torch.zeros_like(anchor), 0
+        while steps < _MOST_STEPS and bool(residual(u) > tolerance):
+            u = proximal_iterations(
+                u, anchor, matrix, lam, _STEPS_BETWEEN_LOOKS, step, bounds
+            )
+            steps += _STEPS_BETWEEN_LOOKS
+        self.inner_steps += steps
+        self.solves += 1
+        return u
+
+
+class _ActorOnly(ConstraintAwareQImpl):
+    def proximal_layer(
+        self,
+        q: torch.Tensor,
+        q_func: nn.Module,
+        observations: TorchObservation,
+        actions: torch.Tensor,
+        target: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        scores = self._modules.policy(observations).logits
+        violation = penalty(scores, self._matrix).mean()
+        return q, self._modules.state.multiplier * violation, violation.detach()
+
+    def _actor_loss(
+        self, batch: TorchMiniBatch, critics: list[torch.Tensor]
+    ) -> torch.Tensor:
+        return _actor_loss_with(self, batch, critics)
+
+    def inner_predict_best_action(self, x: TorchObservation) -> torch.Tensor:
+        logits = self._modules.policy(x).logits
+        return greedy_actions(logits, self._constraint.favours_last)
+
+    def inner_predict_value(
+        self, x: TorchObservation, action: torch.Tensor
+    ) -> torch.Tensor:
+        return _free_mean(self, x).gather(1, action.reshape(-1, 1)).reshape(-1)
+
+
+def _actor_loss_with(
+    impl: ConstraintAwareQImpl, batch: TorchMiniBatch, critics: list[torch.Tensor]
+) -> torch.Tensor:
+    """The actor's objective (equation 8) over critics that are not projected."""
+    alpha = impl._config.entropy_temperature
+    q = torch.stack(critics).mean(dim=0).detach()
+    q = (q - q.mean(dim=1, keepdim=True)) / impl._scale
+    log_probs = impl.modules.policy(batch.observations).logits
+    return (log_probs.exp() * (alpha * log_probs - q)).sum(dim=1).mean()
+
+
+def _free_mean(impl: ConstraintAwareQImpl, x: TorchObservation) -> torch.Tensor:
+    values = [
+        unwrap_ddp_model(q_func).trained_values(x)
+        for q_func in impl.modules.average_q_funcs
+    ]
+    return torch.stack(values).mean(dim=0)
+
+
+_IMPLS = {
+    "soft penalty": _SoftPenalty,
+    "cold start": _ColdStart,
+    "actor only": _ActorOnly,
+}
+
+register_learnable(AblatedQConfig)
