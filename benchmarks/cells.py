@@ -1,31 +1,16 @@
-"""Cells: one algorithm on one log with one seed, trained and measured.
-
-A finished cell is a small JSON file named by the digest of everything it depends on.
-It is written beside and renamed, so it is there whole or not at all, and is never
-computed twice.
-"""
+"""Cells of Table I: one algorithm on one log with one seed, trained and measured."""
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
 import json
-import logging
-import multiprocessing
-import os
-import pathlib
-import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any
 
-from tqdm.auto import tqdm
-
-__all__ = ["Cell", "digest_of", "finished", "fit_quietly", "run_cells"]
-
-AnyCell = TypeVar("AnyCell", bound="HasDigest")
+__all__ = ["Cell", "digest_of", "fit_quietly", "train_and_measure"]
 
 # Part of every digest: raise it when training or measuring changes.
 FORMAT = 1
@@ -73,122 +58,6 @@ def digest_of(settings: dict[str, Any]) -> str:
     """A short name for all that a result depends on."""
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-class HasDigest(Protocol):
-    """Anything that can be run once and named by what it depends on."""
-
-    @property
-    def digest(self) -> str:
-        """Name of its file."""
-
-
-def finished(cell: HasDigest, folder: pathlib.Path) -> list[dict[str, Any]] | None:
-    """The rows of a cell that was run before, or ``None``."""
-    path = folder / f"{cell.digest}.json"
-    if not path.exists():
-        return None
-    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"]
-    return rows
-
-
-def run_cells(
-    cells: Iterable[AnyCell],
-    folder: pathlib.Path,
-    workers: int = 2,
-    run: Callable[[AnyCell], list[dict[str, Any]]] | None = None,
-) -> list[dict[str, Any]]:
-    """Runs the cells that are not finished yet and returns the rows of all.
-
-    Interrupting keeps what is finished; the same call goes on from there.
-
-    Args:
-        cells: what to run.
-        folder: where finished cells are kept; made if missing.
-        workers: processes, each on one thread.
-        run: what turns a cell into rows; training and measuring by default.
-
-    Returns:
-        rows in the order of ``cells``.
-    """
-    cells = list(cells)
-    folder.mkdir(parents=True, exist_ok=True)
-    todo = [cell for cell in cells if finished(cell, folder) is None]
-    with tqdm(total=len(cells), initial=len(cells) - len(todo), unit="cell") as bar:
-        if todo:
-            _run_in_processes(todo, folder, workers, run, bar)
-    rows = [finished(cell, folder) for cell in cells]
-    return [row for cell_rows in rows for row in cell_rows or []]
-
-
-def _run_in_processes(
-    todo: Sequence[HasDigest],
-    folder: pathlib.Path,
-    workers: int,
-    run: Callable[[Any], list[dict[str, Any]]] | None,
-    bar: Any,
-) -> None:
-    # Spawned: torch's threads do not survive a fork.
-    pool = concurrent.futures.ProcessPoolExecutor(
-        max_workers=workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-    )
-    futures = {pool.submit(_run_one, cell, folder, run): cell for cell in todo}
-    try:
-        for future in concurrent.futures.as_completed(futures):
-            future.result()
-            bar.set_postfix_str(_title(futures[future]))
-            bar.update()
-    except BaseException as error:
-        for future in futures:
-            future.cancel()
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-        if isinstance(error, KeyboardInterrupt):
-            bar.close()
-            done = sum(finished(cell, folder) is not None for cell in todo)
-            raise SystemExit(
-                f"interrupted; {done} of {len(todo)} open cells are done and kept, "
-                "the same command goes on from there"
-            ) from None
-        raise
-    pool.shutdown()
-
-
-def _start_worker() -> None:
-    # Ctrl-C is for the parent, which ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import torch
-
-    torch.set_num_threads(1)
-    quiet_logs()
-
-
-def quiet_logs() -> None:
-    """Leaves only warnings of d3rlpy's log."""
-    import structlog
-
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR)
-    )
-
-
-def _title(cell: Any) -> str:
-    return str(getattr(cell, "algorithm", None) or getattr(cell, "variant", ""))
-
-
-def _run_one(
-    cell: Any, folder: pathlib.Path, run: Callable[[Any], list[dict[str, Any]]] | None
-) -> None:
-    rows = (run or train_and_measure)(cell)
-    path = folder / f"{cell.digest}.json"
-    beside = path.with_suffix(f".{os.getpid()}.tmp")
-    beside.write_text(
-        json.dumps({"cell": dataclasses.asdict(cell), "rows": rows}, indent=1)
-    )
-    os.replace(beside, path)
 
 
 def fit_quietly(

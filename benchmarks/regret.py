@@ -6,13 +6,14 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from .cells import digest_of, fit_quietly, run_cells
+from .cells import digest_of, fit_quietly
 from .files import write_rows, write_text
 from .regret_plot import plot_ladder
 from .regret_report import regret_report
 from .regret_rows import ROWS
 from .regret_tasks import TASKS
 from .regret_tuning import best_tuned
+from .sweep import run_cells
 
 __all__ = ["FRACTIONS", "RegretCell", "RegretSettings", "run_regret"]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .cells import run_cells
 from .files import write_rows
+from .sweep import run_cells
 from .tuning import START, widened
 
 __all__ = ["RESULTS", "best_tuned", "tune_regret"]

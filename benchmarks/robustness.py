@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .cells import digest_of, fit_quietly, run_cells
+from .cells import digest_of, fit_quietly
 from .files import write_rows, write_text
 from .intervals import bootstrap_mean, paired_difference
+from .sweep import run_cells
 
 __all__ = ["SCENARIOS", "RobustnessCell", "Scenario", "run_robustness"]
 

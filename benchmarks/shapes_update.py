@@ -60,7 +60,7 @@ def _updates(batch_size: int) -> dict[str, Callable[[int], object]]:
     from bidclick_gym.dataset import to_replay_buffer
     from icac_algo import ConstraintAwareQConfig
 
-    from .cells import quiet_logs
+    from .sweep import quiet_logs
 
     quiet_logs()
     auction = gym.make("BidClick-v0").unwrapped.auction  # type: ignore[attr-defined]

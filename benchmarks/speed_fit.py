@@ -28,7 +28,7 @@ def measure_fit(quick: bool, show: Callable[[str], None]) -> list[dict[str, Any]
     """
     import torch
 
-    from .cells import quiet_logs
+    from .sweep import quiet_logs
 
     quiet_logs()
     before = torch.get_num_threads()

@@ -79,7 +79,8 @@ def _measure(kind: str, path: str) -> dict[str, Any]:
     import icac_algo.replay.tables  # noqa: F401
     from icac_algo import ColumnarReplayBuffer, Concave, ConstraintAwareQConfig
 
-    from .cells import fit_quietly, quiet_logs
+    from .cells import fit_quietly
+    from .sweep import quiet_logs
 
     quiet_logs()
     gc.collect()

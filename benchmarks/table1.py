@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from .algorithms import ALGORITHMS
-from .cells import Cell, run_cells
+from .cells import Cell
 from .files import write_rows, write_text
 from .measures import COLUMNS
 from .plots import plot_table1
 from .report import table1_report
 from .settings import Settings
+from .sweep import run_cells
 from .tuning import best_settings
 
 __all__ = ["in_table_order", "run_table1"]

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from .algorithms import ALGORITHMS
-from .cells import Cell, run_cells
+from .cells import Cell
 from .files import write_rows
+from .sweep import run_cells
 
 __all__ = ["RESULTS", "best_settings", "tune"]
 
