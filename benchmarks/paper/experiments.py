@@ -18,7 +18,16 @@ from .readings import READINGS, reachable, values_of
 from .theory import theory_figures
 from .variants import VARIANTS
 
-__all__ = ["PARTS", "PaperSettings", "Results", "read_results", "run_parts"]
+__all__ = [
+    "PARTS",
+    "PaperSettings",
+    "Results",
+    "Rows",
+    "collect_finished",
+    "planned",
+    "read_results",
+    "run_parts",
+]
 
 ENVS = ("BidClick-v0", "BidClickMonotone-v0")
 TABLE1_FRACTIONS = (1.0, 0.25, 0.0625)
