@@ -7,6 +7,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from .paper import PARTS as PAPER_PARTS
 from .robustness import run_robustness
 from .settings import Settings
 from .speed import PARTS, run_speed
@@ -76,6 +77,32 @@ def _parser() -> argparse.ArgumentParser:
         "without it they are not run",
     )
     shapes.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/shapes"))
+    paper = commands.add_parser(
+        "paper", help="every table and claim of the paper, with verdicts and a page"
+    )
+    paper.add_argument(
+        "--only",
+        help=f"comma-separated parts of {', '.join(PAPER_PARTS)}; all by default",
+    )
+    paper.add_argument("--seeds", type=_positive_int, help="of the tables; 20 by default")
+    paper.add_argument("--steps", type=_positive_int)
+    paper.add_argument("--workers", type=_positive_int, default=2)
+    paper.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="run on a Ray cluster; without an address, on one started here",
+    )
+    paper.add_argument(
+        "--quick", action="store_true", help="1 seed, few steps: every path once"
+    )
+    paper.add_argument(
+        "--rebuild",
+        action="store_true",
+        help="run nothing: verdicts, tables and pictures from the CSV files in --out",
+    )
+    paper.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/paper"))
     tuning = commands.add_parser("tune", help="choose the baselines' hyperparameters")
     tuning.add_argument("--steps", type=_positive_int, default=5000)
     tuning.add_argument("--workers", type=_positive_int, default=2)
@@ -107,6 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if given.command == "regret":
         _regret(given, words)
+        return
+    if given.command == "paper":
+        _paper(parser, given, words)
         return
     if given.command == "robustness":
         run_robustness(given.out, given.seeds, given.steps, given.workers)
@@ -145,6 +175,37 @@ def _shapes(
     except RivalsPythonError as error:
         parser.error(str(error))
     print((given.out / "shapes.md").read_text())
+
+
+def _paper(
+    parser: argparse.ArgumentParser, given: argparse.Namespace, words: Sequence[str]
+) -> None:
+    from .paper.run import PaperSettings, run_paper
+
+    parts = PAPER_PARTS
+    if given.only is not None:
+        parts = tuple(name.strip() for name in given.only.split(","))
+        unknown = [name for name in parts if name not in PAPER_PARTS]
+        if unknown:
+            parser.error(f"--only must be among {', '.join(PAPER_PARTS)}; got {unknown}")
+    if given.rebuild and not any(
+        (given.out / f"{part}.csv").exists() for part in PAPER_PARTS
+    ):
+        parser.error(f"--rebuild needs the CSV files of a run in --out, got {given.out}")
+    defaults = PaperSettings()
+    quick_out = pathlib.Path("runs/paper-quick")
+    settings = PaperSettings(
+        parts=parts,
+        seeds=given.seeds or (1 if given.quick else defaults.seeds),
+        curve_seeds=1 if given.quick else min(given.seeds or 5, defaults.curve_seeds),
+        steps=given.steps or (60 if given.quick else defaults.steps),
+        workers=given.workers,
+        ray_address=given.ray,
+        quick=given.quick,
+        out=quick_out if given.quick and given.out == defaults.out else given.out,
+        command=" ".join(["python -m benchmarks", *words]),
+    )
+    print(run_paper(settings, rebuild=given.rebuild))
 
 
 def _regret(given: argparse.Namespace, words: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,6 +43,11 @@ class Interval:
 
 def bootstrap_mean(values: Sequence[float]) -> Interval:
     """Mean and interval of one figure per seed; always the same for the same values."""
+    return _bootstrap(tuple(float(value) for value in values))
+
+
+@functools.lru_cache(maxsize=4096)
+def _bootstrap(values: tuple[float, ...]) -> Interval:
     data = np.asarray(values, dtype=np.float64)
     mean = float(data.mean())
     if len(data) < 2 or np.ptp(data) == 0.0:

@@ -16,7 +16,7 @@ from .settings import Settings
 from .tuning import best_settings
 from .verdicts import by_seed, table1_verdicts
 
-__all__ = ["short_table", "table1_report"]
+__all__ = ["short_table", "table1_report", "versions"]
 
 _PACKAGES = (
     "torch",
@@ -109,7 +109,7 @@ known: a limit, not a rival.
 
 ## Versions
 
-{_versions()}
+{versions()}
 """
 
 
@@ -163,7 +163,8 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _versions() -> str:
+def versions() -> str:
+    """Python and the packages that results depend on, as a Markdown list."""
     lines = [f"- Python {platform.python_version()}, {platform.machine()}"]
     for package in _PACKAGES:
         try:

@@ -50,6 +50,7 @@ class BrokenCellsError(SystemExit):
 
     def __init__(self, failures: Sequence[tuple[Any, str]], finished: int, total: int):
         self.failures = tuple(failures)
+        self.finished, self.total = finished, total
         parts = [f"{cell}\n{text}" for cell, text in failures]
         parts.append(
             f"{len(failures)} of {total} cells failed (tracebacks above); {finished} are "

@@ -11,15 +11,14 @@ from ..algorithms import ALGORITHMS
 from ..cells import Cell, train_and_measure
 from ..files import read_rows, write_rows
 from ..measures import COLUMNS as TABLE1_COLUMNS
-from ..sweep import finished, run_cells
+from ..sweep import BrokenCellsError, finished, run_cells
 from ..tuning import best_settings
-from . import ablation, cost, curves
+from . import PARTS, ablation, cost, curves, policies
 from .readings import READINGS, reachable, values_of
 from .theory import theory_figures
 from .variants import VARIANTS
 
 __all__ = [
-    "PARTS",
     "PaperSettings",
     "Results",
     "Rows",
@@ -32,7 +31,6 @@ __all__ = [
 ENVS = ("BidClick-v0", "BidClickMonotone-v0")
 TABLE1_FRACTIONS = (1.0, 0.25, 0.0625)
 TABLE2_FRACTIONS = (1.0, 0.0625)
-PARTS = ("theory", "readings", "table1", "table2", "curves", "cost")
 _READING_COLUMNS = (
     "reading",
     "best",
@@ -84,6 +82,7 @@ class Results:
     table2: Rows = dataclasses.field(default_factory=list)
     curves: Rows = dataclasses.field(default_factory=list)
     cost: Rows = dataclasses.field(default_factory=list)
+    policies: Rows = dataclasses.field(default_factory=list)
 
     def theory_figure(self, name: str) -> float | None:
         """One figure of section III, or ``None``."""
@@ -98,9 +97,18 @@ def run_parts(settings: PaperSettings) -> Results:
         BrokenCellsError: cells failed; all others are finished and kept.
     """
     settings.out.mkdir(parents=True, exist_ok=True)
+    failures: list[tuple[Any, str]] = []
+    done = total = 0
     for part in settings.parts:
-        rows = _RUN[part](settings)
+        try:
+            rows = _RUN[part](settings)
+        except BrokenCellsError as error:
+            failures.extend(error.failures)
+            done, total = done + error.finished, total + error.total
+            continue
         write_rows(settings.out / f"{part}.csv", _COLUMNS[part], rows)
+    if failures:
+        raise BrokenCellsError(failures, done, total)
     return read_results(settings.out)
 
 
@@ -173,6 +181,10 @@ def _cost_cells(settings: PaperSettings) -> list[Any]:
     return [cost.CostCell(2, 5) if settings.quick else cost.CostCell()]
 
 
+def _policy_cells(settings: PaperSettings) -> list[Any]:
+    return [policies.PolicyCell(name, 0, settings.steps) for name in policies.MODELS]
+
+
 # -- running -----------------------------------------------------------------
 
 
@@ -219,6 +231,7 @@ _PLANS: dict[str, Callable[[PaperSettings], list[Any]]] = {
     "table2": _table2_cells,
     "curves": _curve_cells,
     "cost": _cost_cells,
+    "policies": _policy_cells,
 }
 _RUN: dict[str, Callable[[PaperSettings], Rows]] = {
     "theory": _theory,
@@ -227,12 +240,14 @@ _RUN: dict[str, Callable[[PaperSettings], Rows]] = {
     "table2": _sweep("table2", ablation.train_variant),
     "curves": _sweep("curves", curves.train_and_watch),
     "cost": _sweep("cost", cost.time_all),
+    "policies": _sweep("policies", policies.train_and_draw),
 }
 _SORT: dict[str, Callable[[Rows], Rows]] = {
     "table1": _by("env", "fraction", "algorithm", "seed"),
     "table2": _by("env", "fraction", "variant", "critic", "seed"),
     "curves": _by("algorithm", "seed", "step"),
     "cost": _by("algorithm", "round"),
+    "policies": _by("kind", "model", "seed", "x", "c", "bid"),
 }
 _COLUMNS: dict[str, Sequence[str]] = {
     "theory": ("figure", "value"),
@@ -241,4 +256,5 @@ _COLUMNS: dict[str, Sequence[str]] = {
     "table2": ablation.COLUMNS,
     "curves": curves.COLUMNS,
     "cost": cost.COLUMNS,
+    "policies": policies.COLUMNS,
 }

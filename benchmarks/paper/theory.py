@@ -160,20 +160,11 @@ def _unit_step() -> dict[str, float]:
     """Lambdas above which a unit step stops converging, and runs away, by bisection."""
     matrix, _ = Monotone().shape_set().inequalities(_POSITIONS)
     lipschitz = penalty_lipschitz(torch.as_tensor(matrix))
-    anchor = torch.as_tensor(_random_values(256, 7))
+    anchor, rows = torch.as_tensor(_random_values(64, 7)), torch.as_tensor(matrix)
 
     def distance(lam: float, iterations: int, step: float) -> float:
-        limit = proximal_iterations(
-            anchor,
-            anchor,
-            torch.as_tensor(matrix),
-            lam,
-            20_000,
-            inner_step_size(lipschitz, lam),
-        )
-        u = proximal_iterations(
-            anchor, anchor, torch.as_tensor(matrix), lam, iterations, step
-        )
+        limit = torch.as_tensor(_proximal(Monotone(), lam)(anchor.numpy()))
+        u = proximal_iterations(anchor, anchor, rows, lam, iterations, step)
         return float((u - limit).abs().max())
 
     converges = _bisect(lambda lam: distance(lam, 2000, 1.0) < 1e-6, 0.0, 1.0)
@@ -239,7 +230,7 @@ def _proximal(constraint: Constraint, lam: float) -> Operator:
 
 
 def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
-    for _ in range(25):
+    for _ in range(16):
         middle = (low + high) / 2.0
         low, high = (middle, high) if holds(middle) else (low, middle)
     return (low + high) / 2.0

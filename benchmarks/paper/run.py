@@ -1,0 +1,44 @@
+"""``python -m benchmarks paper``."""
+
+from __future__ import annotations
+
+from ..sweep import BrokenCellsError
+from .experiments import PaperSettings, read_results, run_parts
+from .ledger import NOT_RUN, VERDICTS
+from .reports import write_reports
+
+__all__ = ["PaperSettings", "run_paper"]
+
+
+def run_paper(settings: PaperSettings, rebuild: bool = False) -> str:
+    """Runs the parts that were asked for, then judges and reports all there are.
+
+    Args:
+        settings: what to run.
+        rebuild: run nothing; everything from the CSV files in ``settings.out``.
+
+    Returns:
+        the tally of verdicts and where the reports are.
+
+    Raises:
+        BrokenCellsError: cells failed.  Reports are written all the same, from the parts
+            that are complete.
+    """
+    broken: BrokenCellsError | None = None
+    if not rebuild:
+        try:
+            run_parts(settings)
+        except BrokenCellsError as error:
+            broken = error
+    entries = write_reports(read_results(settings.out), settings)
+    if broken is not None:
+        raise broken
+    verdicts = [entry.judgement.verdict for entry in entries]
+    tally = "\n".join(
+        f"{verdicts.count(v):4d}  {v}" for v in (*VERDICTS, NOT_RUN) if verdicts.count(v)
+    )
+    return (
+        f"{len(entries)} claims\n{tally}\n"
+        f"page: {settings.out / 'report.html'}\n"
+        f"ledger: {settings.out / 'paper-claims.md'}"
+    )
