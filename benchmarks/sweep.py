@@ -183,10 +183,10 @@ def _on_processes(
             "same command goes on from there"
         ) from None
     finally:
-        for future in futures:
-            future.cancel()
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
+        if not all(future.done() for future in futures):
+            # Interrupted: what is running would take minutes to end by itself.
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
 
 

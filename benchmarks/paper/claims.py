@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .claims_ablation import ABLATION_CLAIMS
+from .claims_curves import CURVE_CLAIMS
 from .claims_results import RESULT_CLAIMS
 from .claims_tables import TABLE_CLAIMS
 from .claims_theory import CONSISTENCY_CLAIMS, THEORY_CLAIMS
@@ -11,6 +13,8 @@ __all__ = ["CLAIMS"]
 
 CLAIMS: tuple[Claim, ...] = (
     *RESULT_CLAIMS,
+    *CURVE_CLAIMS,
+    *ABLATION_CLAIMS,
     *THEORY_CLAIMS,
     *CONSISTENCY_CLAIMS,
     *TABLE_CLAIMS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-from .evidence import Evidence
+from .evidence import Evidence, MissingError
 from .figures import TABLE1, TABLE2
 from .ledger import CONDITION, FAILS, HOLDS, UNTESTABLE, Claim, Judgement
 from .theory import GAMMA
@@ -197,6 +197,8 @@ def _attainable(evidence: Evidence) -> Judgement:
 
 
 def _other_reading(evidence: Evidence) -> Judgement:
+    if not evidence.results.readings:
+        raise MissingError("readings")
     found, lines = [], []
     for row in evidence.results.readings:
         names = [n for n in str(row["reachable"] or "").split(", ") if n]

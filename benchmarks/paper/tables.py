@@ -86,35 +86,35 @@ def table1(evidence: Evidence, env: str, fraction: float) -> Table:
             seeds = max(seeds, len(evidence.table1(name, "return", env, fraction)))
         except MissingError:
             continue
-        shape = ALGORITHMS[name].constraint if name in ALGORITHMS else ""
-        cells = [name, shape]
+        cells = [name]
         for column, digits in columns:
             try:
                 values = evidence.table1(name, column, env, fraction)
                 cells.append(_mean(evidence, values, digits))
             except MissingError:
                 cells.append("")
+        cells.append(ALGORITHMS[name].constraint if name in ALGORITHMS else "")
         rows.append(cells)
     if rows and (env, fraction) == ("BidClick-v0", 1.0):
         rows += [
             [
                 f"paper: {row.name}",
-                "",
                 f"{row.mean_return[0]:.3f} ± {row.mean_return[1]:.3f}",
                 f"{row.regret[0]:.3f} ± {row.regret[1]:.3f}",
                 f"{row.errors[0]:.0f} ± {row.errors[1]:.0f}",
                 "",
                 "",
                 "",
+                "",
             ]
             for row in TABLE1
         ]
-    head = ["Algorithm", "Shape", "Return", "Normalized regret", "Monotonicity errors"]
+    head = ["Algorithm", "Return", "Normalized regret", "Monotonicity errors"]
     return Table(
         f"Table I, {env}, {100 * fraction:g} % of the log",
         f"Means over {seeds} seeds (each its own log and training) with 95 % bootstrap "
         "intervals. Errors: of 4,000 pairs of neighbouring bids.",
-        [*head, "Mean shortfall", "Own-shape errors", "Residual"],
+        [*head, "Mean shortfall", "Own-shape errors", "Residual", "Shape"],
         rows,
     )
 
