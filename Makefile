@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help table1 test lint paper-table clean
+.PHONY: help table1 test lint paper paper-table clean
 
 help:
 	@echo "make table1       set up, then Table I in its quick form (minutes)"
 	@echo "make test         set up, then all tests"
 	@echo "make lint         set up, then ruff and mypy"
+	@echo "make paper        set up, then every table and claim of the paper (many hours)"
 	@echo "make paper-table  set up, then Table I in full (about an hour on 2 cores)"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -22,6 +23,9 @@ table1: $(STAMP)
 
 paper-table: $(STAMP)
 	$(BIN)/python -m benchmarks table1 --seeds 10
+
+paper: $(STAMP)
+	$(BIN)/python -m benchmarks paper
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

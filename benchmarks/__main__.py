@@ -103,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         help="run nothing: verdicts, tables and pictures from the CSV files in --out",
     )
     paper.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/paper"))
+    paper.add_argument(
+        "--ledger", type=pathlib.Path, help="OUT/paper-claims.md by default"
+    )
     tuning = commands.add_parser("tune", help="choose the baselines' hyperparameters")
     tuning.add_argument("--steps", type=_positive_int, default=5000)
     tuning.add_argument("--workers", type=_positive_int, default=2)
@@ -191,7 +194,7 @@ def _paper(
     if given.rebuild and not any(
         (given.out / f"{part}.csv").exists() for part in PAPER_PARTS
     ):
-        parser.error(f"--rebuild needs the CSV files of a run in --out, got {given.out}")
+        parser.error(f"--rebuild needs a finished run in --out, got {given.out}")
     defaults = PaperSettings()
     quick_out = pathlib.Path("runs/paper-quick")
     settings = PaperSettings(
@@ -205,7 +208,7 @@ def _paper(
         out=quick_out if given.quick and given.out == defaults.out else given.out,
         command=" ".join(["python -m benchmarks", *words]),
     )
-    print(run_paper(settings, rebuild=given.rebuild))
+    print(run_paper(settings, given.rebuild, given.ledger))
 
 
 def _regret(given: argparse.Namespace, words: Sequence[str]) -> None:

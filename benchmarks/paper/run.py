@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import pathlib
+
 from ..sweep import BrokenCellsError
 from .experiments import PaperSettings, read_results, run_parts
 from .ledger import NOT_RUN, VERDICTS
-from .reports import write_reports
+from .reports import Origin, write_reports
 
 __all__ = ["PaperSettings", "run_paper"]
 
 
-def run_paper(settings: PaperSettings, rebuild: bool = False) -> str:
+def run_paper(
+    settings: PaperSettings, rebuild: bool = False, ledger: pathlib.Path | None = None
+) -> str:
     """Runs the parts that were asked for, then judges and reports all there are.
 
     Args:
         settings: what to run.
-        rebuild: run nothing; everything from the CSV files in ``settings.out``.
+        rebuild: run nothing; everything from the files in ``settings.out``.
+        ledger: where the ledger goes, if not there too.
 
     Returns:
         the tally of verdicts and where the reports are.
@@ -30,7 +35,9 @@ def run_paper(settings: PaperSettings, rebuild: bool = False) -> str:
             run_parts(settings)
         except BrokenCellsError as error:
             broken = error
-    entries = write_reports(read_results(settings.out), settings)
+        Origin.now(settings.command).write(settings.out)
+    out = settings.out
+    entries = write_reports(read_results(out), Origin.read(out), out, ledger)
     if broken is not None:
         raise broken
     verdicts = [entry.judgement.verdict for entry in entries]
@@ -39,6 +46,6 @@ def run_paper(settings: PaperSettings, rebuild: bool = False) -> str:
     )
     return (
         f"{len(entries)} claims\n{tally}\n"
-        f"page: {settings.out / 'report.html'}\n"
-        f"ledger: {settings.out / 'paper-claims.md'}"
+        f"page: {out / 'report.html'}\n"
+        f"ledger: {ledger or out / 'paper-claims.md'}"
     )

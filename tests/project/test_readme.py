@@ -35,3 +35,9 @@ def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         if not target.startswith("https://"):
             assert (ROOT / target).exists(), target
+
+
+def test_the_number_of_claims() -> None:
+    from benchmarks.paper.claims import CLAIMS
+
+    assert f"[{len(CLAIMS)} claims](docs/paper-claims.md)" in README
