@@ -82,7 +82,35 @@ class AblatedQ(ConstraintAwareQ):
         )
 
 
-class _SoftPenalty(ConstraintAwareQImpl):
+class _FreeCritic(ConstraintAwareQImpl):
+    """Nothing is projected: neither for the actor, nor in what is deployed."""
+
+    def _actor_loss(
+        self, batch: TorchMiniBatch, critics: list[torch.Tensor]
+    ) -> torch.Tensor:
+        alpha = self._config.entropy_temperature
+        q = torch.stack(critics).mean(dim=0).detach()
+        q = (q - q.mean(dim=1, keepdim=True)) / self._scale
+        log_probs = self._modules.policy(batch.observations).logits
+        return (log_probs.exp() * (alpha * log_probs - q)).sum(dim=1).mean()
+
+    def _free_values(self, x: TorchObservation) -> torch.Tensor:
+        values = [
+            unwrap_ddp_model(q_func).trained_values(x)
+            for q_func in self._modules.average_q_funcs
+        ]
+        return torch.stack(values).mean(dim=0)
+
+    def inner_predict_best_action(self, x: TorchObservation) -> torch.Tensor:
+        return greedy_actions(self._free_values(x), self._constraint.favours_last)
+
+    def inner_predict_value(
+        self, x: TorchObservation, action: torch.Tensor
+    ) -> torch.Tensor:
+        return self._free_values(x).gather(1, action.reshape(-1, 1)).reshape(-1)
+
+
+class _SoftPenalty(_FreeCritic):
     def proximal_layer(
         self,
         q: torch.Tensor,
@@ -94,19 +122,6 @@ class _SoftPenalty(ConstraintAwareQImpl):
         module: Any = unwrap_ddp_model(q_func)
         violation = penalty((q - module.level) / self._scale, self._matrix).mean()
         return q, self._modules.state.multiplier * violation, violation.detach()
-
-    def _actor_loss(
-        self, batch: TorchMiniBatch, critics: list[torch.Tensor]
-    ) -> torch.Tensor:
-        return _actor_loss_with(self, batch, critics)
-
-    def inner_predict_best_action(self, x: TorchObservation) -> torch.Tensor:
-        return greedy_actions(_free_mean(self, x), self._constraint.favours_last)
-
-    def inner_predict_value(
-        self, x: TorchObservation, action: torch.Tensor
-    ) -> torch.Tensor:
-        return _free_mean(self, x).gather(1, action.reshape(-1, 1)).reshape(-1)
 
 
 class _ColdStart(ConstraintAwareQImpl):
@@ -141,7 +156,7 @@ class _ColdStart(ConstraintAwareQImpl):
         return u
 
 
-class _ActorOnly(ConstraintAwareQImpl):
+class _ActorOnly(_FreeCritic):
     def proximal_layer(
         self,
         q: torch.Tensor,
@@ -154,38 +169,9 @@ class _ActorOnly(ConstraintAwareQImpl):
         violation = penalty(scores, self._matrix).mean()
         return q, self._modules.state.multiplier * violation, violation.detach()
 
-    def _actor_loss(
-        self, batch: TorchMiniBatch, critics: list[torch.Tensor]
-    ) -> torch.Tensor:
-        return _actor_loss_with(self, batch, critics)
-
     def inner_predict_best_action(self, x: TorchObservation) -> torch.Tensor:
         logits = self._modules.policy(x).logits
         return greedy_actions(logits, self._constraint.favours_last)
-
-    def inner_predict_value(
-        self, x: TorchObservation, action: torch.Tensor
-    ) -> torch.Tensor:
-        return _free_mean(self, x).gather(1, action.reshape(-1, 1)).reshape(-1)
-
-
-def _actor_loss_with(
-    impl: ConstraintAwareQImpl, batch: TorchMiniBatch, critics: list[torch.Tensor]
-) -> torch.Tensor:
-    """The actor's objective (equation 8) over critics that are not projected."""
-    alpha = impl._config.entropy_temperature
-    q = torch.stack(critics).mean(dim=0).detach()
-    q = (q - q.mean(dim=1, keepdim=True)) / impl._scale
-    log_probs = impl.modules.policy(batch.observations).logits
-    return (log_probs.exp() * (alpha * log_probs - q)).sum(dim=1).mean()
-
-
-def _free_mean(impl: ConstraintAwareQImpl, x: TorchObservation) -> torch.Tensor:
-    values = [
-        unwrap_ddp_model(q_func).trained_values(x)
-        for q_func in impl.modules.average_q_funcs
-    ]
-    return torch.stack(values).mean(dim=0)
 
 
 _IMPLS = {
