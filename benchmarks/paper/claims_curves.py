@@ -63,12 +63,17 @@ def _zero_at_every_step(evidence: Evidence) -> Judgement:
         checked = sum(evidence.each_curve(name, "checked", _maximum).values())
         worst = max(worst, *errors.values())
         parts.append(f"{name} {max(errors.values()):.0f} in {checked:,.0f} checks")
-    return Judgement(
-        HOLDS if worst == 0.0 else FAILS,
-        "most violated inequalities of the deployed critic's own shape after any "
-        "gradient "
-        "step: " + ", ".join(parts),
+    proximal = evidence.mean(evidence.table2("full", "monotonicity_errors"))
+    text = (
+        "most violated inequalities of the exactly projected critic's own shape "
+        f"after any gradient step: {', '.join(parts)}; the proximal critic of the full "
+        f"method ends with {proximal.format(0)} errors"
     )
+    if worst > 0.0:
+        return Judgement(FAILS, text)
+    if proximal.high == 0.0:
+        return Judgement(HOLDS, text)
+    return Judgement(CONDITION, text + "; condition: the exact projection is deployed")
 
 
 def _maximum(steps: FloatArray, figures: FloatArray) -> float:
@@ -101,7 +106,8 @@ CURVE_CLAIMS: tuple[Claim, ...] = (
         "Section I, contribution ii; section V",
         "The constraint is respected at every gradient step.",
         "curves",
-        "holds if no check after any step of any seed finds a violated inequality",
+        "fails if a check after any step of any seed finds a violated inequality of the "
+        "exactly projected critic; under a condition if the proximal one has errors",
         _zero_at_every_step,
     ),
     Claim(

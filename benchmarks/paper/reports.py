@@ -28,7 +28,8 @@ _TITLE = "The paper, claim by claim"
 _INTRO = (
     "Baheri, Implicit Constraint-Aware Off-Policy Correction for Offline Reinforcement "
     "Learning (2025), against what its experiment gives when it is run as written. "
-    "Verdicts are computed from the results by the rule printed with each claim."
+    "Claims are in our words, with their place in the paper. Verdicts are computed from "
+    "the results by the rule printed with each claim."
 )
 
 
