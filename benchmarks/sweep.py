@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import json
 import logging
 import multiprocessing
@@ -21,6 +22,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol, TypeVar
 
 from tqdm.auto import tqdm
+
+from bidclick_gym.process_pools import completed
 
 __all__ = ["BrokenCellsError", "finished", "quiet_logs", "run_cells"]
 
@@ -172,18 +175,20 @@ def _on_processes(
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
     )
-    futures = {pool.submit(_attempt, run, cell): cell for cell in todo}
+    ended = False
     try:
-        for future in concurrent.futures.as_completed(futures):
+        attempt = functools.partial(_attempt, run)
+        for cell, future in completed(pool, attempt, todo, workers):
             rows, error = future.result()
-            yield futures[future], rows, error
+            yield cell, rows, error
+        ended = True
     except BrokenProcessPool:
         raise SystemExit(
             "a worker process was killed (out of memory?); finished cells are kept, the "
             "same command goes on from there"
         ) from None
     finally:
-        if not all(future.done() for future in futures):
+        if not ended:
             # Interrupted: what is running would take minutes to end by itself.
             for process in list((pool._processes or {}).values()):
                 process.terminate()

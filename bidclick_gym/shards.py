@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -23,6 +24,7 @@ from ._shard_files import (
     write_shard,
 )
 from .logs import HORIZON, check_integer
+from .process_pools import completed
 
 __all__ = ["write_shards"]
 
@@ -112,33 +114,13 @@ def _written(
         workers, multiprocessing.get_context("spawn"), _start_worker
     )
     try:
-        with _without_interrupts():
-            # The first tasks start the workers.
-            futures = [
-                pool.submit(write_shard, plan, folder, i) for i in missing[:workers]
-            ]
-        futures += [pool.submit(write_shard, plan, folder, i) for i in missing[workers:]]
-        for future in concurrent.futures.as_completed(futures):
-            yield future.result()
+        run = functools.partial(write_shard, plan, folder)
+        for shard, future in completed(pool, run, missing, workers):
+            future.result()
+            yield shard
     finally:
         # After an interrupt, what is being written is finished and no more begun.
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Starts processes that ignore Ctrl-C from their first moment.
-
-    It reaches the whole process group; the parent alone decides what it means.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _start_worker() -> None:
