@@ -191,9 +191,7 @@ def _paper(
         unknown = [name for name in parts if name not in PAPER_PARTS]
         if unknown:
             parser.error(f"--only must be among {', '.join(PAPER_PARTS)}; got {unknown}")
-    if given.rebuild and not any(
-        (given.out / f"{part}.csv").exists() for part in PAPER_PARTS
-    ):
+    if given.rebuild and not (given.out / "run.json").exists():
         parser.error(f"--rebuild needs a finished run in --out, got {given.out}")
     defaults = PaperSettings()
     quick_out = pathlib.Path("runs/paper-quick")
