@@ -64,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="first choose the baselines' hyperparameters again",
     )
+    priors = commands.add_parser(
+        "priors", help="power and false rejections of the prior check"
+    )
+    _add_kit_options(priors, "runs/priors")
     gallery = commands.add_parser("gallery", help="the pictures of docs/shapes.md")
     gallery.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs/shapes"))
     shapes = commands.add_parser(
@@ -113,6 +117,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_kit_options(parser: argparse.ArgumentParser, out: str) -> None:
+    parser.add_argument("--seeds", type=_positive_int, default=200, help="logs")
+    parser.add_argument("--workers", type=_positive_int, default=2)
+    parser.add_argument("--quick", action="store_true", help="3 logs: every path once")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(out))
+
+
+def _typed(words: Sequence[str]) -> str:
+    return " ".join(["python -m benchmarks", *words])
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parses the command line and runs one experiment."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -141,6 +156,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.command == "paper":
         _paper(parser, given, words)
         return
+    if given.command == "priors":
+        from .priors import run_priors
+
+        seeds = 3 if given.quick else given.seeds
+        run_priors(given.out, seeds, given.workers, _typed(words))
+        print((given.out / "report.md").read_text())
+        return
     if given.command == "robustness":
         run_robustness(given.out, given.seeds, given.steps, given.workers)
         print((given.out / "robustness.md").read_text())
@@ -156,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fraction=given.fraction,
         workers=given.workers,
         out=given.out or (quick_out if given.quick else defaults.out),
-        command=" ".join(["python -m benchmarks", *words]),
+        command=_typed(words),
     )
     run_table1(settings)
     report = settings.out / "report.md"
@@ -172,7 +194,7 @@ def _shapes(
     from .shapes import run_shapes
     from .shapes_client import RivalsPythonError
 
-    command = " ".join(["python -m benchmarks", *words])
+    command = _typed(words)
     try:
         run_shapes(given.out, given.quick, given.rivals_python, command)
     except RivalsPythonError as error:
@@ -204,7 +226,7 @@ def _paper(
         ray_address=given.ray,
         quick=given.quick,
         out=quick_out if given.quick and given.out == defaults.out else given.out,
-        command=" ".join(["python -m benchmarks", *words]),
+        command=_typed(words),
     )
     print(run_paper(settings, given.rebuild, given.ledger))
 
@@ -222,7 +244,7 @@ def _regret(given: argparse.Namespace, words: Sequence[str]) -> None:
         steps=200 if given.quick else given.steps,
         workers=given.workers,
         out=out,
-        command=" ".join(["python -m benchmarks", *words]),
+        command=_typed(words),
     )
     run_regret(settings)
     text = (out / "regret.md").read_text()

@@ -13,6 +13,7 @@ from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig  # noqa
 from .constraints import Constraint, KnownCost, register_constraint  # noqa: E402
 from .discrete_iql import DiscreteIQL, DiscreteIQLConfig  # noqa: E402
 from .parametrizations import PROJECTIONS  # noqa: E402
+from .priors import PriorCheck, PriorRejectedError, PriorWarning, check_prior  # noqa: E402
 from .quantile_critics import ShapedQRQFunctionFactory  # noqa: E402
 from .replay import ColumnarReplayBuffer  # noqa: E402
 from .risk import CVaR, greedy_actions  # noqa: E402
@@ -51,6 +52,9 @@ __all__ = [
     "KnownCost",
     "Monotone",
     "MonotoneConcave",
+    "PriorCheck",
+    "PriorRejectedError",
+    "PriorWarning",
     "ShapeSet",
     "ShapedIQL",
     "ShapedIQLConfig",
@@ -61,6 +65,7 @@ __all__ = [
     "StateLipschitz",
     "StateMonotone",
     "Unconstrained",
+    "check_prior",
     "greedy_actions",
     "load_checkpoint",
     "register_constraint",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import pathlib
 from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import torch
 from d3rlpy.algos import QLearningAlgoBase
 from d3rlpy.algos.qlearning.base import QLearningAlgoImplBase
@@ -24,13 +22,7 @@ from .export import save_greedy_policy
 from .torch_batches import to_torch_batch
 from .training import FitOptions, train
 
-__all__ = [
-    "ActorCriticImpl",
-    "DiscreteAlgorithm",
-    "check_choice",
-    "check_count",
-    "check_number",
-]
+__all__ = ["ActorCriticImpl", "DiscreteAlgorithm"]
 
 TImpl = TypeVar("TImpl", bound=QLearningAlgoImplBase)
 TConfig = TypeVar("TConfig", bound=LearnableConfig)
@@ -177,56 +169,3 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         self.check_exportable()
         with written_beside(fname) as beside:
             save_greedy_policy(self, beside)
-
-
-# -- config fields -----------------------------------------------------------
-
-
-def check_number(
-    name: str,
-    value: Any,
-    above: float = -math.inf,
-    at_least: float = -math.inf,
-    below: float = math.inf,
-    at_most: float = math.inf,
-) -> None:
-    """Refuses a field that is not a finite number within bounds.
-
-    Raises:
-        ValueError: with the field's name, what it was given and what is allowed.
-    """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    inside = number and math.isfinite(value)
-    if not (inside and above < value < below and at_least <= value <= at_most):
-        bounds = [
-            f"{word} {bound:g}"
-            for word, bound in (
-                (">", above),
-                (">=", at_least),
-                ("<", below),
-                ("<=", at_most),
-            )
-            if math.isfinite(bound)
-        ]
-        raise ValueError(f"{name} must be a number {' and '.join(bounds)}, got {value!r}")
-
-
-def check_count(name: str, value: Any) -> None:
-    """Refuses a field that is not an integer of at least 1.
-
-    Raises:
-        ValueError: with the field's name and what it was given.
-    """
-    integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not integer or value < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
-
-
-def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    """Refuses a field that is not one of a few names.
-
-    Raises:
-        ValueError: with the field's name, what it was given and what is allowed.
-    """
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {allowed}, got {value!r}")

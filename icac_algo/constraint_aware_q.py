@@ -26,7 +26,8 @@ from d3rlpy.models.q_functions import (
 from d3rlpy.optimizers.optimizers import OptimizerFactory, make_optimizer_field
 from d3rlpy.types import Shape
 
-from ._algorithm import DiscreteAlgorithm, check_choice, check_count, check_number
+from ._algorithm import DiscreteAlgorithm
+from ._arguments import check_choice, check_count, check_number
 from .constraint_aware_q_continuous import (
     ContinuousConstraintAwareQImpl,
     check_continuous_config,
@@ -44,6 +45,7 @@ from .dataset_checks import check_continuous_dataset
 from .optimizers import create_optimizer
 from .parametrizations import PROJECTIONS
 from .policies import create_policy
+from .priors import check_prior_at_fit
 from .standardisation import Standardisation
 from .state_constraints import (
     StateConstraint,
@@ -136,6 +138,9 @@ class ConstraintAwareQConfig(LearnableConfig):
         pull (float): Weight :math:`\rho` of :math:`\rho/2 |f - u|^2`, the gradient of
             the Moreau envelope, which keeps the free critic near the set; 0 is the
             paper (euclidean).
+        check_prior (str): What ``fit`` does before it imposes the shape over discrete
+            actions: ``"off"`` trusts it, ``"warn"`` and ``"error"`` test it against the
+            log (:func:`icac_algo.check_prior`) and say so where it is rejected.
         compile_graph (bool): Not supported; refused.
 
     Raises:
@@ -170,6 +175,7 @@ class ConstraintAwareQConfig(LearnableConfig):
     inner_anchor: str = "critic"
     implicit_gradient: bool = True
     pull: float = 10.0
+    check_prior: str = "off"
 
     def __post_init__(self) -> None:
         self.validate()
@@ -197,6 +203,7 @@ class ConstraintAwareQConfig(LearnableConfig):
         check_choice("greedy", self.greedy, ("critic", "actor"))
         check_choice("actor_gradient", self.actor_gradient, ("exact", "sampled"))
         check_choice("inner_step", self.inner_step, ("lipschitz", "unit"))
+        check_choice("check_prior", self.check_prior, ("off", "warn", "error"))
         check_choice("inner_anchor", self.inner_anchor, ("critic", "target"))
         if not isinstance(self.constraint, Constraint):
             raise ValueError(
@@ -352,12 +359,26 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         check_state_constraints(config.state_constraints, shape)
         if info.action_space == ActionSpace.DISCRETE:
             config.constraint.positions(info.action_size)
+        if self._impl is None:
+            # A model that is already trained has imposed its shape.
+            self._check_prior(dataset)
         self.build_scalers(dataset)
         self._standardisation = Standardisation.of_dataset(
             dataset, self._config.gamma, self._config.reward_scaler
         )
         if self._impl is not None and not self._impl.standardised:
             self._impl.standardise(self._standardisation)
+
+    def _check_prior(self, dataset: ReplayBufferBase) -> None:
+        mode = self._config.check_prior
+        if mode == "off":
+            return
+        if dataset.dataset_info.action_space == ActionSpace.CONTINUOUS:
+            raise ValueError(
+                f"check_prior={mode!r} needs discrete actions, the dataset has "
+                "continuous ones; check_prior='off' trusts the shape"
+            )
+        check_prior_at_fit(dataset, self._config.constraint, mode)
 
     def check_dataset(self, dataset: ReplayBufferBase) -> None:
         if dataset.dataset_info.action_space == ActionSpace.DISCRETE:

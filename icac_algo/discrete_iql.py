@@ -25,7 +25,8 @@ from d3rlpy.torch_utility import Modules, TorchMiniBatch, hard_sync, soft_sync
 from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
-from ._algorithm import ActorCriticImpl, DiscreteAlgorithm, check_count, check_number
+from ._algorithm import ActorCriticImpl, DiscreteAlgorithm
+from ._arguments import check_count, check_number
 from .optimizers import create_optimizer
 from .policies import create_policy
 from .shaped_factory import ShapedQFunctionFactory
