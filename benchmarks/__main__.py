@@ -68,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
         "priors", help="power and false rejections of the prior check"
     )
     _add_kit_options(priors, "runs/priors")
+    ope = commands.add_parser(
+        "ope", help="off-policy estimates: coverage, and what choosing by them costs"
+    )
+    _add_kit_options(ope, "runs/ope")
     gallery = commands.add_parser("gallery", help="the pictures of docs/shapes.md")
     gallery.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs/shapes"))
     shapes = commands.add_parser(
@@ -161,6 +165,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         seeds = 3 if given.quick else given.seeds
         run_priors(given.out, seeds, given.workers, _typed(words))
+        print((given.out / "report.md").read_text())
+        return
+    if given.command == "ope":
+        from .ope import run_ope
+
+        seeds = 2 if given.quick else given.seeds
+        run_ope(given.out, seeds, given.workers, _typed(words), given.quick)
         print((given.out / "report.md").read_text())
         return
     if given.command == "robustness":

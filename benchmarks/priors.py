@@ -164,9 +164,9 @@ def _report(rows: list[dict[str, Any]], seeds: int, command: str) -> str:
         "",
         f"`check_prior` at level {LEVEL:g} on {seeds} logs simulated afresh, at three "
         "shares of 100,000 impressions. Share of logs on which the shape is rejected, "
-        "with 95 % Clopper-Pearson intervals. Where the shape is false, that is the power; "
-        "where it is true, false rejections. In the flat auction clicks do not depend on "
-        "the bid: every inequality holds with nothing to spare.",
+        "with 95 % Clopper-Pearson intervals. Where the shape is false, that is the "
+        "power; where it is true, false rejections. In the flat auction clicks do "
+        "not depend on the bid: every inequality holds with nothing to spare.",
         "",
         "| auction | shape | true there | 100 % | 25 % | 6.25 % |",
         "| --- | --- | --- | --- | --- | --- |",

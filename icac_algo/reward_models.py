@@ -18,6 +18,7 @@ __all__ = [
     "cross_fitted_propensities",
     "cross_fitted_rewards",
     "folds_of",
+    "regression_weights",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -52,6 +53,29 @@ def cross_fitted_rewards(steps: LoggedSteps, folds: npt.NDArray[np.int64]) -> Fl
                 else mean
             )
     return predicted
+
+
+def regression_weights(steps: LoggedSteps, probabilities: FloatArray) -> FloatArray:
+    r"""How much each row's noise moves the regressions' mean under a policy, ``(N,)``.
+
+    The mean prediction :math:`\frac1n \sum_j \sum_k \pi_k(s_j) \hat m_k(s_j)` is
+    linear in the rewards; row i of action k has the weight
+    :math:`\sum_j \pi_k(s_j) \phi(s_j)^\top G_k^{-1} \phi(s_i)` over n, with features
+    :math:`\phi` and their Gram matrix :math:`G_k`.
+
+    Args:
+        steps: the log.
+        probabilities: of every action under the policy, ``(N, K)``.
+    """
+    features = _features(steps.observations)
+    weights = np.zeros(len(steps))
+    for action in range(steps.action_size):
+        rows = steps.actions == action
+        if rows.any():
+            target = probabilities[:, action] @ features
+            gram = _shrunk(features[rows].T @ features[rows])
+            weights[rows] = features[rows] @ np.linalg.solve(gram, target)
+    return weights
 
 
 def cross_fitted_propensities(
@@ -112,11 +136,15 @@ def _features(observations: npt.NDArray[np.float32]) -> FloatArray:
 
 
 def _ridge(features: FloatArray, targets: FloatArray) -> FloatArray:
-    gram = features.T @ features
+    gram = _shrunk(features.T @ features)
+    return np.asarray(np.linalg.solve(gram, features.T @ targets))
+
+
+def _shrunk(gram: FloatArray) -> FloatArray:
     # The intercept, which is first, is not shrunk.
     penalty = np.ones(len(gram))
     penalty[0] = 1e-9
-    return np.asarray(np.linalg.solve(gram + np.diag(penalty), features.T @ targets))
+    return np.asarray(gram + np.diag(penalty))
 
 
 def _logit(
