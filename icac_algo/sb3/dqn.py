@@ -1,0 +1,145 @@
+"""``ConstraintAwareDQN``: SB3's DQN whose Q-function obeys a shape exactly."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.utils import polyak_update
+
+from .._arguments import check_count
+from ..replay import ColumnarReplayBuffer
+from ..standardisation import Standardisation
+from .policies import CnnPolicy, ConstraintAwareDQNPolicy, MlpPolicy
+
+__all__ = ["ConstraintAwareDQN"]
+
+Self = TypeVar("Self", bound="ConstraintAwareDQN")
+
+
+class ConstraintAwareDQN(DQN):
+    """DQN with a stated shape of Q over its ordered actions.
+
+    .. code-block:: python
+
+        model = ConstraintAwareDQN(
+            "MlpPolicy", env, policy_kwargs=dict(constraint=Concave())
+        )
+        model.learn(100_000)  # online
+        model.fit(replay_buffer, gradient_steps=5_000)  # or from a log
+
+    Everything else is SB3's ``DQN``: arguments, callbacks, saving, TensorBoard.  Before
+    its first gradient step the critic is told level and spread of the rewards in the
+    replay buffer.  ``load`` unpickles, as SB3's does.
+
+    Args:
+        policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or a class.
+        env: with a discrete action space.
+        args: SB3's.
+        kwargs: SB3's; ``policy_kwargs`` takes ``constraint``, ``projection`` and
+            ``n_pieces``.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+    }
+    policy: ConstraintAwareDQNPolicy
+
+    _standardised = False
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        if not self._standardised:
+            self._standardise()
+        super().train(gradient_steps, batch_size)
+
+    def _standardise(self) -> None:
+        buffer: Any = self.replay_buffer
+        count = buffer.size()
+        rewards = np.asarray(buffer.rewards[:count], np.float64)
+        ended = np.asarray(buffer.dones[:count]) * (
+            1 - np.asarray(buffer.timeouts[:count])
+        )
+        found = Standardisation.of_rewards(
+            float(rewards.mean()), float(rewards.std()), float(ended.mean()), self.gamma
+        )
+        self.policy.standardise(found.level, found.scale)
+        self._standardised = True
+
+    def fit(
+        self: Self,
+        replay_buffer: ReplayBuffer | ColumnarReplayBuffer,
+        gradient_steps: int,
+        callback: Any = None,
+        log_interval: int = 1000,
+        tb_log_name: str = "ConstraintAwareDQN",
+        progress_bar: bool = False,
+    ) -> Self:
+        """Learns from a log alone; the environment is not stepped.
+
+        The target network follows every ``target_update_interval`` gradient steps.
+
+        Args:
+            replay_buffer: a filled SB3 buffer, or ours.
+            gradient_steps: how many.
+            callback: SB3's; its ``on_step`` comes after every gradient step.
+            log_interval: gradient steps between two writes to the logger.
+            tb_log_name: as in ``learn``.
+            progress_bar: as in ``learn``.
+
+        Raises:
+            TypeError: the buffer is of another kind.
+            ValueError: it is empty or of other spaces, or a count is below 1.
+        """
+        check_count("gradient_steps", gradient_steps)
+        check_count("log_interval", log_interval)
+        buffer = self._checked(replay_buffer)
+        self.replay_buffer = buffer
+        _, callback = self._setup_learn(
+            gradient_steps, callback, False, tb_log_name, progress_bar
+        )
+        callback.on_training_start(locals(), globals())
+        for step in range(1, gradient_steps + 1):
+            self.train(1, self.batch_size)
+            if step % self.target_update_interval == 0:
+                polyak_update(
+                    self.q_net.parameters(), self.q_net_target.parameters(), self.tau
+                )
+            callback.update_locals(locals())
+            if not callback.on_step():
+                break
+            if step % log_interval == 0:
+                self.logger.record("time/gradient_steps", step)
+                self.logger.dump(step)
+        # Nothing is left to explore.
+        self.exploration_rate = self.exploration_final_eps
+        callback.on_training_end()
+        return self
+
+    def _checked(self, given: Any) -> ReplayBuffer:
+        buffer = given
+        if isinstance(given, ColumnarReplayBuffer):
+            buffer = given.to_sb3(device=str(self.device))
+        if not isinstance(buffer, ReplayBuffer):
+            raise TypeError(
+                "replay_buffer must be an SB3 ReplayBuffer or a ColumnarReplayBuffer, "
+                f"got {type(given).__name__}"
+            )
+        if buffer.size() == 0:
+            raise ValueError("replay_buffer must hold transitions, got an empty one")
+        shape = self.observation_space.shape
+        if buffer.obs_shape != shape:
+            raise ValueError(
+                f"replay_buffer must hold observations of shape {shape}, "
+                f"got {buffer.obs_shape}"
+            )
+        size = int(self.action_space.n)  # type: ignore[attr-defined]
+        largest = int(np.asarray(buffer.actions[: buffer.size()]).max())
+        if largest >= size:
+            raise ValueError(
+                f"replay_buffer must hold actions from 0 to {size - 1}, got {largest}"
+            )
+        return buffer

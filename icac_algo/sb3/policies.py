@@ -1,0 +1,147 @@
+"""Policies of :class:`ConstraintAwareDQN`: SB3's, with a shaped Q-network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
+from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
+from torch import nn
+
+from .._arguments import check_choice, check_count
+from ..constraints import Constraint
+from ..critics import ShapedQFunction
+from ..parametrizations import PROJECTIONS
+from ..shapes import Concave
+
+__all__ = ["CnnPolicy", "ConstraintAwareDQNPolicy", "MlpPolicy", "ShapedQNetwork"]
+
+
+class _Encoder(nn.Module):
+    """Preprocessed observations to the last hidden layer of SB3's own network."""
+
+    def __init__(self, extractor: BaseFeaturesExtractor, layers: nn.Sequential):
+        super().__init__()
+        self.extractor = extractor
+        self.layers = layers
+
+    def forward(self, x: Any) -> torch.Tensor:
+        hidden: torch.Tensor = self.layers(self.extractor(x))
+        return hidden
+
+
+class ShapedQNetwork(QNetwork):
+    """SB3's ``QNetwork`` whose last layer is a shaped head.
+
+    In evaluation mode Q has the shape exactly, everywhere.
+
+    Args:
+        constraint: the shape over actions.
+        projection: one of ``icac_algo.PROJECTIONS``.
+        n_pieces: pieces of a functional critic.
+        kwargs: SB3's.
+    """
+
+    def __init__(
+        self, *, constraint: Constraint, projection: str, n_pieces: int, **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        self.constraint = constraint
+        layers = list(self.q_net.children())[:-1]
+        hidden = self.net_arch[-1] if self.net_arch else self.features_dim
+        self.q_net = ShapedQFunction(
+            _Encoder(self.features_extractor, nn.Sequential(*layers)),
+            hidden,
+            int(self.action_space.n),
+            constraint,
+            projection,
+            n_pieces,
+            projects_in_training=True,
+        )
+
+    def forward(self, obs: Any) -> torch.Tensor:
+        """Q-values of all actions, ``(B, K)``."""
+        x = preprocess_obs(
+            obs, self.observation_space, normalize_images=self.normalize_images
+        )
+        values: torch.Tensor = self.q_net(x).q_value
+        return values
+
+    def _predict(self, observation: Any, deterministic: bool = True) -> torch.Tensor:
+        values = self(observation)
+        if not self.constraint.favours_last:
+            return values.argmax(dim=1)
+        # A plateau of a rising shape: the prior favours its upper end.
+        return values.shape[1] - 1 - values.flip(1).argmax(dim=1)
+
+
+class ConstraintAwareDQNPolicy(DQNPolicy):
+    """SB3's ``DQNPolicy`` with a shape.
+
+    Args:
+        observation_space: as in SB3.
+        action_space: discrete.
+        lr_schedule: as in SB3.
+        constraint: the shape of Q over the ordered actions.
+        projection: ``"functional"``, ``"canonical"`` or ``"euclidean"``.
+        n_pieces: pieces of a functional critic.
+        kwargs: SB3's.
+
+    Raises:
+        ValueError: the shape does not fit the spaces, or an argument is unknown.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Discrete,
+        lr_schedule: Any,
+        constraint: Constraint | None = None,
+        projection: str = "functional",
+        n_pieces: int = 4,
+        **kwargs: Any,
+    ):
+        constraint = Concave() if constraint is None else constraint
+        if not isinstance(constraint, Constraint):
+            raise ValueError(
+                f"constraint must be a shape such as Concave(), got {constraint!r}"
+            )
+        check_choice("projection", projection, PROJECTIONS)
+        check_count("n_pieces", n_pieces)
+        constraint.positions(int(action_space.n))
+        if constraint.offset is not None:
+            constraint.check_observation_shape(observation_space.shape or ())
+        self._shape = {
+            "constraint": constraint,
+            "projection": projection,
+            "n_pieces": n_pieces,
+        }
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+
+    def make_q_net(self) -> ShapedQNetwork:
+        arguments = self._update_features_extractor(
+            self.net_args, features_extractor=None
+        )
+        return ShapedQNetwork(**self._shape, **arguments).to(self.device)  # type: ignore[arg-type]
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {**super()._get_constructor_parameters(), **self._shape}
+
+    def standardise(self, level: float, scale: float) -> None:
+        """What Q is measured from and in, for both networks."""
+        for network in (self.q_net, self.q_net_target):
+            network.q_net.standardise(level, scale)  # type: ignore[operator]
+
+
+MlpPolicy = ConstraintAwareDQNPolicy
+
+
+class CnnPolicy(ConstraintAwareDQNPolicy):
+    """The same for images."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        kwargs.setdefault("features_extractor_class", NatureCNN)
+        super().__init__(*args, **kwargs)

@@ -1,0 +1,114 @@
+"""An SB3 model as the logger: a log with propensities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from stable_baselines3 import DQN
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from .._arguments import check_count, check_number
+from ..replay import ColumnarReplayBuffer
+
+__all__ = ["record_log", "sb3_action_probabilities"]
+
+
+def sb3_action_probabilities(
+    model: Any, observations: npt.NDArray[Any], epsilon: float | None = None
+) -> npt.NDArray[np.float64]:
+    """Probability of every action, ``(N, K)``.
+
+    Args:
+        model: an SB3 model of discrete actions: ``DQN`` and its kin (epsilon-greedy), or
+            one with an actor-critic policy such as ``PPO`` and ``A2C``.
+        observations: ``(N, ...)``.
+        epsilon: share of decisions that a ``DQN`` makes at random; by default what the
+            model would explore with next.
+
+    Raises:
+        TypeError: the model is of another kind.
+        ValueError: actions are not discrete, or ``epsilon`` is not in [0, 1].
+    """
+    if not isinstance(getattr(model, "action_space", None), gym.spaces.Discrete):
+        raise ValueError(
+            "model must be an SB3 model of discrete actions, "
+            f"got {type(model).__name__} with {getattr(model, 'action_space', None)}"
+        )
+    size = int(model.action_space.n)
+    if isinstance(model, DQN):
+        share = model.exploration_rate if epsilon is None else epsilon
+        check_number("epsilon", share, at_least=0.0, at_most=1.0)
+        greedy, _ = model.policy.predict(observations, deterministic=True)
+        return (1.0 - share) * np.eye(size)[np.asarray(greedy)] + share / size
+    if not isinstance(getattr(model, "policy", None), ActorCriticPolicy):
+        raise TypeError(
+            "model must be a DQN or have an actor-critic policy, "
+            f"got {type(model).__name__}"
+        )
+    with torch.no_grad():
+        tensor, _ = model.policy.obs_to_tensor(observations)
+        found = model.policy.get_distribution(tensor).distribution.probs
+    probabilities = found.double().cpu().numpy()
+    return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
+
+
+def record_log(
+    model: Any,
+    env: gym.Env[Any, Any],
+    n_steps: int,
+    *,
+    epsilon: float | None = None,
+    seed: int = 0,
+) -> ColumnarReplayBuffer:
+    """Lets a model bid and keeps what it did, with exact propensities.
+
+    ``record_log(...).to_minari("bids/mine-v0")`` makes a Minari dataset of it.
+
+    Args:
+        model: as in :func:`sb3_action_probabilities`; actions are drawn from those.
+        env: one environment of discrete actions and vector observations.
+        n_steps: decisions; the last episode is cut off there.
+        epsilon: as in :func:`sb3_action_probabilities`.
+        seed: of the environment and of the drawn actions.
+
+    Returns:
+        a replay buffer whose ``"info/propensity"`` is the probability of each action.
+
+    Raises:
+        ValueError: a count is below 1, or as in ``sb3_action_probabilities``.
+    """
+    check_count("n_steps", n_steps)
+    rng = np.random.default_rng(seed)
+    observation, _ = env.reset(seed=seed)
+    sb3_action_probabilities(model, np.asarray(observation)[None], epsilon)
+    rows: list[tuple[Any, int, float, float, bool, bool, bool]] = []
+    for step in range(n_steps):
+        chances = sb3_action_probabilities(model, np.asarray(observation)[None], epsilon)
+        action = int(rng.choice(chances.shape[1], p=chances[0]))
+        following, reward, terminated, truncated, _ = env.step(action)
+        truncated = not terminated and (truncated or step + 1 == n_steps)
+        row = (observation, action, float(reward), float(chances[0, action]))
+        rows.append((*row, terminated, truncated, False))
+        observation = following
+        if terminated or truncated:
+            # What was seen last has no decision of its own.
+            rows.append((following, 0, 0.0, 1.0, False, False, True))
+            if step + 1 < n_steps:
+                observation, _ = env.reset()
+    observations, actions, rewards, propensities, ended, cut, final = zip(
+        *rows, strict=True
+    )
+    return ColumnarReplayBuffer.from_arrays(
+        np.stack(observations),
+        np.asarray(actions),
+        np.asarray(rewards, np.float32),
+        terminals=np.asarray(ended),
+        timeouts=np.asarray(cut),
+        final=np.asarray(final),
+        extras={"info/propensity": np.asarray(propensities)},
+        action_size=int(env.action_space.n),  # type: ignore[attr-defined]
+    )
