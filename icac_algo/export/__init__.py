@@ -1,0 +1,12 @@
+"""Models that can be handed on: weights without code, graphs without our package.
+
+d3rlpy's ``.d3`` files and SB3's ``.zip`` files are unpickled by whoever loads them, so
+their author's code runs there.  What :func:`save` writes is numbers and JSON, and
+:func:`load` executes nothing of it.
+"""
+
+from .artefacts import load, save
+from .graphs import save_graph, save_greedy_policy
+from .manifest import ArtefactError
+
+__all__ = ["ArtefactError", "load", "save", "save_graph", "save_greedy_policy"]

@@ -1,0 +1,390 @@
+"""Saved models come back whole, and nothing that was tampered with is loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import d3rlpy
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from d3rlpy.algos import DiscreteCQLConfig, IQLConfig
+from d3rlpy.preprocessing import MinMaxObservationScaler
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+import bidclick_gym
+from icac_algo import (
+    Concave,
+    ConstraintAwareQConfig,
+    DiscreteIQLConfig,
+    KnownCost,
+    Monotone,
+    ShapedQFunctionFactory,
+)
+from icac_algo.export import ArtefactError, load, save, save_graph
+from icac_algo.export.manifest import Manifest, sha256_of
+
+CONTEXTS = np.random.default_rng(0).random((40, 2)).astype(np.float32)
+CONFIGS: dict[str, Callable[[], Any]] = {
+    "concave": lambda: ConstraintAwareQConfig(constraint=Concave()),
+    "cost, scaler": lambda: ConstraintAwareQConfig(
+        constraint=Monotone(offset=KnownCost(1), actions=[0.0, 0.1, 0.5, 0.9, 1.0]),
+        observation_scaler=MinMaxObservationScaler(),
+        n_critics=2,
+    ),
+    "euclidean": lambda: ConstraintAwareQConfig(
+        constraint=Monotone(), projection="euclidean"
+    ),
+    "discrete iql": DiscreteIQLConfig,
+    "shaped cql": lambda: DiscreteCQLConfig(
+        q_func_factory=ShapedQFunctionFactory(constraint=Concave())
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Any:
+    return bidclick_gym.get_dataset(fraction=0.01, show_progress=False)[0]
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Any) -> Callable[[str], Any]:
+    made: dict[str, Any] = {}
+
+    def get(name: str) -> Any:
+        if name not in made:
+            d3rlpy.seed(0)
+            algo = CONFIGS[name]().create(device="cpu:0")
+            algo.fit(
+                dataset,
+                n_steps=20,
+                n_steps_per_epoch=20,
+                show_progress=False,
+                logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
+            )
+            made[name] = algo
+        return made[name]
+
+    return get
+
+
+def all_values(algo: Any) -> Any:
+    actions = np.tile(np.arange(5), len(CONTEXTS))
+    values = algo.predict_value(np.repeat(CONTEXTS, 5, axis=0), actions)
+    return np.asarray(values).reshape(-1, 5)
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_round_trip(name: str, trained: Any, dataset: Any) -> None:
+    algo = trained(name)
+    folder = save(algo, "model", dataset)
+    back = load(folder)
+    assert type(back) is type(algo)
+    assert np.array_equal(all_values(back), all_values(algo))
+    assert np.array_equal(back.predict(CONTEXTS), algo.predict(CONTEXTS))
+    assert back.grad_step == 20
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["data"]["transitions"] == 1000
+    assert len(manifest["action_grid"]) == 5
+    assert manifest["versions"]["d3rlpy"] == d3rlpy.__version__
+    assert sorted(os.listdir()) == ["model"]
+
+
+def test_round_trip_in_a_fresh_process(trained: Any) -> None:
+    algo = trained("cost, scaler")
+    save(algo, "model")
+    np.save("contexts.npy", CONTEXTS)
+    np.save("actions.npy", algo.predict(CONTEXTS))
+    script = (
+        "import numpy as np, pickle, torch\n"
+        "import icac_algo.export\n"
+        "def refuse(*arguments, **named): raise AssertionError('unpickled')\n"
+        "pickle.load = pickle.loads = torch.load = refuse\n"
+        "algo = icac_algo.export.load('model')\n"
+        "found = algo.predict(np.load('contexts.npy'))\n"
+        "assert np.array_equal(found, np.load('actions.npy'))\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_different_log_has_a_different_fingerprint(trained: Any, dataset: Any) -> None:
+    other, _ = bidclick_gym.get_dataset(fraction=0.01, log_seed=1, show_progress=False)
+    prints = [
+        json.loads((save(trained("concave"), n, d) / "manifest.json").read_text())["data"]
+        for n, d in (("a", dataset), ("b", other), ("c", dataset))
+    ]
+    assert prints[0] == prints[2] != prints[1]
+
+
+def test_what_is_there_is_not_replaced_unasked(trained: Any) -> None:
+    algo = trained("concave")
+    folder = save(algo, "model")
+    before = (folder / "manifest.json").read_bytes()
+    with pytest.raises(FileExistsError, match="path must not exist yet"):
+        save(trained("euclidean"), "model")
+    assert (folder / "manifest.json").read_bytes() == before
+    save(trained("euclidean"), "model", overwrite=True)
+    assert load("model").config.projection == "euclidean"
+    pathlib.Path("mine").mkdir()
+    pathlib.Path("mine/notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="path must not exist yet"):
+        save(algo, "mine", overwrite=True)
+    assert pathlib.Path("mine/notes.txt").read_text() == "mine"
+    with pytest.raises(FileNotFoundError, match="path must be in a folder that exists"):
+        save(algo, "nowhere/model")
+    with pytest.raises(ValueError, match="algo must be built"):
+        save(ConstraintAwareQConfig().create(device="cpu:0"), "new")
+    assert sorted(os.listdir()) == ["mine", "model"]
+
+
+def test_a_failed_write_leaves_the_old_model(
+    trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save(trained("concave"), "model")
+    before = sha256_of(folder / "weights.safetensors")
+
+    def full(*arguments: Any, **named: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "write_text", full)
+        with pytest.raises(OSError, match="No space left"):
+            save(trained("euclidean"), "model", overwrite=True)
+        with pytest.raises(OSError, match="No space left"):
+            save(trained("euclidean"), "other")
+    assert os.listdir() == ["model"]
+    assert sha256_of(folder / "weights.safetensors") == before
+    load(folder)
+
+
+# -- what must be refused --------------------------------------------------------
+
+
+class _Bomb:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("exploded",)
+
+
+def edit(folder: pathlib.Path, **changes: Any) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def sign(folder: pathlib.Path) -> None:
+    """Makes size and checksum those of whatever the weights now are."""
+    weights = folder / "weights.safetensors"
+    entry = {"sha256": sha256_of(weights), "bytes": weights.stat().st_size}
+    edit(folder, files={"weights.safetensors": entry})
+
+
+def replace_weights(folder: pathlib.Path, content: bytes) -> None:
+    (folder / "weights.safetensors").write_bytes(content)
+    sign(folder)
+
+
+def with_tensors(folder: pathlib.Path, change: Callable[[Any], Any]) -> None:
+    path = folder / "weights.safetensors"
+    tensors = load_file(str(path))
+    change(tensors)
+    save_file(tensors, str(path))
+    sign(folder)
+
+
+def first(tensors: dict[str, torch.Tensor]) -> str:
+    return next(k for k, v in sorted(tensors.items()) if v.dim() == 2)
+
+
+def truncate(folder: pathlib.Path) -> None:
+    path = folder / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def truncate_and_sign(folder: pathlib.Path) -> None:
+    truncate(folder)
+    sign(folder)
+
+
+def flip_a_byte(folder: pathlib.Path) -> None:
+    path = folder / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def link_elsewhere(folder: pathlib.Path) -> None:
+    path = folder / "weights.safetensors"
+    shutil.copy(path, "secret")
+    path.unlink()
+    path.symlink_to(pathlib.Path("secret").absolute())
+
+
+def named(name: str) -> Callable[[pathlib.Path], None]:
+    return lambda folder: edit(folder, files={name: {"sha256": "0" * 64, "bytes": 1}})
+
+
+TAMPERINGS: dict[str, tuple[Callable[[pathlib.Path], Any], str]] = {
+    "pickle as weights": (
+        lambda f: replace_weights(f, pickle.dumps(_Bomb())),
+        "is not a safetensors file",
+    ),
+    "pickle as manifest": (
+        lambda f: (f / "manifest.json").write_bytes(pickle.dumps(_Bomb())),
+        "is not JSON",
+    ),
+    "torch file as weights": (
+        lambda f: (torch.save(_Bomb(), f / "weights.safetensors"), sign(f)),
+        "is not a safetensors file",
+    ),
+    "truncated": (truncate, "truncated or replaced"),
+    "truncated, signed": (truncate_and_sign, "is not a safetensors file"),
+    "wrong checksum": (flip_a_byte, "changed after it was saved"),
+    "path traversal": (named("../../etc/passwd"), "must name 'weights.safetensors'"),
+    "absolute path": (named("/etc/passwd"), "must name 'weights.safetensors'"),
+    "link": (link_elsewhere, "must be a plain file"),
+    "newer": (lambda f: edit(f, format=2), "format 2 is newer than 1"),
+    "no version": (lambda f: edit(f, format=True), "format must be an integer >= 1"),
+    "another kind": (lambda f: edit(f, kind="other"), "of kind 'icac-model'"),
+    "a list": (lambda f: (f / "manifest.json").write_text("[]"), "of kind 'icac-model'"),
+    "too large": (
+        lambda f: (f / "manifest.json").write_text(" " * (1 << 21)),
+        "must be below",
+    ),
+    "no config": (lambda f: edit(f, config=None), "config must be an object"),
+    "unknown algorithm": (
+        lambda f: edit(f, config={"type": "os.system", "params": {}}),
+        "config is not one that this version can build",
+    ),
+    "checksum of another form": (
+        lambda f: edit(f, files={"weights.safetensors": {"sha256": "x", "bytes": 1}}),
+        "sha256 must be 64 hexadecimal digits",
+    ),
+    "negative step": (lambda f: edit(f, grad_step=-1), "grad_step must be an integer"),
+    "odd grid": (lambda f: edit(f, action_grid=["a"]), "action_grid must be numbers"),
+    "odd versions": (lambda f: edit(f, versions=[1]), "versions must be texts"),
+    "missing tensor": (
+        lambda f: with_tensors(f, lambda t: t.pop(first(t))),
+        "other tensors than the config asks for",
+    ),
+    "another shape": (
+        lambda f: with_tensors(f, lambda t: t.update({first(t): torch.zeros(2, 2)})),
+        r"of shape \(\d+, \d+\), got",
+    ),
+    "NaN": (
+        lambda f: with_tensors(f, lambda t: t[first(t)].fill_(float("nan"))),
+        "must be finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(TAMPERINGS))
+def test_tampering_is_refused_without_a_side_effect(name: str, trained: Any) -> None:
+    tamper, message = TAMPERINGS[name]
+    folder = save(trained("concave"), "model")
+    tamper(folder)
+    before = sorted(os.listdir())
+    with pytest.raises(ArtefactError, match=message):
+        load(folder)
+    assert not pathlib.Path("exploded").exists()
+    assert sorted(os.listdir()) == before
+
+
+def test_nothing_there() -> None:
+    with pytest.raises(FileNotFoundError, match=r"manifest\.json is missing"):
+        load("nowhere")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda inner: (
+                st.lists(inner)
+                | st.dictionaries(
+                    st.sampled_from(
+                        ["kind", "format", "config", "files", "data", "weights"]
+                    ),
+                    inner,
+                )
+            ),
+            max_leaves=20,
+        ).map(lambda value: json.dumps(value).encode()),
+    )
+)
+def test_any_bytes_are_a_manifest_or_refused(content: bytes) -> None:
+    try:
+        manifest = Manifest.parse(content)
+    except ArtefactError:
+        return
+    assert Manifest.parse(manifest.to_json().encode()) == manifest
+
+
+# -- graphs ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+@pytest.mark.parametrize("suffix", [".onnx", ".pt"])
+def test_graphs_say_what_the_algorithm_says(name: str, suffix: str, trained: Any) -> None:
+    algo = trained(name)
+    save_graph(algo, f"graph{suffix}")
+    for count in (1, 7, 40):
+        x = CONTEXTS[:count]
+        if suffix == ".onnx":
+            session = onnxruntime.InferenceSession("graph.onnx")
+            names = [o.name for o in session.get_outputs()]
+            assert names == ["action", "q_values", "probabilities"]
+            found = session.run(None, {"input_0": x})
+        else:
+            graph = torch.jit.load("graph.pt")
+            found = [part.numpy() for part in graph(torch.as_tensor(x))]
+        actions, values, chances = found
+        assert np.array_equal(actions, algo.predict(x))
+        assert values == pytest.approx(all_values(algo)[:count], rel=1e-5, abs=1e-6)
+        assert chances.sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+        constraint = getattr(algo.config, "constraint", None)
+        if constraint is not None:
+            gross = values.astype(np.float64)
+            positions = constraint.positions(5)
+            if constraint.offset is not None:
+                gross = gross + constraint.offset(torch.as_tensor(x), positions).numpy()
+            slack = gross @ constraint.inequalities(positions).T
+            # float32 outputs: exact up to their own rounding.
+            assert slack.min() > -4e-7 * np.abs(gross).max()
+
+
+def test_probabilities_are_what_is_sampled(trained: Any) -> None:
+    algo = trained("concave")
+    save_graph(algo, "graph.onnx")
+    session = onnxruntime.InferenceSession("graph.onnx")
+    one = np.repeat(CONTEXTS[:1], 4000, axis=0)
+    chances = session.run(["probabilities"], {"input_0": one[:1]})[0][0]
+    drawn = np.bincount(algo.sample_action(one), minlength=5) / 4000
+    # Five standard errors of a share.
+    assert drawn == pytest.approx(chances, abs=5 * 0.5 / np.sqrt(4000))
+
+
+def test_graphs_that_cannot_be(trained: Any) -> None:
+    with pytest.raises(ValueError, match=r"fname must end with \.pt or \.onnx"):
+        save_graph(trained("concave"), "graph.h5")
+    with pytest.raises(ValueError, match="algo must be built"):
+        save_graph(ConstraintAwareQConfig().create(device="cpu:0"), "graph.pt")
+    continuous, _ = bidclick_gym.get_dataset(
+        fraction=0.001, continuous=True, show_progress=False
+    )
+    algo = IQLConfig().create(device="cpu:0")
+    algo.build_with_dataset(continuous)
+    with pytest.raises(ValueError, match="algo must have discrete actions"):
+        save_graph(algo, "graph.pt")
+    assert os.listdir() == []
