@@ -12,6 +12,7 @@ from .checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig  # noqa: E402
 from .constraints import Constraint, KnownCost, register_constraint  # noqa: E402
 from .discrete_iql import DiscreteIQL, DiscreteIQLConfig  # noqa: E402
+from .divergence import DivergenceError  # noqa: E402
 from .parametrizations import PROJECTIONS  # noqa: E402
 from .priors import PriorCheck, PriorRejectedError, PriorWarning, check_prior  # noqa: E402
 from .quantile_critics import ShapedQRQFunctionFactory  # noqa: E402
@@ -48,6 +49,7 @@ __all__ = [
     "Convex",
     "DiscreteIQL",
     "DiscreteIQLConfig",
+    "DivergenceError",
     "Intersection",
     "KnownCost",
     "Monotone",

@@ -29,6 +29,7 @@ from d3rlpy.logging import (
 from tqdm.auto import tqdm
 
 from .checkpoints import Progress, restore_checkpoint, save_checkpoint
+from .divergence import DivergenceGuard, refuse_diverged_networks
 
 __all__ = ["FitOptions", "train"]
 
@@ -88,6 +89,10 @@ def train(
 
     Yields:
         epoch and its mean metrics.
+
+    Raises:
+        DivergenceError: a loss explodes, or it or a weight is NaN or infinite; the
+            checkpoint, if one is kept, is of the last good epoch.
     """
     LOG.info("dataset info", dataset_info=dataset.dataset_info)
     assert_action_space_with_dataset(algo, dataset.dataset_info)
@@ -109,9 +114,12 @@ def train(
         with_timestamp=options.with_timestamp,
     )
     save_config(algo, logger)
+    guard = DivergenceGuard()
     for epoch, length in options.epochs(progress):
-        metrics = _epoch(algo, dataset, options, logger, epoch, length, progress)
-        progress = Progress(epoch, progress.step + length)
+        metrics = _epoch(algo, dataset, options, logger, guard, epoch, length, progress)
+        reached = Progress(epoch, progress.step + length)
+        refuse_diverged_networks(algo, reached.step, _saved(options, progress))
+        progress = reached
         if options.epoch_callback:
             options.epoch_callback(algo, epoch, progress.step)
         for name, evaluator in (options.evaluators or {}).items():
@@ -131,6 +139,7 @@ def _epoch(
     dataset: ReplayBufferBase,
     options: FitOptions,
     logger: D3RLPyLogger,
+    guard: DivergenceGuard,
     epoch: int,
     length: int,
     progress: Progress,
@@ -153,13 +162,14 @@ def _epoch(
             updated = clock()
             logger.add_metric("time_sample_batch", sampled - started)
             logger.add_metric("time_algorithm_update", updated - sampled)
+            total_step = progress.step + step
+            guard.check(loss, total_step, _saved(options, progress))
             for name, value in loss.items():
                 logger.add_metric(name, value)
                 sums[name] = sums.get(name, 0.0) + value
             logger.add_metric("time_step", clock() - started)
             if options.show_progress and bar.update(1):
                 bar.set_postfix({k: v / step for k, v in sums.items()}, refresh=False)
-            total_step = progress.step + step
             if by_steps and total_step % options.logging_steps == 0:
                 metrics = logger.commit(epoch, total_step)
             if options.callback:
@@ -176,15 +186,19 @@ def _update(
         if not _is_lost_process(error):
             raise
         rank, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        saved = "there is no checkpoint to continue from (fit(checkpoint=...) keeps one)"
+        saved = _saved(options, progress)
         if options.checkpoint is not None and progress.step:
-            saved = (
-                f"the last checkpoint, {options.checkpoint}, is of step {progress.step}; "
-                "start all processes again to continue from it"
-            )
+            saved += "; start all processes again to continue from it"
         raise RuntimeError(
             f"process {rank} of {count} has lost another process of this run: {saved}"
         ) from error
+
+
+def _saved(options: FitOptions, progress: Progress) -> str:
+    """Where the last good state of a run is, in words."""
+    if options.checkpoint is None or not progress.step:
+        return "there is no checkpoint to continue from (fit(checkpoint=...) keeps one)"
+    return f"the last checkpoint, {options.checkpoint}, is of step {progress.step}"
 
 
 def _is_lost_process(error: RuntimeError) -> bool:
