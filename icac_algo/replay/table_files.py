@@ -91,7 +91,9 @@ class Mapping:
 
 
 def _column_names(argument: str, given: str | Sequence[str]) -> tuple[str, ...]:
-    names = (given,) if isinstance(given, str) else tuple(given)
+    names: tuple[str, ...] = (given,) if isinstance(given, str) else ()
+    if isinstance(given, (list, tuple)):
+        names = tuple(given)
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(
             f"{argument} must be a column name or a list of them, got {given!r}"

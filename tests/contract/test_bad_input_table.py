@@ -1,0 +1,234 @@
+"""Bad input across the public surface: a typed error that names the argument and the
+value, before any work is done or file touched."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import d3rlpy
+import gymnasium as gym
+import numpy as np
+import pytest
+from d3rlpy.algos import DQNConfig
+
+import bidclick_gym
+from bidclick_gym.auction import Auction
+from bidclick_gym.behavior import ClippedGaussianPolicy
+from bidclick_gym.logs import simulate_log
+from bidclick_gym.shards import write_shards
+from icac_algo import (
+    Bounded,
+    ColumnarReplayBuffer,
+    Concave,
+    ConstraintAwareQConfig,
+    DiscreteIQLConfig,
+    Intersection,
+    KnownCost,
+    Monotone,
+    ShapedQFunctionFactory,
+    SlopeBounds,
+    StateLipschitz,
+    StateMonotone,
+    Unconstrained,
+    check_prior,
+    load_checkpoint,
+)
+from icac_algo.__main__ import main as icac_main
+from icac_algo.export import load, save, save_graph
+from icac_algo.logged_steps import logged_steps
+from icac_algo.ope import OffPolicyEvaluator, compare, estimate, fitted_q_estimate
+from icac_algo.shape_parser import parse_known_cost, parse_shape
+
+OBSERVATIONS = np.zeros((6, 2), np.float32)
+ACTIONS = np.array([0, 1, 2, 0, 1, 2])
+REWARDS = np.zeros(6, np.float32)
+
+
+def buffer(**changes: Any) -> ColumnarReplayBuffer:
+    columns = {"observations": OBSERVATIONS, "actions": ACTIONS, "rewards": REWARDS}
+    return ColumnarReplayBuffer.from_arrays(**{**columns, "action_size": 3, **changes})
+
+
+def unbuilt() -> Any:
+    return ConstraintAwareQConfig().create(device="cpu:0")
+
+
+def built() -> Any:
+    algo = DQNConfig().create(device="cpu:0")
+    algo.build_with_dataset(buffer())
+    return algo
+
+
+def fit(**options: Any) -> Any:
+    return unbuilt().fit(
+        buffer(),
+        **{
+            "n_steps": 1,
+            "n_steps_per_epoch": 1,
+            "logger_adapter": d3rlpy.logging.NoopAdapterFactory(),
+            **options,
+        },
+    )
+
+
+def config(**fields: Any) -> Callable[[], Any]:
+    return lambda: ConstraintAwareQConfig(**fields)
+
+
+def q(value: float) -> Any:
+    import torch
+
+    return torch.full((2, 3), value)
+
+
+V, T, F = ValueError, TypeError, FileNotFoundError
+TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
+    # constructors of the auction
+    ("bids one", lambda: Auction(bids=(0.5,)), V, r"bids must be .*got \(0\.5,\)"),
+    ("bids order", lambda: Auction(bids=(0.5, 0.1)), V, "bids must be"),
+    ("bids range", lambda: Auction(bids=(0.0, 1.5)), V, "bids must be"),
+    ("costs order", lambda: Auction(cost_range=(0.4, 0.2)), V, "cost_range must be"),
+    ("costs nan", lambda: Auction(cost_range=(0.1, np.nan)), V, "cost_range must be"),
+    ("costs one", lambda: Auction(cost_range=(0.1,)), V, "cost_range must be"),  # type: ignore[arg-type]
+    ("std", lambda: ClippedGaussianPolicy(std=0.0), V, r"std must be positive.*got 0\.0"),
+    ("mean", lambda: ClippedGaussianPolicy(mean=np.inf), V, "mean must be finite"),
+    ("horizon", lambda: gym.make("bidclick_gym:BidClick-v0", horizon=0), V, "horizon"),
+    ("campaigns", lambda: simulate_log(Auction(), campaigns=0), V, "campaigns must be"),
+    ("log seed", lambda: simulate_log(Auction(), seed=-1), V, "seed must be .*got -1"),
+    # get_dataset
+    ("name", lambda: bidclick_gym.get_dataset("bids"), V, "dataset must be one of"),
+    ("fraction 0", lambda: bidclick_gym.get_dataset(fraction=0.0), V, "fraction must be"),
+    ("fraction 2", lambda: bidclick_gym.get_dataset(fraction=2), V, "fraction .*got 2"),
+    ("seed", lambda: bidclick_gym.get_dataset(seed=-1), V, "seed must be"),
+    ("log", lambda: bidclick_gym.get_dataset(log_seed="0"), V, "log_seed must be"),  # type: ignore[arg-type]
+    # shards
+    ("impressions", lambda: write_shards("out", 0), V, "impressions must be"),
+    ("format", lambda: write_shards("out", 1000, format="csv"), V, "format must be"),
+    # configs
+    ("rate", config(learning_rate=0.0), V, r"learning_rate must be .*got 0\.0"),
+    ("rate nan", config(learning_rate=np.nan), V, "learning_rate must be"),
+    ("gamma", config(gamma=1.0), V, r"gamma must be a number >= 0 and < 1, got 1\.0"),
+    ("tau", config(tau=0.0), V, "tau must be"),
+    ("batch", config(batch_size=0), V, "batch_size must be an integer >= 1, got 0"),
+    ("critics", config(n_critics=1.5), V, "n_critics must be"),
+    ("projection", config(projection="exact"), V, "projection must be one of"),
+    ("greedy", config(greedy="both"), V, "greedy must be one of .*got 'both'"),
+    ("gradient", config(actor_gradient="x"), V, "actor_gradient must be one of"),
+    ("constraint", config(constraint="concave"), V, "constraint must be a shape"),
+    ("lambda", config(initial_lambda=2e3), V, "initial_lambda must be"),
+    ("window", config(average_window=1.1), V, "average_window must be"),
+    ("prior", config(check_prior="yes"), V, "check_prior must be one of .*got 'yes'"),
+    ("graph", config(compile_graph=True), V, "compile_graph=True is not supported"),
+    ("expectile", lambda: DiscreteIQLConfig(expectile=1.0), V, "expectile must be"),
+    # shapes
+    ("actions", lambda: Concave(actions=[0, 0]), V, r"actions must be .*got \[0"),
+    ("actions nan", lambda: Concave(actions=[0, np.nan]), V, "actions must be"),
+    ("slopes", lambda: SlopeBounds(lower=1, upper=0), V, "slopes of at least 1"),
+    ("no slopes", lambda: SlopeBounds(), V, "needs a finite lower or upper bound"),
+    ("bounds", lambda: Bounded(lower="a"), V, "lower must be a finite number"),  # type: ignore[arg-type]
+    ("members", lambda: Intersection([]), V, "members must be a list of at least one"),
+    ("offset", lambda: Unconstrained(offset=KnownCost(0)), V, "takes no offset"),
+    ("feature", lambda: KnownCost(-1), V, "feature must be an integer >= 0, got -1"),
+    ("coefficient", lambda: KnownCost(0, np.inf), V, "coefficient must be finite"),
+    ("project nan", lambda: Monotone().project(q(np.nan)), V, "q must be finite"),
+    ("project shape", lambda: Monotone().project(q(0)[0]), V, r"q must have shape"),
+    ("state feature", lambda: StateMonotone(-1), V, "feature"),
+    ("state lipschitz", lambda: StateLipschitz(-1.0), V, "must be"),
+    ("factory", lambda: ShapedQFunctionFactory(constraint=1), V, "constraint"),  # type: ignore[arg-type]
+    # the shape parser
+    ("parse", lambda: parse_shape("wavy"), V, "constraint must be made of .*'wavy'"),
+    ("parse field", lambda: parse_shape("concave:a=1"), V, "concave takes no fields"),
+    ("parse value", lambda: parse_shape("bounded:lower=x"), V, "lower must be a number"),
+    ("parse bool", lambda: parse_shape("monotone:increasing=1"), V, "true or false"),
+    ("parse none", lambda: parse_shape(""), V, "constraint must be made of"),
+    ("parse cost", lambda: parse_known_cost("c"), V, "known cost must be .*'c'"),
+    # fit
+    ("steps", lambda: fit(n_steps=-1), V, "n_steps must be an integer >= 0, got -1"),
+    ("epoch", lambda: fit(n_steps_per_epoch=0), V, "n_steps_per_epoch must be"),
+    ("checkpoint", lambda: fit(checkpoint="."), V, "checkpoint must be a file"),
+    ("save", lambda: fit(save_interval=0), V, "save_interval must be"),
+    # buffers
+    ("lengths", lambda: buffer(rewards=REWARDS[:3]), V, "rewards"),
+    ("reward nan", lambda: buffer(rewards=REWARDS + np.nan), V, "rewards"),
+    ("action size", lambda: buffer(action_size=2), V, "action"),
+    ("flags", lambda: buffer(terminals=np.ones(6), timeouts=np.ones(6)), V, "terminal"),
+    ("no file", lambda: ColumnarReplayBuffer.from_parquet(
+        "none.parquet", observation="x", action="a", reward="r"), F, "none.parquet"),
+    ("mapping", lambda: ColumnarReplayBuffer.from_parquet(
+        ".", observation=[], action="a", reward="r"), V, "observation"),
+    ("no checkpoint", lambda: load_checkpoint("none.pt"), F, "no such checkpoint"),
+    # priors
+    ("prior log", lambda: check_prior([1], Concave()), T, "dataset must be .*got list"),
+    ("prior shape", lambda: check_prior(buffer(), "x"), V, "constraint must be"),  # type: ignore[arg-type]
+    ("level", lambda: check_prior(buffer(), Concave(), level=0), V, "level must be"),
+    ("support", lambda: check_prior(buffer(), Concave(), min_support=0), V, "min_supp"),
+    ("draws", lambda: check_prior(buffer(), Concave(), draws=0), V, "draws must be"),
+    ("names", lambda: check_prior(
+        buffer(), Concave(), feature_names=["x"]), V, "feature_names must have one"),
+    ("regions", lambda: check_prior(
+        buffer(), Concave(), regions={"a": lambda o: o}), V, r"regions\['a'\] must"),
+    ("grid", lambda: check_prior(buffer(), Concave(actions=[0, 1])), V, "names 2 act"),
+    ("cost", lambda: check_prior(
+        buffer(), Monotone(offset=KnownCost(2))), V, "offset feature must be below"),
+    # off-policy estimates
+    ("propensity", lambda: logged_steps(buffer(), [0.0] * 6), V, r"in \(0, 1\], row 0"),
+    ("propensities", lambda: logged_steps(buffer(), [0.5]), V, "one value for each"),
+    ("estimator", lambda: estimate(buffer(), 0, estimators=("x",)), V, "estimators must"),
+    ("confidence", lambda: estimate(buffer(), 0, level=1.0), V, "level must be"),
+    ("policy", lambda: estimate(buffer(), "best"), T, "policy must be .*got str"),
+    ("policy index", lambda: estimate(buffer(), 3), V, "indices from 0 to 2"),
+    ("no policy", lambda: compare(buffer(), {}), V, "policies must name"),
+    ("evaluator", lambda: OffPolicyEvaluator(estimator="x"), V, "estimator must be"),
+    ("fqe", lambda: fitted_q_estimate(buffer(), built(), gamma=1.0), V, "gamma must be"),
+    ("fqe algo", lambda: fitted_q_estimate(
+        buffer(), unbuilt(), gamma=0.5), V, "algo must be built"),
+    # export
+    ("save unbuilt", lambda: save(unbuilt(), "model"), V, "algo must be built"),
+    ("save nowhere", lambda: save(built(), "no/model"), F, "path must be in a folder"),
+    ("save over", lambda: save(built(), "."), FileExistsError, "path must not exist"),
+    ("load", lambda: load("none"), F, "manifest.json is missing"),
+    ("graph name", lambda: save_graph(built(), "g.h5"), V, "fname must end with"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "call", "error", "message"), TABLE)
+def test_bad_input(
+    name: str, call: Callable[[], Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        call()
+    assert str(caught.value)
+    assert os.listdir() == [], "a file was touched"
+
+
+def test_the_table_is_long_enough() -> None:
+    names = [name for name, *_ in TABLE]
+    assert len(names) == len(set(names)) >= 60
+
+
+COMMANDS: list[tuple[list[str], str]] = [
+    (["nothing", "--constraint", "concave"], "DATASET must be .*'nothing'"),
+    ([".", "--constraint", "wavy"], "constraint must be made of"),
+    ([".", "--constraint", "concave", "--level", "2"], "level|folder|files"),
+    ([".", "--constraint", "concave", "--known-cost", "x"], "known cost must be"),
+    ([".", "--constraint", "concave", "--actions", "1", "0"], "actions must be"),
+    (
+        [".", "--constraint", "concave", "--plot", "no/a.png"],
+        "--plot must be in",
+    ),
+    ([".", "--constraint", "concave", "--plot", "a.pdf"], "--plot must end with"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), COMMANDS)
+def test_bad_command_lines(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import re
+
+    assert icac_main(["check-prior", *words]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert list(pathlib.Path().iterdir()) == []
