@@ -388,3 +388,21 @@ def test_graphs_that_cannot_be(trained: Any) -> None:
     with pytest.raises(ValueError, match="algo must have discrete actions"):
         save_graph(algo, "graph.pt")
     assert os.listdir() == []
+
+
+def test_the_serving_example_needs_nothing_of_ours(trained: Any) -> None:
+    algo = trained("concave")
+    save_graph(algo, "policy.onnx")
+    example = pathlib.Path(__file__).parents[2] / "examples" / "serve_bids.py"
+    imported = {"icac_algo", "torch", "d3rlpy", "gymnasium"}
+    assert not any(f"import {name}" in example.read_text() for name in imported)
+
+    def run(*words: str) -> Any:
+        command = [sys.executable, str(example), "policy.onnx", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    found = run("0.5", "0.3")
+    expected = algo.predict(np.array([[0.5, 0.3]], np.float32))[0]
+    assert found.stdout.strip() == str(expected), found.stderr
+    assert "ms a decision" in run("--latency").stdout
+    assert "context must be 2 finite numbers" in run("0.5").stderr
