@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -45,8 +45,15 @@ class DivergenceGuard:
     def __init__(self) -> None:
         self._first: dict[str, float] = {}
 
-    def check(self, losses: Mapping[str, float], step: int, saved: str) -> None:
+    def check(
+        self, losses: Mapping[str, float], step: int, saved: Callable[[], str]
+    ) -> None:
         """Refuses to go on.
+
+        Args:
+            losses: what the update returned.
+            step: gradient step of this ``fit``.
+            saved: says where the last good state is; asked only if it is needed.
 
         Raises:
             DivergenceError: a loss or metric is NaN or infinite, or a loss has exploded.
@@ -57,7 +64,7 @@ class DivergenceGuard:
                 first = self._first.setdefault(name, max(abs(value), _SMALLEST_LOSS))
                 exploded = abs(value) > _LARGEST_GROWTH * first
             if exploded or not math.isfinite(value):
-                raise DivergenceError(name, value, step, saved)
+                raise DivergenceError(name, value, step, saved())
 
 
 def refuse_diverged_networks(algo: Any, step: int, saved: str) -> None:

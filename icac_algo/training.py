@@ -8,6 +8,7 @@ Logs, callbacks, evaluators and saved models are the same.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 import time
@@ -151,6 +152,7 @@ def _epoch(
     sums: dict[str, float] = {}
     clock, batch_size = time.perf_counter, algo.batch_size
     by_steps = options.logging_strategy == LoggingStrategy.STEPS
+    saved = functools.partial(_saved, options, progress)
     with tqdm(
         total=length, disable=not options.show_progress, desc=f"Epoch {epoch}/{total}"
     ) as bar:
@@ -163,7 +165,7 @@ def _epoch(
             logger.add_metric("time_sample_batch", sampled - started)
             logger.add_metric("time_algorithm_update", updated - sampled)
             total_step = progress.step + step
-            guard.check(loss, total_step, _saved(options, progress))
+            guard.check(loss, total_step, saved)
             for name, value in loss.items():
                 logger.add_metric(name, value)
                 sums[name] = sums.get(name, 0.0) + value

@@ -27,12 +27,16 @@ class _GreedyPolicy(nn.Module):
         # Exporters must see the parameters that the trace will use.
         self.parts = nn.ModuleDict(modules)
 
-    def forward(self, *observations: torch.Tensor) -> torch.Tensor:
+    def scaled(self, observations: tuple[torch.Tensor, ...]) -> Any:
+        """Observations as the networks take them."""
         (algo,) = self._algo
         x: Any = observations[0] if len(observations) == 1 else list(observations)
         scaler = algo.observation_scaler
-        if scaler is not None:
-            x = scaler.transform(x)
+        return x if scaler is None else scaler.transform(x)
+
+    def forward(self, *observations: torch.Tensor) -> torch.Tensor:
+        (algo,) = self._algo
+        x = self.scaled(observations)
         action: torch.Tensor = algo.impl.inner_predict_best_action(x)
         if algo.action_scaler is not None:
             action = algo.action_scaler.reverse_transform(action)
@@ -44,10 +48,7 @@ class _Graph(_GreedyPolicy):
 
     def forward(self, *observations: torch.Tensor) -> Any:
         (algo,) = self._algo
-        x: Any = observations[0] if len(observations) == 1 else list(observations)
-        if algo.observation_scaler is not None:
-            x = algo.observation_scaler.transform(x)
-        impl = algo.impl
+        x, impl = self.scaled(observations), algo.impl
         greedy = impl.inner_predict_best_action(x)
         values = []
         for action in range(impl.action_size):

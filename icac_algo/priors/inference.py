@@ -63,20 +63,17 @@ def max_test(
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     scaled = (loadings @ root) / errors[:, None]
     normal = np.random.default_rng(seed).standard_normal((draws, root.shape[1]))
-    noise = np.empty((draws, len(means)))
-    np.matmul(normal, scaled.T, out=noise)
+    noise = normal @ scaled.T
     t = -means / errors
     first = np.quantile(noise.max(axis=1), 1.0 - SELECTION_ERROR)
     kept = t > -2.0 * first
-    p_value = 0.0
-    critical = first
+    # Where every inequality holds by far nothing is left to test.
+    p_value, critical = 1.0, first
     if kept.any():
         largest = np.sort(noise[:, kept].max(axis=1))
         p_value = (1 + int((largest >= t.max()).sum())) / (1 + draws)
         share = max(1.0 - level + 2.0 * SELECTION_ERROR, 0.0)
         critical = np.quantile(largest, min(share, 1.0))
-    else:
-        p_value = 1.0
     two_sided = np.quantile(np.abs(noise).max(axis=1), 1.0 - level)
     return MaxTest(
         p_value=float(min(1.0, p_value + 2.0 * SELECTION_ERROR)),
