@@ -7,9 +7,12 @@ import io
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["read_rows", "write_bytes", "write_rows", "write_text"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["read_rows", "write_bytes", "write_png", "write_rows", "write_text"]
 
 
 def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -28,11 +31,23 @@ def _value(text: str) -> str | float | None:
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """Replaces a file as a whole; makes its folder."""
+    """Replaces a file as a whole or not at all; makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content)
-    os.replace(beside, path)
+    try:
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_png(path: pathlib.Path, figure: Figure, dpi: int = 100) -> None:
+    """Replaces a picture as a whole."""
+    buffer = io.BytesIO()
+    # Without the program's version: the same figure gives the same bytes.
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    write_bytes(path, buffer.getvalue())
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

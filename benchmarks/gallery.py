@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import io
 import pathlib
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from icac_algo import (
@@ -27,7 +25,7 @@ from icac_algo import (
 )
 from icac_algo.parametrizations import Function, make_parametrization
 
-from .files import write_bytes
+from .files import write_png
 
 __all__ = ["GALLERY", "draw_gallery", "fitted"]
 
@@ -110,7 +108,6 @@ def draw_gallery(folder: pathlib.Path) -> list[pathlib.Path]:
         raw = truth(actions) + NOISE * rng.normal(size=ACTIONS)
         projected = constraint.project(torch.as_tensor(raw)[None])[0].numpy()
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-        canvas = FigureCanvasAgg(figure)
         axis = figure.subplots()
         fine = np.linspace(0.0, 1.0, 300)
         axis.plot(fine, truth(fine), color="0.6", linewidth=5, alpha=0.6, label="truth")
@@ -123,8 +120,6 @@ def draw_gallery(folder: pathlib.Path) -> list[pathlib.Path]:
         axis.set_xlabel("action")
         axis.set_ylabel("value")
         axis.legend(fontsize=8, frameon=False, loc="best")
-        picture = io.BytesIO()
-        canvas.print_png(picture)
         paths.append(folder / f"{name}.png")
-        write_bytes(paths[-1], picture.getvalue())
+        write_png(paths[-1], figure)
     return paths

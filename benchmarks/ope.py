@@ -8,7 +8,6 @@ the other, and the regret of the choice.
 from __future__ import annotations
 
 import dataclasses
-import io
 import pathlib
 import warnings
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from bidclick_gym.dataset import to_replay_buffer
 from bidclick_gym.evaluators import RegretEvaluator
 from bidclick_gym.logs import simulate_log
 from icac_algo import (
+    ColumnarReplayBuffer,
     Concave,
     ConstraintAwareQConfig,
     KnownCost,
@@ -36,7 +36,7 @@ from icac_algo.logged_steps import LoggedSteps, logged_steps
 from icac_algo.ope import ESTIMATORS, Comparison, SupportWarning, compare, estimate
 
 from .cells import digest_of, fit_quietly
-from .files import write_bytes, write_rows, write_text
+from .files import write_png, write_rows, write_text
 from .intervals import bootstrap_mean
 from .report import versions
 from .sweep import run_cells
@@ -198,8 +198,6 @@ def _part(steps: LoggedSteps, rows: npt.NDArray[np.bool_]) -> LoggedSteps:
 
 
 def _buffer(steps: LoggedSteps) -> Any:
-    from icac_algo import ColumnarReplayBuffer
-
     return ColumnarReplayBuffer.from_arrays(
         steps.observations,
         steps.actions,
@@ -235,7 +233,7 @@ def run_ope(
     write_rows(out / "coverage.csv", COVERAGE_COLUMNS, coverage)
     write_rows(out / "selection.csv", SELECTION_COLUMNS, chosen)
     example = _example()
-    write_bytes(out / "example.png", _png(example))
+    write_png(out / "example.png", example.plot(), dpi=110)
     write_text(out / "report.md", _report(coverage, chosen, example, command))
 
 
@@ -327,9 +325,3 @@ def _choice(rows: list[dict[str, Any]], fraction: float) -> str:
 def _example() -> Comparison:
     log = to_replay_buffer(simulate_log(Auction(), seed=0))
     return compare(log, POLICIES)
-
-
-def _png(comparison: Comparison) -> bytes:
-    buffer = io.BytesIO()
-    comparison.plot().savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .algorithms import ALGORITHMS, CLICK_MODEL
-from .files import write_bytes
+from .files import write_png
 from .intervals import bootstrap_mean
 from .verdicts import by_seed
 
@@ -22,6 +20,7 @@ __all__ = ["plot_table1"]
 _OURS = "tab:blue"
 _BASELINE = "0.45"
 _LIMIT = "tab:green"
+_ONLINE = "tab:purple"
 _SMALLEST = 1e-6
 
 
@@ -34,7 +33,6 @@ def plot_table1(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
     """
     names = list(dict.fromkeys(str(row["algorithm"]) for row in rows))[::-1]
     figure = Figure(figsize=(10.5, 1.4 + 0.38 * len(names)), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.5, 1.0])
     for y, name in enumerate(names):
         color = _color(name)
@@ -89,9 +87,7 @@ def plot_table1(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
         "interval",
         fontsize=10,
     )
-    buffer = io.BytesIO()
-    canvas.print_png(buffer)
-    write_bytes(path, buffer.getvalue())
+    write_png(path, figure)
 
 
 def _label(name: str) -> str:
@@ -102,6 +98,8 @@ def _label(name: str) -> str:
 
 
 def _color(name: str) -> str:
+    if name.endswith("(online)"):
+        return _ONLINE
     if name == CLICK_MODEL:
         return _LIMIT
     entry = ALGORITHMS.get(name)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import math
 import pathlib
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from scipy import stats
 from sklearn.isotonic import isotonic_regression
 
@@ -32,7 +32,7 @@ from icac_algo import (
 )
 
 from .cells import digest_of
-from .files import write_bytes, write_rows, write_text
+from .files import write_png, write_rows, write_text
 from .report import versions
 from .sweep import run_cells
 
@@ -155,7 +155,7 @@ def run_priors(out: pathlib.Path, seeds: int, workers: int, command: str) -> Non
     rows.sort(key=lambda row: [row[name] for name in COLUMNS[:4]])
     write_rows(out / "results.csv", COLUMNS, rows)
     write_text(out / "report.md", _report(rows, seeds, command))
-    write_bytes(out / "example.png", _example())
+    write_png(out / "example.png", _example(), dpi=110)
 
 
 def _report(rows: list[dict[str, Any]], seeds: int, command: str) -> str:
@@ -204,9 +204,6 @@ def _share(rows: list[dict[str, Any]], case: Case, fraction: float) -> str:
     return f"{np.mean(verdicts):.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
-def _example() -> bytes:
+def _example() -> Figure:
     log = to_replay_buffer(simulate_log(Auction(), seed=0))
-    figure = check_prior(log, Monotone(), feature_names=["x", "c"]).plot()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()
+    return check_prior(log, Monotone(), feature_names=["x", "c"]).plot()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .files import write_bytes
+from .files import write_png
 from .intervals import bootstrap_mean
 from .regret_report import LIMIT, by_seed
 from .regret_rows import ROWS
@@ -28,7 +26,6 @@ def plot_ladder(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
         figsize=(4.2 * len(fractions) + 2.0, 0.42 * len(names) + 1.6),
         layout="constrained",
     )
-    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(fractions), sharey=True, squeeze=False)
     places = {name: len(names) - i for i, name in enumerate(names)}
     for axis, fraction in zip(axes[0], fractions, strict=True):
@@ -50,6 +47,4 @@ def plot_ladder(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
     labels = [f"ours: {n}" if ROWS[n].ours else n for n in names]
     axes[0][0].set_yticks([places[n] for n in names], labels)
     figure.suptitle("Regret on BidClick-v0: means and 95 % intervals over seeds")
-    picture = io.BytesIO()
-    canvas.print_png(picture)
-    write_bytes(path, picture.getvalue())
+    write_png(path, figure)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .files import write_bytes
+from .files import write_png
 from .shapes_measure import BATCH
 from .shapes_methods import IDENTITY, OURS, SCIPY, SKLEARN
 from .shapes_problems import SHAPES
@@ -43,7 +41,6 @@ _MARKERS = dict(zip(SHAPES, "osD^vP*", strict=True))
 def plot_shapes(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
     """Growth with K, and all methods at the size that is judged, as a PNG."""
     figure = Figure(figsize=(12.6, 5.4), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     _growth(left, [row for row in rows if row["part"] == "growth"])
     _methods(
@@ -52,9 +49,7 @@ def plot_shapes(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
     )
     for axis in (left, right):
         axis.grid(alpha=0.25)
-    buffer = io.BytesIO()
-    canvas.print_png(buffer)
-    write_bytes(path, buffer.getvalue())
+    write_png(path, figure)
 
 
 def _growth(axis: Any, rows: Sequence[dict[str, Any]]) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import pathlib
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from . import speed_env, speed_fit, speed_load
-from .files import write_bytes
+from .files import write_png
 
 __all__ = ["plot_speed"]
 
@@ -28,14 +26,11 @@ def plot_speed(rows: dict[str, list[dict[str, Any]]], path: pathlib.Path) -> Non
     panels = [part for part in ("fit", "load", "env") if rows.get(part)]
     draw = {"fit": _fit, "load": _load, "env": _env}
     figure = Figure(figsize=(5.6 * len(panels), 4.6), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     axes = np.atleast_1d(figure.subplots(1, len(panels)))
     for axis, part in zip(axes, panels, strict=True):
         draw[part](axis, rows[part])
         axis.grid(alpha=0.25)
-    buffer = io.BytesIO()
-    canvas.print_png(buffer)
-    write_bytes(path, buffer.getvalue())
+    write_png(path, figure)
 
 
 def _medians(
