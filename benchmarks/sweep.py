@@ -13,7 +13,6 @@ import functools
 import json
 import logging
 import multiprocessing
-import os
 import pathlib
 import signal
 import traceback
@@ -25,7 +24,9 @@ from tqdm.auto import tqdm
 
 from bidclick_gym.process_pools import completed
 
-__all__ = ["BrokenCellsError", "finished", "quiet_logs", "run_cells"]
+from .files import write_text
+
+__all__ = ["BrokenCellsError", "finished", "keep", "quiet_logs", "run_cells"]
 
 Rows = list[dict[str, Any]]
 Run = Callable[[Any], Rows]
@@ -120,7 +121,7 @@ def run_cells(
                     failures.append((cell, error))
                     tqdm.write(f"failed: {cell}")
                 else:
-                    _keep(cell, rows, folder)
+                    keep(cell, rows, folder)
                 bar.set_postfix_str(_title(cell))
                 bar.update()
         except KeyboardInterrupt:
@@ -139,12 +140,11 @@ def run_cells(
     return [row for cell_rows in kept for row in cell_rows or []]
 
 
-def _keep(cell: Any, rows: Rows, folder: pathlib.Path) -> None:
+def keep(cell: Any, rows: Rows, folder: pathlib.Path) -> None:
+    """Writes the rows of a finished cell, whole or not at all."""
     path = folder / f"{cell.digest}.json"
-    beside = path.with_suffix(f".{os.getpid()}.tmp")
     content = {"cell": dataclasses.asdict(cell), "rows": rows}
-    beside.write_text(json.dumps(content, indent=1))
-    os.replace(beside, path)
+    write_text(path, json.dumps(content, indent=1))
 
 
 def _title(cell: Any) -> str:

@@ -6,6 +6,7 @@ import pathlib
 
 from ..sweep import BrokenCellsError
 from .experiments import PaperSettings, read_results, run_parts
+from .extend import adopt_published
 from .ledger import NOT_RUN, VERDICTS
 from .reports import Origin, write_reports
 
@@ -13,7 +14,10 @@ __all__ = ["PaperSettings", "run_paper"]
 
 
 def run_paper(
-    settings: PaperSettings, rebuild: bool = False, ledger: pathlib.Path | None = None
+    settings: PaperSettings,
+    rebuild: bool = False,
+    ledger: pathlib.Path | None = None,
+    extend: pathlib.Path | None = None,
 ) -> str:
     """Runs the parts that were asked for, then judges and reports all there are.
 
@@ -21,6 +25,7 @@ def run_paper(
         settings: what to run.
         rebuild: run nothing; everything from the files in ``settings.out``.
         ledger: where the ledger goes, if not there too.
+        extend: folder of published results whose rows count as finished cells.
 
     Returns:
         the tally of verdicts and where the reports are.
@@ -31,6 +36,8 @@ def run_paper(
     """
     broken: BrokenCellsError | None = None
     if not rebuild:
+        if extend is not None:
+            adopt_published(settings, extend)
         try:
             run_parts(settings)
         except BrokenCellsError as error:
