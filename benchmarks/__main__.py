@@ -31,6 +31,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="2 seeds, 1,000 steps: a look at the whole path in minutes",
     )
+    table1.add_argument(
+        "--online",
+        action=argparse.BooleanOptionalAction,
+        help="also SB3's DQN and PPO, trained online; by default unless --quick",
+    )
     robustness = commands.add_parser(
         "robustness", help="Concave against no shape: many bids, reward sizes, campaigns"
     )
@@ -110,6 +115,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="run nothing: verdicts, tables and pictures from the CSV files in --out",
     )
+    paper.add_argument(
+        "--extend",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="take the rows published there as finished: more seeds, nothing run twice",
+    )
     paper.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/paper"))
     paper.add_argument(
         "--ledger", type=pathlib.Path, help="OUT/paper-claims.md by default"
@@ -138,8 +149,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     given = parser.parse_args(words)
     if given.command == "tune":
+        from .online import TUNED, tune_online
+
         tune(given.out / "cells", given.steps, given.workers)
-        print(f"wrote {RESULTS}")
+        tune_online(given.out / "cells", given.steps, given.workers)
+        print(f"wrote {RESULTS} and {TUNED}")
         return
     if given.command == "speed":
         run_speed(given.out, _known_parts(parser, given.only), given.quick, given.huge)
@@ -187,6 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seeds=given.seeds or seeds,
         steps=given.steps or steps,
         fraction=given.fraction,
+        online=not given.quick if given.online is None else given.online,
         workers=given.workers,
         out=given.out or (quick_out if given.quick else defaults.out),
         command=_typed(words),
@@ -226,6 +241,8 @@ def _paper(
             parser.error(f"--only must be among {', '.join(PAPER_PARTS)}; got {unknown}")
     if given.rebuild and not (given.out / "run.json").exists():
         parser.error(f"--rebuild needs a finished run in --out, got {given.out}")
+    if given.extend is not None and not any(given.extend.glob("*.csv")):
+        parser.error(f"--extend needs a folder with CSV files, got {given.extend}")
     defaults = PaperSettings()
     quick_out = pathlib.Path("runs/paper-quick")
     settings = PaperSettings(
@@ -239,7 +256,7 @@ def _paper(
         out=quick_out if given.quick and given.out == defaults.out else given.out,
         command=_typed(words),
     )
-    print(run_paper(settings, given.rebuild, given.ledger))
+    print(run_paper(settings, given.rebuild, given.ledger, given.extend))
 
 
 def _regret(given: argparse.Namespace, words: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from bidclick_gym.evaluators import (
     fixed_contexts,
 )
 
-__all__ = ["COLUMNS", "ConstraintMonitor", "measure"]
+__all__ = ["COLUMNS", "ConstraintMonitor", "figures", "measure"]
 
 COLUMNS = (
     "algorithm",
@@ -63,23 +63,9 @@ def measure(
     model: Any, auction: Auction, constraint_errors: float | None, name: str
 ) -> list[dict[str, Any]]:
     """All figures of a trained model; behaviour cloning gives a second, sampled row."""
-    best = auction.optimal_value(GRID)
 
     def row(value: float, q: npt.NDArray[Any], residual: float | None) -> dict[str, Any]:
-        def count(shape: str, statistic: str) -> float:
-            return ViolationEvaluator(auction, shape, statistic=statistic).of_values(q)
-
-        return {
-            "return": value,
-            "regret": best - value,
-            "normalized_regret": (best - value) / best,
-            "monotonicity_errors": count("monotone", "count"),
-            "violation_magnitude": count("monotone", "mean"),
-            "largest_violation": count("monotone", "max"),
-            "concavity_errors": count("concave", "count"),
-            "constraint_errors": constraint_errors,
-            "residual": residual,
-        }
+        return figures(auction, value, q, residual, constraint_errors)
 
     value = ReturnEvaluator(auction, GRID)(model)
     contexts = fixed_contexts(auction)
@@ -98,6 +84,40 @@ def measure(
         {**greedy, "algorithm": "BC (greedy)"},
         {**stochastic, "algorithm": "BC (sampled)"},
     ]
+
+
+def figures(
+    auction: Auction,
+    value: float,
+    q: npt.NDArray[Any],
+    residual: float | None,
+    constraint_errors: float | None = None,
+) -> dict[str, Any]:
+    """What every row of the table has.
+
+    Args:
+        auction: the true auction.
+        value: exact return of the policy.
+        q: values, or log-probabilities, at the fixed contexts, ``(1000, K)``.
+        residual: of the values, if it has any.
+        constraint_errors: of its own shape, if it has one.
+    """
+    best = auction.optimal_value(GRID)
+
+    def count(shape: str, statistic: str) -> float:
+        return ViolationEvaluator(auction, shape, statistic=statistic).of_values(q)
+
+    return {
+        "return": value,
+        "regret": best - value,
+        "normalized_regret": (best - value) / best,
+        "monotonicity_errors": count("monotone", "count"),
+        "violation_magnitude": count("monotone", "mean"),
+        "largest_violation": count("monotone", "max"),
+        "concavity_errors": count("concave", "count"),
+        "constraint_errors": constraint_errors,
+        "residual": residual,
+    }
 
 
 def _log_probabilities(model: Any, contexts: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -40,12 +40,17 @@ _COLUMNS = (
 )
 
 
-def table1_report(rows: Sequence[dict[str, Any]], settings: Settings) -> str:
+def table1_report(
+    rows: Sequence[dict[str, Any]],
+    settings: Settings,
+    explored: Sequence[dict[str, Any]] = (),
+) -> str:
     """The whole report.
 
     Args:
         rows: one for every algorithm and seed.
         settings: what was asked for.
+        explored: rows of the algorithms that were trained online.
     """
     auction = gym.make(settings.env).unwrapped.auction  # type: ignore[attr-defined]
     best, continuous = auction.optimal_value(), auction.optimal_continuous_value()
@@ -83,7 +88,7 @@ true expected reward. Errors are violated inequalities on 1,000 fixed contexts, 
 neighbour. "Own-shape errors" is the largest count over all evaluations during training,
 for rows with a shape. BC has no values: its errors are counted on its log-probabilities
 and its residual is blank.
-
+{_online_section(explored, settings)}
 ## The paper's Table I
 
 {_paper_table(TABLE1)}
@@ -133,13 +138,41 @@ def _measured_table(rows: Sequence[dict[str, Any]]) -> str:
     head = ["Algorithm", "Shape", *(title for _, title, _ in _COLUMNS)]
     lines = [_line(head), _line(["---"] * len(head))]
     for name in names:
-        shape = ALGORITHMS[name].constraint if name in ALGORITHMS else ""
+        shape = next(r["constraint"] for r in rows if r["algorithm"] == name) or ""
         cells = [name, shape]
         for column, _, digits in _COLUMNS:
             values = list(by_seed(rows, name, column).values())
             cells.append(bootstrap_mean(values).format(digits) if values else "")
         lines.append(_line(cells))
     return "\n".join(lines)
+
+
+def _online_section(explored: Sequence[dict[str, Any]], settings: Settings) -> str:
+    if not explored:
+        return ""
+    from .online import PPO_EPOCHS, PPO_ROLLOUTS, TUNED
+
+    impressions = round(100_000 * settings.fraction)
+    tuned = "\n".join(
+        f"- {name}: {', '.join(f'{k} = {v:g}' for k, v in values)}"
+        for name, values in best_settings(TUNED).items()
+    )
+    return f"""
+## What if you could explore?
+
+A reference, not a rival: these bid in the auction themselves, {impressions:,} times,
+as many as the log has, and choose what to learn from. Stable-Baselines3's DQN and PPO,
+and `icac_algo.sb3.ConstraintAwareDQN`, which is that DQN told the shape. Network, batch
+size and learning-rate schedule are the table's; the DQNs make about {settings.steps:,}
+gradient steps in all, PPO {PPO_ROLLOUTS} rollouts of {PPO_EPOCHS} epochs. PPO has no
+Q-function: its errors are counted on log-probabilities.
+
+{_measured_table(explored)}
+
+Chosen by the oracle return on other seeds (`python -m benchmarks tune`):
+
+{tuned}
+"""
 
 
 def _paper_table(paper: Sequence[PaperRow]) -> str:

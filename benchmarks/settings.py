@@ -20,6 +20,7 @@ class Settings:
         seeds: number of seeds, from 0.
         steps: gradient steps.
         fraction: share of the log.
+        online: also SB3's algorithms, which explore; as many impressions as the log.
         workers: processes.
         out: folder of results.
         command: the command line, for the report.
@@ -30,6 +31,7 @@ class Settings:
     seeds: int = 5
     steps: int = 5000
     fraction: float = 1.0
+    online: bool = False
     workers: int = 2
     out: pathlib.Path = pathlib.Path("runs/table1")
     command: str = "python -m benchmarks table1"

@@ -15,11 +15,11 @@ from .settings import Settings
 from .sweep import run_cells
 from .tuning import best_settings
 
-__all__ = ["in_table_order", "run_table1"]
+__all__ = ["in_table_order", "run_table1", "write_table1"]
 
 
 def run_table1(settings: Settings) -> list[dict[str, Any]]:
-    """Runs what is missing, then writes results.csv, report.md and table1.png.
+    """Runs what is missing, then writes table, report and picture.
 
     Returns:
         one row for every algorithm and seed.
@@ -39,10 +39,32 @@ def run_table1(settings: Settings) -> list[dict[str, Any]]:
     ]
     rows = run_cells(cells, settings.out / "cells", settings.workers)
     rows = in_table_order(rows)
-    write_rows(settings.out / "results.csv", COLUMNS, rows)
-    plot_table1(rows, settings.out / "table1.png")
-    write_text(settings.out / "report.md", table1_report(rows, settings))
+    explored = _explored(settings) if settings.online else []
+    write_table1(rows, explored, settings)
     return rows
+
+
+def _explored(settings: Settings) -> list[dict[str, Any]]:
+    # Imported here: nothing else in the table needs Stable-Baselines3.
+    from .online import ONLINE, online_cells, train_online
+
+    cells = online_cells(settings.env, settings.fraction, settings.seeds, settings.steps)
+    rows = run_cells(cells, settings.out / "cells", settings.workers, train_online)
+    names = list(ONLINE)
+    return sorted(rows, key=lambda row: (names.index(row["algorithm"]), row["seed"]))
+
+
+def write_table1(
+    rows: Sequence[dict[str, Any]],
+    explored: Sequence[dict[str, Any]],
+    settings: Settings,
+) -> None:
+    """Writes results.csv, report.md, table1.png and, if any, online.csv."""
+    write_rows(settings.out / "results.csv", COLUMNS, rows)
+    if explored:
+        write_rows(settings.out / "online.csv", COLUMNS, explored)
+    plot_table1([*rows, *explored], settings.out / "table1.png")
+    write_text(settings.out / "report.md", table1_report(rows, settings, explored))
 
 
 def in_table_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

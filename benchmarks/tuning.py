@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -18,17 +18,25 @@ from .cells import Cell
 from .files import write_rows
 from .sweep import run_cells
 
-__all__ = ["RESULTS", "best_settings", "tune"]
+__all__ = ["RESULTS", "best_settings", "search_all", "tune"]
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "tuning.csv"
 SEEDS = (100, 101, 102)
 COLUMNS = ("algorithm", "hyperparameters", "seeds", "steps", "mean_regret")
 # Where one hyperparameter starts while another is searched.
-START = {"alpha": 0.01, "weight_temp": 100.0, "expectile": 0.7}
+START = {
+    "alpha": 0.01,
+    "weight_temp": 100.0,
+    "expectile": 0.7,
+    "final_epsilon": 0.2,
+    "entropy": 0.003,
+    "learning_rate": 1e-3,
+}
 MAX_WIDENINGS = 4
 
 Settings = dict[str, float]
-Regrets = dict[tuple[tuple[str, float], ...], float]
+Pairs = tuple[tuple[str, float], ...]
+Regrets = dict[Pairs, float]
 
 
 def tune(
@@ -44,10 +52,34 @@ def tune(
     Returns:
         one row for every setting tried.
     """
+
+    def regrets(name: str, tuned: Sequence[Pairs]) -> Sequence[float]:
+        cells = [Cell(name, seed=s, steps=steps, tuned=t) for t in tuned for s in SEEDS]
+        return [row["regret"] for row in run_cells(cells, folder, workers)]
+
+    grids = {name: entry.tuned for name, entry in ALGORITHMS.items() if entry.tuned}
+    rows = search_all(grids, regrets, steps)
+    write_rows(RESULTS, COLUMNS, rows)
+    return rows
+
+
+def search_all(
+    grids: Mapping[str, dict[str, tuple[float, ...]]],
+    regrets: Callable[[str, Sequence[Pairs]], Sequence[float]],
+    steps: int,
+) -> list[dict[str, object]]:
+    """Searches each algorithm's grids.
+
+    Args:
+        grids: by algorithm, the values of every hyperparameter to begin with.
+        regrets: algorithm and settings to one regret for each setting and seed.
+        steps: gradient steps of each run, for the rows.
+
+    Returns:
+        one row for every setting tried.
+    """
     rows: list[dict[str, object]] = []
-    for name, entry in ALGORITHMS.items():
-        if not entry.tuned:
-            continue
+    for name, grid in grids.items():
         regret: Regrets = {}
 
         def evaluate(
@@ -55,14 +87,11 @@ def tune(
         ) -> None:
             keys = [tuple(sorted(s.items())) for s in settings]
             new = [key for key in keys if key not in regret]
-            cells = [
-                Cell(name, seed=s, steps=steps, tuned=key) for key in new for s in SEEDS
-            ]
-            found = [row["regret"] for row in run_cells(cells, folder, workers)]
-            for key, values in zip(new, np.reshape(found, (-1, len(SEEDS))), strict=True):
+            found = np.reshape(regrets(name, new), (-1, len(SEEDS)))
+            for key, values in zip(new, found, strict=True):
                 regret[key] = float(values.mean())
 
-        search(entry.tuned, evaluate, regret)
+        search(grid, evaluate, regret)
         for key, value in sorted(regret.items()):
             rows.append(
                 {
@@ -73,7 +102,6 @@ def tune(
                     "mean_regret": value,
                 }
             )
-    write_rows(RESULTS, COLUMNS, rows)
     return rows
 
 
@@ -103,7 +131,7 @@ def widened(name: str, values: list[float], best: int) -> Iterator[float]:
     if 0 < best < len(values) - 1:
         return
     low = best == 0
-    if name == "expectile":
+    if name in ("expectile", "final_epsilon"):
         # Between 0 and 1; halve the distance to the end.
         value = values[0] / 2 if low else (1 + values[-1]) / 2
     else:
