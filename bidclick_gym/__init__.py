@@ -1,6 +1,7 @@
 """The Bid-Click auction: Gymnasium environments, logged datasets, exact evaluation.
 
-``import bidclick_gym`` registers ``BidClick-v0`` and ``BidClickMonotone-v0``.
+``import bidclick_gym`` registers ``BidClick-v0``, ``BidClickMonotone-v0`` and
+``BidClickBudget-v0``.
 ``bidclick_gym.BidClickVecEnv``, for Stable-Baselines3, imports it on first use.
 """
 
@@ -13,6 +14,8 @@ from gymnasium.envs.registration import register, registry
 from ._optional import quiet_gym_notice
 from .auction import MONOTONE_COST_RANGE, Auction
 from .behavior import ClippedGaussianPolicy
+from .budget.env import BidClickBudgetEnv
+from .budget.vector import BidClickBudgetVectorEnv
 from .dataset import DATASETS, get_dataset, get_log, load_minari
 from .env import BidClickEnv
 from .evaluators import (
@@ -29,6 +32,8 @@ from .vector import BidClickVectorEnv
 __all__ = [
     "DATASETS",
     "Auction",
+    "BidClickBudgetEnv",
+    "BidClickBudgetVectorEnv",
     "BidClickEnv",
     "BidClickVectorEnv",
     "ClippedGaussianPolicy",
@@ -59,6 +64,11 @@ if "BidClick-v0" not in registry:
         entry_point="bidclick_gym.env:BidClickEnv",
         vector_entry_point="bidclick_gym.vector:BidClickVectorEnv",
         kwargs={"cost_range": MONOTONE_COST_RANGE},
+    )
+    register(
+        id="BidClickBudget-v0",
+        entry_point="bidclick_gym.budget.env:BidClickBudgetEnv",
+        vector_entry_point="bidclick_gym.budget.vector:BidClickBudgetVectorEnv",
     )
 
 

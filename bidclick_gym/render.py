@@ -20,7 +20,8 @@ def render_ansi(auction: Auction, shown: dict[str, Any]) -> str:
 
     Args:
         auction: the auction being played.
-        shown: context (``x``, ``c``) and, after a step, ``bid``, ``click``, ``payment``.
+        shown: context (``x``, ``c``) and, after a step, ``bid``, ``click``, ``payment``;
+            of a campaign also ``budget_left``, ``impressions_left`` and what was refused.
     """
     x, c = shown["x"], shown["c"]
     rewards = expected_reward(x, c, auction.bid_array)
@@ -80,10 +81,15 @@ def render_rgb_array(auction: Auction, shown: dict[str, Any]) -> npt.NDArray[np.
 
 
 def _outcome(shown: dict[str, Any]) -> str:
-    if "bid" not in shown:
-        return "no bid yet"
-    clicked = "clicked" if shown["click"] else "not clicked"
-    return (
-        f"bid {shown['bid']:.3g}: {clicked}, paid {shown['payment']:.3f}, "
-        f"reward {shown['click'] - shown['payment']:.3f}"
-    )
+    parts = ["no bid yet"]
+    if "bid" in shown:
+        clicked = "clicked" if shown["click"] else "not clicked"
+        refused = f" ({shown['asked_bid']:.3g} refused)" if shown.get("refused") else ""
+        parts = [
+            f"bid {shown['bid']:.3g}{refused}: {clicked}, paid {shown['payment']:.3f}, "
+            f"reward {shown['click'] - shown['payment']:.3f}"
+        ]
+    if "budget_left" in shown:
+        left = f"{shown['budget_left']:.3f}, {shown['impressions_left']} impressions left"
+        parts.append(f"budget {left}")
+    return "; ".join(parts)
