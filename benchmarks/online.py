@@ -28,7 +28,7 @@ __all__ = ["ONLINE", "TUNED", "OnlineCell", "online_cells", "train_online", "tun
 
 LOG_IMPRESSIONS = 100_000
 TUNED = pathlib.Path(__file__).parent / "results" / "tuning_online.csv"
-DQN_ENVS = 20
+DQN_ENVS = 10
 PPO_ENVS, PPO_ROLLOUTS, PPO_EPOCHS = 10, 25, 10
 
 
@@ -38,14 +38,17 @@ def _cosine(start: float) -> Callable[[float], float]:
 
 
 def _dqn_settings(steps: int, impressions: int) -> dict[str, Any]:
-    calls = max(1, impressions // DQN_ENVS)
+    calls = max(1, impressions // DQN_ENVS)  # of the environments, all at once
+    # Training comes after whole rounds of calls, so that the budget is kept to the last.
+    most = max(1, calls // steps)
+    every = next(n for n in range(most, 0, -1) if calls % n == 0)
     return {
         "learning_rate": _cosine(LEARNING_RATE),
         "batch_size": BATCH_SIZE,
         "buffer_size": LOG_IMPRESSIONS,
         "learning_starts": min(1000, impressions // 10),
-        "train_freq": (1, "step"),
-        "gradient_steps": max(1, round(steps / calls)),
+        "train_freq": (every, "step"),
+        "gradient_steps": max(1, round(steps * every / calls)),
         "exploration_fraction": 0.5,
     }
 
@@ -231,7 +234,10 @@ def train_online(cell: OnlineCell) -> list[dict[str, Any]]:
     start = time.perf_counter()
     model.learn(impressions)
     seconds = time.perf_counter() - start
-    assert model.num_timesteps == impressions, (model.num_timesteps, impressions)
+    if model.num_timesteps != impressions:
+        raise RuntimeError(
+            f"{cell.algorithm} used {model.num_timesteps} impressions of {impressions}"
+        )
     contexts = fixed_contexts(auction)
     explorer = _Explorer(model)
     value = ReturnEvaluator(auction, GRID)(explorer)

@@ -15,6 +15,7 @@ from .._arguments import check_choice, check_count
 from ..constraints import Constraint
 from ..critics import ShapedQFunction
 from ..parametrizations import PROJECTIONS
+from ..shape_parser import parse_shape
 from ..shapes import Concave
 
 __all__ = ["CnnPolicy", "ConstraintAwareDQNPolicy", "MlpPolicy", "ShapedQNetwork"]
@@ -85,7 +86,8 @@ class ConstraintAwareDQNPolicy(DQNPolicy):
         observation_space: as in SB3.
         action_space: discrete.
         lr_schedule: as in SB3.
-        constraint: the shape of Q over the ordered actions.
+        constraint: the shape of Q over the ordered actions, or words for it as on the
+            command line (``"monotone+concave"``), which suit settings kept in YAML.
         projection: ``"functional"``, ``"canonical"`` or ``"euclidean"``.
         n_pieces: pieces of a functional critic.
         kwargs: SB3's.
@@ -99,12 +101,14 @@ class ConstraintAwareDQNPolicy(DQNPolicy):
         observation_space: spaces.Space[Any],
         action_space: spaces.Discrete,
         lr_schedule: Any,
-        constraint: Constraint | None = None,
+        constraint: Constraint | str | None = None,
         projection: str = "functional",
         n_pieces: int = 4,
         **kwargs: Any,
     ):
         constraint = Concave() if constraint is None else constraint
+        if isinstance(constraint, str):
+            constraint = parse_shape(constraint)
         if not isinstance(constraint, Constraint):
             raise ValueError(
                 f"constraint must be a shape such as Concave(), got {constraint!r}"

@@ -15,12 +15,20 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import cells
 from benchmarks.__main__ import main
 from benchmarks.cells import fit_quietly
+from benchmarks.paper import ablation, curves, policies
 from benchmarks.paper.ablation import AblationCell, train_variant
 from benchmarks.paper.critic_views import CriticView
 from benchmarks.paper.curves import CurveCell, train_and_watch
-from benchmarks.paper.experiments import PaperSettings, planned, read_results
+from benchmarks.paper.experiments import (
+    PaperSettings,
+    planned,
+    read_results,
+    run_parts,
+)
+from benchmarks.paper.extend import adopt_published
 from benchmarks.paper.ledger import NOT_RUN
 from benchmarks.paper.readings import READINGS, reachable, values_of
 from benchmarks.paper.theory import theory_figures
@@ -259,6 +267,53 @@ def test_a_run_goes_on_where_it_was(folder: pathlib.Path) -> None:
     assert read_results(folder).table1
 
 
+def test_published_rows_count_as_finished_cells(
+    folder: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = PaperSettings(
+        parts=("table1", "table2", "curves", "policies"),
+        seeds=1,
+        curve_seeds=1,
+        steps=60,
+        quick=True,
+        out=tmp_path,
+    )
+    wanted = {c.digest for part in settings.parts for c in planned(part, settings)}
+    assert adopt_published(settings, folder) == len(wanted)
+    assert adopt_published(settings, folder) == 0
+
+    def refuse(*arguments: Any) -> None:
+        raise AssertionError("a finished cell was run again")
+
+    for module in (cells, ablation, curves, policies):
+        monkeypatch.setattr(module, "fit_quietly", refuse, raising=False)
+    run_parts(settings)
+    for part in settings.parts:
+        again = (tmp_path / f"{part}.csv").read_text()
+        assert again == (folder / f"{part}.csv").read_text(), part
+
+
+def test_more_seeds_are_run_and_published_ones_are_not(
+    folder: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    settings = PaperSettings(parts=("table1",), seeds=3, steps=60, out=tmp_path)
+    assert adopt_published(settings, folder) == 12
+    kept = {path.stem for path in (tmp_path / "cells").iterdir()}
+    open_cells = [c for c in planned("table1", settings) if c.digest not in kept]
+    assert {cell.seed for cell in open_cells} == {0, 1, 2}
+    assert not [
+        cell
+        for cell in open_cells
+        if (cell.seed, cell.env, cell.fraction) == (0, "BidClick-v0", 1.0)
+        and cell.algorithm in ("BC", "DQN", "CQL", "IQL")
+    ]
+    # Other numbers of steps are other cells.
+    longer = dataclasses.replace(settings, steps=61)
+    assert adopt_published(longer, folder) == 0
+    with pytest.raises(FileNotFoundError, match="no published rows of table1"):
+        adopt_published(settings, tmp_path)
+
+
 def test_a_ledger_with_few_seeds_does_not_pretend(folder: pathlib.Path) -> None:
     ledger = (folder / "paper-claims.md").read_text()
     assert f"results / highest return: {NOT_RUN}" in ledger
@@ -280,6 +335,7 @@ def test_plans_are_whole_seeds_and_have_no_twins() -> None:
     [
         (["--only", "table3"], "--only must be among theory"),
         (["--rebuild", "--out", "nowhere"], "--rebuild needs a finished run"),
+        (["--extend", "nowhere"], "--extend needs a folder with CSV files"),
         (["--seeds", "0"], "must be at least 1"),
         (["--workers", "none"], "invalid"),
     ],

@@ -32,6 +32,7 @@ from icac_algo import (  # noqa: E402
     ColumnarReplayBuffer,
     Concave,
     Convex,
+    Intersection,
     KnownCost,
     Monotone,
     Unconstrained,
@@ -255,7 +256,7 @@ def test_logs_for_tensorboard_and_callbacks_that_stop(tmp_path: pathlib.Path) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"constraint": "concave"}, "constraint must be a shape"),
+        ({"constraint": 3}, "constraint must be a shape"),
         ({"constraint": Concave(actions=[0.0, 0.5, 1.0])}, "names 3 actions"),
         ({"constraint": Monotone(offset=KnownCost(2))}, "offset feature must be below"),
         ({"projection": "fuctional"}, "projection must be one of"),
@@ -369,3 +370,16 @@ def test_models_that_cannot_log() -> None:
         record_log(model, auction(), 3, epsilon=1.5)
     with pytest.raises(ValueError, match="n_steps must be an integer >= 1"):
         record_log(model, auction(), 0)
+
+
+def test_a_shape_may_be_given_in_words(tmp_path: pathlib.Path) -> None:
+    model = model_of(policy_kwargs={"constraint": "monotone:increasing=false+concave"})
+    model.learn(60)
+    assert model.q_net.constraint.shape_set() == (
+        Intersection([Monotone(increasing=False), Concave()]).shape_set()
+    )
+    model.save(tmp_path / "model")
+    again = ConstraintAwareDQN.load(tmp_path / "model")
+    assert again.q_net.constraint == model.q_net.constraint
+    with pytest.raises(ValueError, match="constraint"):
+        model_of(policy_kwargs={"constraint": "rising"})
