@@ -22,9 +22,13 @@ __all__ = [
     "ReturnEvaluator",
     "ViolationEvaluator",
     "action_values",
+    "check_choice",
     "fixed_contexts",
     "greedy_bids",
+    "in_reward_units",
+    "scaled_action_values",
     "shape_shortfalls",
+    "summary_of",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -66,6 +70,20 @@ def action_values(
     Raises:
         ValueError: the algorithm clips rewards, which cannot be undone.
     """
+    values = scaled_action_values(algo, auction, contexts)
+    return in_reward_units(values, algo.reward_scaler, 1.0 / (1.0 - gamma))
+
+
+def scaled_action_values(
+    algo: Any, auction: Auction, contexts: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """The critic's value of every allowed bid as ``predict_value`` gives it, ``(N, K)``.
+
+    Args:
+        algo: a fitted d3rlpy Q-learning algorithm with ``predict_value``.
+        auction: whose bids to ask for.
+        contexts: observations, ``(N, ...)``.
+    """
     contexts = np.asarray(contexts, dtype=np.float32)
     n, k = len(contexts), len(auction.bids)
     repeated = np.repeat(contexts, k, axis=0)
@@ -74,8 +92,23 @@ def action_values(
         actions = np.tile(auction.bid_array.astype(np.float32), n)[:, None]
     else:
         actions = np.tile(np.arange(k), n)[:, None]
-    values = np.asarray(algo.predict_value(repeated, actions)).reshape(n, k)
-    scaler = algo.reward_scaler
+    return np.asarray(algo.predict_value(repeated, actions)).reshape(n, k)
+
+
+def in_reward_units(
+    values: npt.NDArray[Any], scaler: Any, rewards: float | FloatArray
+) -> npt.NDArray[Any]:
+    """Undoes a reward scaler.
+
+    Args:
+        values: in scaled reward units, any shape.
+        scaler: d3rlpy's, or None.
+        rewards: how many rewards a value sums up, discounted, broadcast against
+            ``values``: a scaler that shifts rewards shifts it by as many shifts.
+
+    Raises:
+        ValueError: the scaler clips rewards, which cannot be undone.
+    """
     if scaler is None:
         return values
     if scaler.get_type() == "clip":
@@ -84,7 +117,7 @@ def action_values(
         )
     origin, unit = scaler.transform_numpy(np.array([0.0, 1.0]))
     slope = unit - origin
-    return np.asarray((values.astype(np.float64) - origin / (1.0 - gamma)) / slope)
+    return np.asarray((values.astype(np.float64) - origin * rewards) / slope)
 
 
 def _is_continuous(algo: Any) -> bool:
@@ -173,10 +206,8 @@ class ViolationEvaluator:
         known_cost: bool = False,
         statistic: str = "count",
     ):
-        if shape not in SHAPES:
-            raise ValueError(f"shape must be one of {SHAPES}, got {shape!r}")
-        if statistic not in STATISTICS:
-            raise ValueError(f"statistic must be one of {STATISTICS}, got {statistic!r}")
+        check_choice("shape", shape, SHAPES)
+        check_choice("statistic", statistic, STATISTICS)
         self._auction = auction
         self._shape = shape
         self._known_cost = known_cost
@@ -194,11 +225,16 @@ class ViolationEvaluator:
         shortfall = shape_shortfalls(
             q, bids, self._shape, cost if self._known_cost else None
         )
-        if self._statistic == "count":
-            return float(np.count_nonzero(shortfall))
-        if shortfall.size == 0:
-            return 0.0
-        return float(shortfall.mean() if self._statistic == "mean" else shortfall.max())
+        return summary_of(shortfall, self._statistic)
+
+
+def summary_of(shortfall: FloatArray, statistic: str) -> float:
+    """One of ``STATISTICS`` of shortfalls, any shape; 0 where there are none."""
+    if statistic == "count":
+        return float(np.count_nonzero(shortfall))
+    if shortfall.size == 0:
+        return 0.0
+    return float(shortfall.mean() if statistic == "mean" else shortfall.max())
 
 
 def shape_shortfalls(
@@ -226,8 +262,7 @@ def shape_shortfalls(
     Returns:
         ``(N, m)``, m being ``K-1`` for monotone, ``K-2`` for concave, their sum for both.
     """
-    if shape not in SHAPES:
-        raise ValueError(f"shape must be one of {SHAPES}, got {shape!r}")
+    check_choice("shape", shape, SHAPES)
     if not np.isfinite(q).all():
         raise ValueError("q must be finite: a critic with NaN or infinity has no shape")
     gross = q.astype(np.float64) + (0.0 if cost is None else cost)
@@ -243,3 +278,13 @@ def shape_shortfalls(
         second = np.diff(slopes, axis=1) * (spacing[1:] + spacing[:-1]) / 2.0
         missing.append(np.where(second > np.maximum(rounding, 1e-6), second, 0.0))
     return np.concatenate(missing, axis=1)
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Refuses anything that is not allowed.
+
+    Raises:
+        ValueError: with the argument's name and what it was given.
+    """
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {allowed}, got {value!r}")

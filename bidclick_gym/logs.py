@@ -16,8 +16,10 @@ __all__ = [
     "CAMPAIGNS",
     "HORIZON",
     "Log",
+    "campaign_seeds",
     "check_fraction",
     "check_integer",
+    "check_seed",
     "fingerprint",
     "nested_subsample",
     "simulate_campaign",
@@ -112,23 +114,13 @@ def simulate_log(
     """
     check_integer("campaigns", campaigns, 1)
     check_integer("horizon", horizon, 1)
-    if not isinstance(seed, np.random.SeedSequence):
-        check_integer("seed", seed, 0)
+    check_seed(seed)
     policy = policy or ClippedGaussianPolicy(bids=auction.bids)
     if policy.bids != auction.bids:
         raise ValueError(
             f"policy must bid on the auction's bids {auction.bids}, got {policy.bids}"
         )
-    if isinstance(seed, np.random.SeedSequence):
-        # Spawning counts a sequence's children: a copy keeps the caller's as it was.
-        root = np.random.SeedSequence(
-            seed.entropy, spawn_key=seed.spawn_key, pool_size=seed.pool_size
-        )
-        env_seeds, bid_seed = root.spawn(2)
-        seeds = (env_seeds.generate_state(campaigns, np.uint64) >> 1).astype(np.int64)
-    else:
-        env_seeds, bid_seed = np.random.SeedSequence(seed).spawn(2)
-        seeds = env_seeds.generate_state(campaigns).astype(np.int64)
+    seeds, bid_seed = campaign_seeds(seed, campaigns)
     actions = policy.sample(np.random.default_rng(bid_seed), campaigns * horizon)
     actions = actions.reshape(campaigns, horizon)
     played = [
@@ -146,10 +138,27 @@ def simulate_log(
     )
 
 
+def campaign_seeds(
+    seed: int | np.random.SeedSequence, campaigns: int
+) -> tuple[npt.NDArray[np.int64], np.random.SeedSequence]:
+    """Environment seeds of a log's campaigns, ``(M,)``, and the seed of its bids."""
+    if isinstance(seed, np.random.SeedSequence):
+        # Spawning counts a sequence's children: a copy keeps the caller's as it was.
+        root = np.random.SeedSequence(
+            seed.entropy, spawn_key=seed.spawn_key, pool_size=seed.pool_size
+        )
+        env_seeds, bid_seed = root.spawn(2)
+        seeds = (env_seeds.generate_state(campaigns, np.uint64) >> 1).astype(np.int64)
+    else:
+        env_seeds, bid_seed = np.random.SeedSequence(seed).spawn(2)
+        seeds = env_seeds.generate_state(campaigns).astype(np.int64)
+    return seeds, bid_seed
+
+
 def fingerprint(log: Log) -> str:
     """SHA-256 over every column's bytes, little-endian; equal logs, equal digests."""
     digest = hashlib.sha256()
-    for field in dataclasses.fields(Log):
+    for field in dataclasses.fields(log):
         column = np.ascontiguousarray(getattr(log, field.name))
         column = column.astype(column.dtype.newbyteorder("<"), copy=False)
         digest.update(f"{field.name}{column.dtype.str}{column.shape}".encode())
@@ -191,6 +200,16 @@ def check_fraction(fraction: float) -> None:
     number = isinstance(fraction, (int, float, np.floating))
     if not number or isinstance(fraction, bool) or not (0.0 < fraction <= 1.0):
         raise ValueError(f"fraction must be in (0, 1], got {fraction!r}")
+
+
+def check_seed(seed: int | np.random.SeedSequence) -> None:
+    """Refuses anything but an integer of at least 0 or a ``SeedSequence``.
+
+    Raises:
+        ValueError: with what it was given.
+    """
+    if not isinstance(seed, np.random.SeedSequence):
+        check_integer("seed", seed, 0)
 
 
 def check_integer(name: str, value: int, low: int) -> None:
