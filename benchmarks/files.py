@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -31,15 +32,24 @@ def _value(text: str) -> str | float | None:
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """Replaces a file as a whole or not at all; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replaces a file as a whole or not at all; makes its folder.
+
+    Raises:
+        OSError: it cannot be written; it names ``path``, and what was there stays.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(content)
         os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        # A full disk is told without a path, a temporary file by a name nobody gave.
+        if error.errno is None:
+            raise OSError(f"{path} cannot be written: {error}") from error
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def write_png(path: pathlib.Path, figure: Figure, dpi: int = 100) -> None:

@@ -97,6 +97,8 @@ def run_cells(
 
     Raises:
         BrokenCellsError: cells failed; it comes after all others were run.
+        SystemExit: a finished cell could not be kept, as on a full disk, or a worker or
+            the whole sweep was interrupted; what is finished stays.
     """
     cells = list(cells)
     folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +123,7 @@ def run_cells(
                     failures.append((cell, error))
                     tqdm.write(f"failed: {cell}")
                 else:
-                    keep(cell, rows, folder)
+                    _keep_or_stop(cell, rows, folder, len(cells))
                 bar.set_postfix_str(_title(cell))
                 bar.update()
         except KeyboardInterrupt:
@@ -145,6 +147,18 @@ def keep(cell: Any, rows: Rows, folder: pathlib.Path) -> None:
     path = folder / f"{cell.digest}.json"
     content = {"cell": dataclasses.asdict(cell), "rows": rows}
     write_text(path, json.dumps(content, indent=1))
+
+
+def _keep_or_stop(cell: Any, rows: Rows, folder: pathlib.Path, total: int) -> None:
+    try:
+        keep(cell, rows, folder)
+    except OSError as error:
+        # To go on would be to lose one result after the other.
+        done = len(list(folder.glob("*.json")))
+        raise SystemExit(
+            f"a finished cell cannot be written: {error}\n{done} cells are kept in "
+            f"{folder} ({total} were asked for); the same command goes on from there"
+        ) from error
 
 
 def _title(cell: Any) -> str:

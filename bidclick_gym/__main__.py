@@ -39,6 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, FileExistsError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        whole = len(list(options.out.glob(f"shard-*.{options.format}")))
+        print(
+            f"error: {error}\n{whole} whole shards are kept in {options.out}; the same "
+            "command goes on from there",
+            file=sys.stderr,
+        )
+        return 1
     print(folder / "manifest.json")
     return 0
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
+from ._disk_space import require_space
 from ._optional import import_minari
 from .logs import Log
 
@@ -123,6 +124,7 @@ def _write(
 
     log, env = recording.simulate(), recording.env
     with _renamed_when_complete(path) as folder:
+        require_space(folder, _space_needed(log), path)
         storage = MinariStorage.new(
             folder / "data",
             observation_space=env.observation_space,
@@ -163,6 +165,15 @@ def _write(
         storage.update_episodes(
             _progress(episodes, dataset_id, len(log.actions), show_progress)
         )
+
+
+def _space_needed(log: Log) -> int:
+    """Bytes of a log in Minari, rather too many: HDF5 takes some 20 kB an episode."""
+    columns = [getattr(log, field.name) for field in dataclasses.fields(log)]
+    values = sum(np.asarray(column).nbytes for column in columns)
+    # Two more bytes an impression for the flags.
+    values += 2 * log.actions.size
+    return values + 24_000 * len(log.actions) + 100_000
 
 
 @contextlib.contextmanager

@@ -135,6 +135,8 @@ def _columns(plan: ShardPlan, shard: int) -> dict[str, np.ndarray[Any, Any]]:
 
 def claim(folder: pathlib.Path, plan: ShardPlan) -> None:
     """Makes the folder this plan's, or refuses to touch what is in it."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"out must be a folder, got the file {str(folder)!r}")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MANIFEST
     if not path.exists():
@@ -166,8 +168,16 @@ def claim(folder: pathlib.Path, plan: ShardPlan) -> None:
 @contextlib.contextmanager
 def _whole_or_absent(path: pathlib.Path) -> Iterator[pathlib.Path]:
     part = _part_of(path)
-    yield part
-    os.replace(part, path)
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # A full disk is told without a path.
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _part_of(path: pathlib.Path) -> pathlib.Path:

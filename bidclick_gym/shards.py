@@ -72,7 +72,8 @@ def write_shards(
 
     Raises:
         ValueError: an argument is out of bounds, or differs from the manifest.
-        FileExistsError: the folder holds files of something else.
+        FileExistsError: the folder holds files of something else, or is a file.
+        OSError: a file cannot be written; whole shards stay, and the same call goes on.
         ImportError: pyarrow is missing.
     """
     _check_choice("env_id", env_id, tuple(AUCTIONS))
@@ -88,11 +89,13 @@ def write_shards(
     if workers is None:
         workers = _cores()
     check_integer("workers", workers, 1)
+    if "\0" in str(out):
+        raise ValueError(f"out must be a folder without null characters, got {out!r}")
+    folder = pathlib.Path(out)
     import_pyarrow()
     plan = ShardPlan(
         env_id, int(impressions), int(seed), int(shard_size), format, package_version()
     )
-    folder = pathlib.Path(out)
     claim(folder, plan)
     missing = [i for i in range(plan.shards) if not (folder / plan.file(i)).exists()]
     done = plan.impressions - sum(map(plan.rows, missing))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pathlib
 from collections.abc import Generator
 from typing import Any, Generic, TypeVar
@@ -16,7 +17,8 @@ from d3rlpy.models.torch import CategoricalPolicy
 from d3rlpy.types import TorchObservation
 from torch import nn
 
-from ._files import written_beside
+from ._arguments import check_built
+from ._files import write_whole, written_beside
 from .dataset_checks import check_dataset
 from .export import save_greedy_policy
 from .torch_batches import to_torch_batch
@@ -105,6 +107,10 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
 
         Everything is checked here, before anything is built or logged.
         """
+        if not isinstance(dataset, ReplayBufferBase):
+            raise TypeError(
+                f"dataset must be a d3rlpy replay buffer, got {type(dataset).__name__}"
+            )
         chosen = FitOptions(n_steps, n_steps_per_epoch, **options)
         self.prepare(dataset)
         return train(self, dataset, chosen)
@@ -142,13 +148,17 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
 
     def save(self, fname: str) -> None:
         """As d3rlpy's, but an interrupted write leaves the old file as it was."""
+        check_built(self)
         with written_beside(fname) as beside:
             super().save(beside)
 
     def save_model(self, fname: str) -> None:
         """As d3rlpy's, but an interrupted write leaves the old file as it was."""
-        with written_beside(fname) as beside:
-            super().save_model(beside)
+        check_built(self)
+        assert self._impl is not None
+        buffer = io.BytesIO()
+        self._impl.save_model(buffer)
+        write_whole(fname, buffer.getvalue())
 
     def save_policy(self, fname: str) -> None:
         """Saves the greedy policy as TorchScript (``.pt``) or ONNX (``.onnx``).
@@ -163,7 +173,7 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
             ValueError: another extension, or a critic that has no closed form.
             ImportError: ONNX's packages are missing.
         """
-        assert self._impl is not None, "build or fit the algorithm before saving it"
+        check_built(self)
         if pathlib.Path(fname).suffix not in (".pt", ".onnx"):
             raise ValueError(f"fname must end with .pt or .onnx, got {fname!r}")
         self.check_exportable()

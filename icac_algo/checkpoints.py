@@ -8,6 +8,7 @@ resumed from one on the CPU is bit for bit the training that was never interrupt
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import pathlib
@@ -22,7 +23,8 @@ from d3rlpy.dataset import ReplayBufferBase
 from d3rlpy.torch_utility import map_location, unwrap_ddp_model
 from torch import nn
 
-from ._files import written_beside
+from ._arguments import check_built, check_path
+from ._files import write_whole
 from .replay import ColumnarReplayBuffer
 
 __all__ = ["Progress", "load_checkpoint", "restore_checkpoint", "save_checkpoint"]
@@ -60,8 +62,14 @@ def save_checkpoint(
         file: destination.
         dataset: what it is trained on, whose random stream is kept if it has its own.
         progress: how far ``fit`` has come; nothing if it is not running.
+
+    Raises:
+        TypeError: ``algo`` is no algorithm, or ``file`` no path.
+        ValueError: the algorithm is not built.
+        OSError: the file cannot be written; what was there stays.
     """
-    assert algo.impl is not None, "build or fit the algorithm before saving it"
+    check_path("file", file)
+    check_built(algo)
     processes = _from_all_processes(_state_of_process(dataset))
     if _rank() != 0:
         return
@@ -80,8 +88,9 @@ def save_checkpoint(
         "processes": processes,
     }
     pathlib.Path(file).parent.mkdir(parents=True, exist_ok=True)
-    with written_beside(file) as beside:
-        torch.save(content, beside)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_whole(file, buffer.getvalue())
 
 
 def load_checkpoint(

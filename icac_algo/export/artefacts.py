@@ -14,7 +14,10 @@ from typing import Any
 import torch
 from d3rlpy.base import DeviceArg, LearnableConfigWithShape
 from d3rlpy.constants import ActionSpace
+from d3rlpy.dataset import ReplayBufferBase
 
+from .._arguments import check_flag, check_path
+from .._files import errors_that_name
 from ..dataset_checks import blocks
 from .manifest import MANIFEST, WEIGHTS, ArtefactError, Manifest, sha256_of
 
@@ -45,9 +48,16 @@ def save(
         ValueError: the algorithm is not built.
         FileNotFoundError: the parent folder does not exist.
         FileExistsError: there is something at ``path`` that may not be replaced.
+        OSError: it cannot be written; what was there stays.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as serialize
 
+    check_path("path", path)
+    check_flag("overwrite", overwrite)
+    if dataset is not None and not isinstance(dataset, ReplayBufferBase):
+        raise TypeError(
+            f"dataset must be a d3rlpy replay buffer, got {type(dataset).__name__}"
+        )
     if getattr(algo, "impl", None) is None:
         raise ValueError("algo must be built or fitted, got one without networks")
     path = pathlib.Path(path)
@@ -59,26 +69,28 @@ def save(
     shaped = LearnableConfigWithShape(
         algo.impl.observation_shape, algo.impl.action_size, algo.config
     )
-    beside = pathlib.Path(
-        tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.absolute().parent)
-    )
-    try:
-        weights = beside / WEIGHTS
-        save_file(_tensors(algo), str(weights))
-        manifest = Manifest(
-            config=json.loads(shaped.serialize()),
-            action_grid=_action_grid(algo),
-            grad_step=int(algo.grad_step),
-            versions=_versions(),
-            data=None if dataset is None else _fingerprint(dataset),
-            weights_sha256=sha256_of(weights),
-            weights_bytes=weights.stat().st_size,
+    with errors_that_name(path):
+        beside = pathlib.Path(
+            tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.absolute().parent)
         )
-        (beside / MANIFEST).write_text(manifest.to_json())
-        beside.chmod(0o755)
-        _replace(beside, path)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        try:
+            weights = beside / WEIGHTS
+            # In memory first: safetensors answers a full disk with an error of its own.
+            weights.write_bytes(serialize(_tensors(algo)))
+            manifest = Manifest(
+                config=json.loads(shaped.serialize()),
+                action_grid=_action_grid(algo),
+                grad_step=int(algo.grad_step),
+                versions=_versions(),
+                data=None if dataset is None else _fingerprint(dataset),
+                weights_sha256=sha256_of(weights),
+                weights_bytes=weights.stat().st_size,
+            )
+            (beside / MANIFEST).write_text(manifest.to_json())
+            beside.chmod(0o755)
+            _replace(beside, path)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
     return path
 
 
@@ -97,6 +109,7 @@ def load(path: PathLike, device: DeviceArg = None) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    check_path("path", path)
     folder = pathlib.Path(path)
     manifest = Manifest.read(folder)
     weights = folder / WEIGHTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pathlib
 import warnings
@@ -12,6 +13,7 @@ from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import is_tuple_shape
 from torch import nn
 
+from .._arguments import check_path
 from .._files import written_beside
 
 __all__ = ["save_graph", "save_greedy_policy"]
@@ -83,6 +85,7 @@ def save_graph(algo: Any, fname: str | os.PathLike[str]) -> None:
             continuous actions, or its critic has no closed form.
         ImportError: ONNX's packages are missing.
     """
+    check_path("fname", fname)
     if pathlib.Path(fname).suffix not in (".pt", ".onnx"):
         raise ValueError(f"fname must end with .pt or .onnx, got {str(fname)!r}")
     if getattr(algo, "impl", None) is None:
@@ -126,7 +129,11 @@ def _save(algo: Any, graph: nn.Module, fname: str, outputs: tuple[str, ...]) -> 
             # Both exporters warn about their own future, not about this model.
             warnings.simplefilter("ignore")
             if suffix == ".pt":
-                torch.jit.trace(policy, example, check_trace=False).save(fname)
+                buffer = io.BytesIO()
+                torch.jit.save(
+                    torch.jit.trace(policy, example, check_trace=False), buffer
+                )
+                pathlib.Path(fname).write_bytes(buffer.getvalue())
             else:
                 _save_onnx(policy, example, fname, outputs)
     finally:

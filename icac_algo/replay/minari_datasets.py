@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import pathlib
+import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,11 +14,12 @@ import numpy as np
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import DatasetInfo
 
+from .._files import require_space
 from .arrays import IN_MEMORY
 from .columns import Array, ArrayColumn, Column, Columns
 from .index import EpisodeIndex
 
-__all__ = ["read_minari", "write_minari"]
+__all__ = ["is_minari", "read_minari", "write_minari"]
 
 _GOAL = ("observation", "desired_goal")
 _ACHIEVED = "achieved_goal"
@@ -31,6 +36,11 @@ def _import_minari() -> Any:
     return minari
 
 
+def is_minari(dataset: Any) -> bool:
+    """Whether it is a Minari dataset, told without Minari."""
+    return hasattr(dataset, "iterate_episodes")
+
+
 # -- reading -----------------------------------------------------------------
 
 
@@ -44,6 +54,11 @@ def read_minari(
     """
     if isinstance(dataset, str):
         dataset = _import_minari().load_dataset(dataset)
+    if not is_minari(dataset):
+        raise TypeError(
+            "dataset must be a Minari dataset or the id of a local one, "
+            f"got {type(dataset).__name__}"
+        )
     episodes = list(dataset.iterate_episodes())
     if not episodes:
         raise ValueError(f"the Minari dataset {dataset.spec.dataset_id} has no episodes")
@@ -138,6 +153,8 @@ def write_minari(
 ) -> Any:
     """A new local Minari dataset; arguments and errors as in ``to_minari``."""
     minari = _import_minari()
+    if not isinstance(dataset_id, str):
+        raise TypeError(f"dataset_id must be a text, got {dataset_id!r}")
     ends, _, has_final = columns.index.arrays()
     if not has_final.all():
         number = int(np.flatnonzero(~has_final)[0])
@@ -151,9 +168,50 @@ def write_minari(
         # Minari's own default keeps pictures as JPEG, which loses something.
         "jpeg_encoding": False,
     }
-    return minari.create_dataset_from_buffers(
-        dataset_id, list(_episode_buffers(columns, info)), **{**defaults, **metadata}
-    )
+    buffers = list(_episode_buffers(columns, info))
+    with _gone_if_it_fails(dataset_id, _space_needed(columns)):
+        return minari.create_dataset_from_buffers(
+            dataset_id, buffers, **{**defaults, **metadata}
+        )
+
+
+@contextlib.contextmanager
+def _gone_if_it_fails(dataset_id: str, size: int) -> Iterator[None]:
+    """Removes what Minari leaves of a dataset that it could not finish."""
+    from minari.dataset.minari_dataset import parse_dataset_id
+    from minari.namespace import NAMESPACE_METADATA_FILENAME
+    from minari.storage.datasets_root_dir import get_dataset_path
+
+    parse_dataset_id(dataset_id)
+    path = pathlib.Path(get_dataset_path(dataset_id))
+    if path.exists():
+        yield  # Minari refuses; what is there is not ours.
+        return
+    namespaces = [folder for folder in path.parents if not folder.exists()]
+    require_space(pathlib.Path(get_dataset_path()), size, path)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        for namespace in namespaces:
+            (namespace / NAMESPACE_METADATA_FILENAME).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                namespace.rmdir()
+        raise
+
+
+def _space_needed(columns: Columns) -> int:
+    """Bytes in Minari, rather too many: HDF5 takes some 14 kB an episode."""
+    parts = [
+        *columns.observations,
+        columns.actions,
+        columns.rewards,
+        *columns.extras.values(),
+    ]
+    # Two more bytes a row for the flags.
+    width = 2 + sum(part.dtype.itemsize * math.prod(part.row_shape) for part in parts)
+    overhead = columns.index.episodes * (16_000 + 4_000 * len(columns.extras))
+    return columns.index.rows * width + overhead + 100_000
 
 
 def _episode_buffers(columns: Columns, info: DatasetInfo) -> Iterator[Any]:

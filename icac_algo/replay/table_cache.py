@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -18,11 +19,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from .._files import write_whole
 from .table_files import Mapping, TableFile
 
 __all__ = ["CacheEntry", "cache_entry"]
 
 FORMAT = 1
+
+# Of the disk that the cache is on, not of the log's files.
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOTDIR)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +65,7 @@ class CacheEntry:
                 return None
             old["stamp"] = stamp
         with contextlib.suppress(OSError):
-            beside = self.folder / f".meta-{os.getpid()}.json"
-            beside.write_text(json.dumps(meta))
-            os.replace(beside, self.folder / "meta.json")
+            write_whole(self.folder / "meta.json", json.dumps(meta).encode())
         return meta
 
     @contextlib.contextmanager
@@ -73,13 +76,14 @@ class CacheEntry:
             digests: keep a digest of every file, by which the entry survives a change
                 of their dates.
         """
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
         stamps = [_stamp(path) for path in self.files]
-        beside = pathlib.Path(
-            tempfile.mkdtemp(prefix=".incomplete-", dir=self.folder.parent)
-        )
+        beside = None
         meta: dict[str, Any] = {"format": FORMAT}
         try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            beside = pathlib.Path(
+                tempfile.mkdtemp(prefix=".incomplete-", dir=self.folder.parent)
+            )
             yield beside, meta
             meta["files"] = [
                 {"path": str(path), "stamp": stamp}
@@ -90,8 +94,14 @@ class CacheEntry:
                 raise ValueError("the files of the log changed while they were read")
             (beside / "meta.json").write_text(json.dumps(meta))
             self._put(beside)
+        except OSError as error:
+            if error.errno not in _UNWRITABLE:
+                raise
+            text = f"{os.strerror(error.errno)} (set cache_folder or $ICAC_CACHE)"
+            raise OSError(error.errno, text, str(self.folder)) from error
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            if beside is not None:
+                shutil.rmtree(beside, ignore_errors=True)
 
     def _put(self, beside: pathlib.Path) -> None:
         # A folder cannot replace another at once; whoever has the old one mapped keeps
@@ -104,6 +114,8 @@ class CacheEntry:
         except OSError:
             # Another process was first, with the same files.
             if not (self.folder / "meta.json").exists():
+                with contextlib.suppress(OSError):
+                    os.rename(old, self.folder)
                 raise
         shutil.rmtree(old, ignore_errors=True)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from d3rlpy.dataset import DatasetInfo
 
-from .._files import written_beside
+from .._files import reserve, written_beside
 from .arrow_files import MappedColumn, MappedFile, map_file
 from .columns import ArrayColumn, Column, Columns, StackedColumn
 from .index import EpisodeIndex
@@ -182,9 +182,8 @@ def _convert(entry: CacheEntry, tables: Sequence[TableFile], show_progress: bool
     )
     with entry.replaced(digests=True) as (folder, meta):
         arrays = {
-            part: np.lib.format.open_memmap(
+            part: _new_array(
                 folder / f"{part}.npy",
-                "w+",
                 types[part],
                 (rows,) if part == "propensity" else (rows, len(names)),
             )
@@ -205,6 +204,14 @@ def _convert(entry: CacheEntry, tables: Sequence[TableFile], show_progress: bool
         meta["columns"] = list(parts)
 
 
+def _new_array(path: pathlib.Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    # numpy's own save forgets what the system said of a full disk.
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    with path.open("r+b") as file:
+        reserve(file.fileno(), path.stat().st_size)
+    return array
+
+
 def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.int8) if dtype.kind == "b" else dtype
 
@@ -216,7 +223,7 @@ def _keep_episodes(
     meta["has_episodes"] = not index.is_bandit
     if meta["has_episodes"]:
         for name, array in zip(_EPISODES, index.arrays(), strict=True):
-            np.save(folder / f"{name}.npy", array)
+            _new_array(folder / f"{name}.npy", array.dtype, array.shape)[...] = array
 
 
 # -- back to a file ----------------------------------------------------------
