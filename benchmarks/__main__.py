@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -148,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     given = parser.parse_args(words)
+    _check_folders(parser, given)
     if given.command == "tune":
         from .online import TUNED, tune_online
 
@@ -211,6 +213,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = report.read_text()
     print(text[text.index("## Verdict") : text.index("## Measured")])
     print(f"table, picture and raw rows: {report.parent}")
+
+
+def _check_folders(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    """Refuses results that could not be written, before anything is computed."""
+    out: pathlib.Path | None = given.out
+    ledger: pathlib.Path | None = getattr(given, "ledger", None)
+    if ledger is not None and ledger.is_dir():
+        parser.error(f"--ledger must be a file, got the folder {ledger}")
+    for option, folder in (("--out", out), ("--ledger", ledger and ledger.parent)):
+        if folder is None:
+            continue
+        if "\0" in str(folder):
+            parser.error(f"{option} must be a path, got {str(folder)!r}")
+        there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            parser.error(
+                f"{option} must be a folder that can be written, got {folder}: {there} "
+                "cannot"
+            )
 
 
 def _shapes(
@@ -296,6 +317,8 @@ def _known_algorithms(
     if names is None:
         return tuple(ALGORITHMS)
     chosen = tuple(name.strip() for name in names.split(","))
+    if len(set(chosen)) < len(chosen):
+        parser.error(f"--algorithms must name each once, got {names!r}")
     unknown = [name for name in chosen if name not in ALGORITHMS]
     if unknown:
         parser.error(f"--algorithms must be among {', '.join(ALGORITHMS)}; got {unknown}")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from ._arguments import check_path
 from ._files import written_beside
 from .priors import check_prior
 from .replay import ColumnarReplayBuffer
@@ -21,6 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line; 0 is not rejected, 1 rejected, 3 cannot tell, 2 bad input."""
     options = _parser().parse_args(arguments)
     try:
+        if options.plot is not None:
+            check_path("--plot", options.plot)
+        if options.plot is not None and options.plot.is_dir():
+            raise ValueError(f"--plot must be a file, got the folder {options.plot}")
         if options.plot is not None and not options.plot.absolute().parent.is_dir():
             raise ValueError(
                 f"--plot must be in a folder that exists, got {options.plot}"

@@ -24,10 +24,11 @@ from d3rlpy.models.q_functions import (
     make_q_func_field,
 )
 from d3rlpy.optimizers.optimizers import OptimizerFactory, make_optimizer_field
+from d3rlpy.preprocessing import ActionScaler, ObservationScaler, RewardScaler
 from d3rlpy.types import Shape
 
 from ._algorithm import DiscreteAlgorithm
-from ._arguments import check_choice, check_count, check_number
+from ._arguments import check_choice, check_count, check_flag, check_number, check_part
 from .constraint_aware_q_continuous import (
     ContinuousConstraintAwareQImpl,
     check_continuous_config,
@@ -54,6 +55,15 @@ from .state_constraints import (
 )
 
 __all__ = ["ConstraintAwareQ", "ConstraintAwareQConfig"]
+
+_PARTS = {
+    "observation_scaler": ObservationScaler,
+    "action_scaler": ActionScaler,
+    "reward_scaler": RewardScaler,
+    "optim_factory": OptimizerFactory,
+    "actor_optim_factory": OptimizerFactory,
+    "encoder_factory": EncoderFactory,
+}
 
 
 @dataclasses.dataclass()
@@ -209,6 +219,15 @@ class ConstraintAwareQConfig(LearnableConfig):
             raise ValueError(
                 f"constraint must be a shape such as Concave(), got {self.constraint!r}"
             )
+        for name in ("spectral_norm", "warm_start", "implicit_gradient", "compile_graph"):
+            check_flag(name, getattr(self, name))
+        if not isinstance(self.state_constraints, (list, tuple)):
+            raise ValueError(
+                "state_constraints must be a list of StateMonotone and StateLipschitz, "
+                f"got {self.state_constraints!r}"
+            )
+        for name, kind in _PARTS.items():
+            check_part(name, getattr(self, name), kind)
         if self.state_constraints and self.projection != "functional":
             raise ValueError(
                 f"state_constraints need projection='functional', got {self.projection!r}"

@@ -21,17 +21,29 @@ from d3rlpy.models.q_functions import (
 from d3rlpy.models.torch import CategoricalPolicy, ValueFunction
 from d3rlpy.optimizers import OptimizerWrapper
 from d3rlpy.optimizers.optimizers import OptimizerFactory, make_optimizer_field
+from d3rlpy.preprocessing import ActionScaler, ObservationScaler, RewardScaler
 from d3rlpy.torch_utility import Modules, TorchMiniBatch, hard_sync, soft_sync
 from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
 from ._algorithm import ActorCriticImpl, DiscreteAlgorithm
-from ._arguments import check_count, check_number
+from ._arguments import check_count, check_flag, check_number, check_part
 from .optimizers import create_optimizer
 from .policies import create_policy
 from .shaped_factory import ShapedQFunctionFactory
 
 __all__ = ["DiscreteIQL", "DiscreteIQLConfig"]
+
+_PARTS = {
+    "observation_scaler": ObservationScaler,
+    "action_scaler": ActionScaler,
+    "reward_scaler": RewardScaler,
+    "actor_optim_factory": OptimizerFactory,
+    "critic_optim_factory": OptimizerFactory,
+    "actor_encoder_factory": EncoderFactory,
+    "critic_encoder_factory": EncoderFactory,
+    "value_encoder_factory": EncoderFactory,
+}
 
 
 def _make_late_q_func_field() -> Any:
@@ -137,6 +149,9 @@ class DiscreteIQLConfig(LearnableConfig):
                 "q_func_factory must be a MeanQFunctionFactory or a "
                 f"ShapedQFunctionFactory, got {type(self.q_func_factory).__name__}"
             )
+        for name, kind in _PARTS.items():
+            check_part(name, getattr(self, name), kind)
+        check_flag("compile_graph", self.compile_graph)
         if self.compile_graph:
             raise ValueError(
                 "compile_graph=True is not supported: it has never been run on a GPU "

@@ -16,6 +16,7 @@ from d3rlpy.dataset import ReplayBufferBase
 
 from .dataset_checks import check_dataset
 from .replay import ColumnarReplayBuffer
+from .replay.minari_datasets import is_minari
 
 __all__ = ["LoggedSteps", "logged_steps"]
 
@@ -74,18 +75,29 @@ def logged_steps(dataset: Any, propensities: npt.ArrayLike | None = None) -> Log
     steps = dataset if isinstance(dataset, LoggedSteps) else _read(_as_buffer(dataset))
     if propensities is None:
         return steps
-    given = np.asarray(propensities, dtype=np.float64).reshape(-1)
-    if len(given) != len(steps):
+    given = _numbers(propensities)
+    if given.shape not in ((len(steps),), (len(steps), 1)):
         raise ValueError(
             f"propensities must have one value for each of {len(steps)} logged steps, "
-            f"got {len(given)}"
+            f"got shape {given.shape}"
         )
+    given = given.astype(np.float64).reshape(-1)
     _check_propensities(given)
     return dataclasses.replace(steps, propensities=given)
 
 
+def _numbers(propensities: npt.ArrayLike) -> npt.NDArray[Any]:
+    try:
+        given = np.asarray(propensities)
+    except ValueError as error:
+        raise ValueError(f"propensities must be one list of numbers: {error}") from None
+    if given.dtype.kind not in "fiu":
+        raise ValueError(f"propensities must be numbers, got an array of {given.dtype}")
+    return given
+
+
 def _as_buffer(dataset: Any) -> ReplayBufferBase:
-    if isinstance(dataset, str) or hasattr(dataset, "iterate_episodes"):
+    if isinstance(dataset, str) or is_minari(dataset):
         return ColumnarReplayBuffer.from_minari(dataset)
     if isinstance(dataset, ReplayBufferBase):
         return dataset

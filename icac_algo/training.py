@@ -12,7 +12,7 @@ import functools
 import os
 import pathlib
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ from d3rlpy.logging import (
 )
 from tqdm.auto import tqdm
 
+from ._arguments import check_path
 from .checkpoints import Progress, restore_checkpoint, save_checkpoint
 from .divergence import DivergenceGuard, refuse_diverged_networks
 
@@ -68,8 +69,26 @@ class FitOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
-        if self.checkpoint is not None and pathlib.Path(self.checkpoint).is_dir():
-            raise ValueError(f"checkpoint must be a file, got {self.checkpoint!r}")
+        if self.checkpoint is not None:
+            check_path("checkpoint", self.checkpoint)
+            file = pathlib.Path(self.checkpoint)
+            # Its folder is made when it is written; a file cannot become one.
+            over = next((p for p in file.parents if p.exists()), file.parent)
+            if file.is_dir() or not over.is_dir():
+                raise ValueError(
+                    f"checkpoint must be a file in a folder, got {self.checkpoint!r}"
+                )
+        for name in ("callback", "epoch_callback"):
+            given = getattr(self, name)
+            if given is not None and not callable(given):
+                raise ValueError(f"{name} must be a function, got {given!r}")
+        if self.evaluators is not None and not (
+            isinstance(self.evaluators, Mapping)
+            and all(callable(evaluator) for evaluator in self.evaluators.values())
+        ):
+            raise ValueError(
+                f"evaluators must map names to evaluators, got {self.evaluators!r}"
+            )
 
     def epochs(self, done: Progress) -> Iterator[tuple[int, int]]:
         """Number and length of the epochs that are left; the last may be shorter."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .._arguments import check_choice, check_count, check_number
+from .._arguments import check_choice, check_count, check_number, check_seed
 from ..logged_steps import logged_steps
 from ..reward_models import cross_fitted_rewards, folds_of
 from .estimate import (
@@ -137,11 +137,16 @@ def compare(
     Raises:
         ValueError: there are no policies, or as in ``estimate``.
     """
+    if not isinstance(policies, Mapping) or not all(
+        isinstance(name, str) for name in policies
+    ):
+        raise ValueError(f"policies must map names to policies, got {policies!r}")
     if not policies:
         raise ValueError("policies must name at least one policy, got none")
     check_choice("estimator", estimator, ESTIMATORS)
     check_number("level", level, above=0.0, below=1.0)
     check_count("resamples", resamples)
+    check_seed(seed)
     steps = as_bandit_log(logged_steps(dataset, propensities), as_bandit)
     propensity = logged_propensities(steps, seed)
     predicted = cross_fitted_rewards(steps, folds_of(steps, seed))

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._arguments import check_choice, check_count, check_number
+from .._arguments import check_choice, check_count, check_flag, check_number, check_seed
 from ..logged_steps import LoggedSteps, logged_steps
 from ..reward_models import cross_fitted_rewards, folds_of, regression_weights
 from .weights import Support, action_probabilities, logged_propensities, support_of
@@ -124,10 +124,15 @@ def estimate(
         ValueError: an argument is out of bounds, or episodes are longer than a step and
             ``as_bandit`` is false.
     """
+    if not isinstance(estimators, (tuple, list)) or not estimators:
+        raise ValueError(
+            f"estimators must be some of {ESTIMATORS} in a tuple, got {estimators!r}"
+        )
     for name in estimators:
         check_choice("estimators", name, ESTIMATORS)
     check_number("level", level, above=0.0, below=1.0)
     check_count("resamples", resamples)
+    check_seed(seed)
     steps = as_bandit_log(logged_steps(dataset, propensities), as_bandit)
     probabilities = action_probabilities(policy, steps)
     weights = probabilities[np.arange(len(steps)), steps.actions] / logged_propensities(
@@ -148,6 +153,7 @@ def estimate(
 
 def as_bandit_log(steps: LoggedSteps, as_bandit: bool) -> LoggedSteps:
     """Refuses longer episodes unless they were said to be decisions on their own."""
+    check_flag("as_bandit", as_bandit)
     if not as_bandit and not steps.is_bandit:
         raise ValueError(
             "dataset has episodes of several steps: as_bandit=True takes every step "

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import d3rlpy
 import numpy as np
+from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 from d3rlpy.ope import DiscreteFQE, FQEConfig
 
-from .._arguments import check_count, check_number
+from .._arguments import check_count, check_flag, check_number, check_seed
+from ..dataset_checks import check_dataset
 from ..replay import ColumnarReplayBuffer
 from .estimate import Estimate, interval
 
@@ -46,7 +49,9 @@ def fitted_q_estimate(
         show_progress: whether to show a progress bar.
 
     Raises:
-        ValueError: an argument is out of bounds, or the algorithm is not built.
+        TypeError: the dataset or the config is of another kind.
+        ValueError: an argument is out of bounds, the algorithm is not built, or it and
+            the dataset do not fit each other.
     """
     check_number("gamma", gamma, at_least=0.0, below=1.0)
     check_number("level", level, above=0.0, below=1.0)
@@ -54,8 +59,13 @@ def fitted_q_estimate(
     check_count("resamples", resamples)
     if getattr(algo, "impl", None) is None:
         raise ValueError("algo must be built or fitted, got one without networks")
-    config = config or FQEConfig(learning_rate=1e-3, batch_size=256)
-    config.gamma = gamma
+    check_seed(seed)
+    check_flag("show_progress", show_progress)
+    config = FQEConfig(learning_rate=1e-3, batch_size=256) if config is None else config
+    if not isinstance(config, FQEConfig):
+        raise TypeError(f"config must be an FQEConfig, got {type(config).__name__}")
+    _check_fit(dataset, algo)
+    config = dataclasses.replace(config, gamma=gamma)
     d3rlpy.seed(seed)
     evaluation = DiscreteFQE(algo=algo, config=config, device=algo._device)
     evaluation.fit(
@@ -79,3 +89,26 @@ def fitted_q_estimate(
         [values[rng.integers(0, count, count)].mean() for _ in range(resamples)]
     )
     return Estimate("fqe", float(values.mean()), *interval(drawn, level), level, None)
+
+
+def _check_fit(dataset: Any, algo: Any) -> None:
+    if not isinstance(dataset, ReplayBufferBase):
+        raise TypeError(
+            f"dataset must be a d3rlpy replay buffer, got {type(dataset).__name__}"
+        )
+    check_dataset("fitted Q evaluation", dataset)
+    if algo.get_action_type() != ActionSpace.DISCRETE:
+        raise ValueError("algo must have discrete actions, got continuous ones")
+    info = dataset.dataset_info
+    found = (algo.impl.observation_shape, algo.impl.action_size)
+    shapes = info.observation_signature.shape
+    expected = (shapes[0] if len(shapes) == 1 else shapes, info.action_size)
+    if tuple(map(_plain, found)) != tuple(map(_plain, expected)):
+        raise ValueError(
+            "algo must be for the dataset's observation shape and number of actions, "
+            f"{expected}, got one for {found}"
+        )
+
+
+def _plain(shape: Any) -> Any:
+    return tuple(map(_plain, shape)) if isinstance(shape, (list, tuple)) else shape

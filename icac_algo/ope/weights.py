@@ -33,6 +33,7 @@ def action_probabilities(policy: Any, steps: LoggedSteps) -> FloatArray:
     """
     size = steps.action_size
     if hasattr(policy, "predict"):
+        _check_fits(policy, steps)
         found = policy.predict(steps.observations)
         # Policies of Stable-Baselines3 return their state too.
         chosen = np.asarray(found[0] if isinstance(found, tuple) else found)
@@ -63,6 +64,19 @@ def action_probabilities(policy: Any, steps: LoggedSteps) -> FloatArray:
     if ((chosen < 0) | (chosen >= size)).any():
         raise ValueError(f"policy must give indices from 0 to {size - 1}, got {chosen}")
     return np.eye(size)[chosen]
+
+
+def _check_fits(policy: Any, steps: LoggedSteps) -> None:
+    if not hasattr(policy, "impl"):
+        return
+    if policy.impl is None:
+        raise ValueError("policy must be built or fitted, got one without networks")
+    shape = tuple(policy.impl.observation_shape)
+    if shape != steps.observations.shape[1:]:
+        raise ValueError(
+            f"policy must take observations of shape {steps.observations.shape[1:]}, as "
+            f"the log's, got one for {shape}"
+        )
 
 
 def logged_propensities(steps: LoggedSteps, seed: int) -> FloatArray:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .._arguments import check_choice, check_count, check_number
+from .._arguments import check_choice, check_count, check_number, check_seed
 from ..constraints import Constraint
 from ..logged_steps import LoggedSteps, logged_steps
 from ..reward_models import action_scores
@@ -90,6 +90,8 @@ def check_prior(
     check_number("level", level, above=4.0 * SELECTION_ERROR, at_most=0.5)
     check_count("min_support", min_support)
     check_count("draws", draws)
+    check_seed(seed)
+    _check_names(regions, feature_names)
     steps = logged_steps(dataset, propensities)
     positions = constraint.positions(steps.action_size)
     constraint.check_observation_shape(steps.observations.shape[1:])
@@ -199,6 +201,27 @@ def _cost(
     chosen = torch.from_numpy(positions[steps.actions][:, None])
     cost = constraint.offset(torch.from_numpy(steps.observations), chosen)
     return np.asarray(cost[:, 0].numpy())
+
+
+def _check_names(
+    regions: Mapping[str, Region] | None, names: Sequence[str] | None
+) -> None:
+    if regions is not None and not (
+        isinstance(regions, Mapping)
+        and all(isinstance(name, str) for name in regions)
+        and all(callable(region) for region in regions.values())
+    ):
+        raise ValueError(f"regions must map names to functions, got {regions!r}")
+    if regions is not None and "all" in regions:
+        raise ValueError("regions must not name one 'all': all contexts always count")
+    if names is not None and not (
+        isinstance(names, (list, tuple))
+        and all(isinstance(name, str) for name in names)
+        and len(set(names)) == len(names)
+    ):
+        raise ValueError(
+            f"feature_names must be a list of different names, got {names!r}"
+        )
 
 
 def _regions(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import EpisodeBase
 
+from .._arguments import check_count
 from .columns import ArrayColumn, Column, Columns
 from .index import EpisodeIndex
 
@@ -44,6 +45,8 @@ def columns_of_arrays(
 
     Arguments and errors as in :meth:`ColumnarReplayBuffer.from_arrays`.
     """
+    if extras is not None and not isinstance(extras, Mapping):
+        raise TypeError(f"extras must map names to columns, got {type(extras).__name__}")
     is_tuple = isinstance(observations, (list, tuple)) and all(
         isinstance(part, np.ndarray) for part in observations
     )
@@ -58,13 +61,16 @@ def columns_of_arrays(
             names, observations if is_tuple else [observations], strict=True
         )
     ]
-    count = len(parts[0])
+    count = len(parts[0]) if parts and parts[0].ndim else 0
     if count == 0:
         raise ValueError("observations must have at least one row, got none")
     columns = {
         "actions": _as_matrix("actions", actions),
         "rewards": _as_matrix("rewards", rewards),
-        **{name: _numbers(name, value) for name, value in (extras or {}).items()},
+        **{
+            f"extras: {name}": _numbers(f"extras: {name}", value)
+            for name, value in (extras or {}).items()
+        },
     }
     if columns["rewards"].shape[1] != 1:
         raise ValueError(
@@ -83,19 +89,24 @@ def columns_of_arrays(
                 f"{name} must have shape (R, ...) with a vector or more in each row, "
                 f"got {part.shape}"
             )
+        if part[0].size == 0:
+            raise ValueError(f"{name} must have a number in each row, got {part.shape}")
     return Columns(
         observations=[ArrayColumn(part) for part in parts],
         actions=ArrayColumn(columns.pop("actions")),
         rewards=ArrayColumn(columns.pop("rewards")),
         index=_index_of_flags(count, terminals, timeouts, final),
         is_tuple=is_tuple,
-        extras={name: ArrayColumn(column) for name, column in columns.items()},
+        extras={name: ArrayColumn(columns[f"extras: {name}"]) for name in extras or {}},
         source=IN_MEMORY,
     )
 
 
 def _numbers(name: str, values: Any) -> Array:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be one array of numbers: {error}") from None
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be numbers, got an array of {array.dtype}")
     return array
@@ -105,13 +116,21 @@ def _as_matrix(name: str, values: Any) -> Array:
     array = _numbers(name, values)
     if array.ndim not in (1, 2):
         raise ValueError(f"{name} must have shape (R,) or (R, n), got {array.shape}")
-    return array.reshape(len(array), -1)
+    return array[:, None] if array.ndim == 1 else array
 
 
 def _refuse_not_finite(name: str, array: Array) -> None:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = np.argwhere(~np.isfinite(array))[0]
         raise ValueError(f"{name} must be finite, row {bad[0]} has {array[tuple(bad)]}")
+    if array.dtype == np.float64 and name.startswith(("observations", "rewards")):
+        # Networks take float32, in which a larger number is infinite.
+        huge = np.argwhere(np.abs(array) > np.finfo(np.float32).max)
+        if huge.size:
+            worst = array[tuple(huge[0])]
+            raise ValueError(
+                f"{name} must be finite in float32, row {huge[0][0]} has {worst}"
+            )
 
 
 def _index_of_flags(
@@ -164,6 +183,10 @@ def action_space_of(
     Raises:
         ValueError: the actions do not fit what is stated.
     """
+    if space is not None and not isinstance(space, ActionSpace):
+        raise TypeError(f"action_space must be an ActionSpace of d3rlpy, got {space!r}")
+    if size is not None:
+        check_count("action_size", size)
     whole = columns.actions.dtype.kind in "iub" and columns.actions.row_shape == (1,)
     if space is None:
         space = ActionSpace.DISCRETE if whole else ActionSpace.CONTINUOUS

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import InfiniteBuffer, ReplayBuffer, ReplayBufferBase
 
+from .._arguments import check_count, check_path
 from . import arrays
 from .sampler import ColumnSampler
 
@@ -217,6 +218,14 @@ class ColumnarReplayBuffer(ColumnSampler):
             timeout=timeout,
             final=final,
         )
+        if cache_folder is not None:
+            check_path("cache_folder", cache_folder)
+            if pathlib.Path(cache_folder).is_file():
+                raise NotADirectoryError(
+                    f"cache_folder must be a folder, got the file {cache_folder}"
+                )
+        if action_size is not None:
+            check_count("action_size", action_size)
         columns, largest = open_tables(files, mapping, part, cache_folder, show_progress)
         space, size = arrays.action_space_of(columns, None, action_size, largest)
         return cls(columns, space, size, **options)
@@ -283,4 +292,5 @@ class ColumnarReplayBuffer(ColumnSampler):
         """
         from .tables import write_table
 
+        check_path("file", file)
         return write_table(self.columns, self._info, pathlib.Path(file))

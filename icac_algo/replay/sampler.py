@@ -29,6 +29,7 @@ from d3rlpy.dataset import (
 from d3rlpy.dataset.io import dump, load
 from typing_extensions import Self
 
+from .._arguments import check_seed
 from . import arrays
 from .batches import StepRule, interleave, pick_batch
 from .columns import Columns
@@ -66,6 +67,14 @@ class ColumnSampler(ReplayBufferBase):
         trajectory_slicer: TrajectorySlicerProtocol | None = None,
         seed: int | None = None,
     ):
+        for name, value in (
+            ("transition_picker", transition_picker),
+            ("trajectory_slicer", trajectory_slicer),
+        ):
+            if value is not None and not callable(value):
+                raise TypeError(f"{name} must be one of d3rlpy's, got {value!r}")
+        if seed is not None:
+            check_seed(seed)
         self._columns = columns
         self._picker = transition_picker or BasicTransitionPicker()
         self._slicer = trajectory_slicer or BasicTrajectorySlicer()
@@ -136,6 +145,10 @@ class ColumnSampler(ReplayBufferBase):
     @classmethod
     def of_stock(cls, source: ReplayBufferBase, **options: Any) -> Self:
         """A copy of a d3rlpy buffer; see ``ColumnarReplayBuffer.from_replay_buffer``."""
+        if not isinstance(source, ReplayBufferBase):
+            raise TypeError(
+                f"source must be a d3rlpy replay buffer, got {type(source).__name__}"
+            )
         info = source.dataset_info
         options.setdefault("transition_picker", source.transition_picker)
         options.setdefault("trajectory_slicer", source.trajectory_slicer)

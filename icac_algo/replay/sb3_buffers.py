@@ -22,6 +22,12 @@ def read_sb3(source: Any) -> tuple[Columns, ActionSpace, int]:
     Every environment's transitions follow each other in time.  Where one's successor is
     not the next one's observation an episode ends, and its last observation is kept.
     """
+    # By what is read: Stable-Baselines3 need not be there.
+    if not all(hasattr(source, name) for name in ("pos", "full", "dones", "timeouts")):
+        raise TypeError(
+            "source must be a ReplayBuffer or DictReplayBuffer of Stable-Baselines3, "
+            f"got {type(source).__name__}"
+        )
     if source.size() == 0:
         raise ValueError("the Stable-Baselines3 buffer is empty")
     order = np.arange(source.size())

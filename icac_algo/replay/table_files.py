@@ -165,7 +165,11 @@ def find_files(
         FileNotFoundError: one does not exist, or a folder holds none.
         ValueError: a file is of another kind, or ``part`` is out of range.
     """
-    given = [files] if isinstance(files, (str, pathlib.Path)) else list(files)
+    given = [files] if isinstance(files, (str, pathlib.Path)) else files
+    if not isinstance(given, (list, tuple)) or not all(
+        isinstance(path, (str, pathlib.Path)) for path in given
+    ):
+        raise TypeError(f"files must be a path or a list of paths, got {files!r}")
     known = (*PARQUET, *ARROW)
     found: list[pathlib.Path] = []
     for path in map(pathlib.Path, given):
@@ -184,7 +188,11 @@ def find_files(
             found.append(path)
     if not found:
         raise ValueError(f"files must name at least one file, got {files!r}")
-    number, count = part
+    twice = sorted({str(path) for path in found if found.count(path) > 1})
+    if twice:
+        raise ValueError(f"files must name each file once, got {twice[0]} twice")
+    pair = isinstance(part, (list, tuple)) and [type(n) for n in part] == [int, int]
+    number, count = part if pair else (0, 0)
     if not 0 <= number < count <= len(found):
         raise ValueError(
             "part must be (i, n) with 0 <= i < n and n at most the number of files, "

@@ -51,6 +51,8 @@ class PolicyAdapter:
         """
         shape = tuple(self.algo.impl.observation_shape)
         x = np.asarray(observation)
+        if x.dtype.kind not in "fiub" or not np.isfinite(x).all():
+            raise ValueError(f"observation must be finite numbers, got {observation!r}")
         single = x.shape == shape
         batch = x[None] if single else x
         if batch.shape[1:] != shape:

@@ -137,9 +137,20 @@ class ConstraintAwareDQN(DQN):
                 f"got {buffer.obs_shape}"
             )
         size = int(self.action_space.n)  # type: ignore[attr-defined]
-        largest = int(np.asarray(buffer.actions[: buffer.size()]).max())
-        if largest >= size:
+        actions = np.asarray(buffer.actions[: buffer.size()])
+        if actions.dtype.kind not in "iu":
             raise ValueError(
-                f"replay_buffer must hold actions from 0 to {size - 1}, got {largest}"
+                "replay_buffer must hold discrete actions (indices), "
+                f"got an array of {actions.dtype}"
             )
+        bad = actions[(actions < 0) | (actions >= size)]
+        if bad.size:
+            raise ValueError(
+                f"replay_buffer must hold actions from 0 to {size - 1}, got {bad[0]}"
+            )
+        for name in ("observations", "rewards"):
+            if not np.isfinite(getattr(buffer, name)[: buffer.size()]).all():
+                raise ValueError(
+                    f"replay_buffer must hold finite {name}, got NaN or infinity"
+                )
         return buffer

@@ -11,7 +11,7 @@ import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from .._arguments import check_count, check_number
+from .._arguments import check_count, check_number, check_seed
 from ..replay import ColumnarReplayBuffer
 
 __all__ = ["record_log", "sb3_action_probabilities"]
@@ -79,9 +79,13 @@ def record_log(
         a replay buffer whose ``"info/propensity"`` is the probability of each action.
 
     Raises:
-        ValueError: a count is below 1, or as in ``sb3_action_probabilities``.
+        TypeError: ``env`` is no environment, or as in ``sb3_action_probabilities``.
+        ValueError: a count is below 1, the environment and the model have other actions
+            or observations, or as in ``sb3_action_probabilities``.
     """
     check_count("n_steps", n_steps)
+    check_seed(seed)
+    _check_spaces(model, env)
     rng = np.random.default_rng(seed)
     observation, _ = env.reset(seed=seed)
     sb3_action_probabilities(model, np.asarray(observation)[None], epsilon)
@@ -112,3 +116,21 @@ def record_log(
         extras={"info/propensity": np.asarray(propensities)},
         action_size=int(env.action_space.n),  # type: ignore[attr-defined]
     )
+
+
+def _check_spaces(model: Any, env: Any) -> None:
+    if not isinstance(env, gym.Env):
+        raise TypeError(f"env must be one environment, got {type(env).__name__}")
+    actions = getattr(model, "action_space", None)
+    if not isinstance(actions, gym.spaces.Discrete):
+        return  # no model that can log, which is said in its own words
+    if env.action_space != actions:
+        raise ValueError(
+            f"env must have the model's action_space, {actions}, got {env.action_space}"
+        )
+    # Bounds may differ, as from one auction to another.
+    wanted, found = model.observation_space, env.observation_space
+    if type(found) is not type(wanted) or found.shape != wanted.shape:
+        raise ValueError(
+            f"env must have the model's observation_space, {wanted}, got {found}"
+        )

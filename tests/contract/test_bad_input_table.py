@@ -3,6 +3,7 @@ value, before any work is done or file touched."""
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 from collections.abc import Callable
@@ -13,8 +14,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from d3rlpy.algos import DQNConfig
+from d3rlpy.ope import FQEConfig
+from stable_baselines3.common.buffers import ReplayBuffer
 
 import bidclick_gym
+from benchmarks.__main__ import main as benchmarks_main
 from bidclick_gym.auction import Auction
 from bidclick_gym.behavior import ClippedGaussianPolicy
 from bidclick_gym.logs import simulate_log
@@ -35,11 +39,13 @@ from icac_algo import (
     Unconstrained,
     check_prior,
     load_checkpoint,
+    save_checkpoint,
 )
 from icac_algo.__main__ import main as icac_main
 from icac_algo.export import load, save, save_graph
 from icac_algo.logged_steps import logged_steps
 from icac_algo.ope import OffPolicyEvaluator, compare, estimate, fitted_q_estimate
+from icac_algo.sb3 import ConstraintAwareDQN, PolicyAdapter, record_log
 from icac_algo.shape_parser import parse_known_cost, parse_shape
 
 OBSERVATIONS = np.zeros((6, 2), np.float32)
@@ -84,6 +90,27 @@ def q(value: float) -> Any:
     return torch.full((2, 3), value)
 
 
+def dqn() -> Any:
+    env = gym.make("BidClick-v0")
+    return ConstraintAwareDQN("MlpPolicy", env, buffer_size=10, device="cpu")
+
+
+def sb3_fit(x: float = 0.5, action: int = 0, reward: float = 0.0) -> Any:
+    model = dqn()
+    filled = ReplayBuffer(10, model.observation_space, model.action_space, "cpu")
+    seen = np.array([x, 0.3], np.float32)
+    filled.add(seen, seen, np.array([action]), np.array([reward]), np.ones(1), [{}])
+    return model.fit(filled, 1)
+
+
+SEED = r"seed must be an integer from 0 to 2\*\*32 - 1, got"
+SEEDED: dict[str, Callable[..., Any]] = {
+    "prior": lambda seed: check_prior(buffer(), Concave(), seed=seed),
+    "estimate": lambda seed: estimate(buffer(), 0, seed=seed),
+    "compare": lambda seed: compare(buffer(), {"a": 0}, seed=seed),
+    "fqe": lambda seed: fitted_q_estimate(buffer(), built(), gamma=0.5, seed=seed),
+    "record": lambda seed: record_log(dqn(), gym.make("BidClick-v0"), 3, seed=seed),
+}
 V, T, F = ValueError, TypeError, FileNotFoundError
 TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     # constructors of the auction
@@ -191,6 +218,106 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("save over", lambda: save(built(), "."), FileExistsError, "path must not exist"),
     ("load", lambda: load("none"), F, "manifest.json is missing"),
     ("graph name", lambda: save_graph(built(), "g.h5"), V, "fname must end with"),
+    ("graph folder", lambda: save_graph(built(), "no/g.pt"), F, r"no/g\.pt"),
+    ("graph path", lambda: save_graph(built(), None), T, "fname must be a path, got N"),  # type: ignore[arg-type]
+    ("save path", lambda: save(built(), 3), T, "path must be a path, got 3"),  # type: ignore[arg-type]
+    ("save null", lambda: save(built(), "a\0b"), V, "path must be a path without null"),
+    ("save data", lambda: save(built(), "m", [1]), T, "dataset must be .*got list"),
+    ("save flag", lambda: save(built(), "m", overwrite="no"), V, "overwrite .*'no'"),  # type: ignore[arg-type]
+    ("load path", lambda: load(None), T, "path must be a path, got None"),  # type: ignore[arg-type]
+    ("keep unbuilt", lambda: save_checkpoint(unbuilt(), "c.pt"), V, "algo must be built"),
+    ("keep nothing", lambda: save_checkpoint(3, "c.pt"), T, "algo must be .*got int"),
+    ("d3 unbuilt", lambda: unbuilt().save("a.d3"), V, "algo must be built"),
+    # seeds, everywhere the same words
+    *(
+        (f"seed {name} {seed!r}", functools.partial(call, seed=seed), V, SEED)
+        for seed in ("x", 1.5, -1, True, None, 2**32)
+        for name, call in SEEDED.items()
+    ),
+    # priors, names
+    ("region list", lambda: check_prior(buffer(), Concave(), regions=[1]), V, "regions"),  # type: ignore[arg-type]
+    ("region value", lambda: check_prior(
+        buffer(), Concave(), regions={"a": 1}), V, "regions must map names to functions"),  # type: ignore[dict-item]
+    ("region all", lambda: check_prior(
+        buffer(), Concave(), regions={"all": bool}), V, "must not name one 'all'"),
+    ("name text", lambda: check_prior(
+        buffer(), Concave(), feature_names="xc"), V, "feature_names must be .*'xc'"),
+    ("name twice", lambda: check_prior(
+        buffer(), Concave(), feature_names=["x", "x"]), V, "different names"),
+    # off-policy estimates, kinds
+    ("propensity text", lambda: logged_steps(buffer(), ["x"] * 6), V, "propens.*numbers"),
+    ("propensity ragged", lambda: logged_steps(
+        buffer(), [[0.5], [0.5, 0.5]]), V, "propensities must be one list"),
+    ("propensity square", lambda: logged_steps(
+        buffer(), np.full((3, 2), 0.5)), V, r"each of 6 .*got shape \(3, 2\)"),
+    ("no estimators", lambda: estimate(buffer(), 0, estimators=()), V, "estimators must"),
+    ("estimator text", lambda: estimate(
+        buffer(), 0, estimators="dr"), V, "estimators must be some of .*'dr'"),  # type: ignore[arg-type]
+    ("bandit", lambda: estimate(buffer(), 0, as_bandit="no"), V, "as_bandit .*'no'"),  # type: ignore[arg-type]
+    ("policy unbuilt", lambda: estimate(buffer(), unbuilt()), V, "policy must be built"),
+    ("policy shape", lambda: estimate(
+        buffer(observations=np.zeros((6, 5))), built()), V, r"shape \(5,\).*for \(2,\)"),
+    ("policies list", lambda: compare(buffer(), [0]), V, r"policies must map.*\[0\]"),  # type: ignore[arg-type]
+    ("fqe data", lambda: fitted_q_estimate(
+        [1], built(), gamma=0.5), T, "dataset must be .*got list"),  # type: ignore[arg-type]
+    ("fqe config", lambda: fitted_q_estimate(
+        buffer(), built(), gamma=0.5, config=DQNConfig()), T, "config must be an FQE"),  # type: ignore[arg-type]
+    ("fqe shape", lambda: fitted_q_estimate(
+        buffer(observations=np.zeros((6, 5))), built(), gamma=0.5), V, "algo must be f"),
+    # configs, kinds
+    ("encoder", config(encoder_factory="mlp"), V, "encoder_factory must be .*'mlp'"),
+    ("optimizer", config(optim_factory=None), V, "optim_factory must be .*got None"),
+    ("scaler", config(reward_scaler="standard"), V, "reward_scaler must be .*'standard'"),
+    ("flag", config(spectral_norm="no"), V, "spectral_norm must be True or False"),
+    ("state list", config(state_constraints=3), V, "state_constraints must be a list"),
+    ("choice array", config(greedy=np.array(["critic"])), V, "greedy must be one of"),
+    ("iql encoder", lambda: DiscreteIQLConfig(
+        value_encoder_factory=1), V, "value_encoder_factory must be"),  # type: ignore[arg-type]
+    # fit, kinds
+    ("fit data", lambda: unbuilt().fit([1], n_steps=1), T, "dataset must be .*got list"),
+    ("callback", lambda: fit(callback=3), V, "callback must be a function, got 3"),
+    ("evaluators", lambda: fit(evaluators=[1]), V, r"evaluators must map.*got \[1\]"),
+    ("checkpoint kind", lambda: fit(checkpoint=3), T, "checkpoint must be a path"),
+    ("checkpoint below", lambda: fit(
+        checkpoint=pathlib.Path(__file__) / "c.pt"), V, "checkpoint must be a file in"),
+    # buffers, kinds
+    ("one number", lambda: buffer(observations=1.0), V, "observations must have at l"),
+    ("no parts", lambda: buffer(observations=[]), V, "observations must have at least"),
+    ("no width", lambda: buffer(observations=OBSERVATIONS[:, :0]), V, "a number in each"),
+    ("ragged", lambda: buffer(observations=[[1], [1, 2]]), V, "observations must be one"),
+    ("float32", lambda: buffer(rewards=[1e300] * 6), V, "rewards must be finite in"),
+    ("no actions", lambda: buffer(actions=[]), V, "actions must"),
+    ("extras", lambda: buffer(extras=[1]), T, "extras must map .*got list"),
+    ("extra", lambda: buffer(extras={"e": [1]}), V, "extras: e must have as many"),
+    ("size text", lambda: buffer(action_size="3"), V, "action_size must be .*got '3'"),
+    ("size float", lambda: buffer(action_size=2.5), V, r"action_size must be .*got 2\.5"),
+    ("space", lambda: buffer(action_space="discrete"), T, "action_space must be"),
+    ("picker", lambda: buffer(transition_picker=1), T, "transition_picker must be"),
+    ("source", lambda: ColumnarReplayBuffer.from_replay_buffer([1]), T, "source must be"),  # type: ignore[arg-type]
+    ("sb3 source", lambda: ColumnarReplayBuffer.from_sb3(None), T, "source must be"),
+    ("minari", lambda: ColumnarReplayBuffer.from_minari(3), T, "dataset must be"),  # type: ignore[arg-type]
+    ("minari id", lambda: buffer().to_minari(3), T, "dataset_id must be a text, got 3"),  # type: ignore[arg-type]
+    ("table path", lambda: buffer().to_parquet(None), T, "file must be a path"),  # type: ignore[arg-type]
+    ("files", lambda: ColumnarReplayBuffer.from_parquet(
+        None, observation="x", action="a", reward="r"), T, "files must be a path or"),  # type: ignore[arg-type]
+    ("cache", lambda: ColumnarReplayBuffer.from_parquet(
+        ".", observation="x", action="a", reward="r", cache_folder=__file__),
+        NotADirectoryError, "cache_folder must be a folder"),
+    # shards
+    ("out file", lambda: write_shards(__file__, 1000), FileExistsError, "out must be a"),
+    ("out null", lambda: write_shards("a\0b", 1000), V, "out must be a folder without"),
+    # Stable-Baselines3
+    ("adapter nan", lambda: PolicyAdapter(built()).predict(
+        np.array([np.nan, 0.0])), V, "observation must be finite"),
+    ("sb3 reward", lambda: sb3_fit(reward=np.nan), V, "must hold finite rewards"),
+    ("sb3 observation", lambda: sb3_fit(x=np.inf), V, "must hold finite observations"),
+    ("sb3 action", lambda: sb3_fit(action=-1), V, "actions from 0 to 4, got -1"),
+    ("sb3 buffer", lambda: dqn().fit([1], 1), T, "replay_buffer must be .*got list"),
+    ("sb3 continuous", lambda: dqn().fit(buffer(
+        actions=np.zeros((6, 1), np.float32), action_size=None), 1), V, "discrete act"),
+    ("record env", lambda: record_log(dqn(), "BidClick-v0", 3), T, "env must .*got str"),  # type: ignore[arg-type]
+    ("record actions", lambda: record_log(
+        dqn(), gym.make("BidClick-v0", bids=(0.0, 1.0)), 3), V, "model's action_space"),
 ]  # fmt: skip
 
 
@@ -220,6 +347,8 @@ COMMANDS: list[tuple[list[str], str]] = [
         "--plot must be in",
     ),
     ([".", "--constraint", "concave", "--plot", "a.pdf"], "--plot must end with"),
+    ([".", "--constraint", "concave", "--plot", "/"], "--plot must be a file, got"),
+    ([".", "--constraint", "concave", "--plot", "a\0.png"], "--plot must be a path"),
 ]
 
 
@@ -232,3 +361,31 @@ def test_bad_command_lines(
     assert icac_main(["check-prior", *words]) == 2
     assert re.search(message, capsys.readouterr().err)
     assert list(pathlib.Path().iterdir()) == []
+
+
+RESULTS: list[tuple[list[str], str]] = [
+    (["table1", "--out", __file__], "--out must be a folder that can be written"),
+    (["shapes", "--out", f"{__file__}/x"], "--out must be a folder that can be written"),
+    (["paper", "--ledger", "."], "--ledger must be a file, got the folder"),
+    (["paper", "--ledger", f"{__file__}/x.md"], "--ledger must be a folder that can"),
+    (["gallery", "--out", "a\0b"], "--out must be a path, got"),
+    (["table1", "--algorithms", "DQN,DQN"], "--algorithms must name each once"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), RESULTS)
+def test_results_that_could_not_be_written_are_not_begun(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        benchmarks_main(words)
+    assert message in capsys.readouterr().err
+    assert list(pathlib.Path().iterdir()) == []
+
+
+def test_the_config_of_an_evaluation_stays_as_it_was() -> None:
+    given = FQEConfig(gamma=0.9, batch_size=4)
+    fitted_q_estimate(
+        buffer(), built(), gamma=0.5, n_steps=1, config=given, show_progress=False
+    )
+    assert given.gamma == 0.9
