@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import pathlib
+from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -10,7 +13,8 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import polyak_update
 
-from .._arguments import check_count
+from .._arguments import check_count, check_path
+from .._files import write_whole
 from ..replay import ColumnarReplayBuffer
 from ..standardisation import Standardisation
 from .policies import CnnPolicy, ConstraintAwareDQNPolicy, MlpPolicy
@@ -118,6 +122,25 @@ class ConstraintAwareDQN(DQN):
         self.exploration_rate = self.exploration_final_eps
         callback.on_training_end()
         return self
+
+    def save(
+        self,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """As SB3's, but an interrupted write leaves the old file as it was."""
+        if not isinstance(path, (str, pathlib.Path)):
+            super().save(path, exclude, include)
+            return
+        check_path("path", path)
+        file = pathlib.Path(path)
+        # As SB3 names and places it.
+        file = file if file.suffix else file.with_suffix(".zip")
+        buffer = io.BytesIO()
+        super().save(buffer, exclude, include)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, buffer.getvalue())
 
     def _checked(self, given: Any) -> ReplayBuffer:
         buffer = given

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import d3rlpy
+import gymnasium as gym
 import minari
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from icac_algo import ColumnarReplayBuffer, ConstraintAwareQConfig, save_checkpo
 from icac_algo.__main__ import main as icac_main
 from icac_algo.export import save, save_graph
 from icac_algo.replay.table_cache import CacheEntry
+from icac_algo.sb3 import ConstraintAwareDQN
 
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
@@ -119,6 +121,13 @@ def algo(version: int) -> Any:
     return made
 
 
+def sb3_model(version: int) -> ConstraintAwareDQN:
+    env = gym.make("BidClick-v0")
+    return ConstraintAwareDQN(
+        "MlpPolicy", env, seed=version, buffer_size=10, device="cpu"
+    )
+
+
 def rows(version: int) -> list[dict[str, Any]]:
     return [{"row": i, "value": f"{version}" * 20} for i in range(1000)]
 
@@ -185,6 +194,7 @@ WRITERS: dict[str, Writer] = {
     "policy": lambda f, v: algo(v).save_policy(str(f / "a.pt")),
     "graph": lambda f, v: save_graph(algo(v), f / "a.pt"),
     "model": lambda f, v: save(algo(v), f / "model", overwrite=True),
+    "SB3": lambda f, v: sb3_model(v).save(f / "a"),
     "parquet": to_table(".parquet"),
     "arrow": to_table(".arrow"),
     "cache of values": table_cache(".parquet"),
