@@ -217,7 +217,8 @@ def _check_actions(
         tallies[name].add(shortfall, where, mask)
 
     add("Q rises with x", -np.diff(q, axis=2))
-    add("Q rises with k", solution.q_at(*state, k - 1) - q)
+    if k > 1:  # with nothing to come there is no Q
+        add("Q rises with k", solution.q_at(*state, k - 1) - q)
     alike = is_paid[1:] == is_paid[:-1]
     add("Q rises with b, bid paid or refused at both", -np.diff(q, axis=0), alike)
     alike = is_paid[:, 1:] == is_paid[:, :-1]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bidclick_gym.auction import Auction
@@ -29,6 +29,8 @@ def small(**changes: Any) -> Solution:
     return solve(campaign, nodes=8, budget_points=201)
 
 
+# Here a single impression can lose money.
+@example(budget=1.0, bids=[1, 2, 19], low=0.5, width=0.5)
 @settings(deadline=None, max_examples=10)
 @given(
     budget=st.floats(0.02, 3.0),
