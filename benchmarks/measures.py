@@ -1,4 +1,4 @@
-"""The figures of a row, as defined once in the README's metrics section."""
+"""The figures of a row, as ``docs/results/README.md`` defines them."""
 
 from __future__ import annotations
 

@@ -39,6 +39,7 @@ class ContinuousShapedQFunction(ShapedCritic, ContinuousQFunction):
         action_scaler: how actions were scaled.
         reward_scaler: how rewards were scaled.
         state_constraints: shapes over state features.
+        spectral_norm: normalise every linear layer by its largest singular value.
 
     Raises:
         ValueError: the shape has no function class.
