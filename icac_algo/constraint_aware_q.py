@@ -109,7 +109,7 @@ class ConstraintAwareQConfig(LearnableConfig):
         q_func_factory (d3rlpy.models.q_functions.QFunctionFactory): Only
             ``MeanQFunctionFactory``; its ``share_encoder`` is respected.
         batch_size (int): Mini-batch size.
-        gamma (float): Discount factor.
+        gamma (float): Discount factor; 1 only for episodes that terminate.
         n_critics (int): Number of critics.  Targets use their minimum, values their
             mean, which keeps every shape.
         constraint (icac_algo.constraints.Constraint): The shape over actions; over a
@@ -200,7 +200,7 @@ class ConstraintAwareQConfig(LearnableConfig):
             check_number(name, getattr(self, name), above=0.0)
         for name in ("batch_size", "n_critics", "n_pieces", "inner_iterations"):
             check_count(name, getattr(self, name))
-        check_number("gamma", self.gamma, at_least=0.0, below=1.0)
+        check_number("gamma", self.gamma, at_least=0.0, at_most=1.0)
         check_number("tau", self.tau, above=0.0, at_most=1.0)
         check_number("average_window", self.average_window, at_least=0.0, at_most=1.0)
         for name in ("entropy_temperature", "dual_learning_rate", "pull"):

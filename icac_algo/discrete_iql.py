@@ -104,7 +104,7 @@ class DiscreteIQLConfig(LearnableConfig):
         q_func_factory (d3rlpy.models.q_functions.QFunctionFactory): Critics:
             ``MeanQFunctionFactory`` or :class:`~icac_algo.ShapedQFunctionFactory`.
         batch_size (int): Mini-batch size.
-        gamma (float): Discount factor.
+        gamma (float): Discount factor; 1 only for episodes that terminate.
         tau (float): Polyak factor of the target critics.
         n_critics (int): Number of critics.
         expectile (float): :math:`\tau` of the value regression, in (0, 1).
@@ -137,7 +137,7 @@ class DiscreteIQLConfig(LearnableConfig):
             check_number(name, getattr(self, name), above=0.0)
         for name in ("batch_size", "n_critics"):
             check_count(name, getattr(self, name))
-        check_number("gamma", self.gamma, at_least=0.0, below=1.0)
+        check_number("gamma", self.gamma, at_least=0.0, at_most=1.0)
         check_number("tau", self.tau, above=0.0, at_most=1.0)
         check_number("expectile", self.expectile, above=0.0, below=1.0)
         check_number("weight_temp", self.weight_temp, at_least=0.0)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ from .replay.minari_datasets import is_minari
 __all__ = ["LoggedSteps", "logged_steps"]
 
 FloatArray = npt.NDArray[np.float64]
-_PROPENSITY_NAMES = ("propensity", "info/propensity")
+# Where a log keeps propensities, and in how many rows after the decision.  Minari's infos
+# of T + 1 rows begin with those of the reset; an info of T rows has one for each step.
+_PROPENSITIES = {"propensity": 0, "info/propensity/steps": 0, "info/propensity": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +68,8 @@ def logged_steps(dataset: Any, propensities: npt.ArrayLike | None = None) -> Log
         dataset: any d3rlpy replay buffer, a Minari dataset or the id of a local one; or
             :class:`LoggedSteps`, which are returned as they are.
         propensities: the logger's probability of each logged action, ``(N,)``; by default
-            those that the log kept under ``"propensity"``.
+            those that the log kept under ``"propensity"``, as a column or as an info of
+            each step.
 
     Raises:
         TypeError: ``dataset`` is something else.
@@ -97,6 +101,11 @@ def _numbers(propensities: npt.ArrayLike) -> npt.NDArray[Any]:
 
 
 def _as_buffer(dataset: Any) -> ReplayBufferBase:
+    if isinstance(dataset, str) and pathlib.Path(dataset).exists():
+        raise ValueError(
+            "dataset must be the id of a Minari dataset or a buffer, got the path "
+            f"{dataset!r}; open it with ColumnarReplayBuffer.from_parquet"
+        )
     if isinstance(dataset, str) or is_minari(dataset):
         return ColumnarReplayBuffer.from_minari(dataset)
     if isinstance(dataset, ReplayBufferBase):
@@ -127,10 +136,11 @@ def _read(buffer: ReplayBufferBase) -> LoggedSteps:
     is_step = np.ones(columns.index.rows, dtype=bool)
     is_step[ends[has_final] - 1] = False
     rows = np.flatnonzero(is_step)
-    logged = next((n for n in _PROPENSITY_NAMES if n in columns.extras), None)
+    logged = next((n for n in _PROPENSITIES if n in columns.extras), None)
     propensities = None
     if logged is not None:
-        propensities = np.asarray(columns.extras[logged].take(rows), np.float64)
+        later = _PROPENSITIES[logged] if has_final.all() else 0
+        propensities = np.asarray(columns.extras[logged].take(rows + later), np.float64)
         propensities = propensities.reshape(-1)
         _check_propensities(propensities)
     return LoggedSteps(

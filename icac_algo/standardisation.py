@@ -38,8 +38,17 @@ class Standardisation:
     def of_rewards(
         cls, mean: float, std: float, terminal_share: float, gamma: float
     ) -> Standardisation:
-        """From moments of the (scaled) rewards."""
-        level = mean / (1.0 - gamma * (1.0 - terminal_share))
+        """From moments of the (scaled) rewards.
+
+        Raises:
+            ValueError: nothing ends the sum of rewards.
+        """
+        ending = 1.0 - gamma * (1.0 - terminal_share)
+        if ending <= 0.0:
+            raise ValueError(
+                "gamma must be below 1 where no episode terminates, got a discount of 1"
+            )
+        level = mean / ending
         # A constant reward has no spread; its own size is the next best unit.
         tiny = 1e-6 * abs(mean)
         scale = std if std > tiny else (abs(mean) or 1.0)
@@ -70,7 +79,9 @@ class Standardisation:
     ) -> Standardisation:
         """From one (scaled) mini-batch, where no dataset was seen."""
         std = float(rewards.std(correction=0))
-        return cls.of_rewards(float(rewards.mean()), std, float(terminals.mean()), gamma)
+        # A batch without an end does not mean that there is none.
+        share = max(float(terminals.mean()), 1.0 / len(rewards))
+        return cls.of_rewards(float(rewards.mean()), std, share, gamma)
 
 
 def _terminals(dataset: ReplayBufferBase) -> int:

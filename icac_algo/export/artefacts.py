@@ -16,7 +16,7 @@ from d3rlpy.base import DeviceArg, LearnableConfigWithShape
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
-from .._arguments import check_flag, check_path
+from .._arguments import check_built, check_flag, check_path
 from .._files import errors_that_name
 from ..dataset_checks import blocks
 from .manifest import MANIFEST, WEIGHTS, ArtefactError, Manifest, sha256_of
@@ -58,8 +58,7 @@ def save(
         raise TypeError(
             f"dataset must be a d3rlpy replay buffer, got {type(dataset).__name__}"
         )
-    if getattr(algo, "impl", None) is None:
-        raise ValueError("algo must be built or fitted, got one without networks")
+    check_built(algo)
     path = pathlib.Path(path)
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"path must be in a folder that exists, got {path}")

@@ -13,7 +13,7 @@ from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import is_tuple_shape
 from torch import nn
 
-from .._arguments import check_path
+from .._arguments import check_built, check_path
 from .._files import written_beside
 
 __all__ = ["save_graph", "save_greedy_policy"]
@@ -88,8 +88,7 @@ def save_graph(algo: Any, fname: str | os.PathLike[str]) -> None:
     check_path("fname", fname)
     if pathlib.Path(fname).suffix not in (".pt", ".onnx"):
         raise ValueError(f"fname must end with .pt or .onnx, got {str(fname)!r}")
-    if getattr(algo, "impl", None) is None:
-        raise ValueError("algo must be built or fitted, got one without networks")
+    check_built(algo)
     if algo.get_action_type() != ActionSpace.DISCRETE:
         raise ValueError("algo must have discrete actions, got continuous ones")
     if hasattr(algo, "check_exportable"):

@@ -154,7 +154,7 @@ def compare(
     supports, changed = [], []
     moments = [Moments(steps.rewards, np.ones(len(steps)))]
     for name, policy in policies.items():
-        probabilities = action_probabilities(policy, steps)
+        probabilities = action_probabilities(policy, steps, f"policies[{name!r}]")
         agreed = probabilities[rows, steps.actions]
         weights = agreed / propensity
         supports.append(support_of(steps, probabilities, weights))

@@ -11,7 +11,7 @@ from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 from d3rlpy.ope import DiscreteFQE, FQEConfig
 
-from .._arguments import check_count, check_flag, check_number, check_seed
+from .._arguments import check_built, check_count, check_flag, check_number, check_seed
 from ..dataset_checks import check_dataset
 from ..replay import ColumnarReplayBuffer
 from .estimate import Estimate, interval
@@ -40,7 +40,7 @@ def fitted_q_estimate(
     Args:
         dataset: a replay buffer of discrete actions.
         algo: a built or fitted discrete d3rlpy algorithm.
-        gamma: discount, in [0, 1).
+        gamma: discount, in [0, 1]; 1 where every episode terminates.
         n_steps: gradient steps of the evaluation.
         config: of the evaluation; its ``gamma`` is replaced.
         level: confidence of the interval.
@@ -53,12 +53,11 @@ def fitted_q_estimate(
         ValueError: an argument is out of bounds, the algorithm is not built, or it and
             the dataset do not fit each other.
     """
-    check_number("gamma", gamma, at_least=0.0, below=1.0)
+    check_number("gamma", gamma, at_least=0.0, at_most=1.0)
     check_number("level", level, above=0.0, below=1.0)
     check_count("n_steps", n_steps)
     check_count("resamples", resamples)
-    if getattr(algo, "impl", None) is None:
-        raise ValueError("algo must be built or fitted, got one without networks")
+    check_built(algo)
     check_seed(seed)
     check_flag("show_progress", show_progress)
     config = FQEConfig(learning_rate=1e-3, batch_size=256) if config is None else config

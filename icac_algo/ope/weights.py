@@ -16,7 +16,9 @@ __all__ = ["Support", "action_probabilities", "logged_propensities", "support_of
 FloatArray = npt.NDArray[np.float64]
 
 
-def action_probabilities(policy: Any, steps: LoggedSteps) -> FloatArray:
+def action_probabilities(
+    policy: Any, steps: LoggedSteps, name: str = "policy"
+) -> FloatArray:
     """Probability of every action in every logged context, ``(N, K)``.
 
     Args:
@@ -25,6 +27,7 @@ def action_probabilities(policy: Any, steps: LoggedSteps) -> FloatArray:
             a function from observations ``(N, d)`` to indices ``(N,)`` or probabilities
             ``(N, K)``.
         steps: the log.
+        name: what errors call the policy.
 
     Raises:
         TypeError: the policy is something else.
@@ -33,7 +36,7 @@ def action_probabilities(policy: Any, steps: LoggedSteps) -> FloatArray:
     """
     size = steps.action_size
     if hasattr(policy, "predict"):
-        _check_fits(policy, steps)
+        _check_fits(policy, steps, name)
         found = policy.predict(steps.observations)
         # Policies of Stable-Baselines3 return their state too.
         chosen = np.asarray(found[0] if isinstance(found, tuple) else found)
@@ -43,38 +46,43 @@ def action_probabilities(policy: Any, steps: LoggedSteps) -> FloatArray:
         chosen = np.asarray(policy(steps.observations))
     else:
         raise TypeError(
-            "policy must be a d3rlpy algorithm, an action index or a function of "
-            f"observations, got {type(policy).__name__}"
+            f"{name} must be a d3rlpy algorithm, a Stable-Baselines3 policy, an action "
+            f"index or a function of observations, got {type(policy).__name__}"
         )
     if chosen.shape == (len(steps), size) and chosen.dtype.kind == "f":
         bad = (chosen < 0.0).any(axis=1) | ~np.isclose(chosen.sum(axis=1), 1.0, atol=1e-4)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             raise ValueError(
-                "policy must give probabilities that are at least 0 and sum to 1, row "
+                f"{name} must give probabilities that are at least 0 and sum to 1, row "
                 f"{row} is {chosen[row]}"
             )
         return chosen.astype(np.float64)
     chosen = chosen.reshape(-1) if chosen.shape == (len(steps), 1) else chosen
     if chosen.shape != (len(steps),) or chosen.dtype.kind not in "iu":
         raise ValueError(
-            f"policy must give indices ({len(steps)},) or probabilities "
+            f"{name} must give indices ({len(steps)},) or probabilities "
             f"({len(steps)}, {size}), got {chosen.dtype} of shape {chosen.shape}"
         )
-    if ((chosen < 0) | (chosen >= size)).any():
-        raise ValueError(f"policy must give indices from 0 to {size - 1}, got {chosen}")
+    wrong = (chosen < 0) | (chosen >= size)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"{name} must give indices from 0 to {size - 1}, got {chosen[row]} in "
+            f"row {row}"
+        )
     return np.eye(size)[chosen]
 
 
-def _check_fits(policy: Any, steps: LoggedSteps) -> None:
+def _check_fits(policy: Any, steps: LoggedSteps, name: str) -> None:
     if not hasattr(policy, "impl"):
         return
     if policy.impl is None:
-        raise ValueError("policy must be built or fitted, got one without networks")
+        raise ValueError(f"{name} must be built or fitted, got one without networks")
     shape = tuple(policy.impl.observation_shape)
     if shape != steps.observations.shape[1:]:
         raise ValueError(
-            f"policy must take observations of shape {steps.observations.shape[1:]}, as "
+            f"{name} must take observations of shape {steps.observations.shape[1:]}, as "
             f"the log's, got one for {shape}"
         )
 

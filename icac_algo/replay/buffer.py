@@ -10,8 +10,9 @@ import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import InfiniteBuffer, ReplayBuffer, ReplayBufferBase
 
-from .._arguments import check_count, check_path
+from .._arguments import check_count, check_number, check_path, check_seed
 from . import arrays
+from .parts import episodes_of, random_halves
 from .sampler import ColumnSampler
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class ColumnarReplayBuffer(ColumnSampler):
         buffer = ColumnarReplayBuffer.from_replay_buffer(dataset)
         buffer = ColumnarReplayBuffer.from_minari("mujoco/hopper/medium-v0")
         buffer = ColumnarReplayBuffer.from_parquet(
-            "logs/", observation=["x", "c"], action="bid", reward="profit"
+            "logs/", observation=["x", "c"], action="action", reward="reward"
         )
         algo.fit(buffer, n_steps=10_000)
 
@@ -231,6 +232,38 @@ class ColumnarReplayBuffer(ColumnSampler):
         return cls(columns, space, size, **options)
 
     # -- handing it on -----------------------------------------------------------
+
+    def split(
+        self, share: float = 0.8, seed: int = 0
+    ) -> tuple[ColumnarReplayBuffer, ColumnarReplayBuffer]:
+        """Two buffers, such as one to train on and one to judge by.
+
+        Episodes stay whole; what is kept is copied into memory.  Smaller shares of one
+        seed are part of larger ones.
+
+        Args:
+            share: of the episodes that go into the first one, in (0, 1).
+            seed: which episodes.
+
+        Raises:
+            ValueError: an argument is out of bounds, or there is one episode only.
+        """
+        check_number("share", share, above=0.0, below=1.0)
+        check_seed(seed)
+        episodes = self.columns.index.episodes
+        if episodes < 2:
+            raise ValueError(f"a buffer must have two episodes to split, has {episodes}")
+        first, second = (
+            type(self)(
+                episodes_of(self.columns, numbers),
+                self._info.action_space,
+                self._info.action_size,
+                transition_picker=self._picker,
+                trajectory_slicer=self._slicer,
+            )
+            for numbers in random_halves(episodes, share, seed)
+        )
+        return first, second
 
     def to_arrays(self) -> dict[str, Any]:
         """Flat arrays under the argument names of :meth:`from_arrays`."""

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 
+from .._arguments import check_built
+
 __all__ = ["PolicyAdapter"]
 
 
@@ -22,8 +24,7 @@ class PolicyAdapter:
     """
 
     def __init__(self, algo: Any):
-        if getattr(algo, "impl", None) is None:
-            raise ValueError("algo must be built or fitted, got one without networks")
+        check_built(algo)
         if algo.get_action_type() != ActionSpace.DISCRETE:
             raise ValueError("algo must have discrete actions, got continuous ones")
         self.algo = algo

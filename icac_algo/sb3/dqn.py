@@ -68,7 +68,11 @@ class ConstraintAwareDQN(DQN):
             1 - np.asarray(buffer.timeouts[:count])
         )
         found = Standardisation.of_rewards(
-            float(rewards.mean()), float(rewards.std()), float(ended.mean()), self.gamma
+            float(rewards.mean()),
+            float(rewards.std()),
+            # What has not ended yet may still end.
+            max(float(ended.mean()), 1.0 / count),
+            self.gamma,
         )
         self.policy.standardise(found.level, found.scale)
         self._standardised = True

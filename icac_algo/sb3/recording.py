@@ -76,7 +76,8 @@ def record_log(
         seed: of the environment and of the drawn actions.
 
     Returns:
-        a replay buffer whose ``"info/propensity"`` is the probability of each action.
+        a replay buffer whose ``"info/propensity/steps"`` is the probability of each
+        action.
 
     Raises:
         TypeError: ``env`` is no environment, or as in ``sb3_action_probabilities``.
@@ -113,7 +114,7 @@ def record_log(
         terminals=np.asarray(ended),
         timeouts=np.asarray(cut),
         final=np.asarray(final),
-        extras={"info/propensity": np.asarray(propensities)},
+        extras={"info/propensity/steps": np.asarray(propensities)},
         action_size=int(env.action_space.n),  # type: ignore[attr-defined]
     )
 

@@ -137,7 +137,7 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     # configs
     ("rate", config(learning_rate=0.0), V, r"learning_rate must be .*got 0\.0"),
     ("rate nan", config(learning_rate=np.nan), V, "learning_rate must be"),
-    ("gamma", config(gamma=1.0), V, r"gamma must be a number >= 0 and < 1, got 1\.0"),
+    ("gamma", config(gamma=1.5), V, r"gamma must be a number >= 0 and <= 1, got 1\.5"),
     ("tau", config(tau=0.0), V, "tau must be"),
     ("batch", config(batch_size=0), V, "batch_size must be an integer >= 1, got 0"),
     ("critics", config(n_critics=1.5), V, "n_critics must be"),
@@ -209,7 +209,7 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("policy index", lambda: estimate(buffer(), 3), V, "indices from 0 to 2"),
     ("no policy", lambda: compare(buffer(), {}), V, "policies must name"),
     ("evaluator", lambda: OffPolicyEvaluator(estimator="x"), V, "estimator must be"),
-    ("fqe", lambda: fitted_q_estimate(buffer(), built(), gamma=1.0), V, "gamma must be"),
+    ("fqe", lambda: fitted_q_estimate(buffer(), built(), gamma=1.1), V, "gamma must be"),
     ("fqe algo", lambda: fitted_q_estimate(
         buffer(), unbuilt(), gamma=0.5), V, "algo must be built"),
     # export

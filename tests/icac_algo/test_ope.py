@@ -287,3 +287,68 @@ def test_fitted_q_follows_the_episodes() -> None:
     assert found.estimator == "fqe"
     with pytest.raises(ValueError, match="algo must be built"):
         fitted_q_estimate(buffer, DQNConfig().create(device="cpu:0"), gamma=0.5)
+
+
+# -- what a log knows ----------------------------------------------------------
+
+
+def test_propensities_of_the_named_minari_log_are_the_loggers() -> None:
+    dataset = bidclick_gym.load_minari("bidclick/logged-v0", show_progress=False)
+    steps = logged_steps(dataset)
+    assert steps.propensities is not None
+    exact = np.asarray(ClippedGaussianPolicy().probabilities)
+    assert steps.propensities == pytest.approx(exact[steps.actions], rel=1e-6)
+
+
+def test_infos_that_begin_with_the_resets_are_read_one_row_later() -> None:
+    # Two episodes of 2 and 1 steps; Gymnasium's reset has an info of its own.
+    buffer = ColumnarReplayBuffer.from_arrays(
+        np.zeros((5, 1), np.float32),
+        np.array([0, 1, 0, 1, 0]),
+        np.zeros(5),
+        terminals=np.array([0, 1, 0, 1, 0]),
+        final=np.array([0, 0, 1, 0, 1]),
+        extras={"info/propensity": np.array([0.0, 0.25, 0.5, 0.0, 0.75])},
+        action_size=2,
+    )
+    found = logged_steps(buffer).propensities
+    assert found is not None
+    assert found.tolist() == [0.25, 0.5, 0.75]
+
+
+def test_a_path_is_not_taken_for_a_minari_id(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "log.parquet"
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"open it with ColumnarReplayBuffer\.from_parq"):
+        logged_steps(str(path))
+
+
+def test_errors_name_the_policy_and_the_row(auction_log: LoggedSteps) -> None:
+    def wrong(observations: Any) -> Any:
+        return np.where(np.arange(len(observations)) == 2, 7, 1)
+
+    with pytest.raises(ValueError, match=r"policies\['b'\] must .* got 7 in row 2"):
+        compare(auction_log, {"a": 1, "b": wrong})
+    with pytest.raises(TypeError, match=r"policies\['c'\] must be .* got dict"):
+        compare(auction_log, {"c": {}})
+
+
+def test_a_discount_of_one_needs_an_end() -> None:
+    rows = 40
+    arrays = (
+        np.random.default_rng(0).random((rows, 2)).astype(np.float32),
+        np.arange(rows) % 2,
+        np.ones(rows),
+    )
+    ends = np.arange(rows) % 4 == 3
+    config = ConstraintAwareQConfig(constraint=Concave(), gamma=1.0, batch_size=8)
+    algo = config.create()
+    ended = ColumnarReplayBuffer.from_arrays(*arrays, terminals=ends, action_size=3)
+    algo.fit(ended, n_steps=20, n_steps_per_epoch=20, show_progress=False)
+    # Four rewards of one remain at the first of four steps, one at the last.
+    assert np.isfinite(algo.predict_value(arrays[0], arrays[1])).all()
+    value = fitted_q_estimate(ended, algo, gamma=1.0, n_steps=20, show_progress=False)
+    assert np.isfinite(value.value)
+    cut = ColumnarReplayBuffer.from_arrays(*arrays, timeouts=ends, action_size=3)
+    with pytest.raises(ValueError, match="gamma must be below 1 where no episode term"):
+        config.create().fit(cut, n_steps=20, n_steps_per_epoch=20)
