@@ -13,11 +13,13 @@ from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig  # noqa
 from .constraints import Constraint, KnownCost, register_constraint  # noqa: E402
 from .discrete_iql import DiscreteIQL, DiscreteIQLConfig  # noqa: E402
 from .divergence import DivergenceError  # noqa: E402
+from .masked_greedy import MaskedGreedy  # noqa: E402
 from .parametrizations import PROJECTIONS  # noqa: E402
 from .priors import PriorCheck, PriorRejectedError, PriorWarning, check_prior  # noqa: E402
 from .quantile_critics import ShapedQRQFunctionFactory  # noqa: E402
 from .replay import ColumnarReplayBuffer  # noqa: E402
 from .risk import CVaR, greedy_actions  # noqa: E402
+from .safety import LagrangianFit, fit_lagrangian  # noqa: E402
 from .shape_set import ShapeSet  # noqa: E402
 from .shaped_factory import ShapedQFunctionFactory  # noqa: E402
 from .shaped_iql import ShapedIQL, ShapedIQLConfig  # noqa: E402
@@ -52,6 +54,8 @@ __all__ = [
     "DivergenceError",
     "Intersection",
     "KnownCost",
+    "LagrangianFit",
+    "MaskedGreedy",
     "Monotone",
     "MonotoneConcave",
     "PriorCheck",
@@ -68,6 +72,7 @@ __all__ = [
     "StateMonotone",
     "Unconstrained",
     "check_prior",
+    "fit_lagrangian",
     "greedy_actions",
     "load_checkpoint",
     "register_constraint",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ._safe_simulation import count_violations, simulate_capped
 from .behavior import PacedPolicy, UnpacedPolicy
 from .campaign import BudgetedCampaign
+from .cost_per_click import CostPerClickSolution, solve_cost_per_click
 from .evaluation import evaluate, evaluate_all, simulate
 from .evaluators import (
     BudgetRegretEvaluator,
@@ -11,6 +13,9 @@ from .evaluators import (
     StateViolationEvaluator,
 )
 from .logs import simulate_budget_log
+from .safe_bidding import SafeBidding
+from .safe_solver import SpendCapSolution, solve_spend_cap
+from .safety import CostPerClickCap, SafePolicy, SpendCap
 from .shapes import shape_report, shape_table
 from .solver import Solution, solve
 
@@ -18,15 +23,25 @@ __all__ = [
     "BudgetRegretEvaluator",
     "BudgetReturnEvaluator",
     "BudgetedCampaign",
+    "CostPerClickCap",
+    "CostPerClickSolution",
     "PacedPolicy",
+    "SafeBidding",
+    "SafePolicy",
     "Solution",
+    "SpendCap",
+    "SpendCapSolution",
     "StateViolationEvaluator",
     "UnpacedPolicy",
+    "count_violations",
     "evaluate",
     "evaluate_all",
     "shape_report",
     "shape_table",
     "simulate",
     "simulate_budget_log",
+    "simulate_capped",
     "solve",
+    "solve_cost_per_click",
+    "solve_spend_cap",
 ]

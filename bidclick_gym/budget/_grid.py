@@ -25,7 +25,7 @@ def interpolate(
     Returns:
         float64, the broadcast shape.
     """
-    left, share = _locate(np.asarray(b, np.float64), budget, values.shape[1])
+    left, share = locate(np.asarray(b, np.float64), budget, values.shape[1])
     low = values[k, left]
     return np.asarray(low + share * (values[k, left + 1] - low))
 
@@ -54,7 +54,7 @@ class Grid:
         # (G, n, K): over b, c and the bid.
         self.is_affordable = campaign.is_affordable(self.c, self.budgets[:, None])
         rest = np.maximum(self.budgets[:, None, None] - self.payments, 0.0)
-        self._left, self._share = _locate(rest, campaign.budget, budget_points)
+        self._left, self._share = locate(rest, campaign.budget, budget_points)
 
     def after(self, values: FloatArray) -> FloatArray:
         """``V(b - c a) - c a``, ``(G, n, K)``; meaningless where a bid is refused.
@@ -69,14 +69,30 @@ class Grid:
         rest = low + self._share * (values[self._left + 1] - low)
         return np.asarray(rest - self.payments)
 
+    def move(self, values: FloatArray, bid: int) -> FloatArray:
+        """``V(b - c a, ...)`` of one bid; meaningless where it is refused.
+
+        Args:
+            values: ``V`` on the budgets and one more coordinate, ``(G, S)``.
+            bid: index of the bid ``a``.
+
+        Returns:
+            ``(G, S, n)``: over ``b``, the other coordinate and ``c``.
+        """
+        left, share = self._left[:, :, bid], self._share[:, :, bid, None]
+        low = values[left]
+        moved = low + share * (values[left + 1] - low)
+        return np.asarray(moved.transpose(0, 2, 1))
+
     def mean(self, values: FloatArray) -> FloatArray:
         """Mean over contexts: ``(..., n, n)``, ``c`` before ``x``, to ``(...)``."""
         return np.asarray((values @ self.weights) @ self.weights)
 
 
-def _locate(
+def locate(
     b: FloatArray, budget: float, points: int
 ) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """The point to the left on a uniform grid from 0 to ``budget``, and how far on."""
     position = b * ((points - 1) / budget)
     left = np.minimum(position.astype(np.int64), points - 2)
     return left, position - left

@@ -257,9 +257,9 @@ def _solve(
     ]
     if nodes and budget_points:
         levels = [(nodes // 2, (budget_points - 1) // 2 + 1), (nodes, budget_points)]
-    values = _backward(campaign, *levels[0])
+    values = backward(campaign, *levels[0])
     for n, points in levels[1:]:
-        coarse, values = values, _backward(campaign, n, points)
+        coarse, values = values, backward(campaign, n, points)
         change = _change(coarse, values)
         error = float(change[-1, -1])
         if error < tolerance:
@@ -276,7 +276,8 @@ def _first_budget_points(campaign: BudgetedCampaign) -> int:
     return max(FIRST_BUDGET_POINTS, math.ceil(10.0 * campaign.budget / dearest) + 1)
 
 
-def _backward(campaign: BudgetedCampaign, nodes: int, budget_points: int) -> FloatArray:
+def backward(campaign: BudgetedCampaign, nodes: int, budget_points: int) -> FloatArray:
+    """``V_k`` on a uniform grid of budgets, ``(T+1, G)``; nothing is remembered."""
     grid = Grid(campaign, nodes, budget_points)
     values = np.zeros((campaign.impressions + 1, budget_points))
     best = np.empty((min(ROWS, budget_points), nodes, nodes))
