@@ -96,8 +96,8 @@ def fit_lagrangian(
         gamma: discount of the estimated cost, in [0, 1).  With a clock in the observation
             it may be as near 1 as 0.999999.
         rounds: how many multipliers are tried, at least 1.
-        step_size: ``eta``, what a unit of excess adds to ``mu``, positive.  Where the path
-            leaps back and forth over the bound it is too large.
+        step_size: ``eta``, what a unit of excess adds to ``mu``, positive.  Too
+            large where the path leaps back and forth over the bound.
         first_multiplier: ``mu`` of the first round, from 0 to ``max_multiplier``.
         max_multiplier: the largest ``mu``, positive.
         estimate_steps: gradient steps of each estimate.  Fitted Q evaluation sees as many
