@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import pathlib
 import sys
@@ -126,6 +127,16 @@ def _parser() -> argparse.ArgumentParser:
     paper.add_argument(
         "--ledger", type=pathlib.Path, help="OUT/paper-claims.md by default"
     )
+    budget = commands.add_parser(
+        "budget", help="campaigns under a budget: learners against the exact optimum"
+    )
+    budget.add_argument("--seeds", type=_positive_int)
+    budget.add_argument("--steps", type=_positive_int)
+    budget.add_argument("--workers", type=_positive_int, default=2)
+    budget.add_argument(
+        "--quick", action="store_true", help="1 seed, 60 steps: the whole path once"
+    )
+    budget.add_argument("--out", type=pathlib.Path)
     tuning = commands.add_parser("tune", help="choose the baselines' hyperparameters")
     tuning.add_argument("--steps", type=_positive_int, default=5000)
     tuning.add_argument("--workers", type=_positive_int, default=2)
@@ -189,6 +200,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seeds = 2 if given.quick else given.seeds
         run_ope(given.out, seeds, given.workers, _typed(words), given.quick)
         print((given.out / "report.md").read_text())
+        return
+    if given.command == "budget":
+        _budget(given, words)
         return
     if given.command == "robustness":
         run_robustness(given.out, given.seeds, given.steps, given.workers)
@@ -278,6 +292,33 @@ def _paper(
         command=_typed(words),
     )
     print(run_paper(settings, given.rebuild, given.ledger, given.extend))
+
+
+def _budget(given: argparse.Namespace, words: Sequence[str]) -> None:
+    from .budget.run import BudgetSettings, run_budget
+
+    defaults = BudgetSettings()
+    if given.quick:
+        defaults = dataclasses.replace(
+            defaults,
+            seeds=1,
+            steps=60,
+            logs=defaults.logs[:1],
+            fractions=defaults.fractions[-1:],
+            out=pathlib.Path("runs/budget-quick"),
+        )
+    settings = dataclasses.replace(
+        defaults,
+        seeds=given.seeds or defaults.seeds,
+        steps=given.steps or defaults.steps,
+        workers=given.workers,
+        out=given.out or defaults.out,
+        command=_typed(words),
+    )
+    run_budget(settings)
+    text = (settings.out / "report.md").read_text()
+    print(text[text.index("## Verdict") : text.index("## What can be had")])
+    print(f"table, pictures and raw rows: {settings.out}")
 
 
 def _regret(given: argparse.Namespace, words: Sequence[str]) -> None:

@@ -1,0 +1,200 @@
+"""One learner on one log of campaigns, trained and measured exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bidclick_gym.budget import (
+    BudgetedCampaign,
+    PacedPolicy,
+    StateViolationEvaluator,
+    UnpacedPolicy,
+    evaluate,
+    simulate_budget_log,
+    solve,
+)
+from bidclick_gym.budget.evaluators import (
+    STATE_SHAPES,
+    campaign_values,
+    fixed_observations,
+)
+
+from ..cells import digest_of, fit_quietly
+from .algorithms import GAMMA, LEARNERS
+
+__all__ = [
+    "COLUMNS",
+    "LOGGERS",
+    "BudgetCell",
+    "CampaignBidder",
+    "train_and_measure",
+    "train_on_log",
+]
+
+LOGGERS: dict[str, type[UnpacedPolicy] | type[PacedPolicy]] = {
+    "unpaced": UnpacedPolicy,
+    "paced": PacedPolicy,
+}
+SHAPES = (*STATE_SHAPES, "concave")
+COLUMNS = (
+    "learner",
+    "log",
+    "fraction",
+    "seed",
+    "steps",
+    "return",
+    "regret",
+    "gap_closed",
+    *(f"{shape}_errors" for shape in SHAPES),
+    "own_errors",
+    "value_drift",
+    "train_seconds",
+)
+#: Grid of the exact evaluation: within .0013 of one twice as fine.
+NODES, BUDGET_POINTS = 12, 201
+#: States at which shapes are counted.
+STATES = 200
+#: Raise when training or measuring changes.
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class BudgetCell:
+    """What to run.
+
+    Args:
+        learner: a name in ``LEARNERS``.
+        log: a name in ``LOGGERS``.
+        fraction: share of the log's 2,000 campaigns.
+        seed: draws the log, its share and the training.
+        steps: gradient steps.
+        tuned: hyperparameters, as sorted pairs.
+    """
+
+    learner: str
+    log: str = "unpaced"
+    fraction: float = 1.0
+    seed: int = 0
+    steps: int = 8000
+    tuned: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def algorithm(self) -> str:
+        """What a progress bar shows."""
+        return self.learner
+
+    @property
+    def digest(self) -> str:
+        """Name of the cell's file."""
+        config = self.config()
+        made = {"type": config.get_type(), "params": config.serialize_to_dict()}
+        return digest_of({"budget": FORMAT, "config": made, **dataclasses.asdict(self)})
+
+    def config(self) -> Any:
+        """The d3rlpy config."""
+        return LEARNERS[self.learner].make(self.steps, **dict(self.tuned))
+
+
+class CampaignBidder:
+    """A trained algorithm as a policy of campaigns: the best bid that can be paid.
+
+    Args:
+        algo: a fitted d3rlpy algorithm of bid indices.
+        campaign: what is played.
+        policy: whether the ``"critic"`` or the ``"actor"`` is asked.
+    """
+
+    def __init__(self, algo: Any, campaign: BudgetedCampaign, policy: str = "critic"):
+        self._algo = algo
+        self._campaign = campaign
+        self._policy = policy
+
+    def __call__(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        _, c, b, _ = self._campaign.read(observations)
+        is_paid = self._campaign.is_affordable(c, b)
+        preferences = self._preferences(observations)
+        return np.where(is_paid, preferences, -np.inf).argmax(axis=1)
+
+    def _preferences(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        if self._policy == "critic":
+            return campaign_values(self._algo, self._campaign, observations, GAMMA)
+        import torch
+
+        impl = self._algo.impl
+        with torch.no_grad():
+            x = torch.as_tensor(observations, device=impl.device)
+            modules = impl.modules
+            network = modules.imitator if hasattr(modules, "imitator") else impl.policy
+            return np.asarray(network(x).logits.cpu().numpy())
+
+
+def train_on_log(cell: BudgetCell, monitor: Any = None) -> tuple[Any, float]:
+    """The trained algorithm, and how many seconds it took."""
+    import d3rlpy
+
+    from bidclick_gym.dataset import to_replay_buffer
+
+    campaign = BudgetedCampaign()
+    policy = LOGGERS[cell.log](campaign)
+    log = simulate_budget_log(campaign, policy, seed=cell.seed)
+    # A refused bid was a bid of 0.  Values of a bid then mean that it was paid, and only
+    # so are the shapes true of them.
+    log = dataclasses.replace(log, actions=np.where(log.refused, 0, log.actions))
+    dataset = to_replay_buffer(log, cell.fraction, cell.seed)
+    d3rlpy.seed(cell.seed)
+    algo = cell.config().create(device="cpu:0")
+    start = time.perf_counter()
+    fit_quietly(algo, dataset, cell.steps, monitor, epochs=10)
+    return algo, time.perf_counter() - start
+
+
+def train_and_measure(cell: BudgetCell) -> list[dict[str, Any]]:
+    """One row."""
+    campaign, learner = BudgetedCampaign(), LEARNERS[cell.learner]
+    has_values = learner.name != "BC"
+    counts = {s: StateViolationEvaluator(campaign, s, n=STATES) for s in SHAPES}
+    # During training fewer states are looked at: it would take longer than the training.
+    watched = [StateViolationEvaluator(campaign, s, n=50) for s in learner.shapes]
+    states = fixed_observations(campaign)
+    worst = 0.0
+    levels: list[float] = []
+
+    def monitor(algo: Any, epoch: int, step: int) -> None:
+        nonlocal worst
+        if not has_values:
+            return
+        worst = max([worst, *(count(algo) for count in watched)])
+        levels.append(float(campaign_values(algo, campaign, states, GAMMA).mean()))
+
+    algo, seconds = train_on_log(cell, monitor)
+    best = solve(campaign, nodes=NODES, budget_points=BUDGET_POINTS).optimal_value
+    logger = _value(LOGGERS[cell.log](campaign).probabilities_of, campaign)
+    value = _value(CampaignBidder(algo, campaign, learner.policy), campaign)
+    errors = {s: count(algo) for s, count in counts.items()} if has_values else {}
+    worst = max([worst, *(errors[shape] for shape in learner.shapes)])
+    return [
+        {
+            "learner": cell.learner,
+            "log": cell.log,
+            "fraction": cell.fraction,
+            "seed": cell.seed,
+            "steps": cell.steps,
+            "return": value,
+            "regret": best - value,
+            "gap_closed": (value - logger) / (best - logger),
+            **{f"{shape}_errors": errors.get(shape) for shape in SHAPES},
+            "own_errors": worst if learner.shapes else None,
+            # How far the mean value moved over the second half of the training.
+            "value_drift": levels[-1] - levels[len(levels) // 2] if levels else None,
+            "train_seconds": seconds,
+        }
+    ]
+
+
+def _value(policy: Any, campaign: BudgetedCampaign) -> float:
+    return evaluate(policy, campaign, nodes=NODES, budget_points=BUDGET_POINTS)

@@ -1,0 +1,136 @@
+"""Campaigns under a budget: rows, verdicts that flip, pictures, references."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.budget.algorithms import LEARNERS
+from benchmarks.budget.cells import (
+    COLUMNS,
+    BudgetCell,
+    CampaignBidder,
+    train_and_measure,
+    train_on_log,
+)
+from benchmarks.budget.pictures import bid_map, draw_bid_maps, draw_regret, draw_spending
+from benchmarks.budget.references import Reference, references, remaining_budgets
+from benchmarks.budget.report import budget_report, verdicts
+from benchmarks.budget.run import BudgetSettings, planned
+from bidclick_gym.budget import BudgetedCampaign, UnpacedPolicy, solve
+
+CAMPAIGN = BudgetedCampaign()
+OURS, RIVAL = "Ours, bid and state", "DQN"
+
+
+def rows_of(regret: dict[str, float], seeds: int = 6, **changes: Any) -> Any:
+    return [
+        {
+            **dict.fromkeys(COLUMNS, 0.0),
+            "learner": name,
+            "log": "paced",
+            "fraction": 0.25,
+            "seed": seed,
+            "steps": 10,
+            "return": 30.7 - value,
+            "regret": value * (1.0 + 0.01 * seed),
+            "own_errors": 0.0 if LEARNERS[name].ours else None,
+            **changes,
+        }
+        for name, value in regret.items()
+        for seed in range(seeds)
+    ]
+
+
+def test_verdicts_flip_with_the_winner() -> None:
+    better = "\n".join(verdicts(rows_of({OURS: 0.1, RIVAL: 0.5})))
+    worse = "\n".join(verdicts(rows_of({OURS: 0.5, RIVAL: 0.1})))
+    same = "\n".join(verdicts(rows_of({OURS: 0.3, RIVAL: 0.3})))
+    few = "\n".join(verdicts(rows_of({OURS: 0.1, RIVAL: 0.5}, seeds=3)))
+    assert "the shape lowers regret" in better
+    assert "**raises** regret" in worse
+    assert "**no difference can be told**" in same
+    assert "too few seeds to tell" in few
+
+
+def test_verdicts_flip_with_a_violation() -> None:
+    rows = rows_of({OURS: 0.1, RIVAL: 0.5})
+    assert "Shapes hold: 0 violations in 6 trainings" in verdicts(rows)[0]
+    rows[2]["own_errors"] = 3.0
+    assert "**do not hold**: up to 3 violations" in verdicts(rows)[0]
+
+
+def test_references_are_the_exact_values() -> None:
+    found = {r.name: round(r.value, 3) for r in references(CAMPAIGN)}
+    assert found["optimum"] == 30.737
+    assert found["always bid 0.25"] == 30.168
+    assert found["always bid 0.5"] == 29.815
+    assert found["always bid 0"] == 28.093
+    assert found["best bid of the moment"] == 29.678
+    assert found["unpaced logger"] == pytest.approx(29.417, abs=2e-3)
+
+
+def test_budgets_only_fall_and_are_those_of_the_policy() -> None:
+    left = remaining_budgets(UnpacedPolicy(CAMPAIGN).probabilities_of, CAMPAIGN, 500, 0)
+    assert left.shape == (500, 51)
+    assert (left[:, 0] == 4.0).all()
+    assert (np.diff(left) <= 0.0).all()
+    assert left.min() >= 0.0
+    # Before the budget runs short: mean bid times mean cost.
+    spent = 5 * 0.3 * (UnpacedPolicy(CAMPAIGN).bidder.probabilities @ CAMPAIGN.bids)
+    assert 4.0 - left[:, 5].mean() == pytest.approx(spent, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["BC", "DQN", OURS])
+def test_a_row_has_every_column_and_comes_out_alike_twice(name: str) -> None:
+    cell = BudgetCell(name, fraction=0.02, steps=20)
+    (first,), (second,) = (train_and_measure(cell) for _ in range(2))
+    assert tuple(first) == COLUMNS
+    del first["train_seconds"], second["train_seconds"]
+    assert first == second
+    assert (first["own_errors"] == 0.0) == LEARNERS[name].ours
+    assert first["regret"] >= 0.0
+
+
+def test_refused_bids_are_bids_of_zero_and_only_paid_bids_are_made() -> None:
+    algo, _ = train_on_log(BudgetCell("DQN", fraction=0.02, steps=20))
+    broke = CAMPAIGN.observe(0.5, 0.3, np.array([0.0, 0.1, 0.2, 4.0]), 10)
+    chosen = CampaignBidder(algo, CAMPAIGN)(broke)
+    assert (chosen[:3] <= [0, 1, 2]).all()
+
+
+def test_every_learner_has_a_cell_of_its_own() -> None:
+    settings = BudgetSettings(seeds=2)
+    cells = planned(settings)
+    assert len({cell.digest for cell in cells}) == len(cells)
+    assert len(cells) == 2 * 2 * 3 * len(LEARNERS)
+    assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
+    longer = dataclasses.replace(cells[0], steps=9)
+    assert longer.digest != cells[0].digest
+
+
+def test_report_and_pictures(tmp_path: pathlib.Path) -> None:
+    rows = rows_of({OURS: 0.1, RIVAL: 0.5})
+    text = budget_report(rows, [Reference("optimum", 30.737)], "the command", 8000)
+    for words in ("the command", "| optimum | 30.737 |", f"| {OURS} |", "6 seeds"):
+        assert words in text
+    solution = solve(CAMPAIGN, nodes=4, budget_points=41)
+    draw_regret(rows, tmp_path / "regret.png")
+    maps = {"optimum": bid_map(solution.greedy, CAMPAIGN)}
+    assert maps["optimum"].shape == (50, 41)
+    draw_bid_maps(maps, solution, tmp_path / "bids.png")
+    left = {"optimum": remaining_budgets(solution.greedy, CAMPAIGN, 20, 0)}
+    draw_spending(left, CAMPAIGN, tmp_path / "spending.png")
+    for name in ("regret", "bids", "spending"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bad_words_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["budget", "--seeds", "0"])
+    assert "must be at least 1" in capsys.readouterr().err
