@@ -69,9 +69,9 @@ induction; raw rows are in `results.csv`.
 
 "Gap closed" is the share of the way from the logger's value to the optimum; below 0 is
 worse than the logger. Shape columns count violated inequalities on {STATES} fixed
-states, where the bid is paid at both ends; "own shapes" is the largest count over ten looks during
-training for what the learner was told. "Drift" is how far the mean value moved over the
-second half of the training, in clicks.
+states, where the bid is paid at both ends; "own shapes" is the largest count over ten
+looks during training for what the learner was told. "Drift" is how far the mean value
+moved over the second half of the training, in clicks.
 
 ## What is true of the optimum
 
