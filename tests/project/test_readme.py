@@ -22,7 +22,7 @@ def tables() -> list[str]:
 
 @pytest.mark.parametrize(
     ("index", "folder"),
-    [(0, "BidClick-v0"), (1, "BidClickMonotone-v0-1")],
+    [(0, "BidClick-v0"), (1, "BidClickMonotone-v0-6.25")],
 )
 def test_result_tables_are_computed_from_the_rows(index: int, folder: str) -> None:
     shown = tables()[index]
