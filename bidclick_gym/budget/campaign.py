@@ -1,8 +1,8 @@
 r"""A campaign that shares one budget among many impressions, as plain numpy.
 
 Each impression is one of the Bid-Click auction.  A bid :math:`a` costs :math:`c a`, paid
-out of the budget that is left, click or no click; a bid that the rest of the budget cannot
-pay is refused and counts as a bid of 0.  With :math:`k` impressions to come and a
+out of the budget that is left, click or no click; a bid that the rest of the budget
+cannot pay is refused and counts as a bid of 0.  With :math:`k` impressions to come and a
 remaining budget :math:`b`,
 
 .. math:: Q_k(x, c, b, a) = p(x, a) - c a + V_{k-1}(b - c a) \quad (c a \le b), \qquad
