@@ -36,7 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     table1.add_argument(
         "--online",
         action=argparse.BooleanOptionalAction,
-        help="also SB3's DQN and PPO, trained online; by default unless --quick",
+        help="also SB3's DQN and PPO, trained online; by default where all algorithms "
+        "are run, unless --quick",
     )
     robustness = commands.add_parser(
         "robustness", help="Concave against no shape: many bids, reward sizes, campaigns"
@@ -217,7 +218,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seeds=given.seeds or seeds,
         steps=given.steps or steps,
         fraction=given.fraction,
-        online=not given.quick if given.online is None else given.online,
+        online=given.online
+        if given.online is not None
+        else not given.quick and given.algorithms is None,
         workers=given.workers,
         out=given.out or (quick_out if given.quick else defaults.out),
         command=_typed(words),

@@ -217,7 +217,7 @@ def test_offset_with_a_reward_scaler_that_is_not_affine() -> None:
         ("actor_learning_rate", -1e-3),
         ("tau", 0.0),
         ("tau", 1.5),
-        ("gamma", 1.0),
+        ("gamma", 1.01),
         ("gamma", -0.1),
         ("n_critics", 0),
         ("batch_size", 2.5),
