@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,39 @@ def test_result_tables_are_computed_from_the_rows(index: int, folder: str) -> No
     names = [line.split("|")[1].strip() for line in shown.splitlines()[2:]]
     assert len(names) >= 5
     assert shown == short_table(read_rows(RESULTS / folder / "results.csv"), names)
+
+
+def test_quoted_ratios_and_regrets_are_computed_from_the_rows() -> None:
+    prose = " ".join(README.split())
+    auction = read_rows(RESULTS / "BidClick-v0" / "results.csv")
+    scarce = read_rows(RESULTS / "paper" / "table1.csv")
+
+    def regret(rows: list[dict[str, Any]], name: str, fraction: float = 1.0) -> float:
+        found = [
+            float(row["regret"])
+            for row in rows
+            if (row["env"], row["algorithm"], row["fraction"])
+            == ("BidClick-v0", name, fraction)
+        ]
+        assert len(found) == 20
+        return sum(found) / 20
+
+    def ratio(name: str, other: str, fraction: float = 1.0) -> str:
+        rows = auction if fraction == 1.0 else scarce
+        quotient = regret(rows, name, fraction) / regret(rows, other, fraction)
+        return f"{quotient:.2f}".removeprefix("0")
+
+    def three(name: str) -> str:
+        first, second, third = (ratio(name, "IQL", f) for f in (1.0, 0.25, 0.0625))
+        return f"{first}, {second} and {third} times"
+
+    assert f"it is {three('Ours-KnownCost')} IQL's, tuned by the oracle" in prose
+    assert f"profit is concave, {three('Ours-Concave')}." in prose
+    assert f"has {ratio('CQL + Concave', 'CQL')} times its regret" in prose
+    online = read_rows(RESULTS / "BidClick-v0" / "online.csv")
+    names = ("SB3-DQN (online)", "SB3-PPO (online)", "ConstraintAwareDQN (online)")
+    dqn, ppo, shaped = (f"{regret(online, n):.5f}".removeprefix("0") for n in names)
+    assert f"a regret of {dqn} and {ppo}; the same DQN told the shape, {shaped}" in prose
 
 
 def test_links_lead_somewhere() -> None:
