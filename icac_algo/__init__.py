@@ -8,6 +8,7 @@ from ._quiet import quiet_gym_notice
 
 quiet_gym_notice()
 
+from .afterstates import AfterstateQFunctionFactory  # noqa: E402
 from .checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig  # noqa: E402
 from .constraints import Constraint, KnownCost, register_constraint  # noqa: E402
@@ -41,6 +42,7 @@ from .state_constraints import (  # noqa: E402
 
 __all__ = [
     "PROJECTIONS",
+    "AfterstateQFunctionFactory",
     "Bounded",
     "CVaR",
     "ColumnarReplayBuffer",

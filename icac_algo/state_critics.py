@@ -26,7 +26,7 @@ from .state_constraints import (
 )
 from .state_networks import StateNetwork
 
-__all__ = ["StateCoordinates", "make_state_coordinates"]
+__all__ = ["StateCoordinates", "make_state_coordinates", "vector_sizes"]
 
 
 class StateCoordinates(nn.Module):
@@ -85,7 +85,7 @@ def make_state_coordinates(
             observation, or no critic could satisfy all that is asked.
     """
     assert isinstance(parametrization, Function)
-    observation_size, hidden_units = _sizes(encoder)
+    observation_size, hidden_units = vector_sizes(encoder)
     check_state_constraints(state_constraints, (observation_size,))
     signs = directions(state_constraints, observation_size)
     constant = lipschitz_constant(state_constraints)
@@ -112,7 +112,7 @@ def make_state_coordinates(
     return StateCoordinates(network, parametrization, constant)
 
 
-def _sizes(encoder: Any) -> tuple[int, list[int]]:
+def vector_sizes(encoder: Any) -> tuple[int, list[int]]:
     if not isinstance(encoder, (VectorEncoder, VectorEncoderWithAction)):
         raise ValueError(
             "state_constraints need vector observations and a VectorEncoderFactory, "

@@ -13,13 +13,18 @@ from typing import Any
 import d3rlpy
 from d3rlpy.models import VectorEncoderFactory
 
+from bidclick_gym.budget import BudgetedCampaign
 from icac_algo import (
+    AfterstateQFunctionFactory,
     Concave,
     ConstraintAwareQConfig,
     DiscreteIQLConfig,
+    KnownCost,
+    MonotoneConcave,
     StateMonotone,
     Unconstrained,
 )
+from icac_algo.constraints import Constraint
 
 from ..algorithms import HIDDEN_UNITS, LEARNING_RATE, reward_scaler, shared_settings
 
@@ -29,9 +34,9 @@ __all__ = ["GAMMA", "LEARNERS", "REFRESH", "Learner"]
 GAMMA = 0.999
 #: Gradient steps between two copies of a target network, or over which an averaged one
 #: lags: values must travel back over 50 impressions well within a training.
-REFRESH = 50
+REFRESH = 5
 
-X, COST, BUDGET = range(3)
+X, COST, BUDGET, CLOCK = range(4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +74,36 @@ def _dqn(steps: int) -> Any:
         reward_scaler=reward_scaler(),
         **shared_settings(steps),
     )
+
+
+def _afterstate_dqn(now: Constraint, later: Constraint) -> Callable[[int], Any]:
+    """DQN that knows that payments leave the budget, with and without shapes."""
+    campaign = BudgetedCampaign()
+
+    def make(steps: int) -> Any:
+        scaler = reward_scaler()
+        factory = AfterstateQFunctionFactory(
+            constraint=now,
+            payment=KnownCost(feature=COST),
+            value_shape=later,
+            context=[X],
+            budget_feature=BUDGET,
+            clock_feature=CLOCK,
+            spend=1.0 / campaign.budget,
+            tick=1.0 / campaign.impressions,
+            # Rewards are centred and of spread one half.
+            scale=0.5,
+            reward_scaler=scaler,
+        )
+        return d3rlpy.algos.DQNConfig(
+            gamma=GAMMA,
+            target_update_interval=REFRESH,
+            reward_scaler=scaler,
+            q_func_factory=factory,
+            **shared_settings(steps),
+        )
+
+    return make
 
 
 def _cql(steps: int, alpha: float = 0.01) -> Any:
@@ -145,6 +180,15 @@ LEARNERS: dict[str, Learner] = {
             "Ours, bid and state",
             _ours(constraint=Concave(), state_constraints=_states()),
             (*_STATES, "concave"),
+        ),
+        Learner(
+            "DQN, afterstates",
+            _afterstate_dqn(Unconstrained(), Unconstrained()),
+        ),
+        Learner(
+            "DQN, shaped afterstates",
+            _afterstate_dqn(MonotoneConcave(), MonotoneConcave()),
+            ("rising_in_budget", "falling_in_c", "concave"),
         ),
     )
 }

@@ -1,0 +1,192 @@
+"""Critics that know what an action takes out of a budget."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import d3rlpy
+import numpy as np
+import pytest
+import torch
+from d3rlpy.models.encoders import DefaultEncoderFactory, PixelEncoderFactory
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from icac_algo import (
+    AfterstateQFunctionFactory,
+    ColumnarReplayBuffer,
+    Concave,
+    KnownCost,
+    Monotone,
+    MonotoneConcave,
+    Unconstrained,
+)
+from icac_algo.afterstates import AfterstateQFunction
+
+PAYMENT = KnownCost(feature=1)
+K = 5
+
+
+def factory(**changes: Any) -> AfterstateQFunctionFactory:
+    fields = {
+        "constraint": MonotoneConcave(),
+        "payment": PAYMENT,
+        "context": [0],
+        "budget_feature": 2,
+        "clock_feature": 3,
+        "spend": 0.25,
+        "tick": 0.02,
+        **changes,
+    }
+    return AfterstateQFunctionFactory(**fields)
+
+
+def critic(seed: int = 0, spread: float = 1.0, **changes: Any) -> AfterstateQFunction:
+    torch.manual_seed(seed)
+    encoder = DefaultEncoderFactory().create((4,))
+    made, _ = factory(**changes).create_discrete(encoder, 256, K)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.mul_(spread)
+    return made.eval()
+
+
+def values(made: AfterstateQFunction, observations: Any) -> Any:
+    with torch.no_grad():
+        x = torch.as_tensor(np.asarray(observations, dtype=np.float32))
+        return made(x).q_value.double().numpy()
+
+
+def states(seed: int, n: int = 200) -> Any:
+    low, high = [0.0, 0.2, 0.0, 0.02], [1.0, 0.4, 1.0, 1.0]
+    return np.random.default_rng(seed).uniform(low, high, (n, 4)).astype(np.float32)
+
+
+def is_paid(observations: Any) -> Any:
+    bids = np.linspace(0.0, 1.0, K)
+    return observations[:, 2:3] >= 0.25 * observations[:, 1:2] * bids - 1e-6
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.floats(0.2, 3.0))
+def test_shapes_hold_wherever_the_bid_is_paid(seed: int, spread: float) -> None:
+    made, x = critic(seed, spread), states(seed)
+    q, paid = values(made, x), is_paid(x)
+    tolerance = 2e-6 * np.abs(q).max()
+    second = np.diff(q, n=2, axis=1)
+    assert (second[paid[:, 2:]] <= tolerance).all()
+    richer, dearer = x.copy(), x.copy()
+    richer[:, 2] += 0.1
+    dearer[:, 1] += 0.05
+    assert (values(made, richer)[paid] >= q[paid] - tolerance).all()
+    both = paid & is_paid(dearer)
+    assert (values(made, dearer)[both] <= q[both] + tolerance).all()
+
+
+def test_a_bid_that_cannot_be_paid_is_worth_what_no_bid_is() -> None:
+    x = states(1)
+    x[:, 2] *= 0.08
+    q, paid = values(critic(), x), is_paid(x)
+    assert 0.1 < paid.mean() < 0.9
+    free = np.broadcast_to(q[:, :1], q.shape)
+    assert (q[~paid] == free[~paid]).all()
+    assert (q[:, 1:][paid[:, 1:]] != free[:, 1:][paid[:, 1:]]).all()
+
+
+def test_after_the_last_step_money_is_worth_nothing() -> None:
+    made, x = critic(), states(2)
+    x[:, 2] = 0.9
+    last, before = x.copy(), x.copy()
+    last[:, 3], before[:, 3] = 0.02, 0.04
+    poorer = last.copy()
+    poorer[:, 2] = 0.5
+    assert np.array_equal(values(made, last), values(made, poorer))
+    poorer[:, 3] = 0.04
+    assert (values(made, poorer) < values(made, before)).all()
+
+
+def test_without_shapes_the_value_still_depends_on_what_is_left_alone() -> None:
+    made = critic(constraint=Unconstrained(), value_shape=Unconstrained())
+    x = np.array([[0.3, 0.4, 0.5, 0.5], [0.3, 0.2, 0.45, 0.5]], dtype=np.float32)
+    # A bid of .5 leaves .45 of the first; a free bid leaves .45 of the second.
+    q = values(made, x) + x[:, 1:2] * np.linspace(0.0, 1.0, K)
+    now = values(made, [[0.3, 0.4, 1.0, 0.02]]) + 0.4 * np.linspace(0.0, 1.0, K)
+    later = q - now
+    assert later[0, 2] == pytest.approx(later[1, 0], abs=1e-5)
+    assert later[0, 0] != pytest.approx(later[1, 0], abs=1e-5)
+
+
+def test_reward_scalers_scale_the_payment() -> None:
+    scaler = d3rlpy.preprocessing.MultiplyRewardScaler(10.0)
+    x = states(3)
+    plain = values(critic(constraint=Unconstrained()), x)
+    scaled = values(critic(constraint=Unconstrained(), reward_scaler=scaler), x)
+    paid = is_paid(x)
+    payment = x[:, 1:2] * np.linspace(0.0, 1.0, K)
+    assert (plain - scaled)[paid] == pytest.approx(9.0 * payment[paid], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        d3rlpy.algos.DQNConfig,
+        d3rlpy.algos.DoubleDQNConfig,
+        d3rlpy.algos.DiscreteCQLConfig,
+    ],
+)
+def test_d3rlpy_trains_saves_and_loads_it(config: Any, tmp_path: pathlib.Path) -> None:
+    rng = np.random.default_rng(0)
+    x = states(4, 100)
+    buffer = ColumnarReplayBuffer.from_arrays(
+        x,
+        rng.integers(0, K, 100),
+        rng.normal(size=100),
+        terminals=np.arange(100) % 10 == 9,
+        action_size=K,
+    )
+    algo = config(q_func_factory=factory(), batch_size=16).create()
+    algo.build_with_dataset(buffer)
+    before = [p.clone() for p in algo.impl.q_function.parameters()]
+    algo.fit(buffer, n_steps=20, n_steps_per_epoch=20, show_progress=False)
+    after = dict(zip(algo.impl.q_function.named_parameters(), before, strict=True))
+    moved = {name for (name, p), old in after.items() if not torch.equal(p, old)}
+    assert any("now" in name for name in moved)
+    assert any("later" in name for name in moved)
+    algo.save(str(tmp_path / "model.d3"))
+    again = d3rlpy.load_learnable(str(tmp_path / "model.d3"))
+    assert np.array_equal(again.predict(x), algo.predict(x))
+    assert again.config.q_func_factory == factory()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"constraint": Monotone(offset=PAYMENT)}, "constraint must have no offset"),
+        ({"payment": 0.5}, "payment must be a KnownCost"),
+        ({"payment": KnownCost(7)}, "must be below the observation size 4"),
+        (
+            {"constraint": Concave(actions=[0.1, 0.2, 0.3, 0.4, 0.5])},
+            "first action at 0",
+        ),
+        ({"constraint": "concave"}, "constraint must be a shape"),
+        ({"value_shape": None}, "value_shape must be a shape"),
+        ({"context": []}, "context must name at least one feature"),
+        ({"context": [4]}, "must be below the observation size 4"),
+        ({"spend": 0.0}, "spend must be a number > 0"),
+        ({"tick": float("nan")}, "tick must be a number > 0"),
+        ({"n_pieces": 0}, "n_pieces must be an integer >= 1"),
+        ({"scale": -1.0}, "scale must be a number > 0"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        critic(**changes)
+
+
+def test_only_vectors_and_discrete_actions() -> None:
+    encoder = PixelEncoderFactory().create((1, 84, 84))
+    with pytest.raises(ValueError, match="vector observations"):
+        factory().create_discrete(encoder, 512, K)
+    with pytest.raises(NotImplementedError, match="discrete actions"):
+        factory().create_continuous(encoder, 512)
