@@ -8,6 +8,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from .paper import PARTS as PAPER_PARTS
 from .robustness import run_robustness
@@ -131,6 +132,13 @@ def _parser() -> argparse.ArgumentParser:
     budget = commands.add_parser(
         "budget", help="campaigns under a budget: learners against the exact optimum"
     )
+    budget.add_argument("--learners", help="comma-separated; all by default")
+    budget.add_argument("--logs", help="unpaced, paced or both (default)")
+    budget.add_argument(
+        "--fractions",
+        type=_fractions,
+        help="shares of the campaigns; 1,0.25,0.0625 by default",
+    )
     budget.add_argument("--seeds", type=_positive_int)
     budget.add_argument("--steps", type=_positive_int)
     budget.add_argument("--workers", type=_positive_int, default=2)
@@ -203,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print((given.out / "report.md").read_text())
         return
     if given.command == "budget":
-        _budget(given, words)
+        _budget(parser, given, words)
         return
     if given.command == "robustness":
         run_robustness(given.out, given.seeds, given.steps, given.workers)
@@ -297,8 +305,21 @@ def _paper(
     print(run_paper(settings, given.rebuild, given.ledger, given.extend))
 
 
-def _budget(given: argparse.Namespace, words: Sequence[str]) -> None:
+def _budget(
+    parser: argparse.ArgumentParser, given: argparse.Namespace, words: Sequence[str]
+) -> None:
+    from .budget.algorithms import LEARNERS
+    from .budget.cells import LOGGERS
     from .budget.run import BudgetSettings, run_budget
+
+    def chosen(option: str, known: Sequence[str], default: tuple[str, ...]) -> Any:
+        text = getattr(given, option)
+        names = default if text is None else tuple(n.strip() for n in text.split(","))
+        if set(names) - set(known) or len(set(names)) < len(names):
+            parser.error(
+                f"--{option} must name each once, of {', '.join(known)}; got {text!r}"
+            )
+        return names
 
     defaults = BudgetSettings()
     if given.quick:
@@ -312,6 +333,9 @@ def _budget(given: argparse.Namespace, words: Sequence[str]) -> None:
         )
     settings = dataclasses.replace(
         defaults,
+        learners=chosen("learners", tuple(LEARNERS), defaults.learners),
+        logs=chosen("logs", tuple(LOGGERS), defaults.logs),
+        fractions=given.fractions or defaults.fractions,
         seeds=given.seeds or defaults.seeds,
         steps=given.steps or defaults.steps,
         workers=given.workers,
@@ -389,6 +413,10 @@ def _fraction(text: str) -> float:
     if not 0.0 < value <= 1.0:
         raise argparse.ArgumentTypeError(f"must be in (0, 1], got {text}")
     return value
+
+
+def _fractions(text: str) -> tuple[float, ...]:
+    return tuple(_fraction(part) for part in text.split(","))
 
 
 if __name__ == "__main__":

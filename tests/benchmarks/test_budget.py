@@ -25,7 +25,7 @@ from benchmarks.budget.run import BudgetSettings, planned
 from bidclick_gym.budget import BudgetedCampaign, UnpacedPolicy, solve
 
 CAMPAIGN = BudgetedCampaign()
-OURS, RIVAL = "Ours, bid and state", "DQN"
+OURS, RIVAL = "Ours bid + state", "DQN"
 
 
 def rows_of(regret: dict[str, float], seeds: int = 6, **changes: Any) -> Any:
@@ -86,7 +86,7 @@ def test_budgets_only_fall_and_are_those_of_the_policy() -> None:
     assert 4.0 - left[:, 5].mean() == pytest.approx(spent, rel=0.05)
 
 
-@pytest.mark.parametrize("name", ["BC", "DQN", OURS])
+@pytest.mark.parametrize("name", ["BC", "DQN", OURS, "DQN shaped afterstates"])
 def test_a_row_has_every_column_and_comes_out_alike_twice(name: str) -> None:
     cell = BudgetCell(name, fraction=0.02, steps=20)
     (first,), (second,) = (train_and_measure(cell) for _ in range(2))
@@ -130,7 +130,19 @@ def test_report_and_pictures(tmp_path: pathlib.Path) -> None:
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_bad_words_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seeds", "0"], "must be at least 1"),
+        (["--learners", "DQN,SAC"], "--learners must name each once"),
+        (["--learners", "DQN,DQN"], "--learners must name each once"),
+        (["--logs", "both"], "--logs must name each once, of unpaced, paced"),
+        (["--fractions", "1,2"], "must be in"),
+    ],
+)
+def test_bad_words_are_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        main(["budget", "--seeds", "0"])
-    assert "must be at least 1" in capsys.readouterr().err
+        main(["budget", *words])
+    assert message in capsys.readouterr().err
