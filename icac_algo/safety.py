@@ -93,8 +93,8 @@ def fit_lagrangian(
         cost: of every logged step in its order, ``(N,)``; steps, not final observations.
         bound: the most that an episode may cost in expectation.
         n_steps: gradient steps of each round.
-        gamma: discount of the estimated cost, in [0, 1).  With a clock in the observation
-            it may be as near 1 as 0.999999.
+        gamma: discount of the estimated cost, in [0, 1]; 1 where every episode
+            terminates.
         rounds: how many multipliers are tried, at least 1.
         step_size: ``eta``, what a unit of excess adds to ``mu``, positive.  Too
             large where the path leaps back and forth over the bound.
@@ -125,7 +125,7 @@ def fit_lagrangian(
             f"estimate_config must be an FQEConfig, got {type(estimate_config).__name__}"
         )
     check_number("bound", bound)
-    check_number("gamma", gamma, at_least=0.0, below=1.0)
+    check_number("gamma", gamma, at_least=0.0, at_most=1.0)
     check_number("step_size", step_size, above=0.0)
     check_number("max_multiplier", max_multiplier, above=0.0)
     check_number(

@@ -184,7 +184,7 @@ def test_what_has_no_discrete_values_is_refused(algo: Any) -> None:
         ({"cost": np.full(360, np.nan)}, ValueError, "cost must be finite, step 0"),
         ({"cost": ["a"] * 360}, ValueError, "cost must be one number"),
         ({"bound": float("inf")}, ValueError, "bound"),
-        ({"gamma": 1.0}, ValueError, "gamma"),
+        ({"gamma": 1.1}, ValueError, "gamma"),
         ({"n_steps": 0}, ValueError, "n_steps"),
         ({"rounds": 0}, ValueError, "rounds"),
         ({"estimate_steps": 1.5}, ValueError, "estimate_steps"),
