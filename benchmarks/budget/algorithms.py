@@ -48,14 +48,12 @@ class Learner:
         make: gradient steps and tuned values to a d3rlpy config.
         shapes: what its critic obeys, as `StateViolationEvaluator` calls it.
         policy: whether the ``"critic"`` or the ``"actor"`` bids.
-        tuned: hyperparameters that are chosen by the oracle's return, with the grid.
     """
 
     name: str
     make: Callable[..., Any]
     shapes: tuple[str, ...] = ()
     policy: str = "critic"
-    tuned: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def ours(self) -> bool:
@@ -162,12 +160,11 @@ LEARNERS: dict[str, Learner] = {
     for learner in (
         Learner("BC", _bc, policy="actor"),
         Learner("DQN", _dqn),
-        Learner("CQL", _cql, tuned={"alpha": (0.003, 0.01, 0.03)}),
+        Learner("CQL", _cql),
         Learner(
             "DiscreteIQL",
             _iql,
             policy="actor",
-            tuned={"weight_temp": (30.0, 100.0, 300.0), "expectile": (0.5, 0.7, 0.9)},
         ),
         Learner("Ours free", _ours(constraint=Unconstrained())),
         Learner("Ours bid", _ours(constraint=Concave()), ("concave",)),

@@ -59,7 +59,7 @@ def draw_regret(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
                 color = "tab:blue" if LEARNERS[name].ours else "0.45"
                 axis.plot([found.low, found.high], [y, y], color=color, linewidth=2)
                 axis.plot(found.mean, y, "o", color=color)
-            axis.set_title(f"{log} log, {fraction:.2%} of it", fontsize=9)
+            axis.set_title(f"{log} log, {100.0 * fraction:g} % of it", fontsize=9)
             axis.grid(axis="x", color="0.92")
     axes[0][0].set_yticks(range(len(names)), names)
     for axis in axes[-1]:

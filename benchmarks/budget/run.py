@@ -26,7 +26,7 @@ from .report import budget_report
 __all__ = ["BudgetSettings", "planned", "run_budget"]
 
 #: Learners whose bids are drawn beside the optimum's.
-SHOWN = ("DQN", "Ours bid + state")
+SHOWN = ("DQN", "DQN shaped afterstates")
 
 
 @dataclasses.dataclass(frozen=True)
