@@ -1,4 +1,7 @@
-"""Space on disk, asked for before a library that cannot do without it starts to write."""
+"""Space on disk, asked for before a library that cannot do without it starts to write.
+
+``icac_algo`` has the same function: neither package may need the other for its files.
+"""
 
 from __future__ import annotations
 

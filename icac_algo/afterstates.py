@@ -117,14 +117,13 @@ class AfterstateQFunctionFactory(QFunctionFactory):
                 "constraint must have no offset, since the payment is added back by "
                 f"itself, got {self.constraint!r}"
             )
-        for name in ("budget_feature", "clock_feature"):
-            check_number(name, getattr(self, name), at_least=0)
+        _check_features("budget_feature", [self.budget_feature])
+        _check_features("clock_feature", [self.clock_feature])
+        _check_features("context", self.context)
         for name in ("spend", "tick", "scale"):
             check_number(name, getattr(self, name), above=0.0)
         check_count("n_pieces", self.n_pieces)
         check_number("level", self.level, above=-math.inf, below=math.inf)
-        if not self.context:
-            raise ValueError("context must name at least one feature, got none")
 
     def create_discrete(
         self, encoder: Encoder, hidden_size: int, action_size: int
@@ -213,6 +212,14 @@ class AfterstateQFunction(DiscreteQFunction, nn.Module):
     def encoder(self) -> Any:
         """The encoder that was given; its layers are not used."""
         return self._encoder
+
+
+def _check_features(name: str, features: Any) -> None:
+    indices = isinstance(features, (list, tuple)) and all(
+        isinstance(f, int) and not isinstance(f, bool) and f >= 0 for f in features
+    )
+    if not indices or not features:
+        raise ValueError(f"{name} must hold integers >= 0, at least one, got {features}")
 
 
 def _network(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
