@@ -23,6 +23,7 @@ from bidclick_gym.budget.evaluators import (
     campaign_values,
     fixed_observations,
 )
+from icac_algo import MaskedGreedy
 
 from ..cells import digest_of, fit_quietly
 from .algorithms import GAMMA, LEARNERS
@@ -115,14 +116,16 @@ class CampaignBidder:
         self._policy = policy
 
     def __call__(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        _, c, b, _ = self._campaign.read(observations)
-        is_paid = self._campaign.is_affordable(c, b)
-        preferences = self._preferences(observations)
-        return np.where(is_paid, preferences, -np.inf).argmax(axis=1)
-
-    def _preferences(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         if self._policy == "critic":
-            return campaign_values(self._algo, self._campaign, observations, GAMMA)
+            return MaskedGreedy(self._algo, self._is_paid).predict(observations)
+        preferences = self._actor(observations)
+        return np.where(self._is_paid(observations), preferences, -np.inf).argmax(axis=1)
+
+    def _is_paid(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        _, c, b, _ = self._campaign.read(observations)
+        return np.asarray(self._campaign.is_affordable(c, b))
+
+    def _actor(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         import torch
 
         impl = self._algo.impl
