@@ -18,7 +18,7 @@ from bidclick_gym.budget import (
     solve,
 )
 
-__all__ = ["Reference", "references", "remaining_budgets"]
+__all__ = ["Reference", "references"]
 
 Policy = Callable[[npt.NDArray[np.float32]], Any]
 
@@ -70,31 +70,3 @@ def _myopic(campaign: BudgetedCampaign) -> Policy:
         return rewards.argmax(axis=1)
 
     return policy
-
-
-def remaining_budgets(
-    policy: Policy, campaign: BudgetedCampaign, episodes: int, seed: int
-) -> npt.NDArray[np.float64]:
-    """What is left of the budget along simulated campaigns, ``(episodes, T + 1)``.
-
-    Args:
-        policy: observations ``(N, 4)`` to bid indices, or to probabilities.
-        campaign: what is played.
-        episodes: how many campaigns.
-        seed: of contexts and of drawn bids.
-    """
-    rng = np.random.default_rng(seed)
-    left = np.empty((episodes, campaign.impressions + 1))
-    left[:, 0] = campaign.budget
-    bids = campaign.auction.bid_array
-    for step in range(campaign.impressions):
-        x, c = campaign.auction.context_from_uniform(rng.random((episodes, 2))).T
-        u = rng.random(episodes)
-        clock = campaign.impressions - step
-        found = np.asarray(policy(campaign.observe(x, c, left[:, step], clock)))
-        if found.ndim == 2:
-            found = (u[:, None] >= np.cumsum(found, axis=1)[:, :-1]).sum(axis=1)
-        payment = c.astype(np.float64) * bids[found]
-        is_paid = payment <= left[:, step]
-        left[:, step + 1] = left[:, step] - np.where(is_paid, payment, 0.0)
-    return left

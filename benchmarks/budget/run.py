@@ -6,7 +6,13 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from bidclick_gym.budget import BudgetedCampaign, PacedPolicy, UnpacedPolicy, solve
+from bidclick_gym.budget import (
+    BudgetedCampaign,
+    PacedPolicy,
+    UnpacedPolicy,
+    simulate,
+    solve,
+)
 
 from ..files import write_rows, write_text
 from ..sweep import run_cells
@@ -20,7 +26,7 @@ from .cells import (
     train_on_log,
 )
 from .pictures import bid_map, draw_bid_maps, draw_regret, draw_spending
-from .references import references, remaining_budgets
+from .references import references
 from .report import budget_report
 
 __all__ = ["BudgetSettings", "planned", "run_budget"]
@@ -102,7 +108,7 @@ def _draw_policies(settings: BudgetSettings) -> None:
     shown["unpaced logger"] = UnpacedPolicy(campaign).probabilities_of
     shown["paced logger"] = PacedPolicy(campaign).probabilities_of
     spending = {
-        name: remaining_budgets(policy, campaign, 2000, seed=0)
+        name: simulate(policy, campaign, 2000, seed=0)["budget_left"]
         for name, policy in shown.items()
     }
     draw_spending(spending, campaign, settings.out / "spending.png")

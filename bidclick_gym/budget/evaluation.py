@@ -149,7 +149,8 @@ def simulate(
         Of each campaign: ``profit`` and ``spend``, float64 ``(episodes,)``, in units of
         one click; ``clicks`` and ``refused`` bids, int64 ``(episodes,)``; ``bid_shares``,
         float64 ``(episodes, K)``, the shares of impressions in which each bid counted,
-        refused ones as a bid of 0.
+        refused ones as a bid of 0; ``budget_left``, float64 ``(episodes, T + 1)``, before
+        each impression and at the end.
 
     Raises:
         TypeError: ``policy`` is no function, or ``campaign`` no campaign.
@@ -174,6 +175,8 @@ def _play(
     bids = campaign.auction.bid_array
     episodes = len(u)
     left = np.full(episodes, campaign.budget)
+    path = np.empty((episodes, campaign.impressions + 1))
+    path[:, 0] = left
     spend = np.zeros(episodes)
     clicks = np.zeros(episodes, np.int64)
     counts = np.zeros((episodes, len(bids)), np.int64)
@@ -189,6 +192,7 @@ def _play(
         counted = np.where(is_refused, 0, answer)
         payment = c * bids[counted]
         left -= payment
+        path[:, step + 1] = left
         spend += payment
         clicks += u[:, step, 2] < click_probability(x, bids[counted])
         refused += is_refused
@@ -199,6 +203,7 @@ def _play(
         "spend": spend,
         "refused": refused,
         "bid_shares": counts / campaign.impressions,
+        "budget_left": path,
     }
 
 

@@ -19,10 +19,10 @@ from benchmarks.budget.cells import (
     train_on_log,
 )
 from benchmarks.budget.pictures import bid_map, draw_bid_maps, draw_regret, draw_spending
-from benchmarks.budget.references import Reference, references, remaining_budgets
+from benchmarks.budget.references import Reference, references
 from benchmarks.budget.report import budget_report, verdicts
 from benchmarks.budget.run import BudgetSettings, planned
-from bidclick_gym.budget import BudgetedCampaign, UnpacedPolicy, solve
+from bidclick_gym.budget import BudgetedCampaign, UnpacedPolicy, simulate, solve
 
 CAMPAIGN = BudgetedCampaign()
 OURS, RIVAL = "Ours bid + state", "DQN"
@@ -76,7 +76,8 @@ def test_references_are_the_exact_values() -> None:
 
 
 def test_budgets_only_fall_and_are_those_of_the_policy() -> None:
-    left = remaining_budgets(UnpacedPolicy(CAMPAIGN).probabilities_of, CAMPAIGN, 500, 0)
+    policy = UnpacedPolicy(CAMPAIGN).probabilities_of
+    left = simulate(policy, CAMPAIGN, 500, 0)["budget_left"]
     assert left.shape == (500, 51)
     assert (left[:, 0] == 4.0).all()
     assert (np.diff(left) <= 0.0).all()
@@ -124,7 +125,7 @@ def test_report_and_pictures(tmp_path: pathlib.Path) -> None:
     maps = {"optimum": bid_map(solution.greedy, CAMPAIGN)}
     assert maps["optimum"].shape == (50, 41)
     draw_bid_maps(maps, solution, tmp_path / "bids.png")
-    left = {"optimum": remaining_budgets(solution.greedy, CAMPAIGN, 20, 0)}
+    left = {"optimum": simulate(solution.greedy, CAMPAIGN, 20, 0)["budget_left"]}
     draw_spending(left, CAMPAIGN, tmp_path / "spending.png")
     for name in ("regret", "bids", "spending"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
