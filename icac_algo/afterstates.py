@@ -35,7 +35,7 @@ from torch import nn
 
 from ._arguments import check_count, check_number
 from .constraints import Constraint, KnownCost, make_constraint_field
-from .critic_base import reward_slope
+from .critic_base import StandardisedCritic, reward_slope
 from .parametrizations import make_parametrization
 from .parametrizations.build import make_function
 from .shapes import MonotoneConcave
@@ -66,8 +66,9 @@ class AfterstateQFunctionFactory(QFunctionFactory):
         )
         dqn = d3rlpy.algos.DQNConfig(q_func_factory=factory, gamma=0.999).create()
 
-    For ``DQN``, ``DoubleDQN`` and ``DiscreteCQL`` on vector observations, without an
-    observation scaler.
+    For :class:`~icac_algo.ConstraintAwareQ`, ``DQN``, ``DoubleDQN`` and ``DiscreteCQL``
+    on vector observations, without an observation scaler.  ``ConstraintAwareQ`` sets
+    level, scale and reward scaler by itself.
 
     Args:
         share_encoder: as in d3rlpy's factories.
@@ -141,7 +142,7 @@ class AfterstateQFunctionFactory(QFunctionFactory):
         return "afterstate"
 
 
-class AfterstateQFunction(DiscreteQFunction, nn.Module):
+class AfterstateQFunction(StandardisedCritic, DiscreteQFunction):
     """A critic of K ordered actions, ``(B, d)`` to ``(B, K)``.
 
     Args:
@@ -181,6 +182,7 @@ class AfterstateQFunction(DiscreteQFunction, nn.Module):
             )
         self._settings = settings
         self._encoder = encoder
+        self.standardise(settings.level, settings.scale)
         self.register_buffer("positions", positions)
         self._now = make_parametrization(
             constraint, "functional", action_size, settings.n_pieces
@@ -200,7 +202,7 @@ class AfterstateQFunction(DiscreteQFunction, nn.Module):
         clock = x[:, settings.clock_feature, None] - settings.tick
         now = self._now(self._now_network(x[:, settings.context]))
         later = self._later.at(self._later_network(clock), left.clamp_min(0.0))
-        gross = settings.level + settings.scale * (
+        gross = self.level + self.scale * (
             now + torch.where(clock > settings.tick / 2.0, later, 0.0)
         )
         q = gross - reward_slope(settings.reward_scaler) * payment

@@ -29,6 +29,7 @@ from d3rlpy.types import Shape
 
 from ._algorithm import DiscreteAlgorithm
 from ._arguments import check_choice, check_count, check_flag, check_number, check_part
+from .afterstates import AfterstateQFunctionFactory
 from .constraint_aware_q_continuous import (
     ContinuousConstraintAwareQImpl,
     check_continuous_config,
@@ -106,8 +107,10 @@ class ConstraintAwareQConfig(LearnableConfig):
         actor_optim_factory (d3rlpy.optimizers.OptimizerFactory): Optimizer of the actor.
         encoder_factory (d3rlpy.models.encoders.EncoderFactory): Encoder of critic and
             actor.
-        q_func_factory (d3rlpy.models.q_functions.QFunctionFactory): Only
-            ``MeanQFunctionFactory``; its ``share_encoder`` is respected.
+        q_func_factory (d3rlpy.models.q_functions.QFunctionFactory):
+            ``MeanQFunctionFactory``, whose ``share_encoder`` is respected, or
+            :class:`~icac_algo.AfterstateQFunctionFactory`, which brings shapes of its own
+            instead of ``constraint``; it is given this config's reward scaler.
         batch_size (int): Mini-batch size.
         gamma (float): Discount factor; 1 only for episodes that terminate.
         n_critics (int): Number of critics.  Targets use their minimum, values their
@@ -232,16 +235,50 @@ class ConstraintAwareQConfig(LearnableConfig):
             raise ValueError(
                 f"state_constraints need projection='functional', got {self.projection!r}"
             )
-        if type(self.q_func_factory) is not MeanQFunctionFactory:
+        if isinstance(self.q_func_factory, AfterstateQFunctionFactory):
+            self._check_afterstates()
+        elif type(self.q_func_factory) is not MeanQFunctionFactory:
             raise ValueError(
                 "q_func_factory must be a MeanQFunctionFactory (the shape itself is "
-                f"`constraint`), got {type(self.q_func_factory).__name__}"
+                "`constraint`) or an AfterstateQFunctionFactory, got "
+                f"{type(self.q_func_factory).__name__}"
             )
         if self.compile_graph:
             raise ValueError(
                 "compile_graph=True is not supported: the conjugate-gradient solve and "
                 "the dual update branch on values, which a CUDA graph cannot record"
             )
+
+    def _check_afterstates(self) -> None:
+        """Refuses what such a critic would silently leave out."""
+        fields = {field.name: field for field in dataclasses.fields(self)}
+        for name in ("constraint", "state_constraints", "projection", "spectral_norm"):
+            field, given = fields[name], getattr(self, name)
+            made = field.default_factory
+            default = field.default if made is dataclasses.MISSING else made()
+            if given != default:
+                raise ValueError(
+                    f"{name} must be left at its default beside an "
+                    "AfterstateQFunctionFactory, whose own fields say the shapes, got "
+                    f"{given!r}"
+                )
+        for name, allowed in (
+            ("check_prior", "off"),
+            ("observation_scaler", None),
+            ("action_scaler", None),
+        ):
+            if getattr(self, name) != allowed:
+                raise ValueError(
+                    f"{name} must be {allowed!r} beside an AfterstateQFunctionFactory, "
+                    f"got {getattr(self, name)!r}"
+                )
+
+    @property
+    def shape(self) -> Constraint:
+        """The shape over actions, wherever it was said."""
+        if isinstance(self.q_func_factory, AfterstateQFunctionFactory):
+            return self.q_func_factory.constraint
+        return self.constraint
 
     def create(
         self, device: DeviceArg = False, enable_ddp: bool = False
@@ -377,7 +414,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         config.constraint.check_observation_shape(shape)
         check_state_constraints(config.state_constraints, shape)
         if info.action_space == ActionSpace.DISCRETE:
-            config.constraint.positions(info.action_size)
+            config.shape.positions(info.action_size)
         if self._impl is None:
             # A model that is already trained has imposed its shape.
             self._check_prior(dataset)
@@ -436,6 +473,11 @@ class _FromConfig(MeanQFunctionFactory):
 
     def create_discrete(self, encoder: Any, hidden_size: int, action_size: int) -> Any:
         config = self._config
+        if isinstance(config.q_func_factory, AfterstateQFunctionFactory):
+            factory = dataclasses.replace(
+                config.q_func_factory, reward_scaler=config.reward_scaler
+            )
+            return factory.create_discrete(encoder, hidden_size, action_size)
         q_func = ShapedQFunction(
             encoder,
             hidden_size,

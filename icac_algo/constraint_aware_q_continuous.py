@@ -10,6 +10,7 @@ from d3rlpy.models.torch import NormalPolicy, build_squashed_gaussian_distributi
 from d3rlpy.torch_utility import TorchMiniBatch, unwrap_ddp_model
 from d3rlpy.types import Shape, TorchObservation
 
+from .afterstates import AfterstateQFunctionFactory
 from .constraint_aware_q_impl import ConstraintAwareQImpl, ConstraintAwareQModules
 from .continuous_critics import ContinuousShapedQFunction
 from .greedy import best_continuous_actions
@@ -30,6 +31,11 @@ def check_continuous_config(config: ConstraintAwareQConfig, action_size: int) ->
     if action_size != 1:
         raise ValueError(
             f"a shape is over one action, the action space has {action_size} of them"
+        )
+    if isinstance(config.q_func_factory, AfterstateQFunctionFactory):
+        raise ValueError(
+            "continuous actions need a MeanQFunctionFactory as q_func_factory, got an "
+            "AfterstateQFunctionFactory, which is for discrete ones"
         )
     if config.projection != "functional":
         raise ValueError(

@@ -16,7 +16,7 @@ from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
 from ._algorithm import ActorCriticImpl
-from .critic_base import ShapedCritic, reward_slope
+from .critic_base import ShapedCritic, StandardisedCritic, reward_slope
 from .polyak import Follower, polyak_update
 from .proximal import (
     implicit_proximal,
@@ -92,7 +92,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
             device=device,
         )
         self._config = config
-        self._constraint = config.constraint
+        self._constraint = config.shape
         self._is_euclidean = config.projection == "euclidean"
         if self._is_euclidean:
             self._prepare_proximal_layer(config.constraint.positions(action_size))
@@ -285,7 +285,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
     @property
     def _scale(self) -> torch.Tensor:
         q_func = self._modules.targ_q_funcs[0]
-        assert isinstance(q_func, ShapedCritic)
+        assert isinstance(q_func, StandardisedCritic)
         return q_func.scale
 
     def standardise(self, standardisation: Standardisation) -> None:
@@ -297,7 +297,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         modules = self._modules
         for copies in (modules.q_funcs, modules.targ_q_funcs, modules.average_q_funcs):
             for q_func in unwrap_ddp_model(copies):
-                assert isinstance(q_func, ShapedCritic)
+                assert isinstance(q_func, StandardisedCritic)
                 q_func.standardise(level, scale)
         modules.state.standardised.fill_(True)
 
@@ -307,14 +307,16 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         if self._config.greedy == "actor":
             logits = self._modules.policy(x).logits
             return greedy_actions(logits, self._constraint.favours_last)
-        values = self._ensemble_mean(self._modules.average_q_funcs, x)
-        return greedy_actions(values, self._constraint.favours_last)
+        return greedy_actions(self.action_values(x), self._constraint.favours_last)
 
     def inner_predict_value(
         self, x: TorchObservation, action: torch.Tensor
     ) -> torch.Tensor:
-        values = self._ensemble_mean(self._modules.average_q_funcs, x)
-        return values.gather(1, action.reshape(-1, 1)).reshape(-1)
+        return self.action_values(x).gather(1, action.reshape(-1, 1)).reshape(-1)
+
+    def action_values(self, x: TorchObservation) -> torch.Tensor:
+        """The deployed critic's values of all actions at once, ``(B, K)``."""
+        return self._ensemble_mean(self._modules.average_q_funcs, x)
 
     def _ensemble_mean(
         self, q_funcs: Iterable[nn.Module], x: TorchObservation
@@ -323,10 +325,9 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         if len(values) == 1:
             return values[0]
         mean = torch.stack(values).double().mean(dim=0)
-        if self._constraint.offset is None:
+        first = next(iter(q_funcs))
+        if isinstance(first, ShapedCritic) and self._constraint.offset is None:
             positions = self._constraint.positions(self._action_size)
-            first = next(iter(q_funcs))
-            assert isinstance(first, ShapedCritic)
             mean = first.set_in_q().remove_rounding(mean, positions)
         return mean.to(values[0].dtype)
 

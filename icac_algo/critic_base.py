@@ -20,10 +20,27 @@ from .shape_set import ShapeSet
 from .state_constraints import StateConstraint
 from .state_critics import StateCoordinates, make_state_coordinates
 
-__all__ = ["ShapedCritic", "reward_slope"]
+__all__ = ["ShapedCritic", "StandardisedCritic", "reward_slope"]
 
 
-class ShapedCritic(nn.Module):
+class StandardisedCritic(nn.Module):
+    """A critic that is measured from a level and in a scale, neither of them learned."""
+
+    level: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("level", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+
+    def standardise(self, level: float, scale: float) -> None:
+        """Sets the level and the scale that the network's outputs are measured in."""
+        self.level.fill_(level)
+        self.scale.fill_(scale)
+
+
+class ShapedCritic(StandardisedCritic):
     r"""Base of critics :math:`Q(s, a) = level + scale \cdot v(s, a) - o(s, a)`.
 
     Args:
@@ -36,9 +53,6 @@ class ShapedCritic(nn.Module):
         reward_scaler: how rewards were scaled, to put known costs and bounds in theirs.
         spectral_norm: normalise every linear layer by its largest singular value.
     """
-
-    level: torch.Tensor
-    scale: torch.Tensor
 
     def __init__(
         self,
@@ -65,8 +79,6 @@ class ShapedCritic(nn.Module):
             )
         else:
             self._fc = nn.Linear(hidden_size, parametrization.n_coordinates)
-        self.register_buffer("level", torch.zeros(()))
-        self.register_buffer("scale", torch.ones(()))
         if spectral_norm:
             if state_constraints:
                 raise ValueError(
@@ -121,11 +133,6 @@ class ShapedCritic(nn.Module):
         return reward_slope(self._reward_scaler) * self._constraint.offset(
             self.unscaled(x), positions
         )
-
-    def standardise(self, level: float, scale: float) -> None:
-        """Sets the level and the scale that the network's outputs are measured in."""
-        self.level.fill_(level)
-        self.scale.fill_(scale)
 
     @property
     def encoder(self) -> Any:

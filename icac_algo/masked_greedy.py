@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from d3rlpy.algos.qlearning.torch.dqn_impl import DQNImpl
 from d3rlpy.constants import ActionSpace
 
 from ._arguments import check_built
+from .constraint_aware_q_impl import ConstraintAwareQImpl
 
 __all__ = ["MaskedGreedy"]
 
@@ -38,7 +41,14 @@ class MaskedGreedy:
         self._algo, self._mask = algo, mask
 
     def values(self, observations: npt.NDArray[Any]) -> FloatArray:
-        """The value of every action, ``(N, ...)`` observations to ``(N, K)``."""
+        """The value of every action, ``(N, ...)`` observations to ``(N, K)``.
+
+        As ``predict_value`` gives them, in one pass through the critic where the
+        algorithm is known to have all of them at once.
+        """
+        at_once = _values_at_once(self._algo, observations)
+        if at_once is not None:
+            return at_once
         n = len(observations)
         columns = [
             self._algo.predict_value(observations, np.full(n, action))
@@ -69,3 +79,24 @@ class MaskedGreedy:
         if np.isnan(values).any():
             raise ValueError("observations have values that are not numbers")
         return np.where(mask, values, -np.inf).argmax(axis=1)
+
+
+def _values_at_once(algo: Any, observations: npt.NDArray[Any]) -> FloatArray | None:
+    impl = algo.impl
+    is_array = isinstance(observations, np.ndarray) and observations.dtype == np.float32
+    if not is_array or observations.shape[1:] != tuple(impl.observation_shape):
+        return None  # predict_value knows what to do, or how to complain
+    x = torch.as_tensor(observations, device=impl.device)
+    if algo.observation_scaler is not None:
+        x = algo.observation_scaler.transform(x)
+    with torch.no_grad():
+        if isinstance(impl, ConstraintAwareQImpl):
+            values = impl.action_values(x)
+        elif isinstance(impl, DQNImpl):
+            impl.modules.set_eval()
+            values = torch.stack([q_func(x).q_value for q_func in impl.q_function]).mean(
+                0
+            )
+        else:
+            return None
+    return values.cpu().double().numpy()

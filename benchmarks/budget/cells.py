@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from typing import Any
 
@@ -176,7 +177,7 @@ def train_and_measure(cell: BudgetCell) -> list[dict[str, Any]]:
 
     algo, seconds = train_on_log(cell, monitor)
     best = solve(campaign, nodes=NODES, budget_points=BUDGET_POINTS).optimal_value
-    logger = _value(LOGGERS[cell.log](campaign).probabilities_of, campaign)
+    logger = logger_value(cell.log)
     value = _value(CampaignBidder(algo, campaign, learner.policy), campaign)
     errors = {s: count(algo) for s, count in counts.items()} if has_values else {}
     worst = max([worst, *(errors[shape] for shape in learner.shapes)])
@@ -197,6 +198,13 @@ def train_and_measure(cell: BudgetCell) -> list[dict[str, Any]]:
             "train_seconds": seconds,
         }
     ]
+
+
+@functools.lru_cache
+def logger_value(log: str) -> float:
+    """The exact value of the policy that wrote a log."""
+    campaign = BudgetedCampaign()
+    return _value(LOGGERS[log](campaign).probabilities_of, campaign)
 
 
 def _value(policy: Any, campaign: BudgetedCampaign) -> float:

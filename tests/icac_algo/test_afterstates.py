@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from d3rlpy.models.encoders import DefaultEncoderFactory, PixelEncoderFactory
+from d3rlpy.preprocessing import MinMaxObservationScaler, StandardRewardScaler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,12 +18,16 @@ from icac_algo import (
     AfterstateQFunctionFactory,
     ColumnarReplayBuffer,
     Concave,
+    ConstraintAwareQConfig,
     KnownCost,
+    MaskedGreedy,
     Monotone,
     MonotoneConcave,
+    StateMonotone,
     Unconstrained,
 )
 from icac_algo.afterstates import AfterstateQFunction
+from icac_algo.critic_base import reward_slope
 
 PAYMENT = KnownCost(feature=1)
 K = 5
@@ -127,24 +132,28 @@ def test_reward_scalers_scale_the_payment() -> None:
     assert (plain - scaled)[paid] == pytest.approx(9.0 * payment[paid], abs=1e-4)
 
 
+def campaigns() -> ColumnarReplayBuffer:
+    rng = np.random.default_rng(0)
+    return ColumnarReplayBuffer.from_arrays(
+        states(4, 100),
+        rng.integers(0, K, 100),
+        rng.normal(size=100),
+        terminals=np.arange(100) % 10 == 9,
+        action_size=K,
+    )
+
+
 @pytest.mark.parametrize(
     "config",
     [
         d3rlpy.algos.DQNConfig,
         d3rlpy.algos.DoubleDQNConfig,
         d3rlpy.algos.DiscreteCQLConfig,
+        ConstraintAwareQConfig,
     ],
 )
-def test_d3rlpy_trains_saves_and_loads_it(config: Any, tmp_path: pathlib.Path) -> None:
-    rng = np.random.default_rng(0)
-    x = states(4, 100)
-    buffer = ColumnarReplayBuffer.from_arrays(
-        x,
-        rng.integers(0, K, 100),
-        rng.normal(size=100),
-        terminals=np.arange(100) % 10 == 9,
-        action_size=K,
-    )
+def test_algorithms_train_save_and_load_it(config: Any, tmp_path: pathlib.Path) -> None:
+    x, buffer = states(4, 100), campaigns()
     algo = config(q_func_factory=factory(), batch_size=16).create()
     algo.build_with_dataset(buffer)
     before = [p.clone() for p in algo.impl.q_function.parameters()]
@@ -157,6 +166,67 @@ def test_d3rlpy_trains_saves_and_loads_it(config: Any, tmp_path: pathlib.Path) -
     again = d3rlpy.load_learnable(str(tmp_path / "model.d3"))
     assert np.array_equal(again.predict(x), algo.predict(x))
     assert again.config.q_func_factory == factory()
+
+
+def test_constraint_aware_q_measures_it_in_the_units_of_the_log() -> None:
+    scaler = StandardRewardScaler(multiplier=0.5)
+    config = ConstraintAwareQConfig(q_func_factory=factory(), reward_scaler=scaler)
+    algo = config.create()
+    algo.fit(campaigns(), n_steps=5, n_steps_per_epoch=5, show_progress=False)
+    assert algo.impl is not None
+    x = states(4, 20)
+    for q_funcs in (algo.impl.modules.q_funcs, algo.impl.modules.average_q_funcs):
+        assert float(q_funcs[0].scale) == pytest.approx(0.5, rel=1e-2)
+    # The payment is the reward scaler's: two bids whose rest is worth the same, at the
+    # end of the clock, differ by it.
+    last = x.copy()
+    last[:, 2], last[:, 3] = 0.9, 0.02
+    dearer = last.copy()
+    dearer[:, 1] += 0.1
+    q = [MaskedGreedy(algo, is_paid).values(each) for each in (last, dearer)]
+    slope = reward_slope(scaler)
+    expected = np.broadcast_to(slope * 0.1 * np.linspace(0.0, 1.0, K), q[0].shape)
+    assert q[0] - q[1] == pytest.approx(expected, abs=1e-5)
+
+
+def test_all_values_at_once_are_predict_value() -> None:
+    x = states(5, 40)
+    for config in (ConstraintAwareQConfig, d3rlpy.algos.DiscreteCQLConfig):
+        algo: Any = config(q_func_factory=factory(), n_critics=2).create()
+        algo.fit(campaigns(), n_steps=5, n_steps_per_epoch=5, show_progress=False)
+        single = [algo.predict_value(x, np.full(len(x), a)) for a in range(K)]
+        at_once = MaskedGreedy(algo, is_paid).values(x)
+        assert at_once == pytest.approx(np.stack(single, axis=1), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"constraint": Monotone()}, "constraint must be left at its default"),
+        (
+            {"state_constraints": [StateMonotone(features=[0])]},
+            "state_constraints must be left at its default",
+        ),
+        ({"projection": "euclidean"}, "projection must be left at its default"),
+        ({"spectral_norm": True}, "spectral_norm must be left at its default"),
+        ({"check_prior": "warn"}, "check_prior must be 'off'"),
+        ({"observation_scaler": MinMaxObservationScaler()}, "observation_scaler must be"),
+    ],
+)
+def test_constraint_aware_q_refuses_what_it_would_leave_out(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        ConstraintAwareQConfig(q_func_factory=factory(), **changes)
+
+
+def test_constraint_aware_q_refuses_it_for_continuous_actions() -> None:
+    config = ConstraintAwareQConfig(q_func_factory=factory())
+    buffer = ColumnarReplayBuffer.from_arrays(
+        states(6, 20), np.zeros((20, 1), np.float32), np.ones(20), np.arange(20) % 5 == 4
+    )
+    with pytest.raises(ValueError, match="q_func_factory"):
+        config.create().build_with_dataset(buffer)
 
 
 @pytest.mark.parametrize(
