@@ -8,6 +8,7 @@ from ._quiet import quiet_gym_notice
 
 quiet_gym_notice()
 
+from .afterstate_quantiles import AfterstateQRQFunctionFactory  # noqa: E402
 from .afterstates import AfterstateQFunctionFactory  # noqa: E402
 from .checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig  # noqa: E402
@@ -21,6 +22,7 @@ from .quantile_critics import ShapedQRQFunctionFactory  # noqa: E402
 from .replay import ColumnarReplayBuffer  # noqa: E402
 from .risk import CVaR, greedy_actions  # noqa: E402
 from .safety import LagrangianFit, fit_lagrangian  # noqa: E402
+from .selection import Selection, select_by_bellman_error  # noqa: E402
 from .shape_set import ShapeSet  # noqa: E402
 from .shaped_factory import ShapedQFunctionFactory  # noqa: E402
 from .shaped_iql import ShapedIQL, ShapedIQLConfig  # noqa: E402
@@ -43,6 +45,7 @@ from .state_constraints import (  # noqa: E402
 __all__ = [
     "PROJECTIONS",
     "AfterstateQFunctionFactory",
+    "AfterstateQRQFunctionFactory",
     "Bounded",
     "CVaR",
     "ColumnarReplayBuffer",
@@ -63,6 +66,7 @@ __all__ = [
     "PriorCheck",
     "PriorRejectedError",
     "PriorWarning",
+    "Selection",
     "ShapeSet",
     "ShapedIQL",
     "ShapedIQLConfig",
@@ -79,4 +83,5 @@ __all__ = [
     "load_checkpoint",
     "register_constraint",
     "save_checkpoint",
+    "select_by_bellman_error",
 ]
