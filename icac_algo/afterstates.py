@@ -190,15 +190,14 @@ class AfterstateQFunction(StandardisedCritic, DiscreteQFunction):
         ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
         later = make_function(settings.value_shape, ends, settings.n_pieces)
         self._later = later
-        self._now_network = _network(
+        self._now_network = make_network(
             len(settings.context), hidden, self._now.n_coordinates
         )
-        self._later_network = _network(1, hidden, later.n_coordinates)
+        self._later_network = make_network(1, hidden, later.n_coordinates)
 
     def forward(self, x: torch.Tensor) -> QFunctionOutput:
         settings = self._settings
-        payment = settings.payment(x, self.positions).to(x.dtype)
-        left = x[:, settings.budget_feature, None] - settings.spend * payment
+        payment, left = self.payment(x), self.left(x)
         clock = x[:, settings.clock_feature, None] - settings.tick
         now = self._now(self._now_network(x[:, settings.context]))
         later = self._later.at(self._later_network(clock), left.clamp_min(0.0))
@@ -207,8 +206,22 @@ class AfterstateQFunction(StandardisedCritic, DiscreteQFunction):
         )
         q = gross - reward_slope(settings.reward_scaler) * payment
         # Refused, and so worth what the free action is.
-        q = torch.where(left < -_ROUNDING, q[:, :1], q)
+        q = torch.where(self.is_refused(left), q[:, :1], q)
         return QFunctionOutput(q_value=q, quantiles=None, taus=None)
+
+    def payment(self, x: torch.Tensor) -> torch.Tensor:
+        """What actions cost, in units of the reward, ``(B, K)``."""
+        return self._settings.payment(x, self.positions).to(x.dtype)
+
+    def left(self, x: torch.Tensor) -> torch.Tensor:
+        """What actions leave of the budget feature, below 0 if refused, ``(B, K)``."""
+        settings = self._settings
+        return x[:, settings.budget_feature, None] - settings.spend * self.payment(x)
+
+    @staticmethod
+    def is_refused(left: torch.Tensor) -> torch.Tensor:
+        """Which actions cost more than there is, from what they would leave."""
+        return left < -_ROUNDING
 
     @property
     def encoder(self) -> Any:
@@ -224,7 +237,14 @@ def _check_features(name: str, features: Any) -> None:
         raise ValueError(f"{name} must hold integers >= 0, at least one, got {features}")
 
 
-def _network(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
+def make_network(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
+    """Fully connected layers with ReLUs between them.
+
+    Args:
+        inputs: size of the input.
+        hidden: sizes of the hidden layers.
+        outputs: size of the output.
+    """
     layers: list[nn.Module] = []
     for units in hidden:
         layers += [nn.Linear(inputs, units), nn.ReLU()]

@@ -13,6 +13,8 @@ from .evaluators import (
     StateViolationEvaluator,
 )
 from .logs import simulate_budget_log
+from .risk import ProfitDistribution, profit_distribution
+from .risk_solver import RiskSolution, solve_risk
 from .safe_bidding import SafeBidding
 from .safe_solver import SpendCapSolution, solve_spend_cap
 from .safety import CostPerClickCap, SafePolicy, SpendCap
@@ -26,6 +28,8 @@ __all__ = [
     "CostPerClickCap",
     "CostPerClickSolution",
     "PacedPolicy",
+    "ProfitDistribution",
+    "RiskSolution",
     "SafeBidding",
     "SafePolicy",
     "Solution",
@@ -36,6 +40,7 @@ __all__ = [
     "count_violations",
     "evaluate",
     "evaluate_all",
+    "profit_distribution",
     "shape_report",
     "shape_table",
     "simulate",
@@ -43,5 +48,6 @@ __all__ = [
     "simulate_capped",
     "solve",
     "solve_cost_per_click",
+    "solve_risk",
     "solve_spend_cap",
 ]
