@@ -11,7 +11,8 @@ import pytest
 
 from benchmarks.budget import risk
 from benchmarks.budget.cells import train_on_log
-from benchmarks.budget.risk import (
+from benchmarks.budget.risk import measure, planned, section
+from benchmarks.budget.risk_cells import (
     COLUMNS,
     LEARNERS,
     LEVELS,
@@ -19,11 +20,8 @@ from benchmarks.budget.risk import (
     ExactCell,
     RiskBidder,
     RiskCell,
-    measure,
-    planned,
-    section,
-    verdicts,
 )
+from benchmarks.budget.risk_report import verdicts
 from benchmarks.files import read_rows
 from bidclick_gym.budget import BudgetedCampaign
 from icac_algo import CVaR, MaskedGreedy, greedy_actions
