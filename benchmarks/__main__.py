@@ -132,6 +132,11 @@ def _parser() -> argparse.ArgumentParser:
     budget = commands.add_parser(
         "budget", help="campaigns under a budget: learners against the exact optimum"
     )
+    budget.add_argument(
+        "--only",
+        help="comma-separated parts of learners, contraction, safety, risk, choice; all "
+        "by default",
+    )
     budget.add_argument("--learners", help="comma-separated; all by default")
     budget.add_argument("--logs", help="unpaced, paced or both (default)")
     budget.add_argument(
@@ -139,11 +144,26 @@ def _parser() -> argparse.ArgumentParser:
         type=_fractions,
         help="shares of the campaigns; 1,0.25,0.0625 by default",
     )
-    budget.add_argument("--seeds", type=_positive_int)
+    budget.add_argument(
+        "--seeds", type=_positive_int, help="of the learners; 20 by default"
+    )
+    budget.add_argument(
+        "--extra-seeds", type=_positive_int, help="of every other part; 5 by default"
+    )
     budget.add_argument("--steps", type=_positive_int)
     budget.add_argument("--workers", type=_positive_int, default=2)
     budget.add_argument(
         "--quick", action="store_true", help="1 seed, 60 steps: the whole path once"
+    )
+    budget.add_argument(
+        "--tune",
+        action="store_true",
+        help="first choose every learner's hyperparameters again",
+    )
+    budget.add_argument(
+        "--rebuild",
+        action="store_true",
+        help="run nothing: reports from the CSV files and pictures in --out",
     )
     budget.add_argument("--out", type=pathlib.Path)
     tuning = commands.add_parser("tune", help="choose the baselines' hyperparameters")
@@ -310,7 +330,8 @@ def _budget(
 ) -> None:
     from .budget.algorithms import LEARNERS
     from .budget.cells import LOGGERS
-    from .budget.run import BudgetSettings, run_budget
+    from .budget.run import PARTS, BudgetSettings, run_budget
+    from .budget.tuning import tune_budget
 
     def chosen(option: str, known: Sequence[str], default: tuple[str, ...]) -> Any:
         text = getattr(given, option)
@@ -326,6 +347,7 @@ def _budget(
         defaults = dataclasses.replace(
             defaults,
             seeds=1,
+            extra_seeds=1,
             steps=60,
             logs=defaults.logs[:1],
             fractions=defaults.fractions[-1:],
@@ -333,19 +355,26 @@ def _budget(
         )
     settings = dataclasses.replace(
         defaults,
+        parts=chosen("only", PARTS, defaults.parts),
         learners=chosen("learners", tuple(LEARNERS), defaults.learners),
         logs=chosen("logs", tuple(LOGGERS), defaults.logs),
         fractions=given.fractions or defaults.fractions,
         seeds=given.seeds or defaults.seeds,
+        extra_seeds=given.extra_seeds or defaults.extra_seeds,
         steps=given.steps or defaults.steps,
         workers=given.workers,
+        rebuild=given.rebuild,
         out=given.out or defaults.out,
         command=_typed(words),
     )
-    run_budget(settings)
-    text = (settings.out / "report.md").read_text()
-    print(text[text.index("## Verdict") : text.index("## What can be had")])
-    print(f"table, pictures and raw rows: {settings.out}")
+    if given.tune:
+        tune_budget(settings.out / "tuning", settings.steps, settings.workers)
+    try:
+        for line in run_budget(settings):
+            print(f"- {line}")
+    except FileNotFoundError as error:
+        parser.error(str(error))
+    print(f"tables, pictures and raw rows: {settings.out}")
 
 
 def _regret(given: argparse.Namespace, words: Sequence[str]) -> None:

@@ -31,6 +31,7 @@ START = {
     "final_epsilon": 0.2,
     "entropy": 0.003,
     "learning_rate": 1e-3,
+    "lag": 10.0,
 }
 MAX_WIDENINGS = 4
 
@@ -131,6 +132,8 @@ def widened(name: str, values: list[float], best: int) -> Iterator[float]:
     if 0 < best < len(values) - 1:
         return
     low = best == 0
+    if name == "lag" and low and values[0] < 2.0:
+        return  # targets cannot lag by less than one step
     if name in ("expectile", "final_epsilon"):
         # Between 0 and 1; halve the distance to the end.
         value = values[0] / 2 if low else (1 + values[-1]) / 2

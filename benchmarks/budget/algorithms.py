@@ -1,7 +1,8 @@
 """The learners of campaigns under a budget, and what they all share.
 
-Network, optimizer, schedule, batches, reward scaling and discount are one for all; so is
-how far a target network lags, in gradient steps.
+Network, optimizer, schedule, batches, reward scaling and discount are one for all.  How
+far a target network lags is tuned for each of them, in gradient steps: those between two
+copies, or those over which an averaged one lags.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from icac_algo.constraints import Constraint
 
 from ..algorithms import HIDDEN_UNITS, LEARNING_RATE, reward_scaler, shared_settings
 
-__all__ = ["GAMMA", "LEARNERS", "REFRESH", "Learner"]
+__all__ = ["GAMMA", "LAG", "LEARNERS", "Learner", "afterstates", "ours", "true_states"]
 
 #: A campaign ends; the discount only keeps values finite in the eyes of the algorithms.
 GAMMA = 0.999
-#: Gradient steps between two copies of a target network, or over which an averaged one
-#: lags: values must travel back over 50 impressions well within a training.
-REFRESH = 5
+#: Gradient steps by which targets lag, where nothing else was found: values must travel
+#: back over 50 impressions well within a training.
+LAG = 10.0
 
 X, COST, BUDGET, CLOCK = range(4)
 
@@ -48,12 +49,16 @@ class Learner:
         make: gradient steps and tuned values to a d3rlpy config.
         shapes: what its critic obeys, as `StateViolationEvaluator` calls it.
         policy: whether the ``"critic"`` or the ``"actor"`` bids.
+        baseline: whether it is d3rlpy's method, told nothing.
+        tuned: hyperparameters chosen by the oracle's regret, with the first grid.
     """
 
     name: str
     make: Callable[..., Any]
     shapes: tuple[str, ...] = ()
     policy: str = "critic"
+    baseline: bool = True
+    tuned: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def ours(self) -> bool:
@@ -65,59 +70,29 @@ def _bc(steps: int) -> Any:
     return d3rlpy.algos.DiscreteBCConfig(**shared_settings(steps))
 
 
-def _dqn(steps: int) -> Any:
+def _dqn(steps: int, lag: float = LAG) -> Any:
     return d3rlpy.algos.DQNConfig(
         gamma=GAMMA,
-        target_update_interval=REFRESH,
+        target_update_interval=round(lag),
         reward_scaler=reward_scaler(),
         **shared_settings(steps),
     )
 
 
-def _afterstate_dqn(now: Constraint, later: Constraint) -> Callable[[int], Any]:
-    """DQN that knows that payments leave the budget, with and without shapes."""
-    campaign = BudgetedCampaign()
-
-    def make(steps: int) -> Any:
-        scaler = reward_scaler()
-        factory = AfterstateQFunctionFactory(
-            constraint=now,
-            payment=KnownCost(feature=COST),
-            value_shape=later,
-            context=[X],
-            budget_feature=BUDGET,
-            clock_feature=CLOCK,
-            spend=1.0 / campaign.budget,
-            tick=1.0 / campaign.impressions,
-            # Rewards are centred and of spread one half.
-            scale=0.5,
-            reward_scaler=scaler,
-        )
-        return d3rlpy.algos.DQNConfig(
-            gamma=GAMMA,
-            target_update_interval=REFRESH,
-            reward_scaler=scaler,
-            q_func_factory=factory,
-            **shared_settings(steps),
-        )
-
-    return make
-
-
-def _cql(steps: int, alpha: float = 0.01) -> Any:
+def _cql(steps: int, alpha: float = 0.01, lag: float = LAG) -> Any:
     return d3rlpy.algos.DiscreteCQLConfig(
         alpha=alpha,
         gamma=GAMMA,
-        target_update_interval=REFRESH,
+        target_update_interval=round(lag),
         reward_scaler=reward_scaler(),
         **shared_settings(steps),
     )
 
 
-def _iql(steps: int, **tuned: Any) -> Any:
+def _iql(steps: int, lag: float = LAG, **tuned: Any) -> Any:
     return DiscreteIQLConfig(
         gamma=GAMMA,
-        tau=1.0 / REFRESH,
+        tau=1.0 / lag,
         reward_scaler=reward_scaler(),
         value_encoder_factory=VectorEncoderFactory(list(HIDDEN_UNITS)),
         **shared_settings(steps, "actor", "critic"),
@@ -125,12 +100,14 @@ def _iql(steps: int, **tuned: Any) -> Any:
     )
 
 
-def _ours(**fields: Any) -> Callable[[int], Any]:
-    def make(steps: int) -> Any:
+def ours(**fields: Any) -> Callable[..., Any]:
+    """``ConstraintAwareQ`` with these fields: gradient steps and a lag to a config."""
+
+    def make(steps: int, lag: float = LAG) -> Any:
         settings = shared_settings(steps)
         return ConstraintAwareQConfig(
             gamma=GAMMA,
-            tau=1.0 / REFRESH,
+            tau=1.0 / lag,
             reward_scaler=reward_scaler(),
             actor_optim_factory=settings["optim_factory"],
             actor_learning_rate=LEARNING_RATE,
@@ -141,7 +118,7 @@ def _ours(**fields: Any) -> Callable[[int], Any]:
     return make
 
 
-def _states() -> list[StateMonotone]:
+def true_states() -> list[StateMonotone]:
     """What is true of values of bids that are paid.
 
     Not that they rise in the impressions to come: rewards are centred, and what is left
@@ -153,39 +130,63 @@ def _states() -> list[StateMonotone]:
     ]
 
 
-_STATES = ("rising_in_x", "rising_in_budget", "falling_in_c")
+def afterstates(now: Constraint, later: Constraint) -> AfterstateQFunctionFactory:
+    """A critic that knows that payments leave the budget.
+
+    Args:
+        now: the shape over bids of the clicks of this impression.
+        later: the shape over the budget of what the rest of it is worth.
+    """
+    campaign = BudgetedCampaign()
+    return AfterstateQFunctionFactory(
+        constraint=now,
+        payment=KnownCost(feature=COST),
+        value_shape=later,
+        context=[X],
+        budget_feature=BUDGET,
+        clock_feature=CLOCK,
+        spend=1.0 / campaign.budget,
+        tick=1.0 / campaign.impressions,
+    )
+
+
+_LAGS = (5.0, 10.0, 20.0)
 
 LEARNERS: dict[str, Learner] = {
     learner.name: learner
     for learner in (
         Learner("BC", _bc, policy="actor"),
-        Learner("DQN", _dqn),
-        Learner("CQL", _cql),
+        Learner("DQN", _dqn, tuned={"lag": _LAGS}),
+        Learner("CQL", _cql, tuned={"alpha": (0.003, 0.01, 0.03), "lag": _LAGS}),
         Learner(
             "DiscreteIQL",
             _iql,
             policy="actor",
-        ),
-        Learner("Ours free", _ours(constraint=Unconstrained())),
-        Learner("Ours bid", _ours(constraint=Concave()), ("concave",)),
-        Learner(
-            "Ours state",
-            _ours(constraint=Unconstrained(), state_constraints=_states()),
-            _STATES,
+            tuned={
+                "expectile": (0.5, 0.7, 0.9),
+                "weight_temp": (3.0, 10.0, 30.0),
+                "lag": _LAGS,
+            },
         ),
         Learner(
             "Ours bid + state",
-            _ours(constraint=Concave(), state_constraints=_states()),
-            (*_STATES, "concave"),
+            ours(constraint=Concave(), state_constraints=true_states()),
+            ("rising_in_x", "rising_in_budget", "falling_in_c", "concave"),
+            baseline=False,
+            tuned={"lag": _LAGS},
         ),
         Learner(
-            "DQN afterstates",
-            _afterstate_dqn(Unconstrained(), Unconstrained()),
+            "Ours afterstates",
+            ours(q_func_factory=afterstates(Unconstrained(), Unconstrained())),
+            baseline=False,
+            tuned={"lag": _LAGS},
         ),
         Learner(
-            "DQN shaped afterstates",
-            _afterstate_dqn(MonotoneConcave(), MonotoneConcave()),
+            "Ours shaped afterstates",
+            ours(q_func_factory=afterstates(MonotoneConcave(), MonotoneConcave())),
             ("rising_in_budget", "falling_in_c", "concave"),
+            baseline=False,
+            tuned={"lag": _LAGS},
         ),
     )
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,8 @@ __all__ = [
     "LOGGERS",
     "BudgetCell",
     "CampaignBidder",
+    "LoggedTraining",
+    "log_of",
     "train_and_measure",
     "train_on_log",
 ]
@@ -62,7 +65,26 @@ NODES, BUDGET_POINTS = 12, 201
 #: States at which shapes are counted.
 STATES = 200
 #: Raise when training or measuring changes.
-FORMAT = 1
+FORMAT = 2
+
+
+class LoggedTraining(Protocol):
+    """What a training on a log of campaigns needs to know."""
+
+    @property
+    def log(self) -> str: ...
+
+    @property
+    def fraction(self) -> float: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    def config(self) -> Any:
+        """The d3rlpy config."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +104,7 @@ class BudgetCell:
     log: str = "unpaced"
     fraction: float = 1.0
     seed: int = 0
-    steps: int = 8000
+    steps: int = 2000
     tuned: tuple[tuple[str, float], ...] = ()
 
     @property
@@ -122,6 +144,17 @@ class CampaignBidder:
         preferences = self._actor(observations)
         return np.where(self._is_paid(observations), preferences, -np.inf).argmax(axis=1)
 
+    def values(
+        self, gamma: float
+    ) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]:
+        """The critic's value of every bid, in clicks, observations to ``(N, K)``."""
+
+        def of(observations: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+            values = campaign_values(self._algo, self._campaign, observations, gamma)
+            return np.where(self._is_paid(observations), values, values[:, :1])
+
+        return of
+
     def _is_paid(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
         _, c, b, _ = self._campaign.read(observations)
         return np.asarray(self._campaign.is_affordable(c, b))
@@ -137,23 +170,37 @@ class CampaignBidder:
             return np.asarray(network(x).logits.cpu().numpy())
 
 
-def train_on_log(cell: BudgetCell, monitor: Any = None) -> tuple[Any, float]:
-    """The trained algorithm, and how many seconds it took."""
+def log_of(log: str, seed: int) -> Any:
+    """What a learner is given: the campaigns of a log, refused bids as bids of 0.
+
+    Values of a bid then mean that it was paid, and only so are the shapes true of them.
+    """
+    campaign = BudgetedCampaign()
+    logged = simulate_budget_log(campaign, LOGGERS[log](campaign), seed=seed)
+    return dataclasses.replace(
+        logged, actions=np.where(logged.refused, 0, logged.actions)
+    )
+
+
+def train_on_log(
+    cell: LoggedTraining, monitor: Any = None, epochs: int = 10
+) -> tuple[Any, float]:
+    """The trained algorithm, and how many seconds it took.
+
+    Args:
+        cell: what is trained on what.
+        monitor: called with the algorithm, the epoch and the step, ``epochs`` times.
+        epochs: how often.
+    """
     import d3rlpy
 
     from bidclick_gym.dataset import to_replay_buffer
 
-    campaign = BudgetedCampaign()
-    policy = LOGGERS[cell.log](campaign)
-    log = simulate_budget_log(campaign, policy, seed=cell.seed)
-    # A refused bid was a bid of 0.  Values of a bid then mean that it was paid, and only
-    # so are the shapes true of them.
-    log = dataclasses.replace(log, actions=np.where(log.refused, 0, log.actions))
-    dataset = to_replay_buffer(log, cell.fraction, cell.seed)
+    dataset = to_replay_buffer(log_of(cell.log, cell.seed), cell.fraction, cell.seed)
     d3rlpy.seed(cell.seed)
     algo = cell.config().create(device="cpu:0")
     start = time.perf_counter()
-    fit_quietly(algo, dataset, cell.steps, monitor, epochs=10)
+    fit_quietly(algo, dataset, cell.steps, monitor, epochs=epochs)
     return algo, time.perf_counter() - start
 
 

@@ -10,16 +10,24 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from bidclick_gym.budget import BudgetedCampaign, Solution
+from bidclick_gym.budget import BudgetedCampaign
 
 from ..files import write_png
 from ..intervals import bootstrap_mean
 from .algorithms import LEARNERS
 
-__all__ = ["BidMap", "bid_map", "draw_bid_maps", "draw_regret", "draw_spending"]
+__all__ = [
+    "Map",
+    "bid_map",
+    "draw_bid_maps",
+    "draw_regret",
+    "draw_spending",
+    "draw_value_maps",
+    "value_map",
+]
 
 Policy = Callable[[npt.NDArray[np.float32]], Any]
-BidMap = npt.NDArray[np.float64]
+Map = npt.NDArray[np.float64]
 
 #: The context at which bids are drawn over what is left: the middle of all.
 MIDDLE = (0.5, 0.3)
@@ -95,55 +103,88 @@ def draw_spending(
     write_png(path, figure)
 
 
-def bid_map(policy: Policy, campaign: BudgetedCampaign) -> BidMap:
-    """Bids in the middle context over budget left and impressions to come, ``(T, P)``."""
+def _middle(campaign: BudgetedCampaign) -> npt.NDArray[np.float32]:
+    """Observations of the middle context, ``(T * P, 4)``: by clock, then by budget."""
     budgets = np.linspace(0.0, campaign.budget, POINTS)
-    clock = np.arange(1, campaign.impressions + 1)
-    b, k = np.meshgrid(budgets, clock)
-    observations = campaign.observe(*MIDDLE, b.ravel(), k.ravel())
-    chosen = np.asarray(policy(observations)).reshape(b.shape)
+    b, k = np.meshgrid(budgets, np.arange(1, campaign.impressions + 1))
+    return campaign.observe(*MIDDLE, b.ravel(), k.ravel())
+
+
+def bid_map(policy: Policy, campaign: BudgetedCampaign) -> Map:
+    """Bids in the middle context over budget left and impressions to come, ``(T, P)``."""
+    chosen = np.asarray(policy(_middle(campaign))).reshape(-1, POINTS)
     return campaign.auction.bid_array[chosen]
 
 
+def value_map(values: Policy, campaign: BudgetedCampaign) -> Map:
+    """What the budget is worth in the middle context, ``(T, P)``, in clicks.
+
+    The largest value of a bid, minus that without a budget: a critic may be wrong by a
+    constant and bid well.
+
+    Args:
+        values: observations ``(N, 4)`` to values ``(N, K)``.
+        campaign: what is played.
+    """
+    best = np.asarray(values(_middle(campaign))).max(axis=1).reshape(-1, POINTS)
+    return np.asarray(best - best[:, :1])
+
+
 def draw_bid_maps(
-    maps: Mapping[str, BidMap], solution: Solution, path: pathlib.Path
+    maps: Mapping[str, Map], campaign: BudgetedCampaign, path: pathlib.Path
 ) -> None:
-    """Bids of each policy side by side, and the value of the optimum.
+    """Bids of each policy side by side.
 
     Args:
         maps: by policy, as :func:`bid_map` gives them.
-        solution: the exact optimum.
+        campaign: what is played.
         path: of the PNG.
     """
-    campaign = solution.campaign
-    extent = (0.0, campaign.budget, 0.5, campaign.impressions + 0.5)
-    figure = Figure(figsize=(2.7 * (len(maps) + 1), 3.3), layout="constrained")
-    axes = figure.subplots(1, len(maps) + 1, sharey=True)
+    label = f"bid at x = {MIDDLE[0]:g}, c = {MIDDLE[1]:g}"
+    _draw_maps(maps, campaign, "viridis", 1.0, label, path)
+
+
+def draw_value_maps(
+    maps: Mapping[str, Map], campaign: BudgetedCampaign, path: pathlib.Path
+) -> None:
+    """What each critic thinks that the budget is worth, side by side.
+
+    Args:
+        maps: by critic, as :func:`value_map` gives them; colors are those of the first.
+        campaign: what is played.
+        path: of the PNG.
+    """
+    top = float(next(iter(maps.values())).max())
+    _draw_maps(maps, campaign, "magma", top, "worth of the budget left, clicks", path)
+
+
+def _draw_maps(
+    maps: Mapping[str, Map],
+    campaign: BudgetedCampaign,
+    colors: str,
+    top: float,
+    label: str,
+    path: pathlib.Path,
+) -> None:
+    figure = Figure(figsize=(2.9 * len(maps) + 0.6, 3.0), layout="constrained")
+    axes = figure.subplots(1, len(maps), sharey=True, squeeze=False)[0]
     image = None
-    for axis, (name, bids) in zip(axes, maps.items(), strict=False):
+    for axis, (name, values) in zip(axes, maps.items(), strict=True):
         image = axis.imshow(
-            bids,
-            extent=extent,
+            values,
+            extent=(0.0, campaign.budget, 0.5, campaign.impressions + 0.5),
             origin="lower",
             aspect="auto",
-            cmap="viridis",
+            cmap=colors,
             vmin=0.0,
-            vmax=1.0,
+            vmax=top,
             interpolation="nearest",
         )
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("budget left")
     axes[0].set_ylabel("impressions to come")
     if image is not None:
-        bar = figure.colorbar(image, ax=list(axes[: len(maps)]), fraction=0.04)
-        bar.set_label(f"bid at x = {MIDDLE[0]:g}, c = {MIDDLE[1]:g}")
-    last = axes[-1]
-    clock = np.arange(1, campaign.impressions + 1)
-    gain = solution.values[1:] - solution.values[1:, :1]
-    lines = last.contour(solution.budgets, clock, gain, levels=8, cmap="magma")
-    last.clabel(lines, fontsize=7)
-    last.set_title("optimum: V(b) - V(0), clicks", fontsize=9)
-    last.set_xlabel("budget left")
+        figure.colorbar(image, ax=list(axes), fraction=0.04).set_label(label)
     write_png(path, figure)
 
 

@@ -14,9 +14,11 @@ from bidclick_gym.budget import (
     solve,
 )
 
-from ..files import write_rows, write_text
+from ..files import read_rows, write_rows, write_text
+from ..page import page_of
 from ..sweep import run_cells
-from .algorithms import LEARNERS
+from . import choice, contraction, risk, safety
+from .algorithms import GAMMA, LEARNERS
 from .cells import (
     COLUMNS,
     LOGGERS,
@@ -25,14 +27,31 @@ from .cells import (
     train_and_measure,
     train_on_log,
 )
-from .pictures import bid_map, draw_bid_maps, draw_regret, draw_spending
+from .pictures import (
+    bid_map,
+    draw_bid_maps,
+    draw_regret,
+    draw_spending,
+    draw_value_maps,
+    value_map,
+)
 from .references import references
-from .report import budget_report
+from .report import budget_report, verdicts
+from .tuning import best_settings
 
-__all__ = ["BudgetSettings", "planned", "run_budget"]
+__all__ = ["PARTS", "BudgetSettings", "planned", "run_budget"]
 
+LEARNING = "learners"
+#: Beside the learners' table, each in a file of its own.
+EXTRAS: dict[str, Any] = {
+    "contraction": contraction,
+    "safety": safety,
+    "risk": risk,
+    "choice": choice,
+}
+PARTS = (LEARNING, *EXTRAS)
 #: Learners whose bids are drawn beside the optimum's.
-SHOWN = ("DQN", "DQN shaped afterstates")
+SHOWN = ("CQL", "Ours shaped afterstates")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,30 +59,37 @@ class BudgetSettings:
     """What is asked for.
 
     Args:
+        parts: names in ``PARTS``.
         learners: names in ``LEARNERS``.
         logs: names in ``LOGGERS``.
         fractions: shares of the logs.
-        seeds: number of seeds, from 0.
+        seeds: number of seeds of the learners' table, from 0.
+        extra_seeds: of every other part.
         steps: gradient steps.
         workers: processes.
+        rebuild: run and draw nothing; the reports from the CSV files in ``out``.
         out: folder of results.
         command: as typed, for the report.
     """
 
+    parts: tuple[str, ...] = PARTS
     learners: tuple[str, ...] = tuple(LEARNERS)
     logs: tuple[str, ...] = tuple(LOGGERS)
     fractions: tuple[float, ...] = (1.0, 0.25, 0.0625)
     seeds: int = 20
-    steps: int = 8000
+    extra_seeds: int = 5
+    steps: int = 2000
     workers: int = 2
+    rebuild: bool = False
     out: pathlib.Path = pathlib.Path("runs/budget")
     command: str = "python -m benchmarks budget"
 
 
 def planned(settings: BudgetSettings) -> list[BudgetCell]:
-    """All cells, seed by seed, so that an early end leaves whole seeds."""
+    """All cells of the learners' table, seed by seed: an early end leaves whole seeds."""
+    tuned = best_settings()
     return [
-        BudgetCell(name, log, fraction, seed, settings.steps)
+        BudgetCell(name, log, fraction, seed, settings.steps, tuned.get((name, log), ()))
         for seed in range(settings.seeds)
         for log in settings.logs
         for fraction in settings.fractions
@@ -71,10 +97,48 @@ def planned(settings: BudgetSettings) -> list[BudgetCell]:
     ]
 
 
-def run_budget(settings: BudgetSettings) -> list[dict[str, Any]]:
-    """Runs what is missing, then writes rows, report and pictures."""
-    cells, out = planned(settings), settings.out
-    rows = run_cells(cells, out / "cells", settings.workers, train_and_measure)
+def run_budget(settings: BudgetSettings) -> list[str]:
+    """Runs what is missing, then writes rows, pictures and reports.
+
+    Returns:
+        the learners' verdicts.
+
+    Raises:
+        BrokenCellsError: cells failed; the report is written without their part.
+        FileNotFoundError: a rebuild finds no ``results.csv``.
+    """
+    out = settings.out
+    if not settings.rebuild:
+        if LEARNING in settings.parts:
+            _learn(settings)
+        for name, part in EXTRAS.items():
+            if name in settings.parts:
+                part.run(settings.extra_seeds, settings.steps, settings.workers, out)
+    rows = read_rows(out / "results.csv") if (out / "results.csv").exists() else []
+    sections = [
+        part.section(read_rows(out / f"{name}.csv"))
+        for name, part in EXTRAS.items()
+        if (out / f"{name}.csv").exists()
+    ]
+    if settings.rebuild and not rows and not sections:
+        raise FileNotFoundError(f"nothing to rebuild a report from in {out}")
+    text = budget_report(
+        rows,
+        references(BudgetedCampaign()),
+        settings.command,
+        settings.steps,
+        sections,
+    )
+    write_text(out / "report.md", text)
+    write_text(out / "report.html", page_of(text, out))
+    return verdicts(rows)
+
+
+def _learn(settings: BudgetSettings) -> None:
+    out = settings.out
+    rows = run_cells(
+        planned(settings), out / "cells", settings.workers, train_and_measure
+    )
     names = list(LEARNERS)
     rows.sort(
         key=lambda row: (
@@ -87,24 +151,26 @@ def run_budget(settings: BudgetSettings) -> list[dict[str, Any]]:
     write_rows(out / "results.csv", COLUMNS, rows)
     draw_regret(rows, out / "regret.png")
     _draw_policies(settings)
-    known = references(BudgetedCampaign())
-    write_text(
-        out / "report.md", budget_report(rows, known, settings.command, settings.steps)
-    )
-    return rows
 
 
 def _draw_policies(settings: BudgetSettings) -> None:
     campaign = BudgetedCampaign()
     solution = solve(campaign)
-    log = settings.logs[0]
+    log, tuned = settings.logs[0], best_settings()
     shown: dict[str, Any] = {"optimum": solution.greedy}
+    worth = {"optimum": value_map(solution.q_values, campaign)}
     for name in SHOWN:
         if name in settings.learners:
-            algo, _ = train_on_log(BudgetCell(name, log, steps=settings.steps))
-            shown[name] = CampaignBidder(algo, campaign, LEARNERS[name].policy)
+            cell = BudgetCell(
+                name, log, steps=settings.steps, tuned=tuned.get((name, log), ())
+            )
+            algo, _ = train_on_log(cell)
+            bidder = CampaignBidder(algo, campaign, LEARNERS[name].policy)
+            shown[name] = bidder
+            worth[name] = value_map(bidder.values(GAMMA), campaign)
     maps = {name: bid_map(policy, campaign) for name, policy in shown.items()}
-    draw_bid_maps(maps, solution, settings.out / "bids.png")
+    draw_bid_maps(maps, campaign, settings.out / "bids.png")
+    draw_value_maps(worth, campaign, settings.out / "values.png")
     shown["unpaced logger"] = UnpacedPolicy(campaign).probabilities_of
     shown["paced logger"] = PacedPolicy(campaign).probabilities_of
     spending = {

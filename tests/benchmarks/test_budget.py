@@ -18,10 +18,19 @@ from benchmarks.budget.cells import (
     train_and_measure,
     train_on_log,
 )
-from benchmarks.budget.pictures import bid_map, draw_bid_maps, draw_regret, draw_spending
+from benchmarks.budget.pictures import (
+    bid_map,
+    draw_bid_maps,
+    draw_regret,
+    draw_spending,
+    draw_value_maps,
+    value_map,
+)
 from benchmarks.budget.references import Reference, references
 from benchmarks.budget.report import budget_report, verdicts
 from benchmarks.budget.run import BudgetSettings, planned
+from benchmarks.budget.tuning import best_settings
+from benchmarks.page import page_of
 from bidclick_gym.budget import BudgetedCampaign, UnpacedPolicy, simulate, solve
 
 CAMPAIGN = BudgetedCampaign()
@@ -52,8 +61,8 @@ def test_verdicts_flip_with_the_winner() -> None:
     worse = "\n".join(verdicts(rows_of({OURS: 0.5, RIVAL: 0.1})))
     same = "\n".join(verdicts(rows_of({OURS: 0.3, RIVAL: 0.3})))
     few = "\n".join(verdicts(rows_of({OURS: 0.1, RIVAL: 0.5}, seeds=3)))
-    assert "the shape lowers regret" in better
-    assert "**raises** regret" in worse
+    assert "regret is lower. *Ours bid + state* minus *DQN*, the best baseline" in better
+    assert "regret is **higher**" in worse
     assert "**no difference can be told**" in same
     assert "too few seeds to tell" in few
 
@@ -87,7 +96,7 @@ def test_budgets_only_fall_and_are_those_of_the_policy() -> None:
     assert 4.0 - left[:, 5].mean() == pytest.approx(spent, rel=0.05)
 
 
-@pytest.mark.parametrize("name", ["BC", "DQN", OURS, "DQN shaped afterstates"])
+@pytest.mark.parametrize("name", ["BC", "DQN", OURS, "Ours shaped afterstates"])
 def test_a_row_has_every_column_and_comes_out_alike_twice(name: str) -> None:
     cell = BudgetCell(name, fraction=0.02, steps=20)
     (first,), (second,) = (train_and_measure(cell) for _ in range(2))
@@ -115,19 +124,60 @@ def test_every_learner_has_a_cell_of_its_own() -> None:
     assert longer.digest != cells[0].digest
 
 
+def test_both_rivals_are_named() -> None:
+    regret = {"Ours shaped afterstates": 0.1, "Ours afterstates": 0.2, "CQL": 0.5}
+    baseline, bare = verdicts(rows_of(regret))[1:]
+    assert "minus *CQL*, the best baseline: -0.4" in baseline
+    assert "minus *Ours afterstates*, the same critic told no shape: -0.1" in bare
+    assert "closes" in baseline
+
+
+def test_all_learners_are_tuned_by_the_same_search() -> None:
+    tuned = {name for name, learner in LEARNERS.items() if learner.tuned}
+    assert tuned == set(LEARNERS) - {"BC"}
+    chosen = best_settings()
+    assert set(chosen) == {(name, log) for name in tuned for log in ("unpaced", "paced")}
+    for (name, log), settings in chosen.items():
+        assert dict(settings).keys() == LEARNERS[name].tuned.keys()
+        cell = BudgetCell(name, log, steps=2000, tuned=settings)
+        assert cell in planned(BudgetSettings(fractions=(1.0,), seeds=1))
+
+
+def test_a_page_has_its_pictures_inside(tmp_path: pathlib.Path) -> None:
+    draw_regret(rows_of({OURS: 0.1}), tmp_path / "regret.png")
+    text = "# A <title>\n\n| a | b |\n|---|---|\n| 1 | **2** |\n\n![x](regret.png)\n"
+    page = page_of(text, tmp_path)
+    assert "<title>A &lt;title&gt;</title>" in page
+    assert '<div class="wide"><table>' in page
+    assert page.count("data:image/png;base64,") == 1
+    assert 'src="regret.png"' not in page
+    with pytest.raises(FileNotFoundError, match=r"other\.png"):
+        page_of(text.replace("regret", "other"), tmp_path)
+
+
 def test_report_and_pictures(tmp_path: pathlib.Path) -> None:
     rows = rows_of({OURS: 0.1, RIVAL: 0.5})
-    text = budget_report(rows, [Reference("optimum", 30.737)], "the command", 8000)
+    known = [Reference("optimum", 30.737)]
+    text = budget_report(rows, known, "the command", 8000, ["## Another part\n"])
     for words in ("the command", "| optimum | 30.737 |", f"| {OURS} |", "6 seeds"):
         assert words in text
+    assert "## Another part" in text
     solution = solve(CAMPAIGN, nodes=4, budget_points=41)
     draw_regret(rows, tmp_path / "regret.png")
     maps = {"optimum": bid_map(solution.greedy, CAMPAIGN)}
     assert maps["optimum"].shape == (50, 41)
-    draw_bid_maps(maps, solution, tmp_path / "bids.png")
+    draw_bid_maps(maps, CAMPAIGN, tmp_path / "bids.png")
+    worth = value_map(solution.q_values, CAMPAIGN)
+    assert (worth[:, 0] == 0.0).all()
+    # More money is worth more, with more impressions to come as well.
+    assert (np.diff(worth, axis=1) >= -1e-9).all()
+    assert worth[-1, -1] == pytest.approx(
+        solution.value() - solution.value(0.0), abs=0.05
+    )
+    draw_value_maps({"optimum": worth}, CAMPAIGN, tmp_path / "values.png")
     left = {"optimum": simulate(solution.greedy, CAMPAIGN, 20, 0)["budget_left"]}
     draw_spending(left, CAMPAIGN, tmp_path / "spending.png")
-    for name in ("regret", "bids", "spending"):
+    for name in ("regret", "bids", "spending", "values"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -139,6 +189,8 @@ def test_report_and_pictures(tmp_path: pathlib.Path) -> None:
         (["--learners", "DQN,DQN"], "--learners must name each once"),
         (["--logs", "both"], "--logs must name each once, of unpaced, paced"),
         (["--fractions", "1,2"], "must be in"),
+        (["--only", "learning"], "--only must name each once, of learners, contraction"),
+        (["--rebuild", "--out", "/nowhere/at/all"], "nothing to rebuild a report from"),
     ],
 )
 def test_bad_words_are_refused(
