@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     budget.add_argument(
         "--rebuild",
         action="store_true",
-        help="run nothing: reports from the CSV files and pictures in --out",
+        help="run nothing: reports from what is finished in --out, or its CSV files",
     )
     budget.add_argument("--out", type=pathlib.Path)
     tuning = commands.add_parser("tune", help="choose the baselines' hyperparameters")

@@ -13,11 +13,9 @@ import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from bidclick_gym import simulate_log
 from bidclick_gym.auction import Auction
-from bidclick_gym.budget import BudgetedCampaign, evaluate, simulate_budget_log, solve
+from bidclick_gym.budget import BudgetedCampaign, evaluate, solve
 from bidclick_gym.dataset import to_replay_buffer
 from bidclick_gym.evaluators import ReturnEvaluator
 from icac_algo import (
@@ -31,7 +29,7 @@ from ..files import write_rows
 from ..measures import GRID
 from ..paper.critic_views import CriticView
 from ..sweep import run_cells
-from .cells import BUDGET_POINTS, LOGGERS, NODES, CampaignBidder
+from .cells import BUDGET_POINTS, NODES, CampaignBidder, log_of
 from .choice_candidates import TASKS, Candidate, ProximalQ
 from .choice_report import draw, section
 
@@ -199,14 +197,7 @@ def _dataset(cell: ChoiceCell) -> ColumnarReplayBuffer:
     if not TASKS[cell.task].is_campaign:
         log = simulate_log(Auction(), seed=cell.seed)
         return to_replay_buffer(log, cell.fraction, cell.seed)
-    campaign = BudgetedCampaign()
-    campaigns = simulate_budget_log(
-        campaign, LOGGERS["unpaced"](campaign), seed=cell.seed
-    )
-    # A refused bid was a bid of 0, as for all learners of campaigns.
-    bids = np.where(campaigns.refused, 0, campaigns.actions)
-    campaigns = dataclasses.replace(campaigns, actions=bids)
-    return to_replay_buffer(campaigns, cell.fraction, cell.seed)
+    return to_replay_buffer(log_of("unpaced", cell.seed), cell.fraction, cell.seed)
 
 
 def _regret(cell: ChoiceCell, model: Any) -> float:

@@ -16,7 +16,7 @@ from bidclick_gym.budget import (
 
 from ..files import read_rows, write_rows, write_text
 from ..page import page_of
-from ..sweep import run_cells
+from ..sweep import finished, run_cells
 from . import choice, contraction, risk, safety
 from .algorithms import GAMMA, LEARNERS
 from .cells import (
@@ -67,7 +67,8 @@ class BudgetSettings:
         extra_seeds: of every other part.
         steps: gradient steps.
         workers: processes.
-        rebuild: run and draw nothing; the reports from the CSV files in ``out``.
+        rebuild: run nothing; the reports from what is finished in ``out``, or from its
+            CSV files.
         out: folder of results.
         command: as typed, for the report.
     """
@@ -105,10 +106,12 @@ def run_budget(settings: BudgetSettings) -> list[str]:
 
     Raises:
         BrokenCellsError: cells failed; the report is written without their part.
-        FileNotFoundError: a rebuild finds no ``results.csv``.
+        FileNotFoundError: a rebuild finds nothing.
     """
     out = settings.out
-    if not settings.rebuild:
+    if settings.rebuild:
+        _keep(_finished_rows(settings), out)
+    else:
         if LEARNING in settings.parts:
             _learn(settings)
         for name, part in EXTRAS.items():
@@ -135,10 +138,24 @@ def run_budget(settings: BudgetSettings) -> list[str]:
 
 
 def _learn(settings: BudgetSettings) -> None:
-    out = settings.out
-    rows = run_cells(
-        planned(settings), out / "cells", settings.workers, train_and_measure
+    cells = planned(settings)
+    _keep(
+        run_cells(cells, settings.out / "cells", settings.workers, train_and_measure),
+        settings.out,
     )
+    _draw_policies(settings)
+
+
+def _finished_rows(settings: BudgetSettings) -> list[dict[str, Any]]:
+    """What an interrupted run has come to."""
+    kept = (finished(cell, settings.out / "cells") for cell in planned(settings))
+    return [row for rows in kept for row in rows or []]
+
+
+def _keep(rows: list[dict[str, Any]], out: pathlib.Path) -> None:
+    """Writes the learners' table and its picture, if there is one."""
+    if not rows:
+        return
     names = list(LEARNERS)
     rows.sort(
         key=lambda row: (
@@ -150,7 +167,6 @@ def _learn(settings: BudgetSettings) -> None:
     )
     write_rows(out / "results.csv", COLUMNS, rows)
     draw_regret(rows, out / "regret.png")
-    _draw_policies(settings)
 
 
 def _draw_policies(settings: BudgetSettings) -> None:
