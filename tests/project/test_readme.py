@@ -32,6 +32,28 @@ def test_result_tables_are_computed_from_the_rows(index: int, folder: str) -> No
     assert shown == short_table(read_rows(RESULTS / folder / "results.csv"), names)
 
 
+def test_quoted_ratios_of_campaigns_are_computed_from_the_rows() -> None:
+    rows = read_rows(RESULTS / "budget" / "results.csv")
+
+    def regret(name: str, fraction: float) -> float:
+        found = [
+            float(row["regret"])
+            for row in rows
+            if (row["log"], row["learner"], row["fraction"]) == ("unpaced", name, fraction)
+        ]
+        assert len(found) == 20
+        return sum(found) / 20
+
+    ratios = []
+    for fraction in (1.0, 0.25, 0.0625):
+        best = min(regret(name, fraction) for name in ("BC", "DQN", "CQL", "DiscreteIQL"))
+        ratio = regret("Ours shaped afterstates", fraction) / best
+        ratios.append(f"{ratio:.2f}".removeprefix("0"))
+    first, second, third = ratios
+    prose = " ".join(README.split())
+    assert f"{first}, {second} and {third} times the regret of the best tuned" in prose
+
+
 def test_quoted_ratios_and_regrets_are_computed_from_the_rows() -> None:
     prose = " ".join(README.split())
     auction = read_rows(RESULTS / "BidClick-v0" / "results.csv")
