@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from typing import Any
 
+import browser
 import numpy as np
 import pytest
 
@@ -179,6 +181,24 @@ def test_report_and_pictures(tmp_path: pathlib.Path) -> None:
     draw_spending(left, CAMPAIGN, tmp_path / "spending.png")
     for name in ("regret", "bids", "spending", "values"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(
+    browser.find() is None and "CI_NEEDS_BROWSER" not in os.environ,
+    reason="no Chromium on this machine",
+)
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1280, False)])
+def test_the_published_page_renders_and_fits(width: int, dark: bool) -> None:
+    assert browser.find() is not None, "this run was promised a browser"
+    page = pathlib.Path(__file__).parents[2] / "docs/results/budget/report.html"
+    found = browser.measure(page, width, dark)
+    assert found["width"] <= width
+    assert found["outside"] == []
+    assert found["requests"] == []
+    assert len(found["images"]) >= 4
+    for name, natural, shown in found["images"]:
+        assert natural > 0, name
+        assert 100 < shown <= width, name
 
 
 @pytest.mark.parametrize(

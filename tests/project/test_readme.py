@@ -39,7 +39,8 @@ def test_quoted_ratios_of_campaigns_are_computed_from_the_rows() -> None:
         found = [
             float(row["regret"])
             for row in rows
-            if (row["log"], row["learner"], row["fraction"]) == ("unpaced", name, fraction)
+            if (row["log"], row["learner"], row["fraction"])
+            == ("unpaced", name, fraction)
         ]
         assert len(found) == 20
         return sum(found) / 20
