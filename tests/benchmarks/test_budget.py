@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import sys
 from typing import Any
 
-import browser
 import numpy as np
 import pytest
 
@@ -34,6 +34,9 @@ from benchmarks.budget.run import BudgetSettings, planned
 from benchmarks.budget.tuning import best_settings
 from benchmarks.page import page_of
 from bidclick_gym.budget import BudgetedCampaign, UnpacedPolicy, simulate, solve
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import browser
 
 CAMPAIGN = BudgetedCampaign()
 OURS, RIVAL = "Ours bid + state", "DQN"
