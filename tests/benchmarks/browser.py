@@ -32,7 +32,11 @@ const frame = document.getElementById("page");
 frame.onload = async () => {{
   const page = frame.contentDocument;
   const images = [...page.images];
-  await Promise.all(images.map(i => i.decode().catch(() => null)));
+  // Under virtual time large pictures out of sight may never be decoded; a broken one
+  // has no natural width all the same.
+  const patience = new Promise(done => setTimeout(done, 2000));
+  const decoded = images.map(i => i.decode().catch(() => null));
+  await Promise.race([Promise.all(decoded), patience]);
   const visible = [...page.querySelectorAll("body *")].filter(
     e => !e.closest(".wide") && e.getBoundingClientRect().right > {width} + 0.5);
   document.getElementById("found").textContent = JSON.stringify({{
