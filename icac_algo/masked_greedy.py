@@ -94,9 +94,8 @@ def _values_at_once(algo: Any, observations: npt.NDArray[Any]) -> FloatArray | N
             values = impl.action_values(x)
         elif isinstance(impl, DQNImpl):
             impl.modules.set_eval()
-            values = torch.stack([q_func(x).q_value for q_func in impl.q_function]).mean(
-                0
-            )
+            each = [q_func(x).q_value for q_func in impl.q_function]
+            values = torch.stack(each).mean(dim=0)
         else:
             return None
     return values.cpu().double().numpy()

@@ -29,7 +29,7 @@ from icac_algo.constraints import Constraint
 
 from ..algorithms import HIDDEN_UNITS, LEARNING_RATE, reward_scaler, shared_settings
 
-__all__ = ["GAMMA", "LAG", "LEARNERS", "Learner", "afterstates", "ours", "true_states"]
+__all__ = ["GAMMA", "LAG", "LEARNERS", "Learner", "afterstates", "ours"]
 
 #: A campaign ends; the discount only keeps values finite in the eyes of the algorithms.
 GAMMA = 0.999
@@ -118,7 +118,7 @@ def ours(**fields: Any) -> Callable[..., Any]:
     return make
 
 
-def true_states() -> list[StateMonotone]:
+def _true_states() -> list[StateMonotone]:
     """What is true of values of bids that are paid.
 
     Not that they rise in the impressions to come: rewards are centred, and what is left
@@ -170,7 +170,7 @@ LEARNERS: dict[str, Learner] = {
         ),
         Learner(
             "Ours bid + state",
-            ours(constraint=Concave(), state_constraints=true_states()),
+            ours(constraint=Concave(), state_constraints=_true_states()),
             ("rising_in_x", "rising_in_budget", "falling_in_c", "concave"),
             baseline=False,
             tuned={"lag": _LAGS},

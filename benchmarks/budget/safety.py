@@ -303,16 +303,18 @@ def _draw(rows: Rows, path: pathlib.Path) -> None:
     figure = Figure(figsize=(4.2 * len(logs), 3.2), layout="constrained")
     axes = figure.subplots(1, len(logs), sharey=True, squeeze=False)[0]
     colors = {"free": "0.55", "masked": "tab:blue", "multiplier": "tab:orange"}
+    shifts = {"free": 0.22, "masked": 0.0, "multiplier": -0.22}
     for axis, log in zip(axes, logs, strict=True):
-        for i, (cap, shift) in enumerate((c, s) for c in CAPS for s in colors):
-            found = _column(rows, shift, log, cap, "profit")
-            if not found:
-                continue
-            y = -(i // 3) + {"free": 0.22, "masked": 0.0, "multiplier": -0.22}[shift]
-            mean = bootstrap_mean(found)
-            label = shift if i < 3 or (shift == "multiplier" and i == 8) else None
-            axis.plot([mean.low, mean.high], [y, y], color=colors[shift], linewidth=2)
-            axis.plot(mean.mean, y, "o", color=colors[shift], label=label)
+        for bidder, color in colors.items():
+            label: str | None = bidder
+            for i, cap in enumerate(CAPS):
+                found = _column(rows, bidder, log, cap, "profit")
+                if not found:
+                    continue
+                y, mean = shifts[bidder] - i, bootstrap_mean(found)
+                axis.plot([mean.low, mean.high], [y, y], color=color, linewidth=2)
+                axis.plot(mean.mean, y, "o", color=color, label=label)
+                label = None
         for i, cap in enumerate(CAPS):
             for best in _column(rows, "free", log, cap, "optimum")[:1]:
                 axis.plot([best] * 2, [-i - 0.4, -i + 0.4], color="black")
