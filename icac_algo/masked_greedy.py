@@ -14,9 +14,11 @@ from d3rlpy.constants import ActionSpace
 from ._arguments import check_built
 from .constraint_aware_q_impl import ConstraintAwareQImpl
 
-__all__ = ["MaskedGreedy"]
+__all__ = ["Mask", "MaskedGreedy", "allowed_actions"]
 
 FloatArray = npt.NDArray[np.float64]
+#: Observations ``(N, ...)`` to bool ``(N, K)``: which actions are allowed.
+Mask = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 
 
 class MaskedGreedy:
@@ -32,7 +34,7 @@ class MaskedGreedy:
         ValueError: ``algo`` is not built or has continuous actions.
     """
 
-    def __init__(self, algo: Any, mask: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]):
+    def __init__(self, algo: Any, mask: Mask):
         check_built(algo)
         if algo.get_action_type() != ActionSpace.DISCRETE:
             raise ValueError("algo must have discrete actions, got continuous ones")
@@ -64,21 +66,33 @@ class MaskedGreedy:
                 or values are not numbers.
         """
         values = self.values(observations)
-        mask = np.asarray(self._mask(observations))
-        if mask.shape != values.shape or mask.dtype != np.bool_:
-            raise ValueError(
-                f"mask must give bools of shape {values.shape}, got {mask.dtype} of "
-                f"shape {mask.shape}"
-            )
-        empty = ~mask.any(axis=1)
-        if empty.any():
-            raise ValueError(
-                "mask must allow an action in each row, row "
-                f"{np.flatnonzero(empty)[0]} has none"
-            )
+        mask = allowed_actions(self._mask, observations, values.shape)
         if np.isnan(values).any():
             raise ValueError("observations have values that are not numbers")
         return np.where(mask, values, -np.inf).argmax(axis=1)
+
+
+def allowed_actions(
+    mask: Mask, observations: npt.NDArray[Any], shape: tuple[int, ...]
+) -> npt.NDArray[np.bool_]:
+    """What a mask says of observations, ``(N, K)``.
+
+    Raises:
+        ValueError: it has another shape or type, or allows nothing somewhere.
+    """
+    allowed = np.asarray(mask(observations))
+    if allowed.shape != shape or allowed.dtype != np.bool_:
+        raise ValueError(
+            f"mask must give bools of shape {shape}, got {allowed.dtype} of shape "
+            f"{allowed.shape}"
+        )
+    empty = ~allowed.any(axis=1)
+    if empty.any():
+        raise ValueError(
+            "mask must allow an action in each row, row "
+            f"{np.flatnonzero(empty)[0]} has none"
+        )
+    return allowed
 
 
 def _values_at_once(algo: Any, observations: npt.NDArray[Any]) -> FloatArray | None:

@@ -37,6 +37,7 @@ from d3rlpy.torch_utility import convert_to_torch_recursively
 from d3rlpy.types import Observation, TorchObservation
 
 from .constraints import is_finite
+from .masked_greedy import Mask, allowed_actions
 
 __all__ = ["CVaR", "greedy_actions"]
 
@@ -103,6 +104,7 @@ def greedy_actions(
     observations: Observation,
     risk: Risk,
     batch: int = 4096,
+    mask: Mask | None = None,
 ) -> npt.NDArray[np.int64]:
     """The actions whose return is best under a risk measure.
 
@@ -121,14 +123,16 @@ def greedy_actions(
         observations: raw, ``(B, ...)``, or a list of such for tuple observations.
         risk: quantiles ``(B, K, N)`` to what they are worth, ``(B, K)``: ``CVaR(0.1)``.
         batch: how many observations pass through the critics at once.
+        mask: observations ``(N, ...)`` to bool ``(N, K)``, which actions are allowed, at
+            least one in each row; all if not given.
 
     Returns:
         actions, int64, ``(B,)``.
 
     Raises:
         ValueError: the algorithm is not built, has continuous actions or no such
-            critics, observations do not fit it or have no finite value, or ``batch`` is
-            not an integer of at least 1.
+            critics, observations do not fit it or have no finite value, ``batch`` is
+            not an integer of at least 1, or the mask says something else.
     """
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise ValueError(f"batch must be an integer >= 1, got {batch!r}")
@@ -143,17 +147,24 @@ def greedy_actions(
     for start in range(0, size, batch):
         rows = slice(start, start + batch)
         if isinstance(observations, (list, tuple)):
-            x: Any = convert_to_torch_recursively(
-                [np.asarray(part[rows]) for part in observations], impl.device
-            )
+            raw: Any = [np.asarray(part[rows]) for part in observations]
         else:
-            x = convert_to_torch_recursively(observations[rows], impl.device)
+            raw = observations[rows]
+        x: Any = convert_to_torch_recursively(raw, impl.device)
         with torch.no_grad():
             if algo.observation_scaler is not None:
                 x = algo.observation_scaler.transform(x)
             worth = _worth(algo, x, risk)
             if isinstance(impl, DiscreteBCQImpl):
                 worth = worth.masked_fill(~_imitated(impl, x), -math.inf)
+        if mask is not None:
+            allowed = allowed_actions(mask, raw, tuple(worth.shape))
+            forbidden = torch.as_tensor(~allowed, device=worth.device)
+            worth = worth.masked_fill(forbidden, -math.inf)
+            if (worth.amax(dim=1) == -math.inf).any():
+                raise ValueError(
+                    "mask must allow one of the actions that DiscreteBCQ's imitator does"
+                )
         actions[rows] = worth.argmax(dim=1).cpu().numpy()
     return actions
 

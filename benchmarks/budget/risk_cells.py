@@ -27,6 +27,7 @@ from icac_algo import (
     CVaR,
     MonotoneConcave,
     ShapedQRQFunctionFactory,
+    greedy_actions,
 )
 
 from ..algorithms import shared_settings
@@ -179,24 +180,16 @@ class RiskBidder:
     """
 
     def __init__(self, algo: Any, campaign: BudgetedCampaign, level: float):
-        self._impl, self._campaign, self._risk = algo.impl, campaign, CVaR(level)
+        self._algo, self._campaign, self._risk = algo, campaign, CVaR(level)
 
     def __call__(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        import torch
+        return greedy_actions(
+            self._algo, observations, self._risk, batch=1 << 16, mask=self._is_paid
+        )
 
-        impl = self._impl
-        impl.modules.set_eval()
-        with torch.no_grad():
-            x = torch.as_tensor(observations, device=impl.device)
-            worth = [self._worth(q_func(x)) for q_func in impl.q_function]
-            values = torch.stack(worth).mean(dim=0).cpu().double().numpy()
+    def _is_paid(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
         _, c, b, _ = self._campaign.read(observations)
-        is_paid = self._campaign.is_affordable(c, b)
-        return np.asarray(np.where(is_paid, values, -np.inf).argmax(axis=1))
-
-    def _worth(self, output: Any) -> Any:
-        # The mean of rounded quantiles would break the ties of a shaped mean.
-        return output.q_value if self._risk.level == 1.0 else self._risk(output.quantiles)
+        return np.asarray(self._campaign.is_affordable(c, b))
 
 
 def measure(cell: RiskCell | ExactCell) -> list[dict[str, Any]]:

@@ -132,6 +132,14 @@ def test_reward_scalers_scale_the_payment() -> None:
     assert (plain - scaled)[paid] == pytest.approx(9.0 * payment[paid], abs=1e-4)
 
 
+def test_level_and_scale_are_those_of_the_factory() -> None:
+    x = states(3)
+    payment, paid = x[:, 1:2] * np.linspace(0.0, 1.0, K), is_paid(x)
+    plain = values(critic(), x) + payment
+    moved = values(critic(level=3.0, scale=2.0), x) + payment
+    assert moved[paid] == pytest.approx((3.0 + 2.0 * plain)[paid], abs=1e-4)
+
+
 def campaigns() -> ColumnarReplayBuffer:
     rng = np.random.default_rng(0)
     return ColumnarReplayBuffer.from_arrays(
