@@ -368,7 +368,13 @@ def _budget(
         command=_typed(words),
     )
     if given.tune:
-        tune_budget(settings.out / "tuning", settings.steps, settings.workers)
+        tune_budget(
+            settings.out / "tuning",
+            settings.steps,
+            settings.workers,
+            settings.learners,
+            settings.logs,
+        )
     try:
         for line in run_budget(settings):
             print(f"- {line}")

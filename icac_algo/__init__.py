@@ -19,7 +19,10 @@ from .masked_greedy import MaskedGreedy  # noqa: E402
 from .parametrizations import PROJECTIONS  # noqa: E402
 from .priors import PriorCheck, PriorRejectedError, PriorWarning, check_prior  # noqa: E402
 from .quantile_critics import ShapedQRQFunctionFactory  # noqa: E402
-from .replay import ColumnarReplayBuffer  # noqa: E402
+from .replay import (  # noqa: E402
+    BudgetRelabellingTransitionPicker,
+    ColumnarReplayBuffer,
+)
 from .risk import CVaR, greedy_actions  # noqa: E402
 from .safety import LagrangianFit, fit_lagrangian  # noqa: E402
 from .selection import Selection, select_by_bellman_error  # noqa: E402
@@ -47,6 +50,7 @@ __all__ = [
     "AfterstateQFunctionFactory",
     "AfterstateQRQFunctionFactory",
     "Bounded",
+    "BudgetRelabellingTransitionPicker",
     "CVaR",
     "ColumnarReplayBuffer",
     "Concave",

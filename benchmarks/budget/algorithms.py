@@ -17,6 +17,7 @@ from d3rlpy.models import VectorEncoderFactory
 from bidclick_gym.budget import BudgetedCampaign
 from icac_algo import (
     AfterstateQFunctionFactory,
+    BudgetRelabellingTransitionPicker,
     Concave,
     ConstraintAwareQConfig,
     DiscreteIQLConfig,
@@ -29,7 +30,15 @@ from icac_algo.constraints import Constraint
 
 from ..algorithms import HIDDEN_UNITS, LEARNING_RATE, reward_scaler, shared_settings
 
-__all__ = ["GAMMA", "LAG", "LEARNERS", "Learner", "afterstates", "ours"]
+__all__ = [
+    "GAMMA",
+    "LAG",
+    "LEARNERS",
+    "Learner",
+    "afterstates",
+    "other_budgets",
+    "ours",
+]
 
 #: A campaign ends; the discount only keeps values finite in the eyes of the algorithms.
 GAMMA = 0.999
@@ -49,8 +58,10 @@ class Learner:
         make: gradient steps and tuned values to a d3rlpy config.
         shapes: what its critic obeys, as `StateViolationEvaluator` calls it.
         policy: whether the ``"critic"`` or the ``"actor"`` bids.
-        baseline: whether it is d3rlpy's method, told nothing.
+        baseline: whether it is d3rlpy's method, told no shape.
         tuned: hyperparameters chosen by the oracle's regret, with the first grid.
+        relabelled: whether half of its transitions are under other budgets than their
+            own.
     """
 
     name: str
@@ -59,6 +70,7 @@ class Learner:
     policy: str = "critic"
     baseline: bool = True
     tuned: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    relabelled: bool = False
 
     @property
     def ours(self) -> bool:
@@ -150,9 +162,20 @@ def afterstates(now: Constraint, later: Constraint) -> AfterstateQFunctionFactor
     )
 
 
+def other_budgets() -> BudgetRelabellingTransitionPicker:
+    """Transitions under budgets that the log did not have."""
+    campaign = BudgetedCampaign()
+    return BudgetRelabellingTransitionPicker(
+        budget_feature=BUDGET,
+        clock_feature=CLOCK,
+        tick=1.0 / campaign.impressions,
+        largest_payment=campaign.cost_range[1] * campaign.bids[-1] / campaign.budget,
+    )
+
+
 _LAGS = (5.0, 10.0, 20.0)
 
-LEARNERS: dict[str, Learner] = {
+_AS_LOGGED = {
     learner.name: learner
     for learner in (
         Learner("BC", _bc, policy="actor"),
@@ -189,4 +212,15 @@ LEARNERS: dict[str, Learner] = {
             tuned={"lag": _LAGS},
         ),
     )
+}
+
+#: Ours and the best baselines, once more with budgets relabelled.
+LEARNERS: dict[str, Learner] = {
+    **_AS_LOGGED,
+    **{
+        f"{name} relabelled": dataclasses.replace(
+            _AS_LOGGED[name], name=f"{name} relabelled", relabelled=True
+        )
+        for name in ("CQL", "DiscreteIQL", "Ours afterstates", "Ours shaped afterstates")
+    },
 }

@@ -25,10 +25,10 @@ from bidclick_gym.budget.evaluators import (
     campaign_values,
     fixed_observations,
 )
-from icac_algo import MaskedGreedy
+from icac_algo import BudgetRelabellingTransitionPicker, MaskedGreedy
 
 from ..cells import digest_of, fit_quietly
-from .algorithms import GAMMA, LEARNERS
+from .algorithms import GAMMA, LEARNERS, other_budgets
 
 __all__ = [
     "COLUMNS",
@@ -117,11 +117,19 @@ class BudgetCell:
         """Name of the cell's file."""
         config = self.config()
         made = {"type": config.get_type(), "params": config.serialize_to_dict()}
-        return digest_of({"budget": FORMAT, "config": made, **dataclasses.asdict(self)})
+        told = {"budget": FORMAT, "config": made, **dataclasses.asdict(self)}
+        if self.picker is not None:
+            told["picker"] = dataclasses.asdict(self.picker)
+        return digest_of(told)
 
     def config(self) -> Any:
         """The d3rlpy config."""
         return LEARNERS[self.learner].make(self.steps, **dict(self.tuned))
+
+    @property
+    def picker(self) -> BudgetRelabellingTransitionPicker | None:
+        """What draws other budgets, for learners that are given such."""
+        return other_budgets() if LEARNERS[self.learner].relabelled else None
 
 
 class CampaignBidder:
@@ -183,7 +191,10 @@ def log_of(log: str, seed: int) -> Any:
 
 
 def train_on_log(
-    cell: LoggedTraining, monitor: Any = None, epochs: int = 10
+    cell: LoggedTraining,
+    monitor: Any = None,
+    epochs: int = 10,
+    picker: BudgetRelabellingTransitionPicker | None = None,
 ) -> tuple[Any, float]:
     """The trained algorithm, and how many seconds it took.
 
@@ -191,12 +202,15 @@ def train_on_log(
         cell: what is trained on what.
         monitor: called with the algorithm, the epoch and the step, ``epochs`` times.
         epochs: how often.
+        picker: draws other budgets than those of the log.
     """
     import d3rlpy
 
     from bidclick_gym.dataset import to_replay_buffer
 
     dataset = to_replay_buffer(log_of(cell.log, cell.seed), cell.fraction, cell.seed)
+    if picker is not None:
+        dataset = dataset.with_transition_picker(picker)
     d3rlpy.seed(cell.seed)
     algo = cell.config().create(device="cpu:0")
     start = time.perf_counter()
@@ -222,7 +236,7 @@ def train_and_measure(cell: BudgetCell) -> list[dict[str, Any]]:
         worst = max([worst, *(count(algo) for count in watched)])
         levels.append(float(campaign_values(algo, campaign, states, GAMMA).mean()))
 
-    algo, seconds = train_on_log(cell, monitor)
+    algo, seconds = train_on_log(cell, monitor, picker=cell.picker)
     best = solve(campaign, nodes=NODES, budget_points=BUDGET_POINTS).optimal_value
     logger = logger_value(cell.log)
     value = _value(CampaignBidder(algo, campaign, learner.policy), campaign)

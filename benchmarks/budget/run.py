@@ -180,7 +180,7 @@ def _draw_policies(settings: BudgetSettings) -> None:
             cell = BudgetCell(
                 name, log, steps=settings.steps, tuned=tuned.get((name, log), ())
             )
-            algo, _ = train_on_log(cell)
+            algo, _ = train_on_log(cell, picker=cell.picker)
             bidder = CampaignBidder(algo, campaign, LEARNERS[name].policy)
             shown[name] = bidder
             worth[name] = value_map(bidder.values(GAMMA), campaign)

@@ -25,21 +25,36 @@ FRACTION = 0.25
 
 
 def tune_budget(
-    folder: pathlib.Path, steps: int, workers: int = 2
+    folder: pathlib.Path,
+    steps: int,
+    workers: int = 2,
+    learners: Sequence[str] = tuple(LEARNERS),
+    logs: Sequence[str] = tuple(LOGGERS),
+    path: pathlib.Path = RESULTS,
 ) -> list[dict[str, object]]:
-    """Searches every tuned learner on both logs and writes ``results/tuning_budget.csv``.
+    """Searches tuned learners and writes ``results/tuning_budget.csv``.
 
     Args:
         folder: where finished cells are kept.
         steps: gradient steps of each run.
         workers: processes.
+        learners: names in ``LEARNERS``.
+        logs: names in ``LOGGERS``.
+        path: the file; what it says of other learners and logs is kept.
 
     Returns:
-        one row for every log, learner and setting tried.
+        its rows, one for every log, learner and setting tried.
     """
-    grids = {name: learner.tuned for name, learner in LEARNERS.items() if learner.tuned}
+    grids = {name: LEARNERS[name].tuned for name in learners if LEARNERS[name].tuned}
     rows: list[dict[str, object]] = []
-    for log in LOGGERS:
+    if path.exists():
+        with path.open(newline="") as file:
+            rows += [
+                dict(row)
+                for row in csv.DictReader(file)
+                if row["algorithm"] not in grids or row["log"] not in logs
+            ]
+    for log in logs:
 
         def regrets(name: str, tuned: Sequence[Pairs], log: str = log) -> list[float]:
             cells = [
@@ -51,7 +66,16 @@ def tune_budget(
             return [row["regret"] for row in found]
 
         rows += [{"log": log, **row} for row in search_all(grids, regrets, steps)]
-    write_rows(RESULTS, COLUMNS, rows)
+    names = list(LEARNERS)
+    order = list(LOGGERS)
+    # Stable: settings of one learner stay in the order of the search.
+    rows.sort(
+        key=lambda row: (
+            order.index(str(row["log"])),
+            names.index(str(row["algorithm"])),
+        )
+    )
+    write_rows(path, COLUMNS, rows)
     return rows
 
 

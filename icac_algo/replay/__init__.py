@@ -1,5 +1,6 @@
 """Replay buffers that hold a log as columns."""
 
 from .buffer import ColumnarReplayBuffer
+from .relabelling import BudgetRelabellingTransitionPicker
 
-__all__ = ["ColumnarReplayBuffer"]
+__all__ = ["BudgetRelabellingTransitionPicker", "ColumnarReplayBuffer"]

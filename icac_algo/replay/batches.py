@@ -17,6 +17,7 @@ from d3rlpy.dataset import (
 )
 
 from .columns import Column, Columns
+from .relabelling import BudgetRelabellingTransitionPicker
 
 __all__ = ["StepRule", "interleave", "pick_batch"]
 
@@ -37,8 +38,12 @@ class StepRule:
     def of_picker(cls, picker: Any) -> StepRule | None:
         """The rule of a d3rlpy picker; ``None`` for one that only itself can apply."""
         # Of a sparse-reward picker only the returns-to-go differ, which are always
-        # computed by the picker itself.
-        if type(picker) in (BasicTransitionPicker, SparseRewardTransitionPicker):
+        # computed by the picker itself; budgets are relabelled once a batch is picked.
+        if type(picker) in (
+            BasicTransitionPicker,
+            SparseRewardTransitionPicker,
+            BudgetRelabellingTransitionPicker,
+        ):
             return cls()
         if type(picker) is MultiStepTransitionPicker:
             return cls(picker._n_steps, picker._gamma)

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
-from d3rlpy.dataset import InfiniteBuffer, ReplayBuffer, ReplayBufferBase
+from d3rlpy.dataset import (
+    InfiniteBuffer,
+    ReplayBuffer,
+    ReplayBufferBase,
+    TransitionPickerProtocol,
+)
 
 from .._arguments import check_count, check_number, check_path, check_seed
 from . import arrays
@@ -42,8 +47,9 @@ class ColumnarReplayBuffer(ColumnSampler):
         action_space: discrete (indices) or continuous.
         action_size: number of actions, or the dimension of a continuous one.
         transition_picker: d3rlpy's ``BasicTransitionPicker`` (default) and
-            ``MultiStepTransitionPicker`` work on whole batches; any other picker is
-            asked one transition at a time, as in the stock buffer.
+            ``MultiStepTransitionPicker``, and ``BudgetRelabellingTransitionPicker``,
+            work on whole batches; any other picker is asked one transition at a time,
+            as in the stock buffer.
         trajectory_slicer: as in the stock buffer.
         seed: a random stream of its own; by default batches are drawn from numpy's
             global one, as the stock buffer's, which ``d3rlpy.seed`` sets.
@@ -264,6 +270,26 @@ class ColumnarReplayBuffer(ColumnSampler):
             for numbers in random_halves(episodes, share, seed)
         )
         return first, second
+
+    def with_transition_picker(
+        self, transition_picker: TransitionPickerProtocol
+    ) -> ColumnarReplayBuffer:
+        """The same columns, which are not copied, seen through another picker.
+
+        It draws from numpy's global random stream.  What is appended to one of both
+        later is not in the other.
+
+        Args:
+            transition_picker: d3rlpy's, a ``BudgetRelabellingTransitionPicker``, or one
+                of your own.
+        """
+        return type(self)(
+            self.columns,
+            self._info.action_space,
+            self._info.action_size,
+            transition_picker=transition_picker,
+            trajectory_slicer=self._slicer,
+        )
 
     def to_arrays(self) -> dict[str, Any]:
         """Flat arrays under the argument names of :meth:`from_arrays`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -34,6 +35,7 @@ from . import arrays
 from .batches import StepRule, interleave, pick_batch
 from .columns import Columns
 from .episodes import ColumnBuffer, EpisodeViews, LazyTransitions, read_episode
+from .relabelling import BudgetRelabellingTransitionPicker
 
 __all__ = ["ColumnSampler"]
 
@@ -51,8 +53,9 @@ class ColumnSampler(ReplayBufferBase):
         action_space: discrete (indices) or continuous.
         action_size: number of actions, or the dimension of a continuous one.
         transition_picker: d3rlpy's ``BasicTransitionPicker`` (default) and
-            ``MultiStepTransitionPicker`` work on whole batches; any other picker is
-            asked one transition at a time, as in the stock buffer.
+            ``MultiStepTransitionPicker``, and ``BudgetRelabellingTransitionPicker``,
+            work on whole batches; any other picker is asked one transition at a time,
+            as in the stock buffer.
         trajectory_slicer: as in the stock buffer.
         seed: a random stream of its own; by default batches are drawn from numpy's
             global one, as the stock buffer's, which ``d3rlpy.seed`` sets.
@@ -222,6 +225,11 @@ class ColumnSampler(ReplayBufferBase):
             return TransitionMiniBatch.from_transitions(list(transitions))
         index = self._columns.index
         older = numbers < index.transitions
+        if isinstance(self._picker, BudgetRelabellingTransitionPicker):
+            if not older.all():
+                return TransitionMiniBatch.from_transitions(list(transitions))
+            picked = pick_batch(self._columns, index.rows_of(numbers), self._rule, ())
+            return self._relabelled(picked, numbers)
         if older.all():
             rows = index.rows_of(numbers)
             return pick_batch(self._columns, rows, self._rule, transitions)
@@ -232,6 +240,23 @@ class ColumnSampler(ReplayBufferBase):
         rows = index.rows_of(numbers[older])
         return interleave(
             pick_batch(self._columns, rows, self._rule, ()), batch, older, transitions
+        )
+
+    def _relabelled(
+        self, batch: TransitionMiniBatch, numbers: npt.NDArray[np.int64]
+    ) -> TransitionMiniBatch:
+        assert isinstance(self._picker, BudgetRelabellingTransitionPicker)
+        drawn = self._picker.relabelled_batch(batch, self._rng or np.random)
+
+        def transition(place: int) -> Transition:
+            return dataclasses.replace(
+                BasicTransitionPicker()(*self._locate(int(numbers[place]))),
+                observation=drawn.observations[place],
+                next_observation=drawn.next_observations[place],
+            )
+
+        return dataclasses.replace(
+            drawn, transitions=LazyTransitions(len(numbers), transition)
         )
 
     def sample_trajectory(self, length: int) -> PartialTrajectory:
@@ -260,6 +285,8 @@ class ColumnSampler(ReplayBufferBase):
         return read_episode(self._columns, episode), row - index.episode(episode)[0]
 
     def _transition(self, number: int) -> Transition:
+        if isinstance(self._picker, BudgetRelabellingTransitionPicker):
+            return self._picker.pick(*self._locate(number), self._rng or np.random)
         return self._picker(*self._locate(number))
 
     @property
