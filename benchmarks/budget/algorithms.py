@@ -34,6 +34,7 @@ __all__ = [
     "GAMMA",
     "LAG",
     "LEARNERS",
+    "RELABELLED",
     "Learner",
     "afterstates",
     "other_budgets",
@@ -214,12 +215,14 @@ _AS_LOGGED = {
     )
 }
 
+#: What the names of learners end in that are given other budgets than those logged.
+RELABELLED = " relabelled"
 #: Ours and the best baselines, once more with budgets relabelled.
 LEARNERS: dict[str, Learner] = {
     **_AS_LOGGED,
     **{
-        f"{name} relabelled": dataclasses.replace(
-            _AS_LOGGED[name], name=f"{name} relabelled", relabelled=True
+        f"{name}{RELABELLED}": dataclasses.replace(
+            _AS_LOGGED[name], name=f"{name}{RELABELLED}", relabelled=True
         )
         for name in ("CQL", "DiscreteIQL", "Ours afterstates", "Ours shaped afterstates")
     },

@@ -10,7 +10,7 @@ from bidclick_gym.budget import BudgetedCampaign, shape_report, shape_table, sol
 from ..intervals import Interval, bootstrap_mean, paired_difference
 from ..report import versions
 from ..verdicts import MIN_SEEDS
-from .algorithms import GAMMA, LEARNERS
+from .algorithms import GAMMA, LEARNERS, RELABELLED, other_budgets
 from .cells import SHAPES, STATES
 from .references import Reference
 from .tuning import best_settings
@@ -69,6 +69,7 @@ beside this report.
 
 def _learned(rows: Rows, references: Sequence[Reference], steps: int) -> str:
     said = "\n".join(f"- {line}" for line in verdicts(rows))
+    picker = other_budgets()
     return f"""## Verdict
 
 {said}
@@ -102,7 +103,16 @@ The lag of the targets, the alpha of CQL, the expectile and the temperature of
 DiscreteIQL were chosen by the *oracle's* regret, on three other seeds of each log at a
 quarter of its campaigns, our learners by the same search as the baselines:
 `benchmarks/results/tuning_budget.csv`. Chosen: {_tuning(rows)}.
+
+Rows that end in "{RELABELLED.strip()}" are told that a budget only pays:
+{_percent(picker.share)} of their transitions are under other budgets than their own,
+{_percent(picker.ends)} of those with nothing left, as many with as much left as can be
+spent.
 """
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:g} %"
 
 
 def _tuning(rows: Rows) -> str:
@@ -149,12 +159,11 @@ def _of(
 
 
 def _comparisons(rows: Rows, log: str, fraction: float) -> list[str]:
-    """Our best against the best baseline, and against its own critic without shapes."""
+    """Our best against the best baseline, and against itself without what it is told."""
     regret = {n: _of(rows, n, log, fraction, "regret") for n in LEARNERS}
     regret = {name: seeds for name, seeds in regret.items() if seeds}
     ours = [name for name in regret if LEARNERS[name].ours]
     baselines = [name for name in regret if LEARNERS[name].baseline]
-    bare = [n for n in regret if not LEARNERS[n].ours and not LEARNERS[n].baseline]
     if not ours:
         return []
 
@@ -162,11 +171,20 @@ def _comparisons(rows: Rows, log: str, fraction: float) -> list[str]:
         return sum(regret[name].values()) / len(regret[name])
 
     best = min(ours, key=mean)
+    bare = [
+        name
+        for name in regret
+        if not LEARNERS[name].ours
+        and not LEARNERS[name].baseline
+        and LEARNERS[name].relabelled == LEARNERS[best].relabelled
+    ]
+    logged = [n for n in regret if f"{n}{RELABELLED}" == best]
     closed = bootstrap_mean(list(_of(rows, best, log, fraction, "gap_closed").values()))
     lines = []
     for rivals, what in (
         (baselines, "the best baseline"),
         (bare, "the same critic told no shape"),
+        (logged, "the same learner with budgets as logged"),
     ):
         if not rivals:
             continue

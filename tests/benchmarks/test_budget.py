@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.budget.algorithms import LEARNERS
+from benchmarks.budget.algorithms import LEARNERS, other_budgets
 from benchmarks.budget.cells import (
     COLUMNS,
     BudgetCell,
@@ -31,7 +31,7 @@ from benchmarks.budget.pictures import (
 from benchmarks.budget.references import Reference, references
 from benchmarks.budget.report import budget_report, verdicts
 from benchmarks.budget.run import BudgetSettings, planned
-from benchmarks.budget.tuning import best_settings
+from benchmarks.budget.tuning import best_settings, tune_budget
 from benchmarks.page import page_of
 from bidclick_gym.budget import BudgetedCampaign, UnpacedPolicy, simulate, solve
 
@@ -101,7 +101,10 @@ def test_budgets_only_fall_and_are_those_of_the_policy() -> None:
     assert 4.0 - left[:, 5].mean() == pytest.approx(spent, rel=0.05)
 
 
-@pytest.mark.parametrize("name", ["BC", "DQN", OURS, "Ours shaped afterstates"])
+@pytest.mark.parametrize(
+    "name",
+    ["BC", "DQN", OURS, "Ours shaped afterstates", "Ours shaped afterstates relabelled"],
+)
 def test_a_row_has_every_column_and_comes_out_alike_twice(name: str) -> None:
     cell = BudgetCell(name, fraction=0.02, steps=20)
     (first,), (second,) = (train_and_measure(cell) for _ in range(2))
@@ -127,6 +130,55 @@ def test_every_learner_has_a_cell_of_its_own() -> None:
     assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
     longer = dataclasses.replace(cells[0], steps=9)
     assert longer.digest != cells[0].digest
+
+
+def test_relabelled_rows_learn_from_other_budgets() -> None:
+    logged, relabelled = (
+        BudgetCell(name, fraction=0.02, steps=20)
+        for name in ("Ours afterstates", "Ours afterstates relabelled")
+    )
+    assert logged.picker is None
+    assert relabelled.picker == other_budgets()
+    # The largest payment: a bid of 1 at the highest cost.
+    assert other_budgets().largest_payment == pytest.approx(0.4 / 4.0)
+    rows = [train_and_measure(cell)[0] for cell in (logged, relabelled)]
+    assert rows[0]["return"] != rows[1]["return"]
+
+
+def test_what_relabelling_does_is_said() -> None:
+    regret = {
+        "Ours shaped afterstates": 0.4,
+        "Ours shaped afterstates relabelled": 0.1,
+        "Ours afterstates": 0.05,
+        "Ours afterstates relabelled": 0.2,
+    }
+    bare, logged = verdicts(rows_of(regret))[1:]
+    assert "minus *Ours afterstates relabelled*, the same critic told no" in bare
+    assert "minus *Ours shaped afterstates*, the same learner with budgets" in logged
+    assert ": -0.3" in logged
+
+
+def test_tuning_some_keeps_what_is_known_of_others(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tuning.csv"
+    file.write_text(
+        "log,algorithm,hyperparameters,seeds,steps,mean_regret\n"
+        "unpaced,DQN,lag=5,3,2000,0.9\n"
+        "unpaced,CQL,alpha=0.01 lag=5,3,2000,0.7\n"
+        "paced,DQN,lag=7,3,2000,0.8\n"
+    )
+
+    def run_cells(cells: Any, *others: Any) -> list[dict[str, float]]:
+        return [{"regret": dict(cell.tuned)["lag"] / 100.0 - 0.1} for cell in cells]
+
+    monkeypatch.setattr("benchmarks.budget.tuning.run_cells", run_cells)
+    tune_budget(tmp_path, 2000, learners=("DQN", "BC"), logs=("unpaced",), path=file)
+    lines = file.read_text().splitlines()
+    assert "unpaced,DQN,lag=5,3,2000,0.9" not in lines
+    assert lines.index("unpaced,CQL,alpha=0.01 lag=5,3,2000,0.7") == len(lines) - 2
+    assert lines[-1] == "paced,DQN,lag=7,3,2000,0.8"
+    assert dict(best_settings(file)["DQN", "unpaced"])["lag"] < 5.0
 
 
 def test_both_rivals_are_named() -> None:
