@@ -81,11 +81,12 @@ def test_only_the_budget_changes_and_what_is_paid_does_not(
         assert then[0, BUDGET] <= max(least, (clock - 1) * 0.1) + 1e-6
 
 
-def test_a_terminal_transition_stays_as_it_is(dataset: Any) -> None:
+@pytest.mark.parametrize("picker", [PICKER, BudgetRelabellingTransitionPicker(share=1.0)])
+def test_a_terminal_transition_stays_as_it_is(dataset: Any, picker: Any) -> None:
     plain = batch_of(dataset)
     ended = plain.terminals[:, 0] == 1.0
     assert ended.any()
-    found = PICKER.relabelled_batch(plain, np.random.default_rng(0))
+    found = picker.relabelled_batch(plain, np.random.default_rng(0))
     assert np.array_equal(found.observations[ended], plain.observations[ended])
     assert np.array_equal(found.next_observations[ended], plain.next_observations[ended])
     changed = found.observations[:, BUDGET] != plain.observations[:, BUDGET]
@@ -150,18 +151,19 @@ def test_a_buffer_with_a_stream_of_its_own_leaves_numpys_alone(dataset: Any) -> 
     arrays = dataset.to_arrays()
     del arrays["timeouts"]
 
-    def batch() -> Any:
+    def batch(seed: int) -> Any:
         buffer = ColumnarReplayBuffer.from_arrays(
             **arrays, seed=5, transition_picker=PICKER, action_size=5
         )
-        return buffer.sample_transition_batch(64)
+        buffer.append_episode(dataset.episodes[0])
+        d3rlpy.seed(seed)
+        before = np.random.get_state()[2]  # noqa: NPY002
+        # Of the log alone, and with what was appended.
+        small, large = (buffer.sample_transition_batch(size) for size in (8, 1_000))
+        assert np.random.get_state()[2] == before  # noqa: NPY002
+        return np.concatenate([small.observations, large.observations])
 
-    d3rlpy.seed(0)
-    before = np.random.get_state()[2]  # noqa: NPY002
-    first = batch()
-    assert np.random.get_state()[2] == before  # noqa: NPY002
-    d3rlpy.seed(1)
-    assert np.array_equal(first.observations, batch().observations)
+    assert np.array_equal(batch(0), batch(1))
 
 
 def test_transitions_of_a_batch_are_those_of_its_arrays(dataset: Any) -> None:
