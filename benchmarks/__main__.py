@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from .paper import PARTS as PAPER_PARTS
+from .budget import command as budget
+from .command_line import fraction, positive_int, typed
+from .paper import command as paper
 from .robustness import run_robustness
 from .settings import Settings
 from .speed import PARTS, run_speed
@@ -24,10 +24,10 @@ def _parser() -> argparse.ArgumentParser:
     table1 = commands.add_parser("table1", help="the paper's Table I, with verdicts")
     table1.add_argument("--env", default="BidClick-v0", help="Gymnasium id")
     table1.add_argument("--algorithms", help="comma-separated; all by default")
-    table1.add_argument("--seeds", type=_positive_int)
-    table1.add_argument("--steps", type=_positive_int)
-    table1.add_argument("--fraction", type=_fraction, default=1.0)
-    table1.add_argument("--workers", type=_positive_int, default=2)
+    table1.add_argument("--seeds", type=positive_int)
+    table1.add_argument("--steps", type=positive_int)
+    table1.add_argument("--fraction", type=fraction, default=1.0)
+    table1.add_argument("--workers", type=positive_int, default=2)
     table1.add_argument("--out", type=pathlib.Path)
     table1.add_argument(
         "--quick",
@@ -43,9 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     robustness = commands.add_parser(
         "robustness", help="Concave against no shape: many bids, reward sizes, campaigns"
     )
-    robustness.add_argument("--seeds", type=_positive_int, default=5)
-    robustness.add_argument("--steps", type=_positive_int, default=3000)
-    robustness.add_argument("--workers", type=_positive_int, default=2)
+    robustness.add_argument("--seeds", type=positive_int, default=5)
+    robustness.add_argument("--steps", type=positive_int, default=3000)
+    robustness.add_argument("--workers", type=positive_int, default=2)
     robustness.add_argument(
         "--out", type=pathlib.Path, default=pathlib.Path("runs/robustness")
     )
@@ -61,9 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     regret = commands.add_parser(
         "regret", help="what each prior saves, at three shares of the log"
     )
-    regret.add_argument("--seeds", type=_positive_int, default=20)
-    regret.add_argument("--steps", type=_positive_int, default=5000)
-    regret.add_argument("--workers", type=_positive_int, default=2)
+    regret.add_argument("--seeds", type=positive_int, default=20)
+    regret.add_argument("--steps", type=positive_int, default=5000)
+    regret.add_argument("--workers", type=positive_int, default=2)
     regret.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/regret"))
     regret.add_argument(
         "--quick", action="store_true", help="1 seed, 200 steps: the whole path once"
@@ -94,94 +94,20 @@ def _parser() -> argparse.ArgumentParser:
         "without it they are not run",
     )
     shapes.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/shapes"))
-    paper = commands.add_parser(
-        "paper", help="every table and claim of the paper, with verdicts and a page"
-    )
-    paper.add_argument(
-        "--only",
-        help=f"comma-separated parts of {', '.join(PAPER_PARTS)}; all by default",
-    )
-    paper.add_argument("--seeds", type=_positive_int, help="of the tables; 20 by default")
-    paper.add_argument("--steps", type=_positive_int)
-    paper.add_argument("--workers", type=_positive_int, default=2)
-    paper.add_argument(
-        "--ray",
-        nargs="?",
-        const="local",
-        metavar="ADDRESS",
-        help="run on a Ray cluster; without an address, on one started here",
-    )
-    paper.add_argument(
-        "--quick", action="store_true", help="1 seed, few steps: every path once"
-    )
-    paper.add_argument(
-        "--rebuild",
-        action="store_true",
-        help="run nothing: verdicts, tables and pictures from the CSV files in --out",
-    )
-    paper.add_argument(
-        "--extend",
-        type=pathlib.Path,
-        metavar="FOLDER",
-        help="take the rows published there as finished: more seeds, nothing run twice",
-    )
-    paper.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/paper"))
-    paper.add_argument(
-        "--ledger", type=pathlib.Path, help="OUT/paper-claims.md by default"
-    )
-    budget = commands.add_parser(
-        "budget", help="campaigns under a budget: learners against the exact optimum"
-    )
-    budget.add_argument(
-        "--only",
-        help="comma-separated parts of learners, contraction, safety, risk, choice; all "
-        "by default",
-    )
-    budget.add_argument("--learners", help="comma-separated; all by default")
-    budget.add_argument("--logs", help="unpaced, paced or both (default)")
-    budget.add_argument(
-        "--fractions",
-        type=_fractions,
-        help="shares of the campaigns; 1,0.25,0.0625 by default",
-    )
-    budget.add_argument(
-        "--seeds", type=_positive_int, help="of the learners; 20 by default"
-    )
-    budget.add_argument(
-        "--extra-seeds", type=_positive_int, help="of every other part; 5 by default"
-    )
-    budget.add_argument("--steps", type=_positive_int)
-    budget.add_argument("--workers", type=_positive_int, default=2)
-    budget.add_argument(
-        "--quick", action="store_true", help="1 seed, 60 steps: the whole path once"
-    )
-    budget.add_argument(
-        "--tune",
-        action="store_true",
-        help="first choose every learner's hyperparameters again",
-    )
-    budget.add_argument(
-        "--rebuild",
-        action="store_true",
-        help="run nothing: reports from what is finished in --out, or its CSV files",
-    )
-    budget.add_argument("--out", type=pathlib.Path)
+    paper.add_command(commands)
+    budget.add_command(commands)
     tuning = commands.add_parser("tune", help="choose the baselines' hyperparameters")
-    tuning.add_argument("--steps", type=_positive_int, default=5000)
-    tuning.add_argument("--workers", type=_positive_int, default=2)
+    tuning.add_argument("--steps", type=positive_int, default=5000)
+    tuning.add_argument("--workers", type=positive_int, default=2)
     tuning.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/tuning"))
     return parser
 
 
 def _add_kit_options(parser: argparse.ArgumentParser, out: str) -> None:
-    parser.add_argument("--seeds", type=_positive_int, default=200, help="logs")
-    parser.add_argument("--workers", type=_positive_int, default=2)
+    parser.add_argument("--seeds", type=positive_int, default=200, help="logs")
+    parser.add_argument("--workers", type=positive_int, default=2)
     parser.add_argument("--quick", action="store_true", help="3 logs: every path once")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(out))
-
-
-def _typed(words: Sequence[str]) -> str:
-    return " ".join(["python -m benchmarks", *words])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -214,24 +140,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _regret(given, words)
         return
     if given.command == "paper":
-        _paper(parser, given, words)
+        paper.run_command(parser, given, words)
         return
     if given.command == "priors":
         from .priors import run_priors
 
         seeds = 3 if given.quick else given.seeds
-        run_priors(given.out, seeds, given.workers, _typed(words))
+        run_priors(given.out, seeds, given.workers, typed(words))
         print((given.out / "report.md").read_text())
         return
     if given.command == "ope":
         from .ope import run_ope
 
         seeds = 2 if given.quick else given.seeds
-        run_ope(given.out, seeds, given.workers, _typed(words), given.quick)
+        run_ope(given.out, seeds, given.workers, typed(words), given.quick)
         print((given.out / "report.md").read_text())
         return
     if given.command == "budget":
-        _budget(parser, given, words)
+        budget.run_command(parser, given, words)
         return
     if given.command == "robustness":
         run_robustness(given.out, given.seeds, given.steps, given.workers)
@@ -251,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else not given.quick and given.algorithms is None,
         workers=given.workers,
         out=given.out or (quick_out if given.quick else defaults.out),
-        command=_typed(words),
+        command=typed(words),
     )
     run_table1(settings)
     report = settings.out / "report.md"
@@ -286,101 +212,12 @@ def _shapes(
     from .shapes import run_shapes
     from .shapes_client import RivalsPythonError
 
-    command = _typed(words)
+    command = typed(words)
     try:
         run_shapes(given.out, given.quick, given.rivals_python, command)
     except RivalsPythonError as error:
         parser.error(str(error))
     print((given.out / "shapes.md").read_text())
-
-
-def _paper(
-    parser: argparse.ArgumentParser, given: argparse.Namespace, words: Sequence[str]
-) -> None:
-    from .paper.run import PaperSettings, run_paper
-
-    parts = PAPER_PARTS
-    if given.only is not None:
-        parts = tuple(name.strip() for name in given.only.split(","))
-        unknown = [name for name in parts if name not in PAPER_PARTS]
-        if unknown:
-            parser.error(f"--only must be among {', '.join(PAPER_PARTS)}; got {unknown}")
-    if given.rebuild and not (given.out / "run.json").exists():
-        parser.error(f"--rebuild needs a finished run in --out, got {given.out}")
-    if given.extend is not None and not any(given.extend.glob("*.csv")):
-        parser.error(f"--extend needs a folder with CSV files, got {given.extend}")
-    defaults = PaperSettings()
-    quick_out = pathlib.Path("runs/paper-quick")
-    settings = PaperSettings(
-        parts=parts,
-        seeds=given.seeds or (1 if given.quick else defaults.seeds),
-        curve_seeds=1 if given.quick else min(given.seeds or 5, defaults.curve_seeds),
-        steps=given.steps or (60 if given.quick else defaults.steps),
-        workers=given.workers,
-        ray_address=given.ray,
-        quick=given.quick,
-        out=quick_out if given.quick and given.out == defaults.out else given.out,
-        command=_typed(words),
-    )
-    print(run_paper(settings, given.rebuild, given.ledger, given.extend))
-
-
-def _budget(
-    parser: argparse.ArgumentParser, given: argparse.Namespace, words: Sequence[str]
-) -> None:
-    from .budget.algorithms import LEARNERS
-    from .budget.cells import LOGGERS
-    from .budget.run import PARTS, BudgetSettings, run_budget
-    from .budget.tuning import tune_budget
-
-    def chosen(option: str, known: Sequence[str], default: tuple[str, ...]) -> Any:
-        text = getattr(given, option)
-        names = default if text is None else tuple(n.strip() for n in text.split(","))
-        if set(names) - set(known) or len(set(names)) < len(names):
-            parser.error(
-                f"--{option} must name each once, of {', '.join(known)}; got {text!r}"
-            )
-        return names
-
-    defaults = BudgetSettings()
-    if given.quick:
-        defaults = dataclasses.replace(
-            defaults,
-            seeds=1,
-            extra_seeds=1,
-            steps=60,
-            logs=defaults.logs[:1],
-            fractions=defaults.fractions[-1:],
-            out=pathlib.Path("runs/budget-quick"),
-        )
-    settings = dataclasses.replace(
-        defaults,
-        parts=chosen("only", PARTS, defaults.parts),
-        learners=chosen("learners", tuple(LEARNERS), defaults.learners),
-        logs=chosen("logs", tuple(LOGGERS), defaults.logs),
-        fractions=given.fractions or defaults.fractions,
-        seeds=given.seeds or defaults.seeds,
-        extra_seeds=given.extra_seeds or defaults.extra_seeds,
-        steps=given.steps or defaults.steps,
-        workers=given.workers,
-        rebuild=given.rebuild,
-        out=given.out or defaults.out,
-        command=_typed(words),
-    )
-    if given.tune:
-        tune_budget(
-            settings.out / "tuning",
-            settings.steps,
-            settings.workers,
-            settings.learners,
-            settings.logs,
-        )
-    try:
-        for line in run_budget(settings):
-            print(f"- {line}")
-    except FileNotFoundError as error:
-        parser.error(str(error))
-    print(f"tables, pictures and raw rows: {settings.out}")
 
 
 def _regret(given: argparse.Namespace, words: Sequence[str]) -> None:
@@ -396,7 +233,7 @@ def _regret(given: argparse.Namespace, words: Sequence[str]) -> None:
         steps=200 if given.quick else given.steps,
         workers=given.workers,
         out=out,
-        command=_typed(words),
+        command=typed(words),
     )
     run_regret(settings)
     text = (out / "regret.md").read_text()
@@ -434,24 +271,6 @@ def _known_parts(parser: argparse.ArgumentParser, names: str | None) -> tuple[st
     if unknown:
         parser.error(f"--only must be among {', '.join(PARTS)}; got {unknown}")
     return chosen
-
-
-def _positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value <= 1.0:
-        raise argparse.ArgumentTypeError(f"must be in (0, 1], got {text}")
-    return value
-
-
-def _fractions(text: str) -> tuple[float, ...]:
-    return tuple(_fraction(part) for part in text.split(","))
 
 
 if __name__ == "__main__":
