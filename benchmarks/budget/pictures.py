@@ -188,4 +188,11 @@ def _draw_maps(
     write_png(path, figure)
 
 
-_COLORS = ("black", "tab:blue", "tab:orange", "tab:green", "tab:red")
+_COLORS = (
+    "black",
+    "tab:blue",
+    "tab:orange",
+    "tab:green",
+    "tab:red",
+    "tab:purple",
+)

@@ -51,7 +51,7 @@ EXTRAS: dict[str, Any] = {
 }
 PARTS = (LEARNING, *EXTRAS)
 #: Learners whose bids are drawn beside the optimum's.
-SHOWN = ("CQL", "Ours shaped afterstates")
+SHOWN = ("CQL", "Ours shaped afterstates", "Ours shaped afterstates relabelled")
 
 
 @dataclasses.dataclass(frozen=True)
