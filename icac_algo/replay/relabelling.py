@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import zlib
 from types import ModuleType
 from typing import Any
 
@@ -33,7 +34,7 @@ Observations = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
-    r"""Picks transitions under budgets drawn anew, for any d3rlpy algorithm.
+    r"""Picks transitions under budgets drawn anew, for algorithms that learn from them.
 
     .. code-block:: python
 
@@ -41,34 +42,41 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
             budget_feature=2, clock_feature=3, tick=1 / 50, largest_payment=0.1
         )
         dataset = dataset.with_transition_picker(picker)  # a ColumnarReplayBuffer
-        dataset = d3rlpy.dataset.create_infinite_replay_buffer(
-            episodes, transition_picker=picker  # or d3rlpy's own
-        )
 
     With a budget :math:`b`, :math:`o = b - b'` taken out of it and :math:`n` steps to
     come after this one, what is left is drawn as :math:`\tilde b' = u \min(l - o, n m)`,
     with :math:`u` in [0, 1], the highest budget :math:`l` and the largest payment
     :math:`m`, and :math:`\tilde b = \tilde b' + o`: budgets above :math:`n m` are worth
-    no more.
+    no more.  What comes in, :math:`o < 0`, stays: then at least :math:`-o` is left.
 
-    That is sound if (1) neither rewards nor the rest of the next observation depend on
-    the budget, (2) an action that the budget could not pay stands in the log as the
-    action that was taken instead.  Random numbers come from where the buffer's come from:
-    numpy's global stream, which ``d3rlpy.seed`` sets, or the buffer's own.
+    That is sound if
+
+    1. neither rewards nor the rest of the next observation depend on the budget,
+    2. what is taken out of it is known from the observation and the action; it is not
+       where only clicks are paid for,
+    3. an action that the budget could not pay stands in the log as the action that was
+       taken instead.
+
+    Next actions, and trajectories, stay as logged.
+
+    A :class:`~icac_algo.ColumnarReplayBuffer` draws anew for each batch, from the random
+    stream that its batches are drawn from.  d3rlpy's own buffers, scalers and evaluators
+    call the picker, which gives a transition the same other budget each time and touches
+    no random stream.
 
     Args:
-        budget_feature: feature that payments leave.
-        clock_feature: feature that falls by ``tick`` with each step and ends at 0, if
-            there is one.
-        tick: what a step takes out of the clock feature.
-        largest_payment: the most that one step can take out of the budget feature;
-            bounds budgets where there is a clock.
-        limit: the highest budget.
+        budget_feature: feature of the observation that holds the budget.
+        clock_feature: feature that holds the steps to come, the present one included,
+            times ``tick``, if there is one.
+        tick: what a step takes out of the clock feature; needed beside it.
+        largest_payment: the most that one step can take out of the budget feature, in
+            its unit; bounds budgets where there is a clock, and needs one.
+        limit: the highest budget, in units of the budget feature.
         share: of the transitions that are relabelled, in (0, 1]; the others stay as
-            logged, and so do those that end in a terminal state, which leave nothing.
-        ends: of those, the share that is left with nothing at all, and the share that is
-            left with as much as possible, each in [0, .5]: what the budget is worth in
-            between depends on what it is worth there.
+            logged, and so do those that end in a terminal state, for d3rlpy does not
+            know what they took out of the budget.
+        ends: how often ``u`` is 0, and how often 1, each in [0, .5]; else it is uniform.
+            What the budget is worth in between depends on what it is worth there.
 
     Raises:
         ValueError: an argument is out of bounds, or, when transitions are picked, an
@@ -77,7 +85,7 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
 
     budget_feature: int = 2
     clock_feature: int | None = None
-    tick: float = 1.0
+    tick: float | None = None
     largest_payment: float = math.inf
     limit: float = 1.0
     share: float = 0.5
@@ -92,7 +100,13 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
                     "clock_feature must be another feature than budget_feature, got "
                     f"{self.clock_feature} for both"
                 )
-        check_number("tick", self.tick, above=0.0)
+        if self.tick is not None:
+            check_number("tick", self.tick, above=0.0)
+        if (self.tick is None) != (self.clock_feature is None):
+            raise ValueError(
+                "tick and clock_feature must be given both or not at all, got "
+                f"{self.tick!r} and {self.clock_feature!r}"
+            )
         if self.largest_payment != math.inf:
             check_number("largest_payment", self.largest_payment, above=0.0)
             if self.clock_feature is None:
@@ -105,7 +119,7 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
         check_number("ends", self.ends, at_least=0.0, at_most=0.5)
 
     def __call__(self, episode: EpisodeBase, index: int) -> Transition:
-        return self.pick(episode, index, np.random)
+        return self.pick(episode, index, _stream_of(episode, index))
 
     def pick(
         self, episode: EpisodeBase, index: int, rng: np.random.Generator | ModuleType
@@ -171,7 +185,10 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
             ValueError: observations are no vectors or lack a feature.
         """
         self._check(observations)
-        before, after = observations.copy(), next_observations.copy()
+        # d3rlpy's batches are float32, whatever was logged.
+        before, after = (
+            np.array(part, dtype=np.float32) for part in (observations, next_observations)
+        )
         chosen, drawn = rng.random((len(before), 2)).T
         budget = before[:, self.budget_feature].astype(np.float64)
         paid = budget - after[:, self.budget_feature]
@@ -193,8 +210,8 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
     def _most(
         self, observations: Observations, paid: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
-        most = self.limit - paid
-        if self.clock_feature is not None and self.largest_payment != math.inf:
+        most = np.minimum(self.limit - paid, self.limit)
+        if self.tick is not None and self.largest_payment != math.inf:
             clock = observations[:, self.clock_feature].astype(np.float64)
             to_come = np.rint(clock / self.tick) - 1.0
             most = np.minimum(most, np.maximum(to_come, 0.0) * self.largest_payment)
@@ -210,6 +227,14 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
                 raise ValueError(
                     f"{name} must be below the observation size {size}, got {feature}"
                 )
+
+
+def _stream_of(episode: EpisodeBase, index: int) -> np.random.Generator:
+    """A stream that belongs to one transition, wherever and whenever it is picked."""
+    told = episode.observations
+    columns = [*(told if isinstance(told, (list, tuple)) else [told]), episode.actions]
+    words = (zlib.crc32(np.asarray(column[index]).tobytes()) for column in columns)
+    return np.random.default_rng([index, *words])
 
 
 _NO_VECTORS = "observations must be vectors to be relabelled, got {}"

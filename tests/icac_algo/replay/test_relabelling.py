@@ -10,6 +10,7 @@ import d3rlpy
 import numpy as np
 import pytest
 from d3rlpy.dataset import Episode, create_infinite_replay_buffer
+from d3rlpy.preprocessing import StandardObservationScaler
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,6 +78,7 @@ def test_only_the_budget_changes_and_what_is_paid_does_not(
     assert found[0, BUDGET] >= -1e-7
     if then[0, BUDGET] != after[0, BUDGET]:
         assert found[0, BUDGET] <= 1.0 + 1e-6
+        assert then[0, BUDGET] <= 1.0 + 1e-6
         least = max(0.0, -paid)
         assert then[0, BUDGET] <= max(least, (clock - 1) * 0.1) + 1e-6
 
@@ -230,6 +232,55 @@ def test_algorithms_learn_from_it_and_twins_are_equal(dataset: Any, config: Any)
     assert values(PICKER) != values(None)
 
 
+def test_the_picker_alone_touches_no_random_stream(dataset: Any) -> None:
+    """Or evaluators and scalers would change what is trained, and how it goes on."""
+    episode = dataset.episodes[3]
+    d3rlpy.seed(0)
+    before = np.random.get_state()[2]  # noqa: NPY002
+    first, again = (
+        [PICKER(episode, index).observation[BUDGET] for index in range(49)]
+        for _ in range(2)
+    )
+    assert np.random.get_state()[2] == before  # noqa: NPY002
+    assert first == again
+    assert len(set(first)) > 20
+
+
+def test_a_run_goes_on_where_it_stopped(dataset: Any, tmp_path: Any) -> None:
+    seen = dataset.with_transition_picker(PICKER)
+    checkpoint = tmp_path / "run.pt"
+
+    def values(*targets: int) -> Any:
+        for part, n_steps in enumerate(targets):
+            d3rlpy.seed(part)
+            algo = ConstraintAwareQConfig(
+                batch_size=32, observation_scaler=StandardObservationScaler()
+            ).create(device="cpu:0")
+            algo.fit(
+                seen,
+                n_steps=n_steps,
+                n_steps_per_epoch=10,
+                show_progress=False,
+                logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
+                checkpoint=checkpoint,
+            )
+        checkpoint.unlink()
+        observations = np.array([[0.5, 0.3, 0.5, 0.5]], dtype=np.float32)
+        return algo.predict_value(observations, np.array([2]))
+
+    assert values(10, 20) == values(20)
+
+
+def test_integers_are_relabelled_by_fractions() -> None:
+    picker = BudgetRelabellingTransitionPicker(budget_feature=0, share=1.0, limit=100.0)
+    budgets = np.arange(60, 10, -1).reshape(-1, 1)
+    episode = Episode(
+        budgets, np.zeros((50, 1), dtype=np.int64), np.ones((50, 1), np.float32), False
+    )
+    found = [picker(episode, index).observation[0] for index in range(49)]
+    assert np.mean([value % 1.0 != 0.0 for value in found]) > 0.3
+
+
 @pytest.mark.parametrize(
     ("field", "value", "allowed"),
     [
@@ -238,6 +289,7 @@ def test_algorithms_learn_from_it_and_twins_are_equal(dataset: Any, config: Any)
         ("clock_feature", 1.5, ">= 0"),
         ("clock_feature", 2, "another feature"),
         ("tick", 0.0, "> 0"),
+        ("tick", None, "both or not at all"),
         ("largest_payment", -0.1, "> 0"),
         ("largest_payment", math.nan, "> 0"),
         ("limit", math.inf, "> 0, got inf"),
@@ -247,7 +299,12 @@ def test_algorithms_learn_from_it_and_twins_are_equal(dataset: Any, config: Any)
     ],
 )
 def test_bad_fields_are_refused_by_name(field: str, value: Any, allowed: str) -> None:
-    given: dict[str, Any] = {"budget_feature": 2, "clock_feature": 3, field: value}
+    given: dict[str, Any] = {
+        "budget_feature": 2,
+        "clock_feature": 3,
+        "tick": 0.02,
+        field: value,
+    }
     with pytest.raises(ValueError, match=f"{field}.*{allowed}"):
         BudgetRelabellingTransitionPicker(**given)
 
