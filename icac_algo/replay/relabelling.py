@@ -132,11 +132,10 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
             rng: draws the budget.
         """
         picked = BasicTransitionPicker()(episode, index)
-        if isinstance(picked.observation, (list, tuple)):
-            raise ValueError(_NO_VECTORS.format("a tuple"))
+        _refuse_tuples(picked.observation)
         before, after = self.relabelled(
-            picked.observation[None],
-            picked.next_observation[None],
+            np.asarray(picked.observation)[None],
+            np.asarray(picked.next_observation)[None],
             np.array([picked.terminal != 0.0]),
             rng,
         )
@@ -153,8 +152,7 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
             batch: of vector observations, float32.
             rng: draws the budgets.
         """
-        if isinstance(batch.observations, (list, tuple)):
-            raise ValueError(_NO_VECTORS.format("a tuple"))
+        _refuse_tuples(batch.observations)
         before, after = self.relabelled(
             batch.observations,
             batch.next_observations,
@@ -193,7 +191,8 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
         budget = before[:, self.budget_feature].astype(np.float64)
         paid = budget - after[:, self.budget_feature]
         least = np.maximum(0.0, -paid)
-        left = least + self._place(drawn) * (self._most(before, paid) - least)
+        most = np.maximum(least, self._most(before, paid))
+        left = least + self._place(drawn) * (most - least)
         moved = (chosen < self.share) & ~terminals
         # Rounded once, so that what is paid stays what was paid, to the last bits.
         after[moved, self.budget_feature] = left[moved]
@@ -210,12 +209,13 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
     def _most(
         self, observations: Observations, paid: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
+        """The most that can be left of a budget, and spent."""
         most = np.minimum(self.limit - paid, self.limit)
         if self.tick is not None and self.largest_payment != math.inf:
             clock = observations[:, self.clock_feature].astype(np.float64)
             to_come = np.rint(clock / self.tick) - 1.0
-            most = np.minimum(most, np.maximum(to_come, 0.0) * self.largest_payment)
-        return np.maximum(most, np.maximum(0.0, -paid))
+            most = np.minimum(most, to_come * self.largest_payment)
+        return most
 
     def _check(self, observations: Any) -> None:
         if observations.ndim != 2:
@@ -238,6 +238,11 @@ def _stream_of(episode: EpisodeBase, index: int) -> np.random.Generator:
 
 
 _NO_VECTORS = "observations must be vectors to be relabelled, got {}"
+
+
+def _refuse_tuples(observations: Any) -> None:
+    if isinstance(observations, (list, tuple)):
+        raise ValueError(_NO_VECTORS.format("a tuple"))
 
 
 def _check_feature(name: str, value: Any) -> None:

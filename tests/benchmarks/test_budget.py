@@ -132,7 +132,9 @@ def test_every_learner_has_a_cell_of_its_own() -> None:
     assert longer.digest != cells[0].digest
 
 
-def test_relabelled_rows_learn_from_other_budgets() -> None:
+def test_relabelled_rows_learn_from_other_budgets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     logged, relabelled = (
         BudgetCell(name, fraction=0.02, steps=20)
         for name in ("Ours afterstates", "Ours afterstates relabelled")
@@ -141,8 +143,15 @@ def test_relabelled_rows_learn_from_other_budgets() -> None:
     assert relabelled.picker == other_budgets()
     # The largest payment: a bid of 1 at the highest cost.
     assert other_budgets().largest_payment == pytest.approx(0.4 / 4.0)
-    rows = [train_and_measure(cell)[0] for cell in (logged, relabelled)]
-    assert rows[0]["return"] != rows[1]["return"]
+    given: list[Any] = []
+    monkeypatch.setattr(
+        "benchmarks.budget.cells.fit_quietly",
+        lambda algo, dataset, *others, **options: given.append(dataset),
+    )
+    for cell in (logged, relabelled):
+        train_on_log(cell, picker=cell.picker)
+    assert given[0].transition_picker != other_budgets()
+    assert given[1].transition_picker == other_budgets()
 
 
 def test_what_relabelling_does_is_said() -> None:

@@ -125,6 +125,17 @@ def test_without_a_clock_budgets_reach_the_limit(dataset: Any) -> None:
     assert (left == 0.0).any()
 
 
+def test_what_comes_in_does_not_pass_the_limit() -> None:
+    picker = BudgetRelabellingTransitionPicker(budget_feature=0, share=1.0)
+    before = np.full((200, 1), 0.2, dtype=np.float32)
+    found, then = picker.relabelled(
+        before, before + 0.3, np.zeros(200, dtype=bool), np.random.default_rng(0)
+    )
+    assert found.min() == pytest.approx(0.0, abs=1e-6)
+    assert then.min() == pytest.approx(0.3, abs=1e-6)
+    assert then.max() == 1.0
+
+
 def test_relabelled_transitions_are_true_of_the_optimum(dataset: Any) -> None:
     """Q*(s, a) is the mean of r + V*(s') under every budget, not only the logged one."""
     found = PICKER.relabelled_batch(
