@@ -8,14 +8,14 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from .budget import command as budget
-from .command_line import fraction, positive_int, typed
+from .auction.robustness import run_robustness
+from .auction.settings import Settings
+from .auction.table1 import run_table1
+from .auction.tuning import RESULTS, tune
+from .campaigns import command as budget
+from .engine.command_line import fraction, positive_int, typed
 from .paper import command as paper
-from .robustness import run_robustness
-from .settings import Settings
-from .speed import PARTS, run_speed
-from .table1 import run_table1
-from .tuning import RESULTS, tune
+from .timing.speed import PARTS, run_speed
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(words)
     _check_folders(parser, given)
     if given.command == "tune":
-        from .online import TUNED, tune_online
+        from .auction.online import TUNED, tune_online
 
         tune(given.out / "cells", given.steps, given.workers)
         tune_online(given.out / "cells", given.steps, given.workers)
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _shapes(parser, given, words)
         return
     if given.command == "gallery":
-        from .gallery import draw_gallery
+        from .auction.gallery import draw_gallery
 
         for path in draw_gallery(given.out):
             print(path)
@@ -143,14 +143,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         paper.run_command(parser, given, words)
         return
     if given.command == "priors":
-        from .priors import run_priors
+        from .auction.priors import run_priors
 
         seeds = 3 if given.quick else given.seeds
         run_priors(given.out, seeds, given.workers, typed(words))
         print((given.out / "report.md").read_text())
         return
     if given.command == "ope":
-        from .ope import run_ope
+        from .auction.ope import run_ope
 
         seeds = 2 if given.quick else given.seeds
         run_ope(given.out, seeds, given.workers, typed(words), given.quick)
@@ -209,8 +209,8 @@ def _shapes(
     parser: argparse.ArgumentParser, given: argparse.Namespace, words: Sequence[str]
 ) -> None:
     # Imported here: no other benchmark needs quadprog.
-    from .shapes import run_shapes
-    from .shapes_client import RivalsPythonError
+    from .timing.projections import run_shapes
+    from .timing.rivals_client import RivalsPythonError
 
     command = typed(words)
     try:
@@ -221,8 +221,8 @@ def _shapes(
 
 
 def _regret(given: argparse.Namespace, words: Sequence[str]) -> None:
-    from .regret import RegretSettings, run_regret
-    from .regret_tuning import tune_regret
+    from .auction.regret import RegretSettings, run_regret
+    from .auction.regret_tuning import tune_regret
 
     out: pathlib.Path = given.out
     if given.tune:
@@ -252,7 +252,7 @@ def _known_env(parser: argparse.ArgumentParser, name: str) -> str:
 def _known_algorithms(
     parser: argparse.ArgumentParser, names: str | None
 ) -> tuple[str, ...]:
-    from .algorithms import ALGORITHMS
+    from .learners.algorithms import ALGORITHMS
 
     if names is None:
         return tuple(ALGORITHMS)

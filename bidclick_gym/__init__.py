@@ -14,10 +14,10 @@ from gymnasium.envs.registration import register, registry
 from ._optional import quiet_gym_notice
 from .auction import MONOTONE_COST_RANGE, Auction
 from .behavior import ClippedGaussianPolicy
-from .budget.env import BidClickBudgetEnv
-from .budget.vector import BidClickBudgetVectorEnv
-from .dataset import DATASETS, get_dataset, get_log, load_minari
-from .env import BidClickEnv
+from .envs.budget import BidClickBudgetEnv
+from .envs.budget_vector import BidClickBudgetVectorEnv
+from .envs.single import BidClickEnv
+from .envs.vector import BidClickVectorEnv
 from .evaluators import (
     NormalizedRegretEvaluator,
     RegretEvaluator,
@@ -25,9 +25,9 @@ from .evaluators import (
     ReturnEvaluator,
     ViolationEvaluator,
 )
-from .logs import Log, fingerprint, simulate_log
-from .shards import write_shards
-from .vector import BidClickVectorEnv
+from .logs.datasets import DATASETS, get_dataset, get_log, load_minari
+from .logs.log import Log, fingerprint, simulate_log
+from .logs.shards import write_shards
 
 __all__ = [
     "DATASETS",
@@ -56,26 +56,26 @@ quiet_gym_notice()
 if "BidClick-v0" not in registry:
     register(
         id="BidClick-v0",
-        entry_point="bidclick_gym.env:BidClickEnv",
-        vector_entry_point="bidclick_gym.vector:BidClickVectorEnv",
+        entry_point="bidclick_gym.envs.single:BidClickEnv",
+        vector_entry_point="bidclick_gym.envs.vector:BidClickVectorEnv",
     )
     register(
         id="BidClickMonotone-v0",
-        entry_point="bidclick_gym.env:BidClickEnv",
-        vector_entry_point="bidclick_gym.vector:BidClickVectorEnv",
+        entry_point="bidclick_gym.envs.single:BidClickEnv",
+        vector_entry_point="bidclick_gym.envs.vector:BidClickVectorEnv",
         kwargs={"cost_range": MONOTONE_COST_RANGE},
     )
     register(
         id="BidClickBudget-v0",
-        entry_point="bidclick_gym.budget.env:BidClickBudgetEnv",
-        vector_entry_point="bidclick_gym.budget.vector:BidClickBudgetVectorEnv",
+        entry_point="bidclick_gym.envs.budget:BidClickBudgetEnv",
+        vector_entry_point="bidclick_gym.envs.budget_vector:BidClickBudgetVectorEnv",
     )
 
 
 def __getattr__(name: str) -> Any:
     # Its base class is Stable-Baselines3's, which this package works without.
     if name == "BidClickVecEnv":
-        from .vec_env import BidClickVecEnv
+        from .envs.sb3 import BidClickVecEnv
 
         return BidClickVecEnv
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

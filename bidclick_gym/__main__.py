@@ -8,8 +8,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from ._shard_files import AUCTIONS, FORMATS
-from .shards import write_shards
+from .logs._shard_files import AUCTIONS, FORMATS
+from .logs.shards import write_shards
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

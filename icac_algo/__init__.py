@@ -4,45 +4,60 @@ Importing this package registers its algorithms and shapes with d3rlpy, so that
 ``d3rlpy.load_learnable`` finds them.
 """
 
-from ._quiet import quiet_gym_notice
+from ._util.quiet import quiet_gym_notice
 
 quiet_gym_notice()
 
-from .afterstate_quantiles import AfterstateQRQFunctionFactory  # noqa: E402
-from .afterstates import AfterstateQFunctionFactory  # noqa: E402
-from .checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
-from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig  # noqa: E402
-from .constraints import Constraint, KnownCost, register_constraint  # noqa: E402
-from .discrete_iql import DiscreteIQL, DiscreteIQLConfig  # noqa: E402
-from .divergence import DivergenceError  # noqa: E402
-from .masked_greedy import MaskedGreedy  # noqa: E402
-from .parametrizations import PROJECTIONS  # noqa: E402
-from .priors import PriorCheck, PriorRejectedError, PriorWarning, check_prior  # noqa: E402
-from .quantile_critics import ShapedQRQFunctionFactory  # noqa: E402
-from .replay import (  # noqa: E402
-    BudgetRelabellingTransitionPicker,
-    ColumnarReplayBuffer,
+from .algos import (  # noqa: E402
+    ConstraintAwareQ,
+    ConstraintAwareQConfig,
+    DiscreteIQL,
+    DiscreteIQLConfig,
+    DivergenceError,
+    LagrangianFit,
+    ShapedIQL,
+    ShapedIQLConfig,
+    fit_lagrangian,
+    load_checkpoint,
+    save_checkpoint,
 )
-from .risk import CVaR, greedy_actions  # noqa: E402
-from .safety import LagrangianFit, fit_lagrangian  # noqa: E402
-from .selection import Selection, select_by_bellman_error  # noqa: E402
-from .shape_set import ShapeSet  # noqa: E402
-from .shaped_factory import ShapedQFunctionFactory  # noqa: E402
-from .shaped_iql import ShapedIQL, ShapedIQLConfig  # noqa: E402
+from .critics import (  # noqa: E402
+    PROJECTIONS,
+    AfterstateQFunctionFactory,
+    AfterstateQRQFunctionFactory,
+    ShapedQFunctionFactory,
+    ShapedQRQFunctionFactory,
+)
+from .data import BudgetRelabellingTransitionPicker, ColumnarReplayBuffer  # noqa: E402
+from .decisions import (  # noqa: E402
+    CVaR,
+    MaskedGreedy,
+    greedy_actions,
+)
+from .evidence import (  # noqa: E402
+    PriorCheck,
+    PriorRejectedError,
+    PriorWarning,
+    Selection,
+    check_prior,
+    select_by_bellman_error,
+)
 from .shapes import (  # noqa: E402
     Bounded,
     Concave,
+    Constraint,
     Convex,
     Intersection,
+    KnownCost,
     Monotone,
     MonotoneConcave,
+    ShapeSet,
     SlopeBounds,
-    Unconstrained,
-)
-from .state_constraints import (  # noqa: E402
     StateConstraint,
     StateLipschitz,
     StateMonotone,
+    Unconstrained,
+    register_constraint,
 )
 
 __all__ = [

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ._arguments import check_path
-from ._files import written_beside
-from .priors import check_prior
-from .replay import ColumnarReplayBuffer
-from .shape_parser import SHAPE_NAMES, parse_known_cost, parse_shape
+from ._util.checks import check_path
+from ._util.files import written_beside
+from .data import ColumnarReplayBuffer
+from .evidence import check_prior
+from .shapes import SHAPE_NAMES, parse_known_cost, parse_shape
 
 REJECTED = 1
 BAD_INPUT = 2

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from typing import Any
 
-from ..cells import digest_of, fit_quietly
+from ..auction.cells import digest_of, fit_quietly
 from .critic_views import CriticView
 from .variants import VARIANTS
 
@@ -70,7 +70,6 @@ def train_variant(cell: AblationCell) -> list[dict[str, Any]]:
     import gymnasium as gym
 
     from bidclick_gym import simulate_log
-    from bidclick_gym.dataset import to_replay_buffer
     from bidclick_gym.evaluators import (
         ResidualEvaluator,
         ReturnEvaluator,
@@ -78,6 +77,7 @@ def train_variant(cell: AblationCell) -> list[dict[str, Any]]:
         action_values,
         fixed_contexts,
     )
+    from bidclick_gym.logs.datasets import to_replay_buffer
 
     variant = VARIANTS[cell.variant]
     auction = gym.make(cell.env).unwrapped.auction  # type: ignore[attr-defined]

@@ -12,8 +12,13 @@ from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
 from icac_algo import ConstraintAwareQ, ConstraintAwareQConfig
-from icac_algo.constraint_aware_q_impl import ConstraintAwareQImpl, greedy_actions
-from icac_algo.proximal import penalty, penalty_gradient, proximal_iterations
+from icac_algo.algos import (
+    ConstraintAwareQImpl,
+    penalty,
+    penalty_gradient,
+    proximal_iterations,
+)
+from icac_algo.decisions import best_actions
 
 __all__ = ["ABLATIONS", "AblatedQ", "AblatedQConfig"]
 
@@ -102,7 +107,7 @@ class _FreeCritic(ConstraintAwareQImpl):
         return torch.stack(values).mean(dim=0)
 
     def inner_predict_best_action(self, x: TorchObservation) -> torch.Tensor:
-        return greedy_actions(self._free_values(x), self._constraint.favours_last)
+        return best_actions(self._free_values(x), self._constraint.favours_last)
 
     def inner_predict_value(
         self, x: TorchObservation, action: torch.Tensor
@@ -171,7 +176,7 @@ class _ActorOnly(_FreeCritic):
 
     def inner_predict_best_action(self, x: TorchObservation) -> torch.Tensor:
         logits = self._modules.policy(x).logits
-        return greedy_actions(logits, self._constraint.favours_last)
+        return best_actions(logits, self._constraint.favours_last)
 
 
 _IMPLS = {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..intervals import Interval
+from ..engine.intervals import Interval
 from .evidence import MIN_SEEDS, Evidence, MissingError
 from .ledger import CONDITION, FAILS, HOLDS, Claim, Judgement
 

@@ -6,7 +6,7 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
-from ..command_line import positive_int, typed
+from ..engine.command_line import positive_int, typed
 from . import PARTS
 
 __all__ = ["add_command", "run_command"]

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..algorithms import ALGORITHMS
-from ..cells import digest_of, fit_quietly
-from ..tuning import best_settings
+from ..auction.cells import digest_of, fit_quietly
+from ..auction.tuning import best_settings
+from ..learners.algorithms import ALGORITHMS
 from .variants import VARIANTS
 
 __all__ = ["COLUMNS", "TIMED", "CostCell", "time_all"]
@@ -80,7 +80,7 @@ def _timers(name: str, updates: int) -> tuple[Callable[[], float], Callable[[], 
     import gymnasium as gym
 
     from bidclick_gym import simulate_log
-    from bidclick_gym.dataset import to_replay_buffer
+    from bidclick_gym.logs.datasets import to_replay_buffer
 
     auction = gym.make("BidClick-v0").unwrapped.auction  # type: ignore[attr-defined]
     variant = name.removeprefix("variant: ")

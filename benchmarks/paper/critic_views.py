@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from icac_algo.constraint_aware_q_impl import greedy_actions
+from icac_algo.decisions import best_actions
 
 __all__ = ["VIEWS", "CriticView"]
 
@@ -52,7 +52,7 @@ class CriticView:
     def predict(self, x: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """Greedy actions, ties as the constraint has them, ``(N,)``."""
         favours_last = self._algo.config.constraint.favours_last
-        return np.asarray(greedy_actions(self._values(x), favours_last))
+        return np.asarray(best_actions(self._values(x), favours_last))
 
     def predict_value(
         self, x: npt.NDArray[Any], action: npt.NDArray[Any]

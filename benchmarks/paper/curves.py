@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..algorithms import ALGORITHMS
-from ..cells import digest_of
-from ..tuning import best_settings
+from ..auction.cells import digest_of
+from ..auction.tuning import best_settings
+from ..learners.algorithms import ALGORITHMS
 
 __all__ = ["COLUMNS", "CURVES", "CurveCell", "train_and_watch"]
 
@@ -96,7 +96,7 @@ def train_and_watch(cell: CurveCell) -> list[dict[str, Any]]:
     import gymnasium as gym
 
     from bidclick_gym import simulate_log
-    from bidclick_gym.dataset import to_replay_buffer
+    from bidclick_gym.logs.datasets import to_replay_buffer
 
     entry = ALGORITHMS[cell.algorithm]
     auction = gym.make("BidClick-v0").unwrapped.auction  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from ..intervals import Interval, bootstrap_mean, paired_difference
+from ..engine.intervals import Interval, bootstrap_mean, paired_difference
 from .experiments import Results, Rows
 
 __all__ = ["MIN_SEEDS", "Evidence", "FloatArray", "MissingError"]

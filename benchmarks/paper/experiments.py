@@ -7,12 +7,12 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..algorithms import ALGORITHMS
-from ..cells import Cell, train_and_measure
-from ..files import read_rows, write_rows
-from ..measures import COLUMNS as TABLE1_COLUMNS
-from ..sweep import BrokenCellsError, finished, run_cells
-from ..tuning import best_settings
+from ..auction.cells import Cell, train_and_measure
+from ..auction.measures import COLUMNS as TABLE1_COLUMNS
+from ..auction.tuning import best_settings
+from ..engine.files import read_rows, write_rows
+from ..engine.sweep import BrokenCellsError, finished, run_cells
+from ..learners.algorithms import ALGORITHMS
 from . import PARTS, ablation, cost, curves, policies
 from .readings import READINGS, reachable, values_of
 from .theory import theory_figures

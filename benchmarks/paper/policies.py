@@ -9,9 +9,14 @@ import numpy as np
 
 from icac_algo import Concave, ConstraintAwareQConfig
 
-from ..algorithms import ALGORITHMS, LEARNING_RATE, reward_scaler, shared_settings
-from ..cells import digest_of, fit_quietly
-from ..tuning import best_settings
+from ..auction.cells import digest_of, fit_quietly
+from ..auction.tuning import best_settings
+from ..learners.algorithms import (
+    ALGORITHMS,
+    LEARNING_RATE,
+    reward_scaler,
+    shared_settings,
+)
 from .critic_views import CriticView
 from .variants import VARIANTS
 
@@ -73,8 +78,8 @@ def train_and_draw(cell: PolicyCell) -> list[dict[str, Any]]:
     import gymnasium as gym
 
     from bidclick_gym import simulate_log
-    from bidclick_gym.dataset import to_replay_buffer
     from bidclick_gym.evaluators import action_values, greedy_bids
+    from bidclick_gym.logs.datasets import to_replay_buffer
 
     auction = gym.make("BidClick-v0").unwrapped.auction  # type: ignore[attr-defined]
     dataset = to_replay_buffer(

@@ -12,9 +12,9 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from ..files import write_bytes, write_text
-from ..page import STYLE
-from ..report import versions
+from ..auction.report import versions
+from ..engine.files import write_bytes, write_text
+from ..engine.page import STYLE
 from .claims import CLAIMS
 from .evidence import Evidence
 from .experiments import Results

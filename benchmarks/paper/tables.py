@@ -6,7 +6,7 @@ import dataclasses
 import html
 from collections.abc import Sequence
 
-from ..algorithms import ALGORITHMS
+from ..learners.algorithms import ALGORITHMS
 from .evidence import Evidence, MissingError
 from .figures import TABLE1, TABLE2
 from .variants import VARIANTS

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from icac_algo import Concave, Constraint, Monotone, SlopeBounds
-from icac_algo.proximal import (
+from icac_algo.algos import (
     inner_step_size,
     penalty,
     penalty_lipschitz,

@@ -16,9 +16,9 @@ from d3rlpy.base import DeviceArg, LearnableConfigWithShape
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
-from .._arguments import check_built, check_flag, check_path
-from .._files import errors_that_name
-from ..dataset_checks import blocks
+from .._util.checks import check_built, check_flag, check_path
+from .._util.files import errors_that_name
+from ..data import blocks
 from .manifest import MANIFEST, WEIGHTS, ArtefactError, Manifest, sha256_of
 
 __all__ = ["load", "save"]

@@ -13,8 +13,8 @@ from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import is_tuple_shape
 from torch import nn
 
-from .._arguments import check_built, check_path
-from .._files import written_beside
+from .._util.checks import check_built, check_path
+from .._util.files import written_beside
 
 __all__ = ["save_graph", "save_greedy_policy"]
 

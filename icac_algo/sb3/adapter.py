@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 
-from .._arguments import check_built
+from .._util.checks import check_built
 
 __all__ = ["PolicyAdapter"]
 

@@ -13,10 +13,10 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import polyak_update
 
-from .._arguments import check_count, check_path
-from .._files import write_whole
-from ..replay import ColumnarReplayBuffer
-from ..standardisation import Standardisation
+from .._util.checks import check_count, check_path
+from .._util.files import write_whole
+from ..critics import Standardisation
+from ..data import ColumnarReplayBuffer
 from .policies import CnnPolicy, ConstraintAwareDQNPolicy, MlpPolicy
 
 __all__ = ["ConstraintAwareDQN"]

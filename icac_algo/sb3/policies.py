@@ -11,12 +11,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
-from .._arguments import check_choice, check_count
-from ..constraints import Constraint
-from ..critics import ShapedQFunction
-from ..parametrizations import PROJECTIONS
-from ..shape_parser import parse_shape
-from ..shapes import Concave
+from .._util.checks import check_choice, check_count
+from ..critics import PROJECTIONS, ShapedQFunction
+from ..shapes import Concave, Constraint, parse_shape
 
 __all__ = ["CnnPolicy", "ConstraintAwareDQNPolicy", "MlpPolicy", "ShapedQNetwork"]
 

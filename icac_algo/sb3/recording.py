@@ -11,8 +11,8 @@ import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from .._arguments import check_count, check_number, check_seed
-from ..replay import ColumnarReplayBuffer
+from .._util.checks import check_count, check_number, check_seed
+from ..data import ColumnarReplayBuffer
 
 __all__ = ["record_log", "sb3_action_probabilities"]
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.budget.algorithms import LEARNERS, other_budgets
-from benchmarks.budget.cells import (
+from benchmarks.campaigns.algorithms import LEARNERS, other_budgets
+from benchmarks.campaigns.cells import (
     COLUMNS,
     BudgetCell,
     CampaignBidder,
     train_and_measure,
     train_on_log,
 )
-from benchmarks.budget.pictures import (
+from benchmarks.campaigns.pictures import (
     bid_map,
     draw_bid_maps,
     draw_regret,
@@ -28,12 +28,12 @@ from benchmarks.budget.pictures import (
     draw_value_maps,
     value_map,
 )
-from benchmarks.budget.references import Reference, references
-from benchmarks.budget.report import budget_report, verdicts
-from benchmarks.budget.run import BudgetSettings, planned
-from benchmarks.budget.tuning import best_settings, tune_budget
-from benchmarks.page import page_of
-from bidclick_gym.budget import BudgetedCampaign, UnpacedPolicy, simulate, solve
+from benchmarks.campaigns.references import Reference, references
+from benchmarks.campaigns.report import budget_report, verdicts
+from benchmarks.campaigns.run import BudgetSettings, planned
+from benchmarks.campaigns.tuning import best_settings, tune_budget
+from benchmarks.engine.page import page_of
+from bidclick_gym.campaigns import BudgetedCampaign, UnpacedPolicy, simulate, solve
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import browser
@@ -145,7 +145,7 @@ def test_relabelled_rows_learn_from_other_budgets(
     assert other_budgets().largest_payment == pytest.approx(0.4 / 4.0)
     given: list[Any] = []
     monkeypatch.setattr(
-        "benchmarks.budget.cells.fit_quietly",
+        "benchmarks.campaigns.cells.fit_quietly",
         lambda algo, dataset, *others, **options: given.append(dataset),
     )
     for cell in (logged, relabelled):
@@ -181,7 +181,7 @@ def test_tuning_some_keeps_what_is_known_of_others(
     def run_cells(cells: Any, *others: Any) -> list[dict[str, float]]:
         return [{"regret": dict(cell.tuned)["lag"] / 100.0 - 0.1} for cell in cells]
 
-    monkeypatch.setattr("benchmarks.budget.tuning.run_cells", run_cells)
+    monkeypatch.setattr("benchmarks.campaigns.tuning.run_cells", run_cells)
     tune_budget(tmp_path, 2000, learners=("DQN", "BC"), logs=("unpaced",), path=file)
     lines = file.read_text().splitlines()
     assert "unpaced,DQN,lag=5,3,2000,0.9" not in lines

@@ -9,7 +9,8 @@ import d3rlpy
 import numpy as np
 import pytest
 
-from benchmarks.budget.choice import (
+from benchmarks.auction.cells import fit_quietly
+from benchmarks.campaigns.choice import (
     COLUMNS,
     SCORES,
     ChoiceCell,
@@ -18,14 +19,13 @@ from benchmarks.budget.choice import (
     planned,
     section,
 )
-from benchmarks.budget.choice_candidates import DUAL, TASKS
-from benchmarks.budget.choice_report import draw, verdicts
-from benchmarks.cells import fit_quietly
-from benchmarks.files import read_rows, write_rows
+from benchmarks.campaigns.choice_candidates import DUAL, TASKS
+from benchmarks.campaigns.choice_report import draw, verdicts
+from benchmarks.engine.files import read_rows, write_rows
 from benchmarks.paper.critic_views import CriticView
 from bidclick_gym import simulate_log
 from bidclick_gym.auction import Auction
-from bidclick_gym.dataset import to_replay_buffer
+from bidclick_gym.logs.datasets import to_replay_buffer
 
 RULES = ("by_error", "by_lowest", "by_own", "by_prior", "by_both")
 

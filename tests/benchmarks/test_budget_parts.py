@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.budget import contraction, safety
-from benchmarks.files import read_rows
-from bidclick_gym.budget import SpendCap, solve_spend_cap
+from benchmarks.campaigns import contraction, safety
+from benchmarks.engine.files import read_rows
+from bidclick_gym.campaigns import SpendCap, solve_spend_cap
 
 # -- contraction -------------------------------------------------------------
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.budget import risk
-from benchmarks.budget.cells import train_on_log
-from benchmarks.budget.risk import measure, planned, section
-from benchmarks.budget.risk_cells import (
+from benchmarks.campaigns import risk
+from benchmarks.campaigns.cells import train_on_log
+from benchmarks.campaigns.risk import measure, planned, section
+from benchmarks.campaigns.risk_cells import (
     COLUMNS,
     LEARNERS,
     LEVELS,
@@ -21,9 +21,9 @@ from benchmarks.budget.risk_cells import (
     RiskBidder,
     RiskCell,
 )
-from benchmarks.budget.risk_report import verdicts
-from benchmarks.files import read_rows
-from bidclick_gym.budget import BudgetedCampaign
+from benchmarks.campaigns.risk_report import verdicts
+from benchmarks.engine.files import read_rows
+from bidclick_gym.campaigns import BudgetedCampaign
 from icac_algo import CVaR, MaskedGreedy, greedy_actions
 
 CAMPAIGN = BudgetedCampaign()

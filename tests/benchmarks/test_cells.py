@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cells import Cell, train_and_measure
-from benchmarks.sweep import BrokenCellsError, finished, run_cells
+from benchmarks.auction.cells import Cell, train_and_measure
+from benchmarks.engine.sweep import BrokenCellsError, finished, run_cells
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = {"steps": 5, "fraction": 0.01}

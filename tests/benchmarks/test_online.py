@@ -11,11 +11,10 @@ import pytest
 
 pytest.importorskip("stable_baselines3")
 
-from benchmarks import online
 from benchmarks.__main__ import main
-from benchmarks.files import read_rows
-from benchmarks.measures import COLUMNS
-from benchmarks.online import (
+from benchmarks.auction import online
+from benchmarks.auction.measures import COLUMNS
+from benchmarks.auction.online import (
     ONLINE,
     TUNED,
     OnlineCell,
@@ -23,7 +22,8 @@ from benchmarks.online import (
     train_online,
     tune_online,
 )
-from benchmarks.tuning import best_settings
+from benchmarks.auction.tuning import best_settings
+from benchmarks.engine.files import read_rows
 
 TINY = {"fraction": 0.0025, "steps": 4}
 

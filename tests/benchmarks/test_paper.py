@@ -15,19 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import cells
 from benchmarks.__main__ import main
-from benchmarks.cells import fit_quietly
+from benchmarks.auction import cells
+from benchmarks.auction.cells import fit_quietly
 from benchmarks.paper import ablation, curves, policies
 from benchmarks.paper.ablation import AblationCell, train_variant
 from benchmarks.paper.critic_views import CriticView
 from benchmarks.paper.curves import CurveCell, train_and_watch
-from benchmarks.paper.experiments import (
-    PaperSettings,
-    planned,
-    read_results,
-    run_parts,
-)
+from benchmarks.paper.experiments import PaperSettings, planned, read_results, run_parts
 from benchmarks.paper.extend import adopt_published
 from benchmarks.paper.ledger import NOT_RUN
 from benchmarks.paper.readings import READINGS, reachable, values_of
@@ -37,7 +32,7 @@ from bidclick_gym.auction import Auction
 from bidclick_gym.behavior import ClippedGaussianPolicy
 from bidclick_gym.evaluators import action_values, fixed_contexts
 from icac_algo import ColumnarReplayBuffer
-from icac_algo.proximal import penalty
+from icac_algo.algos import penalty
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import browser

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.files import read_rows
-from benchmarks.regret import RegretCell, publish, train_one
-from benchmarks.regret import RegretSettings as Settings
-from benchmarks.regret_limit import ParametricLimit
-from benchmarks.regret_report import compare, regret_report
-from benchmarks.regret_rows import ROWS
-from benchmarks.regret_tasks import TASKS
-from benchmarks.regret_tuning import best_tuned
+from benchmarks.auction.regret import RegretCell, publish, train_one
+from benchmarks.auction.regret import RegretSettings as Settings
+from benchmarks.auction.regret_limit import ParametricLimit
+from benchmarks.auction.regret_report import compare, regret_report
+from benchmarks.auction.regret_rows import ROWS
+from benchmarks.auction.regret_tasks import TASKS
+from benchmarks.auction.regret_tuning import best_tuned
+from benchmarks.engine.files import read_rows
 
 OURS, RIVAL = "concave", "IQL"
 

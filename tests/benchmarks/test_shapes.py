@@ -13,16 +13,30 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import shapes, shapes_measure, shapes_rivals
 from benchmarks.__main__ import main
-from benchmarks.files import read_rows
-from benchmarks.shapes_client import NOT_GIVEN, RIVALS, Rivals, RivalsPythonError
-from benchmarks.shapes_measure import BATCH, COLUMNS, QUICK, Growth, measure_methods
-from benchmarks.shapes_methods import IDENTITY, OURS, SCIPY, SKLEARN, pool_average
-from benchmarks.shapes_problems import SHAPES, make_problem, solve_trusted
-from benchmarks.shapes_report import About, shapes_report
-from benchmarks.shapes_update import ACTOR, DQN, OURS_UPDATE
-from benchmarks.shapes_verdicts import shape_targets
+from benchmarks.engine.files import read_rows
+from benchmarks.timing import projections as shapes
+from benchmarks.timing import projections_measure as shapes_measure
+from benchmarks.timing import rivals as shapes_rivals
+from benchmarks.timing.projections_measure import (
+    BATCH,
+    COLUMNS,
+    QUICK,
+    Growth,
+    measure_methods,
+)
+from benchmarks.timing.projections_methods import (
+    IDENTITY,
+    OURS,
+    SCIPY,
+    SKLEARN,
+    pool_average,
+)
+from benchmarks.timing.projections_problems import SHAPES, make_problem, solve_trusted
+from benchmarks.timing.projections_report import About, shapes_report
+from benchmarks.timing.projections_update import ACTOR, DQN, OURS_UPDATE
+from benchmarks.timing.projections_verdicts import shape_targets
+from benchmarks.timing.rivals_client import NOT_GIVEN, RIVALS, Rivals, RivalsPythonError
 from icac_algo import Monotone
 
 # -- answers -----------------------------------------------------------------

@@ -12,11 +12,12 @@ import pytest
 import torch
 from d3rlpy.models import VectorEncoderFactory
 
-from benchmarks import speed_env, speed_load
 from benchmarks.__main__ import main
-from benchmarks.bare_loop import BareLoop
-from benchmarks.files import read_rows
-from benchmarks.speed import Target, growth_exponent, speed_report, targets
+from benchmarks.engine.files import read_rows
+from benchmarks.timing import env as speed_env
+from benchmarks.timing import load as speed_load
+from benchmarks.timing.bare_loop import BareLoop
+from benchmarks.timing.speed import Target, growth_exponent, speed_report, targets
 from icac_algo import ColumnarReplayBuffer, Concave, ConstraintAwareQConfig
 
 

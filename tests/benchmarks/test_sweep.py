@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from benchmarks.sweep import BrokenCellsError, finished, run_cells
+from benchmarks.engine.sweep import BrokenCellsError, finished, run_cells
 
 ROOT = pathlib.Path(__file__).parents[2]
 TOY = pathlib.Path(__file__).with_name("toy_cells.py")
@@ -76,7 +76,7 @@ def test_one_broken_cell_does_not_stop_the_sweep(tmp_path: pathlib.Path) -> None
 def test_a_broken_cell_ends_the_program_with_an_error(tmp_path: pathlib.Path) -> None:
     script = (
         "import pathlib, sys; sys.path.insert(0, sys.argv[2])\n"
-        "from toy_cells import *; from benchmarks.sweep import run_cells\n"
+        "from toy_cells import *; from benchmarks.engine.sweep import run_cells\n"
         "if __name__ == '__main__':\n"
         "    folder = pathlib.Path(sys.argv[1]); folder.mkdir(exist_ok=True)\n"
         "    run_cells([ToyCell(0, str(folder), fails=True)], folder, 1, run_toy)\n"

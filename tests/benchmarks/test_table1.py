@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.algorithms import ALGORITHMS
-from benchmarks.intervals import bootstrap_mean, paired_difference
-from benchmarks.measures import COLUMNS
-from benchmarks.plots import plot_table1
-from benchmarks.report import table1_report
-from benchmarks.settings import Settings
-from benchmarks.tuning import best_settings, search, widened
-from benchmarks.verdicts import table1_verdicts
+from benchmarks.auction.measures import COLUMNS
+from benchmarks.auction.plots import plot_table1
+from benchmarks.auction.report import table1_report
+from benchmarks.auction.settings import Settings
+from benchmarks.auction.tuning import best_settings, search, widened
+from benchmarks.auction.verdicts import table1_verdicts
+from benchmarks.engine.intervals import bootstrap_mean, paired_difference
+from benchmarks.learners.algorithms import ALGORITHMS
 from bidclick_gym import Auction
 from bidclick_gym.auction import MONOTONE_COST_RANGE
 

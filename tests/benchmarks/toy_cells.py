@@ -44,7 +44,7 @@ def toy_cells(folder: pathlib.Path, n: int, seconds: float = 0.0) -> list[ToyCel
 
 
 def main() -> None:
-    from benchmarks.sweep import run_cells
+    from benchmarks.engine.sweep import run_cells
 
     folder, n, seconds = pathlib.Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     address = sys.argv[4] if len(sys.argv) > 4 else None

@@ -19,12 +19,12 @@ from bidclick_gym import (
     Auction,
     ClippedGaussianPolicy,
     Log,
-    dataset,
     fingerprint,
     get_log,
     load_minari,
     simulate_log,
 )
+from bidclick_gym.logs import datasets as dataset
 
 pytest.importorskip("h5py")
 minari = pytest.importorskip("minari")

@@ -11,7 +11,6 @@ import pytest
 
 from bidclick_gym import Auction, ClippedGaussianPolicy, simulate_log
 from bidclick_gym.auction import MONOTONE_COST_RANGE, expected_reward, optimal_bid
-from bidclick_gym.dataset import to_replay_buffer
 from bidclick_gym.evaluators import (
     NormalizedRegretEvaluator,
     RegretEvaluator,
@@ -22,6 +21,7 @@ from bidclick_gym.evaluators import (
     fixed_contexts,
     greedy_bids,
 )
+from bidclick_gym.logs.datasets import to_replay_buffer
 
 d3rlpy = pytest.importorskip("d3rlpy")
 scalers = d3rlpy.preprocessing

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bidclick_gym._lazy import LazyDict
+from bidclick_gym.envs._lazy import LazyDict
 
 FULL = {"a": 1, "b": 2, "c": 3}
 

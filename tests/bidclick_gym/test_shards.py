@@ -20,8 +20,9 @@ pytest.importorskip("pyarrow")
 import pyarrow as pa
 import pyarrow.parquet
 
-from bidclick_gym import Auction, BidClickEnv, _shard_files, simulate_log, write_shards
+from bidclick_gym import Auction, BidClickEnv, simulate_log, write_shards
 from bidclick_gym.__main__ import main
+from bidclick_gym.logs import _shard_files
 
 SMALL: dict[str, Any] = {"impressions": 7_300, "shard_size": 2_000, "seed": 3}
 NAMES = [f"shard-{i:05d}.arrow" for i in range(4)]
@@ -219,7 +220,7 @@ def test_another_log_does_not_go_into_the_same_folder(
 def test_another_version_does_not_go_on(
     reference: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bidclick_gym.shards.package_version", lambda: "9.9")
+    monkeypatch.setattr("bidclick_gym.logs.shards.package_version", lambda: "9.9")
     with pytest.raises(ValueError, match=r"version must be .* got '9\.9'"):
         write_shards(reference, workers=1, **SMALL)
 

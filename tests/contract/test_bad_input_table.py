@@ -21,8 +21,8 @@ import bidclick_gym
 from benchmarks.__main__ import main as benchmarks_main
 from bidclick_gym.auction import Auction
 from bidclick_gym.behavior import ClippedGaussianPolicy
-from bidclick_gym.logs import simulate_log
-from bidclick_gym.shards import write_shards
+from bidclick_gym.logs.log import simulate_log
+from bidclick_gym.logs.shards import write_shards
 from icac_algo import (
     Bounded,
     ColumnarReplayBuffer,
@@ -42,11 +42,11 @@ from icac_algo import (
     save_checkpoint,
 )
 from icac_algo.__main__ import main as icac_main
+from icac_algo.data import logged_steps
+from icac_algo.evidence import OffPolicyEvaluator, compare, estimate, fitted_q_estimate
 from icac_algo.export import load, save, save_graph
-from icac_algo.logged_steps import logged_steps
-from icac_algo.ope import OffPolicyEvaluator, compare, estimate, fitted_q_estimate
 from icac_algo.sb3 import ConstraintAwareDQN, PolicyAdapter, record_log
-from icac_algo.shape_parser import parse_known_cost, parse_shape
+from icac_algo.shapes import parse_known_cost, parse_shape
 
 OBSERVATIONS = np.zeros((6, 2), np.float32)
 ACTIONS = np.array([0, 1, 2, 0, 1, 2])

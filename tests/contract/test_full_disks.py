@@ -24,16 +24,22 @@ from matplotlib.figure import Figure
 
 import benchmarks
 import bidclick_gym
-from benchmarks.files import read_rows, write_bytes, write_png, write_rows, write_text
-from benchmarks.settings import Settings
-from benchmarks.sweep import finished, keep, run_cells
-from benchmarks.table1 import write_table1
+from benchmarks.auction.settings import Settings
+from benchmarks.auction.table1 import write_table1
+from benchmarks.engine.files import (
+    read_rows,
+    write_bytes,
+    write_png,
+    write_rows,
+    write_text,
+)
+from benchmarks.engine.sweep import finished, keep, run_cells
 from bidclick_gym.__main__ import main as bidclick_main
-from bidclick_gym.shards import write_shards
+from bidclick_gym.logs.shards import write_shards
 from icac_algo import ColumnarReplayBuffer, ConstraintAwareQConfig, save_checkpoint
 from icac_algo.__main__ import main as icac_main
+from icac_algo.data.files.table_cache import CacheEntry
 from icac_algo.export import save, save_graph
-from icac_algo.replay.table_cache import CacheEntry
 from icac_algo.sb3 import ConstraintAwareDQN
 
 ROOT = pathlib.Path(__file__).parents[2]

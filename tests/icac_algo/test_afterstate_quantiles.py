@@ -24,7 +24,7 @@ from icac_algo import (
     MonotoneConcave,
     greedy_actions,
 )
-from icac_algo.afterstate_quantiles import AfterstateQRQFunction
+from icac_algo.critics import AfterstateQRQFunction
 
 K, N = 5, 8
 BIDS = np.linspace(0.0, 1.0, K)

@@ -26,8 +26,7 @@ from icac_algo import (
     StateMonotone,
     Unconstrained,
 )
-from icac_algo.afterstates import AfterstateQFunction
-from icac_algo.critic_base import reward_slope
+from icac_algo.critics import AfterstateQFunction, reward_slope
 
 PAYMENT = KnownCost(feature=1)
 K = 5

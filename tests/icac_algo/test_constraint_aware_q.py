@@ -13,7 +13,7 @@ from d3rlpy.models import VectorEncoderFactory
 from d3rlpy.preprocessing import MinMaxObservationScaler, StandardRewardScaler
 
 from bidclick_gym import Auction, RegretEvaluator, simulate_log
-from bidclick_gym.dataset import to_replay_buffer
+from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import (
     ColumnarReplayBuffer,
     Concave,
@@ -23,9 +23,9 @@ from icac_algo import (
     Monotone,
     MonotoneConcave,
 )
-from icac_algo.constraint_aware_q_impl import greedy_actions
-from icac_algo.polyak import polyak_update
-from icac_algo.standardisation import Standardisation
+from icac_algo.algos import polyak_update
+from icac_algo.critics import Standardisation
+from icac_algo.decisions import best_actions
 
 AUCTION = Auction()
 
@@ -159,8 +159,8 @@ def test_polyak_update_moves_parameters_by_tau_and_copies_buffers() -> None:
 
 def test_ties_go_to_the_favoured_end() -> None:
     plateau = torch.tensor([[0.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
-    assert greedy_actions(plateau, favours_last=True).tolist() == [2, 2]
-    assert greedy_actions(plateau, favours_last=False).tolist() == [1, 0]
+    assert best_actions(plateau, favours_last=True).tolist() == [2, 2]
+    assert best_actions(plateau, favours_last=False).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from icac_algo import (
     Unconstrained,
     register_constraint,
 )
-from icac_algo.parametrizations import PROJECTIONS, make_parametrization
+from icac_algo.critics import PROJECTIONS, make_parametrization
 
 ACTIONS = [0.0, 0.5, 0.75, 2.0]
 COST = KnownCost(feature=2, coefficient=-0.25)

@@ -13,8 +13,8 @@ import torch
 
 import bidclick_gym
 from bidclick_gym.auction import MONOTONE_COST_RANGE, Auction
-from bidclick_gym.dataset import to_replay_buffer
-from bidclick_gym.logs import simulate_log
+from bidclick_gym.logs.datasets import to_replay_buffer
+from bidclick_gym.logs.log import simulate_log
 from icac_algo import (
     Bounded,
     ColumnarReplayBuffer,
@@ -31,10 +31,8 @@ from icac_algo import (
     check_prior,
 )
 from icac_algo.__main__ import main
-from icac_algo.logged_steps import logged_steps
-from icac_algo.priors.contrasts import action_contrasts
-from icac_algo.priors.inference import max_test
-from icac_algo.reward_models import action_scores
+from icac_algo.data import logged_steps
+from icac_algo.evidence import action_contrasts, action_scores, max_test
 
 
 def log_of(
@@ -294,7 +292,7 @@ def test_fit_cannot_ask_about_continuous_actions() -> None:
 def test_command_line_on_minari(
     capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
 ) -> None:
-    bidclick_gym.dataset.load_minari("bidclick/logged-v0", show_progress=False)
+    bidclick_gym.logs.datasets.load_minari("bidclick/logged-v0", show_progress=False)
     plot = tmp_path / "check.png"
     words = ["check-prior", "bidclick/logged-v0", "--constraint"]
     assert main([*words, "monotone", "--plot", str(plot)]) == 1

@@ -23,9 +23,9 @@ from icac_algo import (
     SlopeBounds,
     Unconstrained,
 )
-from icac_algo.projections.flat import is_flat
-from icac_algo.projections.isotonic import project_onto_rising
-from icac_algo.scans import running_maximum, running_minimum
+from icac_algo.shapes import running_maximum, running_minimum
+from icac_algo.shapes.projection.flat import is_flat
+from icac_algo.shapes.projection.isotonic import project_onto_rising
 
 FloatArray = npt.NDArray[np.float64]
 

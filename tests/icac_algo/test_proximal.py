@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from icac_algo import Concave, Constraint, Monotone, MonotoneConcave
-from icac_algo.proximal import (
+from icac_algo.algos import (
     conjugate_gradient,
     implicit_proximal,
     inner_step_size,

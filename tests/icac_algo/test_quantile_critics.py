@@ -34,20 +34,19 @@ from d3rlpy.models.q_functions import (
 from d3rlpy.models.torch import DiscreteQRQFunctionForwarder, QFunctionOutput
 from d3rlpy.preprocessing import MinMaxObservationScaler, StandardRewardScaler
 
-from icac_algo.constraints import KnownCost
-from icac_algo.parametrizations import PROJECTIONS
-from icac_algo.quantile_critics import ShapedQRQFunction, ShapedQRQFunctionFactory
-from icac_algo.risk import CVaR, greedy_actions
+from icac_algo.critics import PROJECTIONS, ShapedQRQFunction, ShapedQRQFunctionFactory
+from icac_algo.decisions import CVaR, greedy_actions
 from icac_algo.shapes import (
     Bounded,
     Concave,
     Convex,
     Intersection,
+    KnownCost,
     Monotone,
     MonotoneConcave,
     SlopeBounds,
+    StateMonotone,
 )
-from icac_algo.state_constraints import StateMonotone
 
 ACTIONS = 5
 NORMAL = statistics.NormalDist()
@@ -213,8 +212,8 @@ def test_opens_in_a_fresh_process(tmp_path: pathlib.Path) -> None:
     np.save(tmp_path / "x.npy", x)
     script = (
         "import json, d3rlpy, numpy as np\n"
-        "import icac_algo.quantile_critics\n"
-        "from icac_algo.risk import CVaR, greedy_actions\n"
+        "import icac_algo.critics.quantiles\n"
+        "from icac_algo.decisions.risk import CVaR, greedy_actions\n"
         "algo = d3rlpy.load_learnable('model.d3', device='cpu:0')\n"
         "x = np.load('x.npy')\n"
         "chosen = greedy_actions(algo, x, CVaR(0.2))\n"

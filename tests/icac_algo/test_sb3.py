@@ -37,8 +37,8 @@ from icac_algo import (  # noqa: E402
     Monotone,
     Unconstrained,
 )
-from icac_algo.logged_steps import logged_steps  # noqa: E402
-from icac_algo.ope import estimate  # noqa: E402
+from icac_algo.data import logged_steps  # noqa: E402
+from icac_algo.evidence import estimate  # noqa: E402
 from icac_algo.sb3 import (  # noqa: E402
     ConstraintAwareDQN,
     PolicyAdapter,

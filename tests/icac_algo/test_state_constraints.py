@@ -27,9 +27,13 @@ from icac_algo import (
     StateLipschitz,
     StateMonotone,
 )
-from icac_algo.critics import ShapedQFunction
-from icac_algo.state_constraints import check_state_constraints
-from icac_algo.state_networks import StateNetwork, lipschitz_bound, normed_linear
+from icac_algo.critics import (
+    ShapedQFunction,
+    StateNetwork,
+    lipschitz_bound,
+    normed_linear,
+)
+from icac_algo.shapes import check_state_constraints
 
 UP_DOWN: list[StateConstraint] = [
     StateMonotone(features=[0]),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.budget.algorithms import LEARNERS
-from benchmarks.files import read_rows
-from benchmarks.report import short_table
+from benchmarks.auction.report import short_table
+from benchmarks.campaigns.algorithms import LEARNERS
+from benchmarks.engine.files import read_rows
 
 ROOT = pathlib.Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -19,7 +19,7 @@ from icac_algo import (
     SlopeBounds,
 )
 from icac_algo import Unconstrained as Free
-from icac_algo.parametrizations import Function, Spline, Units, make_function
+from icac_algo.critics import Function, Spline, Units, make_function
 
 from .strategies import MODEST, seeds
 

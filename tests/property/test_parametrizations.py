@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from icac_algo import Concave, Constraint, Monotone, MonotoneConcave
 from icac_algo import Unconstrained as Free
-from icac_algo.parametrizations import make_parametrization
+from icac_algo.critics import make_parametrization
 
 from .strategies import DIRECTED, MODEST, SHAPES, over, placed, seeds, shortfall
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from icac_algo import Constraint
-from icac_algo.replay.table_files import Mapping
-from icac_algo.shape_parser import SHAPE_NAMES, parse_known_cost, parse_shape
+from icac_algo.data.files.table_files import Mapping
+from icac_algo.shapes import SHAPE_NAMES, parse_known_cost, parse_shape
 
 pyarrow = pytest.importorskip("pyarrow")
 

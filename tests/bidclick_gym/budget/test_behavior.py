@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidclick_gym import ClippedGaussianPolicy
-from bidclick_gym.budget.behavior import CampaignPolicy, PacedPolicy, UnpacedPolicy
-from bidclick_gym.budget.campaign import BudgetedCampaign
+from bidclick_gym.campaigns.behavior import CampaignPolicy, PacedPolicy, UnpacedPolicy
+from bidclick_gym.campaigns.campaign import BudgetedCampaign
 
 CAMPAIGN = BudgetedCampaign()
 STATES = CAMPAIGN.observe(

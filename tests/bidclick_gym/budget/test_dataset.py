@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from bidclick_gym import fingerprint, get_dataset, get_log, load_minari
-from bidclick_gym.budget.behavior import PacedPolicy, UnpacedPolicy
-from bidclick_gym.budget.campaign import BudgetedCampaign
-from bidclick_gym.budget.dataset import BUDGET_DATASETS
-from bidclick_gym.budget.logs import BudgetLog, simulate_budget_log
-from bidclick_gym.dataset import minari_id, to_replay_buffer
+from bidclick_gym.campaigns.behavior import PacedPolicy, UnpacedPolicy
+from bidclick_gym.campaigns.campaign import BudgetedCampaign
+from bidclick_gym.logs.campaign_datasets import BUDGET_DATASETS
+from bidclick_gym.logs.campaign_log import BudgetLog, simulate_budget_log
+from bidclick_gym.logs.datasets import minari_id, to_replay_buffer
 
 pytest.importorskip("h5py")
 minari = pytest.importorskip("minari")
@@ -39,7 +39,7 @@ def log() -> BudgetLog:
 @pytest.fixture
 def small_datasets(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     """Names mean logs of 40 campaigns, in a Minari folder that holds nothing yet."""
-    module = importlib.import_module("bidclick_gym.budget.dataset")
+    module = importlib.import_module("bidclick_gym.logs.campaign_datasets")
 
     def simulate(*arguments: Any, seed: int) -> BudgetLog:
         return simulate_budget_log(*arguments, campaigns=40, seed=seed)

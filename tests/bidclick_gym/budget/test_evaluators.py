@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bidclick_gym.budget.behavior import PacedPolicy
-from bidclick_gym.budget.campaign import BudgetedCampaign
-from bidclick_gym.budget.evaluators import (
+from bidclick_gym.campaigns.behavior import PacedPolicy
+from bidclick_gym.campaigns.campaign import BudgetedCampaign
+from bidclick_gym.campaigns.evaluators import (
     STATE_SHAPES,
     BudgetRegretEvaluator,
     BudgetReturnEvaluator,
@@ -19,9 +19,9 @@ from bidclick_gym.budget.evaluators import (
     campaign_values,
     fixed_observations,
 )
-from bidclick_gym.budget.logs import simulate_budget_log
-from bidclick_gym.budget.solver import solve
-from bidclick_gym.dataset import to_replay_buffer
+from bidclick_gym.campaigns.solver import solve
+from bidclick_gym.logs.campaign_log import simulate_budget_log
+from bidclick_gym.logs.datasets import to_replay_buffer
 
 d3rlpy = pytest.importorskip("d3rlpy")
 scalers = d3rlpy.preprocessing

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from bidclick_gym import fingerprint
-from bidclick_gym.budget.behavior import PacedPolicy, UnpacedPolicy
-from bidclick_gym.budget.campaign import BudgetedCampaign
-from bidclick_gym.budget.env import BidClickBudgetEnv
-from bidclick_gym.budget.evaluation import evaluate
-from bidclick_gym.budget.logs import BudgetLog, simulate_budget_log
+from bidclick_gym.campaigns.behavior import PacedPolicy, UnpacedPolicy
+from bidclick_gym.campaigns.campaign import BudgetedCampaign
+from bidclick_gym.campaigns.evaluation import evaluate
+from bidclick_gym.envs.budget import BidClickBudgetEnv
+from bidclick_gym.logs.campaign_log import BudgetLog, simulate_budget_log
 
 SMALL = BudgetedCampaign(budget=0.7, impressions=9)
 CAMPAIGNS = [

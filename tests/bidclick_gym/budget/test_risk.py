@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidclick_gym.auction import Auction, click_probability
-from bidclick_gym.budget import (
+from bidclick_gym.campaigns import (
     BudgetedCampaign,
     PacedPolicy,
     ProfitDistribution,
@@ -27,7 +27,7 @@ from bidclick_gym.budget import (
     solve,
     solve_risk,
 )
-from bidclick_gym.budget.evaluation import Policy
+from bidclick_gym.campaigns.evaluation import Policy
 
 SMALL = BudgetedCampaign(budget=1.2, impressions=12)
 GRID = {"nodes": 6, "budget_points": 61}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bidclick_gym.auction import Auction
-from bidclick_gym.budget import (
+from bidclick_gym.campaigns import (
     BudgetedCampaign,
     CostPerClickCap,
     CostPerClickSolution,

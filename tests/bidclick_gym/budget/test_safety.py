@@ -16,16 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bidclick_gym  # registers the environments
-from bidclick_gym.budget import (
+from bidclick_gym.campaigns import (
     BudgetedCampaign,
     CostPerClickCap,
-    SafeBidding,
     SafePolicy,
     SpendCap,
     count_violations,
     simulate_capped,
     solve,
 )
+from bidclick_gym.envs.safe_bidding import SafeBidding
 
 assert bidclick_gym
 

@@ -14,9 +14,9 @@ from d3rlpy.preprocessing import StandardObservationScaler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bidclick_gym.budget import BudgetedCampaign, PacedPolicy, solve
-from bidclick_gym.budget.logs import simulate_budget_log
-from bidclick_gym.dataset import to_replay_buffer
+from bidclick_gym.campaigns import BudgetedCampaign, PacedPolicy, solve
+from bidclick_gym.logs.campaign_log import simulate_budget_log
+from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import (
     BudgetRelabellingTransitionPicker,
     ColumnarReplayBuffer,

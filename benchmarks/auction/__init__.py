@@ -1,0 +1,1 @@
+"""The auction: Table I, regret, robustness, online, priors, estimates."""

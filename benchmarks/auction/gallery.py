@@ -1,0 +1,125 @@
+"""One picture for each shape: noisy values, and what the three critics make of them.
+
+``python -m benchmarks gallery`` draws the pictures of ``docs/shapes.md``.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.figure import Figure
+
+from icac_algo import (
+    Bounded,
+    Concave,
+    Constraint,
+    Convex,
+    Intersection,
+    Monotone,
+    MonotoneConcave,
+    SlopeBounds,
+)
+from icac_algo.critics import Function, make_parametrization
+
+from ..engine.files import write_png
+
+__all__ = ["GALLERY", "draw_gallery", "fitted"]
+
+FloatArray = npt.NDArray[np.float64]
+Truth = Callable[[FloatArray], FloatArray]
+
+#: File name to title, shape and a true curve that has it.
+GALLERY: dict[str, tuple[str, Constraint, Truth]] = {
+    "monotone": (
+        "Monotone()",
+        Monotone(),
+        lambda a: 1.0 / (1.0 + np.exp(-12.0 * (a - 0.6))),
+    ),
+    "slope_bounds": (
+        "SlopeBounds(-1.0, 1.0)",
+        SlopeBounds(-1.0, 1.0),
+        lambda a: 0.16 * np.sin(6.0 * a) + 0.5,
+    ),
+    "bounded": (
+        "Bounded(0.0, 1.0)",
+        Bounded(0.0, 1.0),
+        lambda a: np.clip(1.3 - 6.0 * (a - 0.5) ** 2, 0.0, 1.0),
+    ),
+    "concave": ("Concave()", Concave(), lambda a: 1.0 - 4.0 * (a - 0.6) ** 2),
+    "convex": ("Convex()", Convex(), lambda a: 4.0 * (a - 0.4) ** 2),
+    "monotone_concave": (
+        "MonotoneConcave()",
+        MonotoneConcave(),
+        lambda a: 1.0 - np.exp(-4.0 * a),
+    ),
+    "intersection": (
+        "Intersection([Concave(), SlopeBounds(-0.5, 1.5)])",
+        Intersection([Concave(), SlopeBounds(-0.5, 1.5)]),
+        lambda a: np.minimum(1.5 * a, 0.6 - 0.5 * (a - 0.4)),
+    ),
+}
+ACTIONS = 15
+NOISE = 0.15
+STEPS = 1500
+
+
+def fitted(
+    constraint: Constraint, values: FloatArray, projection: str, seed: int = 0
+) -> tuple[FloatArray, FloatArray]:
+    """Least squares of a critic's coordinates: where it is drawn, and its values.
+
+    Args:
+        constraint: the shape.
+        values: at equally spaced actions, ``(K,)``.
+        projection: ``"canonical"`` or ``"functional"``.
+        seed: of the first coordinates.
+    """
+    size = len(values)
+    made = make_parametrization(constraint, projection, size, n_pieces=6).double()
+    generator = torch.Generator().manual_seed(seed)
+    coordinates = 0.1 * torch.randn(
+        1, made.n_coordinates, generator=generator, dtype=torch.float64
+    )
+    coordinates.requires_grad_()
+    target = torch.as_tensor(values)[None]
+    optimizer = torch.optim.Adam([coordinates], lr=0.05)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        (made(coordinates) - target).square().mean().backward()
+        optimizer.step()
+    with torch.no_grad():
+        if isinstance(made, Function):
+            fine = np.linspace(0.0, 1.0, 300)
+            curve = made.at(coordinates, torch.as_tensor(fine)[None])
+            return fine, curve[0].numpy()
+        return np.linspace(0.0, 1.0, size), made(coordinates)[0].numpy()
+
+
+def draw_gallery(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Draws every shape; returns the files."""
+    actions = np.linspace(0.0, 1.0, ACTIONS)
+    paths = []
+    for number, (name, (title, constraint, truth)) in enumerate(GALLERY.items()):
+        rng = np.random.default_rng(number)
+        raw = truth(actions) + NOISE * rng.normal(size=ACTIONS)
+        projected = constraint.project(torch.as_tensor(raw)[None])[0].numpy()
+        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+        axis = figure.subplots()
+        fine = np.linspace(0.0, 1.0, 300)
+        axis.plot(fine, truth(fine), color="0.6", linewidth=5, alpha=0.6, label="truth")
+        axis.plot(actions, raw, "o", color="black", markersize=4, label="raw critic")
+        axis.plot(actions, projected, "s-", color="C1", markersize=4, label="projected")
+        axis.plot(*fitted(constraint, raw, "canonical"), "^--", color="C2",
+                  markersize=4, label="canonical")  # fmt: skip
+        axis.plot(*fitted(constraint, raw, "functional"), color="C0", label="functional")
+        axis.set_title(title)
+        axis.set_xlabel("action")
+        axis.set_ylabel("value")
+        axis.legend(fontsize=8, frameon=False, loc="best")
+        paths.append(folder / f"{name}.png")
+        write_png(paths[-1], figure)
+    return paths

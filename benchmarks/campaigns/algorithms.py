@@ -1,0 +1,234 @@
+"""The learners of campaigns under a budget, and what they all share.
+
+Network, optimizer, schedule, batches, reward scaling and discount are one for all.  How
+far a target network lags is tuned for each of them, in gradient steps: those between two
+copies, or those over which an averaged one lags.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import d3rlpy
+from d3rlpy.models import VectorEncoderFactory
+
+from bidclick_gym.campaigns import BudgetedCampaign
+from icac_algo import (
+    AfterstateQFunctionFactory,
+    BudgetRelabellingTransitionPicker,
+    Concave,
+    ConstraintAwareQConfig,
+    DiscreteIQLConfig,
+    KnownCost,
+    MonotoneConcave,
+    StateMonotone,
+    Unconstrained,
+)
+from icac_algo.shapes import Constraint
+
+from ..learners.algorithms import (
+    HIDDEN_UNITS,
+    LEARNING_RATE,
+    reward_scaler,
+    shared_settings,
+)
+
+__all__ = [
+    "GAMMA",
+    "LAG",
+    "LEARNERS",
+    "RELABELLED",
+    "Learner",
+    "afterstates",
+    "other_budgets",
+    "ours",
+]
+
+#: A campaign ends; the discount only keeps values finite in the eyes of the algorithms.
+GAMMA = 0.999
+#: Gradient steps by which targets lag, where nothing else was found: values must travel
+#: back over 50 impressions well within a training.
+LAG = 10.0
+
+X, COST, BUDGET, CLOCK = range(4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Learner:
+    """One row.
+
+    Args:
+        name: as shown.
+        make: gradient steps and tuned values to a d3rlpy config.
+        shapes: what its critic obeys, as `StateViolationEvaluator` calls it.
+        policy: whether the ``"critic"`` or the ``"actor"`` bids.
+        baseline: whether it is d3rlpy's method, told no shape.
+        tuned: hyperparameters chosen by the oracle's regret, with the first grid.
+        relabelled: whether half of its transitions are under other budgets than their
+            own.
+    """
+
+    name: str
+    make: Callable[..., Any]
+    shapes: tuple[str, ...] = ()
+    policy: str = "critic"
+    baseline: bool = True
+    tuned: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    relabelled: bool = False
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is told a shape."""
+        return bool(self.shapes)
+
+
+def _bc(steps: int) -> Any:
+    return d3rlpy.algos.DiscreteBCConfig(**shared_settings(steps))
+
+
+def _dqn(steps: int, lag: float = LAG) -> Any:
+    return d3rlpy.algos.DQNConfig(
+        gamma=GAMMA,
+        target_update_interval=round(lag),
+        reward_scaler=reward_scaler(),
+        **shared_settings(steps),
+    )
+
+
+def _cql(steps: int, alpha: float = 0.01, lag: float = LAG) -> Any:
+    return d3rlpy.algos.DiscreteCQLConfig(
+        alpha=alpha,
+        gamma=GAMMA,
+        target_update_interval=round(lag),
+        reward_scaler=reward_scaler(),
+        **shared_settings(steps),
+    )
+
+
+def _iql(steps: int, lag: float = LAG, **tuned: Any) -> Any:
+    return DiscreteIQLConfig(
+        gamma=GAMMA,
+        tau=1.0 / lag,
+        reward_scaler=reward_scaler(),
+        value_encoder_factory=VectorEncoderFactory(list(HIDDEN_UNITS)),
+        **shared_settings(steps, "actor", "critic"),
+        **tuned,
+    )
+
+
+def ours(**fields: Any) -> Callable[..., Any]:
+    """``ConstraintAwareQ`` with these fields: gradient steps and a lag to a config."""
+
+    def make(steps: int, lag: float = LAG) -> Any:
+        settings = shared_settings(steps)
+        return ConstraintAwareQConfig(
+            gamma=GAMMA,
+            tau=1.0 / lag,
+            reward_scaler=reward_scaler(),
+            actor_optim_factory=settings["optim_factory"],
+            actor_learning_rate=LEARNING_RATE,
+            **settings,
+            **fields,
+        )
+
+    return make
+
+
+def _true_states() -> list[StateMonotone]:
+    """What is true of values of bids that are paid.
+
+    Not that they rise in the impressions to come: rewards are centred, and what is left
+    of a value then falls with them where the budget is short.
+    """
+    return [
+        StateMonotone(features=[X, BUDGET]),
+        StateMonotone(features=[COST], increasing=False),
+    ]
+
+
+def afterstates(now: Constraint, later: Constraint) -> AfterstateQFunctionFactory:
+    """A critic that knows that payments leave the budget.
+
+    Args:
+        now: the shape over bids of the clicks of this impression.
+        later: the shape over the budget of what the rest of it is worth.
+    """
+    campaign = BudgetedCampaign()
+    return AfterstateQFunctionFactory(
+        constraint=now,
+        payment=KnownCost(feature=COST),
+        value_shape=later,
+        context=[X],
+        budget_feature=BUDGET,
+        clock_feature=CLOCK,
+        spend=1.0 / campaign.budget,
+        tick=1.0 / campaign.impressions,
+    )
+
+
+def other_budgets() -> BudgetRelabellingTransitionPicker:
+    """Transitions under budgets that the log did not have."""
+    campaign = BudgetedCampaign()
+    return BudgetRelabellingTransitionPicker(
+        budget_feature=BUDGET,
+        clock_feature=CLOCK,
+        tick=1.0 / campaign.impressions,
+        largest_payment=campaign.cost_range[1] * campaign.bids[-1] / campaign.budget,
+    )
+
+
+_LAGS = (5.0, 10.0, 20.0)
+
+_AS_LOGGED = {
+    learner.name: learner
+    for learner in (
+        Learner("BC", _bc, policy="actor"),
+        Learner("DQN", _dqn, tuned={"lag": _LAGS}),
+        Learner("CQL", _cql, tuned={"alpha": (0.003, 0.01, 0.03), "lag": _LAGS}),
+        Learner(
+            "DiscreteIQL",
+            _iql,
+            policy="actor",
+            tuned={
+                "expectile": (0.5, 0.7, 0.9),
+                "weight_temp": (3.0, 10.0, 30.0),
+                "lag": _LAGS,
+            },
+        ),
+        Learner(
+            "Ours bid + state",
+            ours(constraint=Concave(), state_constraints=_true_states()),
+            ("rising_in_x", "rising_in_budget", "falling_in_c", "concave"),
+            baseline=False,
+            tuned={"lag": _LAGS},
+        ),
+        Learner(
+            "Ours afterstates",
+            ours(q_func_factory=afterstates(Unconstrained(), Unconstrained())),
+            baseline=False,
+            tuned={"lag": _LAGS},
+        ),
+        Learner(
+            "Ours shaped afterstates",
+            ours(q_func_factory=afterstates(MonotoneConcave(), MonotoneConcave())),
+            ("rising_in_budget", "falling_in_c", "concave"),
+            baseline=False,
+            tuned={"lag": _LAGS},
+        ),
+    )
+}
+
+#: What the names of learners end in that are given other budgets than those logged.
+RELABELLED = " relabelled"
+#: Ours and the best baselines, once more with budgets relabelled.
+LEARNERS: dict[str, Learner] = {
+    **_AS_LOGGED,
+    **{
+        f"{name}{RELABELLED}": dataclasses.replace(
+            _AS_LOGGED[name], name=f"{name}{RELABELLED}", relabelled=True
+        )
+        for name in ("CQL", "DiscreteIQL", "Ours afterstates", "Ours shaped afterstates")
+    },
+}

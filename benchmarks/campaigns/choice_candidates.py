@@ -1,0 +1,162 @@
+"""What the penalty or the shape may be: lists from the most constrained to the freest."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from d3rlpy.base import DeviceArg
+from d3rlpy.types import Shape, TorchObservation
+
+from icac_algo import (
+    Concave,
+    ConstraintAwareQ,
+    ConstraintAwareQConfig,
+    Convex,
+    KnownCost,
+    Monotone,
+    MonotoneConcave,
+    Unconstrained,
+)
+from icac_algo.algos import ConstraintAwareQImpl
+from icac_algo.shapes import Constraint
+
+from ..paper.variants import VARIANTS
+from .algorithms import COST, afterstates, ours
+
+__all__ = ["DUAL", "TASKS", "Candidate", "ProximalQ", "ProximalQConfig", "Task"]
+
+
+# -- the paper's deployed critic ---------------------------------------------
+
+
+@dataclasses.dataclass()
+class ProximalQConfig(ConstraintAwareQConfig):
+    """The paper's critic, deployed as the paper's ablation of lambda deploys it.
+
+    ``ConstraintAwareQ`` deploys the exact projection, to which lambda means little; this
+    deploys what its inner solver makes of the network at the final lambda.
+    """
+
+    def create(self, device: DeviceArg = False, enable_ddp: bool = False) -> ProximalQ:
+        self.validate()
+        return ProximalQ(self, device, enable_ddp)
+
+    @staticmethod
+    def get_type() -> str:
+        return "proximal_constraint_aware_q"
+
+
+class ProximalQ(ConstraintAwareQ):
+    """See :class:`ProximalQConfig`."""
+
+    def inner_create_impl(self, observation_shape: Shape, action_size: int) -> None:
+        super().inner_create_impl(observation_shape, action_size)
+        assert self._impl is not None
+        self._impl = _ProximalImpl(
+            observation_shape=observation_shape,
+            action_size=action_size,
+            modules=self._impl.modules,
+            config=self._config,
+            device=self._device,
+        )
+
+
+class _ProximalImpl(ConstraintAwareQImpl):
+    def action_values(self, x: TorchObservation) -> torch.Tensor:
+        q_func: Any = self._modules.average_q_funcs[0]
+        raw = q_func.trained_values(x)
+        # Only a step towards the target would read action and target.
+        unused = raw.new_zeros((len(raw), 1))
+        u, _, _ = self.proximal_layer(raw, q_func, x, unused.long(), unused)
+        return u
+
+
+# -- candidates --------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """What may be chosen.
+
+    Args:
+        make: gradient steps to a d3rlpy config.
+        shape: over bids, that the log is asked about; ``None`` if it is not.
+        is_false: whether the auction does not have the shape.
+        is_rival: whether it is only compared with, not chosen.
+    """
+
+    make: Callable[[int], Any]
+    shape: Constraint | None = None
+    is_false: bool = False
+    is_rival: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Candidates, and the logs they are chosen on.
+
+    Args:
+        candidates: from the most constrained to the freest.
+        fractions: shares of the logs.
+        is_campaign: whether impressions share a budget.
+    """
+
+    candidates: dict[str, Candidate]
+    fractions: tuple[float, ...] = (0.25, 0.0625)
+    is_campaign: bool = False
+
+
+def _proximal(steps: int, **fields: Any) -> ProximalQConfig:
+    made = VARIANTS["full"].make(steps)
+    copied = {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
+    return ProximalQConfig(**{**copied, "constraint": Concave(), **fields})
+
+
+def _fixed(lam: float) -> Candidate:
+    fields: dict[str, Any] = {"initial_lambda": lam, "dual_learning_rate": 0.0}
+    return Candidate(functools.partial(_proximal, **fields))
+
+
+def _shaped(shape: Constraint, is_false: bool = False) -> Candidate:
+    return Candidate(ours(constraint=shape), shape, is_false)
+
+
+def _pair(now: Constraint, later: Constraint, is_false: bool = False) -> Candidate:
+    return Candidate(ours(q_func_factory=afterstates(now, later)), None, is_false)
+
+
+DUAL = "dual update"
+TASKS: dict[str, Task] = {
+    "lambda": Task(
+        {
+            **{f"lambda {lam:g}": _fixed(lam) for lam in (100.0, 10.0, 1.0, 0.1, 0.01)},
+            DUAL: Candidate(_proximal, is_rival=True),
+        }
+    ),
+    "shape": Task(
+        {
+            "MonotoneConcave + cost": _shaped(
+                MonotoneConcave(offset=KnownCost(feature=COST))
+            ),
+            "Monotone": _shaped(Monotone(), True),
+            "Monotone, falling": _shaped(Monotone(increasing=False), True),
+            "Concave": _shaped(Concave()),
+            "Convex": _shaped(Convex(), True),
+            "Unconstrained": _shaped(Unconstrained()),
+        }
+    ),
+    "campaign": Task(
+        {
+            "both MonotoneConcave": _pair(MonotoneConcave(), MonotoneConcave()),
+            "clicks Convex": _pair(Convex(), MonotoneConcave(), True),
+            "budget Convex": _pair(MonotoneConcave(), Convex(), True),
+            "both Unconstrained": _pair(Unconstrained(), Unconstrained()),
+        },
+        fractions=(0.25,),
+        is_campaign=True,
+    ),
+}

@@ -1,0 +1,263 @@
+"""Runs cells, each once, on processes or on a Ray cluster.
+
+A finished cell is a small JSON file named by the digest of everything it depends on.
+It is written beside and renamed, so it is there whole or not at all, and is never
+computed twice: kill the sweep, a worker or a node, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import logging
+import multiprocessing
+import pathlib
+import signal
+import traceback
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Protocol, TypeVar
+
+from tqdm.auto import tqdm
+
+from bidclick_gym.process_pools import completed
+
+from .files import write_text
+
+__all__ = ["BrokenCellsError", "finished", "keep", "quiet_logs", "run_cells"]
+
+Rows = list[dict[str, Any]]
+Run = Callable[[Any], Rows]
+
+
+class HasDigest(Protocol):
+    """Anything that can be run once and named by what it depends on."""
+
+    @property
+    def digest(self) -> str:
+        """Name of its file."""
+
+
+AnyCell = TypeVar("AnyCell", bound=HasDigest)
+
+
+class BrokenCellsError(SystemExit):
+    """Some cells failed; all others are finished and kept.
+
+    Args:
+        failures: what failed, each with its traceback.
+        finished: how many cells are done.
+        total: of how many.
+    """
+
+    def __init__(self, failures: Sequence[tuple[Any, str]], finished: int, total: int):
+        self.failures = tuple(failures)
+        self.finished, self.total = finished, total
+        parts = [f"{cell}\n{text}" for cell, text in failures]
+        parts.append(
+            f"{len(failures)} of {total} cells failed (tracebacks above); {finished} are "
+            "done and kept, the same command tries the rest again"
+        )
+        # A text as the code of SystemExit is printed, and the process ends with 1.
+        super().__init__("\n\n".join(parts))
+
+
+def finished(cell: HasDigest, folder: pathlib.Path) -> Rows | None:
+    """The rows of a cell that was run before, or ``None``."""
+    path = folder / f"{cell.digest}.json"
+    if not path.exists():
+        return None
+    rows: Rows = json.loads(path.read_text())["rows"]
+    return rows
+
+
+def run_cells(
+    cells: Iterable[AnyCell],
+    folder: pathlib.Path,
+    workers: int = 2,
+    run: Callable[[AnyCell], Rows] | None = None,
+    ray_address: str | None = None,
+) -> Rows:
+    """Runs the cells that are not finished yet and returns the rows of all.
+
+    Interrupting keeps what is finished; the same call goes on from there.
+
+    Args:
+        cells: what to run.
+        folder: where finished cells are kept; made if missing.
+        workers: processes, each on one thread; on Ray, ignored.
+        run: what turns a cell into rows, a function of a module; training and measuring
+            Table I's cells by default.
+        ray_address: of a Ray cluster, ``"local"`` to start one; processes if ``None``.
+
+    Returns:
+        rows in the order of ``cells``.
+
+    Raises:
+        BrokenCellsError: cells failed; it comes after all others were run.
+        SystemExit: a finished cell could not be kept, as on a full disk, or a worker or
+            the whole sweep was interrupted; what is finished stays.
+    """
+    cells = list(cells)
+    folder.mkdir(parents=True, exist_ok=True)
+    if run is None:
+        from ..auction.cells import train_and_measure
+
+        run = train_and_measure  # type: ignore[assignment]
+        assert run is not None
+    todo = [cell for cell in cells if finished(cell, folder) is None]
+    failures: list[tuple[Any, str]] = []
+    with tqdm(total=len(cells), initial=len(cells) - len(todo), unit="cell") as bar:
+        outcomes = (
+            _on_processes(todo, workers, run)
+            if ray_address is None
+            else _on_ray(todo, ray_address, run)
+        )
+        try:
+            # Rows travel to this process, the only one that writes: a cluster's nodes
+            # need not share its disk.
+            for cell, rows, error in outcomes:
+                if rows is None:
+                    failures.append((cell, error))
+                    tqdm.write(f"failed: {cell}")
+                else:
+                    _keep_or_stop(cell, rows, folder, len(cells))
+                bar.set_postfix_str(_title(cell))
+                bar.update()
+        except KeyboardInterrupt:
+            done = sum(finished(cell, folder) is not None for cell in todo)
+            bar.close()
+            raise SystemExit(
+                f"interrupted; {done} of {len(todo)} open cells are done and kept, "
+                "the same command goes on from there"
+            ) from None
+        finally:
+            outcomes.close()
+    kept = [finished(cell, folder) for cell in cells]
+    if failures:
+        done = sum(cell_rows is not None for cell_rows in kept)
+        raise BrokenCellsError(failures, done, len(cells))
+    return [row for cell_rows in kept for row in cell_rows or []]
+
+
+def keep(cell: Any, rows: Rows, folder: pathlib.Path) -> None:
+    """Writes the rows of a finished cell, whole or not at all."""
+    path = folder / f"{cell.digest}.json"
+    content = {"cell": dataclasses.asdict(cell), "rows": rows}
+    write_text(path, json.dumps(content, indent=1))
+
+
+def _keep_or_stop(cell: Any, rows: Rows, folder: pathlib.Path, total: int) -> None:
+    try:
+        keep(cell, rows, folder)
+    except OSError as error:
+        # To go on would be to lose one result after the other.
+        done = len(list(folder.glob("*.json")))
+        raise SystemExit(
+            f"a finished cell cannot be written: {error}\n{done} cells are kept in "
+            f"{folder} ({total} were asked for); the same command goes on from there"
+        ) from error
+
+
+def _title(cell: Any) -> str:
+    return str(getattr(cell, "algorithm", None) or getattr(cell, "variant", ""))
+
+
+# -- where cells run ---------------------------------------------------------
+
+#: A cell, and its rows or else the traceback.
+Outcome = tuple[Any, Rows | None, str]
+
+
+def _attempt(run: Run, cell: Any) -> tuple[Rows | None, str]:
+    try:
+        return run(cell), ""
+    except Exception:
+        return None, traceback.format_exc()
+
+
+def _on_processes(
+    todo: Sequence[Any], workers: int, run: Run
+) -> Generator[Outcome, None, None]:
+    if not todo:
+        return
+    # Spawned: torch's threads do not survive a fork.
+    pool = concurrent.futures.ProcessPoolExecutor(
+        max_workers=workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+    )
+    ended = False
+    try:
+        attempt = functools.partial(_attempt, run)
+        for cell, future in completed(pool, attempt, todo, workers):
+            rows, error = future.result()
+            yield cell, rows, error
+        ended = True
+    except BrokenProcessPool:
+        raise SystemExit(
+            "a worker process was killed (out of memory?); finished cells are kept, the "
+            "same command goes on from there"
+        ) from None
+    finally:
+        if not ended:
+            # Interrupted: what is running would take minutes to end by itself.
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _on_ray(
+    todo: Sequence[Any], address: str, run: Run
+) -> Generator[Outcome, None, None]:
+    if not todo:
+        return
+    try:
+        import ray
+    except ImportError:
+        raise SystemExit(
+            "--ray needs the package ray: pip install -c constraints.txt -e '.[ray]'"
+        ) from None
+    was_running = ray.is_initialized()
+    if not was_running:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+
+    # A node that dies takes its cells along; Ray starts them again on another.
+    @ray.remote(num_cpus=1, max_retries=10)
+    def attempt(cell: Any) -> tuple[Rows | None, str]:
+        _start_worker()
+        return _attempt(run, cell)
+
+    try:
+        pending = {attempt.remote(cell): cell for cell in todo}
+        while pending:
+            (ready, *_), _ = ray.wait(list(pending), num_returns=1)
+            cell = pending.pop(ready)
+            try:
+                rows, error = ray.get(ready)
+            except ray.exceptions.RayError:
+                rows, error = None, traceback.format_exc()
+            yield cell, rows, error
+    finally:
+        if not was_running:
+            ray.shutdown()
+
+
+def _start_worker() -> None:
+    # Ctrl-C is for the parent, which ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import torch
+
+    torch.set_num_threads(1)
+    quiet_logs()
+
+
+def quiet_logs() -> None:
+    """Leaves only errors of d3rlpy's log."""
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR)
+    )

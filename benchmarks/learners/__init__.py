@@ -1,0 +1,1 @@
+"""Every learner that a table names."""

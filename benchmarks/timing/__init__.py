@@ -1,0 +1,1 @@
+"""Speed of training, loading, stepping and projecting."""

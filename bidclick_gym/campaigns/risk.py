@@ -1,0 +1,231 @@
+r"""The exact distribution of a campaign's profit, and what its worst share is worth.
+
+What a campaign has earned is its clicks minus what it has paid,
+
+.. math:: Z = n - (B - b),
+
+so remaining budget :math:`b` and clicks so far :math:`n` are all that has to be followed.
+A forward pass carries the mass of :math:`(b, n)` from impression to impression: contexts
+are Gauss-Legendre nodes, and what lands between two budgets of a uniform grid is split
+between them so that its mean stays.  Nothing is sampled.
+
+The conditional value at risk is the mean of the worst share :math:`\alpha` of campaigns,
+
+.. math:: \mathrm{CVaR}_\alpha(Z) = \max_\eta \left\{ \eta
+    - \frac{1}{\alpha} \mathbb{E} (\eta - Z)^+ \right\}.
+
+References:
+    * `Rockafellar and Uryasev, Optimization of Conditional Value-at-Risk (2000).
+      <https://doi.org/10.21314/JOR.2000.038>`_
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from ..logs.log import check_integer
+from ._grid import Grid, locate
+from .campaign import BudgetedCampaign
+from .evaluation import Policy, _ask, _check_arguments
+
+__all__ = ["ProfitDistribution", "check_level", "profit_distribution"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ProfitDistribution:
+    """What a whole campaign may earn.  Arrays are read-only.
+
+    Args:
+        campaign: what is played.
+        profits: every possible profit, rising, ``(S,)``, in units of one click.
+        probabilities: of each of them, above 0, ``(S,)``; they sum to 1.
+    """
+
+    campaign: BudgetedCampaign
+    profits: FloatArray
+    probabilities: FloatArray
+
+    @property
+    def mean(self) -> float:
+        """Expected profit."""
+        return float(self.probabilities @ self.profits)
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the profit."""
+        return float(np.sqrt(self.probabilities @ (self.profits - self.mean) ** 2))
+
+    def cvar(self, level: float) -> float:
+        """Mean profit of the worst share of campaigns.
+
+        A profit at which the share ends counts in part, so that the share is met exactly.
+
+        Args:
+            level: the share, in (0, 1]; 1 gives the mean.
+
+        Raises:
+            ValueError: ``level`` is not such a number.
+        """
+        level = check_level(level)
+        below = np.cumsum(self.probabilities) - self.probabilities
+        counted = np.clip(level - below, 0.0, self.probabilities)
+        return float(counted @ self.profits / counted.sum())
+
+
+def profit_distribution(
+    policy: Policy,
+    campaign: BudgetedCampaign | None = None,
+    *,
+    nodes: int = 12,
+    budget_points: int = 201,
+    batch: int = 65_536,
+) -> ProfitDistribution:
+    """The distribution of what a whole campaign earns under any policy.
+
+    Its mean is that of `evaluate` on the same grid, up to rounding, and as exact.
+    Splitting mass between budgets adds at most ``T h^2 / 4`` to the variance, ``h`` the
+    distance of two budgets: 0.005 of 10 in the default campaign.  Measured there against
+    24 nodes and 801 budgets, CVaR at .1, .25 and .5 is off by less than 0.0025 for the
+    optimum, both loggers and a constant bid of .25, and by 0.008 for one of .5, which is
+    refused at the end.  Greedy policies of networks: see `evaluate_all`.
+
+    Args:
+        policy: observations ``(N, 4)``, float32, to indices of bids, integers ``(N,)``,
+            or to probabilities, floats ``(N, K)``; a refused bid counts as a bid of 0.
+        campaign: what is played; the default campaign if not given.
+        nodes: quadrature nodes in each direction of the context, at least 1.
+        budget_points: budgets on the grid, at least 2.
+        batch: the most observations that the policy is given at once, at least 1.  No
+            result depends on it.
+
+    Raises:
+        TypeError: ``policy`` is no function, or ``campaign`` no campaign.
+        ValueError: a number is too small, or the policy answers with something else.
+    """
+    campaign = _check_arguments(policy, campaign, batch)
+    check_integer("nodes", nodes, 1)
+    check_integer("budget_points", budget_points, 2)
+    flow = Flow(campaign, nodes, budget_points)
+    grid = flow.grid
+    contexts = campaign.observe(grid.x, grid.c[:, None], 0.0, 0).reshape(-1, 4)
+    mass = flow.start()
+    for k in range(campaign.impressions, 0, -1):
+        # The policy is asked only about budgets that can be left by now.
+        rows = np.flatnonzero(mass.any(axis=1))
+        states = np.tile(contexts, (len(rows), 1))
+        states[:, 2:] = np.repeat(
+            campaign.observe(0.0, 0.0, grid.budgets[rows], k)[:, 2:],
+            len(contexts),
+            axis=0,
+        )
+        chosen = np.concatenate(
+            [
+                _chances(policy, states[start : start + batch].copy(), flow.bids)
+                for start in range(0, len(states), batch)
+            ]
+        ).reshape(len(rows), 1, nodes, nodes, flow.bids)
+        mass = flow.step(mass, rows, chosen)
+    return flow.distribution(mass)
+
+
+class Flow:
+    """Carries the mass of campaigns over remaining budgets and clicks so far.
+
+    Args:
+        campaign: what is played.
+        nodes: Gauss-Legendre nodes over ``x``, and as many over ``c``.
+        budget_points: budgets from 0 to the campaign's, both included.
+    """
+
+    def __init__(self, campaign: BudgetedCampaign, nodes: int, budget_points: int):
+        self.grid = Grid(campaign, nodes, budget_points)
+        self.bids = len(campaign.bids)
+        self._campaign = campaign
+        rest = np.maximum(self.grid.budgets[:, None, None] - self.grid.payments, 0.0)
+        # (G, n, K): over b, c and the bid.
+        self._left, self._share = locate(rest, campaign.budget, budget_points)
+
+    def start(self) -> FloatArray:
+        """All of the budget and no click, ``(G, 1)``."""
+        mass = np.zeros((len(self.grid.budgets), 1))
+        mass[-1] = 1.0
+        return mass
+
+    def step(
+        self, mass: FloatArray, rows: npt.NDArray[np.int64], chosen: FloatArray
+    ) -> FloatArray:
+        """Mass after one more impression, ``(G, N + 1)``.
+
+        Args:
+            mass: before it, for 0 to N - 1 clicks, ``(G, N)``.
+            rows: budgets that have mass, ``(R,)``.
+            chosen: probabilities of the bids there, ``(R, S, n, n, K)``: over ``b``,
+                clicks (``S`` is ``N``, or 1 where they do not matter), ``c`` and ``x``.
+        """
+        grid = self.grid
+        is_affordable = grid.is_affordable[rows][:, None, :, None]
+        paid = np.where(is_affordable, chosen, 0.0)
+        paid[..., 0] += np.where(is_affordable, 0.0, chosen).sum(axis=-1)
+        # Means over x, (R, S, n, K), and what of them clicks.
+        weights = grid.weights[:, None]
+        played = np.einsum("...xk,x->...k", paid, grid.weights) * weights
+        clicked = np.einsum("...xk,xk->...k", paid, grid.clicks * weights) * weights
+        before = mass[rows][:, :, None]
+        after = np.zeros((len(mass), mass.shape[1] + 1))
+        moved = np.empty((len(rows), after.shape[1], len(grid.c)))
+        for bid in range(self.bids):
+            moved[:, :-1] = before * (played - clicked)[..., bid]
+            moved[:, -1] = 0.0
+            moved[:, 1:] += before * clicked[..., bid]
+            after += self._land(moved, rows, bid)
+        return after
+
+    def _land(
+        self, moved: FloatArray, rows: npt.NDArray[np.int64], bid: int
+    ) -> FloatArray:
+        """Where a bid's payment puts mass ``(R, N, n)``: ``(G, N)``."""
+        points, columns = len(self.grid.budgets), moved.shape[1]
+        left, share = self._left[rows, :, bid], self._share[rows, :, bid]
+        place = left[:, None] * columns + np.arange(columns)[:, None]
+        upper = moved * share[:, None]
+        size = points * columns
+        landed = np.bincount(place.ravel(), (moved - upper).ravel(), size)
+        landed += np.bincount((place + columns).ravel(), upper.ravel(), size)
+        return np.asarray(landed.reshape(points, columns))
+
+    def distribution(self, mass: FloatArray) -> ProfitDistribution:
+        """What the mass after the last impression, ``(G, T + 1)``, has earned."""
+        clicks = np.arange(mass.shape[1])
+        profit = clicks - (self._campaign.budget - self.grid.budgets[:, None])
+        # Where the grid divides a click, many states have earned the same.
+        profits, where = np.unique(np.round(profit, 9), return_inverse=True)
+        probabilities = np.bincount(where.ravel(), mass.ravel())
+        kept = probabilities > 0.0
+        probabilities = probabilities[kept] / probabilities.sum()
+        profits = profits[kept]
+        for array in (profits, probabilities):
+            array.setflags(write=False)
+        return ProfitDistribution(self._campaign, profits, probabilities)
+
+
+def check_level(level: float) -> float:
+    """``level`` as a float.
+
+    Raises:
+        ValueError: it is no number in (0, 1].
+    """
+    is_number = isinstance(level, (int, float, np.integer, np.floating))
+    if not is_number or isinstance(level, bool) or not 0.0 < float(level) <= 1.0:
+        raise ValueError(f"level must be a number in (0, 1], got {level!r}")
+    return float(level)
+
+
+def _chances(policy: Policy, states: npt.NDArray[np.float32], bids: int) -> FloatArray:
+    """Probabilities of the bids, ``(N, K)``."""
+    answer = _ask(policy, states, bids)
+    return np.eye(bids)[answer] if answer.ndim == 1 else answer

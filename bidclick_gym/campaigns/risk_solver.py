@@ -1,0 +1,282 @@
+r"""The best that a campaign can do for its mean and its worst share, exactly.
+
+For a level :math:`\alpha` and a weight :math:`w` the objective is
+:math:`(1 - w) \mathbb{E} Z + w \, \mathrm{CVaR}_\alpha(Z)` of the profit :math:`Z`, over
+all policies that see the whole campaign so far.  By Rockafellar and Uryasev it is
+
+.. math:: \max_\eta \max_\pi \mathbb{E} \, u_\eta(Z), \qquad
+    u_\eta(z) = (1 - w) z + w \left( \eta - (\eta - z)^+ / \alpha \right),
+
+and as :math:`Z = n - (B - b)`, remaining budget :math:`b` and clicks so far :math:`n` are
+all of the past that matters.  For one :math:`\eta` the best policy follows by backward
+induction: with :math:`k` impressions to come,
+
+.. math:: U_k(b, n) = \mathbb{E}_{x, c} \max_{a : c a \le b} \left[ p(x, a) \,
+    U_{k-1}(b - c a, n + 1) + (1 - p(x, a)) \, U_{k-1}(b - c a, n) \right], \qquad
+    U_0(b, n) = u_\eta(n - B + b).
+
+The maximum over policies is not concave in :math:`\eta`: profits crowd where the budget
+is spent, once for each number of clicks, and each crowd may bring a peak of its own.  So
+:math:`\eta` is looked for everywhere with a coarse grid of budgets, then four times a
+click around the best, and at last by golden section.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..auction import click_probability
+from ..logs.log import check_integer
+from ._grid import Grid, locate
+from .campaign import BudgetedCampaign
+from .risk import Flow, ProfitDistribution, check_level
+from .solver import check_campaign
+
+__all__ = ["RiskSolution", "solve_risk"]
+
+FloatArray = npt.NDArray[np.float64]
+
+GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
+# How far apart, in clicks, eta is looked for first and then; and what is known of it.
+FIRST_STRIDE, SECOND_STRIDE, TOLERANCE = 2.0, 0.25, 0.02
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RiskSolution:
+    """The best policy for a mean and a worst share.  Arrays are read-only.
+
+    Args:
+        campaign: what is played.
+        level: the share of campaigns that is feared, in (0, 1].
+        weight: of its mean, in [0, 1]; the mean of all has the rest.
+        eta: the profit below which a campaign counts as one of the worst; the number of
+            impressions where nothing is feared.
+        values: ``values[k]`` is ``U_k(b, n)`` for budgets on a uniform grid from 0 to the
+            campaign's and for ``n`` clicks so far, ``(T+1, G, T+1)``; not a number where
+            ``n`` is above ``T - k``.
+        distribution: of the policy's profit, on the same grid.
+        error: by how much the best for ``eta`` changed from half the resolution.
+    """
+
+    campaign: BudgetedCampaign
+    level: float
+    weight: float
+    eta: float
+    values: FloatArray
+    distribution: ProfitDistribution
+    error: float
+
+    @property
+    def mean(self) -> float:
+        """Expected profit of the policy."""
+        return self.distribution.mean
+
+    @property
+    def cvar(self) -> float:
+        """Mean profit of the policy's worst share."""
+        return self.distribution.cvar(self.level)
+
+    @property
+    def value(self) -> float:
+        """The objective, ``(1 - weight) mean + weight cvar``."""
+        return (1.0 - self.weight) * self.mean + self.weight * self.cvar
+
+    def q_at(
+        self,
+        x: npt.ArrayLike,
+        c: npt.ArrayLike,
+        budget_left: npt.ArrayLike,
+        clicks: npt.ArrayLike,
+        impressions_left: npt.ArrayLike,
+    ) -> FloatArray:
+        """What every bid is worth at ``eta``; -inf where it is refused.
+
+        Args:
+            x: query descriptors, any shape.
+            c: costs per unit of bid.
+            budget_left: ``b`` in [0, B].
+            clicks: so far, ``n`` in 0, ..., T - k, integers.
+            impressions_left: ``k`` in 1, ..., T, this one included, integers.  All five
+                are broadcast.
+
+        Returns:
+            float64, the broadcast shape and one more axis for the bids.
+
+        Raises:
+            ValueError: ``impressions_left`` or ``clicks`` is out of these bounds.
+        """
+        x, c, b, n, k = np.broadcast_arrays(x, c, budget_left, clicks, impressions_left)
+        total = self.campaign.impressions
+        if not ((k >= 1) & (k <= total)).all():
+            raise ValueError(
+                f"impressions_left must be in 1, ..., {total}, "
+                f"got {k[(k < 1) | (k > total)].flat[0]}"
+            )
+        if not ((n >= 0) & (n <= total - k)).all():
+            raise ValueError(
+                "clicks must be from 0 to the number of impressions played, "
+                f"got {n[(n < 0) | (n > total - k)].flat[0]}"
+            )
+        k, n = (each.astype(np.int64)[..., None] for each in (k, n))
+        bids = self.campaign.auction.bid_array
+        rest = b[..., None] - c[..., None] * bids
+        i, u = locate(np.maximum(rest, 0.0), self.campaign.budget, self.values.shape[1])
+        stay, click = (
+            self.values[k - 1, i, m] * (1.0 - u) + self.values[k - 1, i + 1, m] * u
+            for m in (n, n + 1)
+        )
+        p = click_probability(x[..., None], bids)
+        return np.where(rest >= 0.0, stay + p * (click - stay), -np.inf)
+
+    def greedy(
+        self, observations: npt.NDArray[Any], payments: Any, clicks: npt.NDArray[Any]
+    ) -> npt.NDArray[np.int64]:
+        """The best bids of campaigns of given histories, ties to the lowest.
+
+        Args:
+            observations: ``(x, c, b / B, k / T)``, shape ``(N, 4)``.
+            payments: not needed; the observations show what is left.
+            clicks: of the impressions so far, 0 or 1, ``(N, t)``.
+
+        Returns:
+            indices of bids, int64 ``(N,)``.
+
+        Raises:
+            ValueError: shapes do not fit each other.
+        """
+        observations, clicks = np.asarray(observations), np.asarray(clicks)
+        if observations.ndim != 2 or observations.shape[1] != 4:
+            raise ValueError(
+                f"observations must have shape (N, 4), got {observations.shape}"
+            )
+        if clicks.ndim != 2 or len(clicks) != len(observations):
+            raise ValueError(
+                f"clicks must have shape ({len(observations)}, t), got {clicks.shape}"
+            )
+        x, c, b, k = self.campaign.read(observations)
+        return self.q_at(x, c, b, clicks.sum(axis=1), k).argmax(axis=-1)
+
+
+def solve_risk(
+    level: float,
+    weight: float = 1.0,
+    campaign: BudgetedCampaign | None = None,
+    *,
+    nodes: int = 8,
+    budget_points: int = 101,
+) -> RiskSolution:
+    """The policy with the best ``(1 - weight) * mean + weight * CVaR_level`` of profit.
+
+    It is the best of all that see contexts, budget, clock and every click so far, on the
+    grid.  Measured on the default campaign at level .1, weights .5 and 1, against 16
+    nodes and 401 budgets: the objective is off by 0.002 and 0.005, what is gained on the
+    optimum of the mean of the same grid by 0.0005.  One call takes about 4 s on one core.
+    Budgets of the grid should be at most 0.04 apart: a larger budget needs more of them.
+
+    Args:
+        level: the share of campaigns that is feared, in (0, 1]; 1 gives the mean.
+        weight: of the mean of that share against the mean of all, in [0, 1].
+        campaign: what is played; the default campaign if not given.
+        nodes: quadrature nodes in each direction of the context, at least 4.
+        budget_points: budgets on the grid, at least 5.
+
+    Raises:
+        TypeError: ``campaign`` is no campaign.
+        ValueError: a number is out of bounds.
+    """
+    level = check_level(level)
+    is_number = isinstance(weight, (int, float, np.integer, np.floating))
+    if not is_number or isinstance(weight, bool) or not 0.0 <= float(weight) <= 1.0:
+        raise ValueError(f"weight must be a number in [0, 1], got {weight!r}")
+    weight, campaign = float(weight), check_campaign(campaign)
+    check_integer("nodes", nodes, 4)
+    check_integer("budget_points", budget_points, 5)
+    fine = Grid(campaign, nodes, budget_points)
+    coarse = Grid(campaign, nodes // 2, (budget_points - 1) // 2 + 1)
+
+    def worth(grid: Grid, eta: float) -> float:
+        values = _backward(campaign, grid, _utility(campaign, grid, level, weight, eta))
+        return float(values[-1, -1, 0])
+
+    eta = float(campaign.impressions)
+    if level < 1.0 and weight > 0.0:
+        low, high = -campaign.budget, eta
+        for stride in (FIRST_STRIDE, SECOND_STRIDE):
+            etas = np.linspace(low, high, math.ceil((high - low) / stride) + 1)
+            best = int(np.argmax([worth(coarse, each) for each in etas]))
+            low, high = etas[max(best - 1, 0)], etas[min(best + 1, len(etas) - 1)]
+        eta = _golden(lambda each: worth(fine, each), float(low), float(high))
+    utility = _utility(campaign, fine, level, weight, eta)
+    values = _backward(campaign, fine, utility)
+    values.setflags(write=False)
+    error = abs(float(values[-1, -1, 0]) - worth(coarse, eta))
+    found = _distribution(campaign, values, nodes, budget_points)
+    return RiskSolution(campaign, level, weight, eta, values, found, error)
+
+
+def _utility(
+    campaign: BudgetedCampaign, grid: Grid, level: float, weight: float, eta: float
+) -> FloatArray:
+    """What profits are worth in the end, ``(G, T + 1)``."""
+    clicks = np.arange(campaign.impressions + 1)
+    profit = clicks - (campaign.budget - grid.budgets[:, None])
+    feared = eta - np.maximum(eta - profit, 0.0) / level
+    return np.asarray((1.0 - weight) * profit + weight * feared)
+
+
+def _backward(campaign: BudgetedCampaign, grid: Grid, utility: FloatArray) -> FloatArray:
+    values = np.full((campaign.impressions + 1, *utility.shape), np.nan)
+    values[0] = utility
+    for k in range(1, campaign.impressions + 1):
+        played = campaign.impressions - k
+        best = np.full((len(grid.budgets), played + 1, len(grid.c), len(grid.x)), -np.inf)
+        for bid in range(len(campaign.bids)):
+            np.maximum(best, _gain(grid, values[k - 1], played, bid), out=best)
+        values[k, :, : played + 1] = grid.mean(best)
+    return values
+
+
+def _gain(grid: Grid, later: FloatArray, played: int, bid: int) -> FloatArray:
+    """What a bid is worth, -inf where it is refused: over b, clicks, ``c`` and ``x``."""
+    moved = grid.move(later[:, : played + 2], bid)
+    stay, click = moved[:, :-1, :, None], moved[:, 1:, :, None]
+    gain = (click - stay) * grid.clicks[:, bid]
+    gain += np.where(grid.is_affordable[:, None, :, bid, None], stay, -np.inf)
+    return np.asarray(gain)
+
+
+def _distribution(
+    campaign: BudgetedCampaign, values: FloatArray, nodes: int, budget_points: int
+) -> ProfitDistribution:
+    """Of the profit of the policy that is greedy in the values."""
+    flow = Flow(campaign, nodes, budget_points)
+    choices = np.eye(flow.bids)
+    mass, rows = flow.start(), np.arange(budget_points)
+    for k in range(campaign.impressions, 0, -1):
+        played = campaign.impressions - k
+        gains = [_gain(flow.grid, values[k - 1], played, bid) for bid in range(flow.bids)]
+        chosen = choices[np.argmax(gains, axis=0)]
+        mass = flow.step(mass, rows, chosen)
+    return flow.distribution(mass)
+
+
+def _golden(worth: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function of one peak is highest, by golden section."""
+    left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+    at_left, at_right = worth(left), worth(right)
+    while high - low > TOLERANCE:
+        if at_left >= at_right:
+            high, right, at_right = right, left, at_left
+            left = high - GOLDEN * (high - low)
+            at_left = worth(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + GOLDEN * (high - low)
+            at_right = worth(right)
+    return left if at_left >= at_right else right

@@ -1,0 +1,330 @@
+r"""Caps that a campaign must not break, enforced at the moment of the bid.
+
+A payment is known before the bid is placed and a bid of 0 is free, so a cap on spending
+can be kept with certainty by masking bids.  Clicks are not known: a cap on the cost per
+click is kept with certainty only in the worst case, that no further click comes.  What
+holds in expectation instead is in
+:mod:`~bidclick_gym.campaigns.cost_per_click`.
+
+With the payments :math:`m_1, \dots, m_t` and clicks :math:`y_1, \dots, y_t` of a campaign
+so far, a bid :math:`a` at cost :math:`c` is allowed if
+
+.. math:: \sum_{i \in \text{window}} m_i + c a \le \text{cap} \qquad\text{or}\qquad
+    \sum_{i \le t} m_i + c a \le \text{cap} \sum_{i \le t} y_i.
+
+Sums are float64: a cap is kept up to their rounding, less than 1e-12 in a campaign of a
+thousand impressions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..logs.log import check_integer
+from .campaign import BudgetedCampaign
+from .solver import check_campaign
+
+__all__ = [
+    "Cap",
+    "CostPerClickCap",
+    "SafePolicy",
+    "SpendCap",
+    "allowed_by",
+    "check_caps",
+]
+
+FloatArray = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+#: Observations ``(N, 4)`` to what every bid is worth, or its probability, ``(N, K)``.
+Values: TypeAlias = Callable[[npt.NDArray[np.float32]], Any]
+
+
+class Cap(Protocol):
+    """A limit on what a campaign pays."""
+
+    def allowed(
+        self,
+        payments: FloatArray,
+        clicks: npt.NDArray[np.int64],
+        prices: FloatArray,
+    ) -> Mask:
+        """Which bids keep the cap, whatever is clicked.
+
+        Args:
+            payments: of the impressions so far, ``(N, t)``.
+            clicks: of the impressions so far, ``(N, t)``.
+            prices: ``c a`` of every bid on the current impression, ``(N, K)``.
+
+        Returns:
+            bool, ``(N, K)``; a bid that costs nothing is always allowed.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class SpendCap:
+    """At most so much is paid within a window of impressions.
+
+    Windows are blocks of ``window`` impressions, counted from the start of the campaign
+    (tumbling), or any ``window`` consecutive impressions (sliding).
+
+    Args:
+        window: impressions in a window, at least 1.
+        cap: the most that is paid within one, in units of one click, at least 0, finite.
+        sliding: whether every run of ``window`` impressions counts.
+
+    Raises:
+        ValueError: an argument is outside these bounds.
+    """
+
+    window: int
+    cap: float
+    sliding: bool = False
+
+    def __post_init__(self) -> None:
+        check_integer("window", self.window, 1)
+        if not _is_number(self.cap) or not 0.0 <= self.cap < math.inf:
+            raise ValueError(f"cap must be a finite number >= 0, got {self.cap!r}")
+        if not isinstance(self.sliding, (bool, np.bool_)):
+            raise ValueError(f"sliding must be True or False, got {self.sliding!r}")
+        object.__setattr__(self, "window", int(self.window))
+        object.__setattr__(self, "cap", float(self.cap))
+        object.__setattr__(self, "sliding", bool(self.sliding))
+
+    def spent(self, payments: FloatArray) -> FloatArray:
+        """What the window of the next impression has paid already.
+
+        Args:
+            payments: of the impressions so far, ``(N, t)``.
+
+        Returns:
+            float64, ``(N,)``.
+        """
+        t = payments.shape[1]
+        recent = min(t, self.window - 1) if self.sliding else t % self.window
+        return np.asarray(payments[:, t - recent :].sum(axis=1))
+
+    def allowed(
+        self,
+        payments: FloatArray,
+        clicks: npt.NDArray[np.int64],
+        prices: FloatArray,
+    ) -> Mask:
+        """Which bids keep the cap; arguments and result: `Cap.allowed`."""
+        within = self.spent(payments)[:, None] + prices <= self.cap
+        return np.asarray(within | (prices == 0.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class CostPerClickCap:
+    """At most so much is paid for each click, at every moment of a campaign.
+
+    The mask lets through what past clicks cover: nothing is paid before the first click,
+    and no later click is counted on.
+
+    Args:
+        cap: payments for each click, positive and finite.
+
+    Raises:
+        ValueError: ``cap`` is no such number.
+    """
+
+    cap: float
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.cap) or not 0.0 < self.cap < math.inf:
+            raise ValueError(f"cap must be a finite number > 0, got {self.cap!r}")
+        object.__setattr__(self, "cap", float(self.cap))
+
+    def allowed(
+        self,
+        payments: FloatArray,
+        clicks: npt.NDArray[np.int64],
+        prices: FloatArray,
+    ) -> Mask:
+        """Which bids keep the cap; arguments and result: `Cap.allowed`."""
+        covered = self.cap * clicks.sum(axis=1)
+        within = payments.sum(axis=1)[:, None] + prices <= covered[:, None]
+        return np.asarray(within | (prices == 0.0))
+
+
+class SafePolicy:
+    """Plays many campaigns at once and breaks no cap.
+
+    Of the bids that every cap allows and the rest of the budget pays for it takes the one
+    of the highest value, ties to the lowest; or it samples, with the probabilities of
+    forbidden bids shared out among the others in proportion, and bids 0 if the others
+    have none.  What can be paid is read from the observation, in float32.
+
+    It decides from histories that it is handed (``decide``), or keeps them itself:
+    ``reset``, then ``act`` and ``observe`` in turn.
+
+    Args:
+        values: observations ``(N, 4)`` to floats ``(N, K)``: what every bid is worth, as
+            ``Solution.q_values`` says it, or probabilities.
+        caps: what is kept, any number of caps.
+        campaign: what is played; the default campaign if not given.
+        sampled: whether ``values`` are probabilities to sample from.
+
+    Raises:
+        TypeError: ``values`` is no function, ``caps`` are no caps or ``campaign`` is no
+            campaign.
+        ValueError: ``sampled`` is no bool.
+    """
+
+    def __init__(
+        self,
+        values: Values,
+        caps: Sequence[Cap],
+        campaign: BudgetedCampaign | None = None,
+        *,
+        sampled: bool = False,
+    ):
+        if not callable(values):
+            raise TypeError(
+                "values must be a function from observations (N, 4) to values (N, K), "
+                f"got {type(values).__name__}"
+            )
+        if not isinstance(sampled, (bool, np.bool_)):
+            raise ValueError(f"sampled must be True or False, got {sampled!r}")
+        self.campaign = check_campaign(campaign)
+        self.caps = check_caps(caps)
+        self._values, self._sampled = values, bool(sampled)
+        self.reset(1)
+
+    def reset(self, campaigns: int, seed: int = 0) -> None:
+        """Starts ``campaigns`` campaigns, at least 1; ``seed`` is of sampled bids."""
+        check_integer("campaigns", campaigns, 1)
+        check_integer("seed", seed, 0)
+        self._rng = np.random.default_rng(seed)
+        self._payments = np.zeros((campaigns, 0))
+        self._clicks = np.zeros((campaigns, 0), np.int64)
+
+    def observe(self, payments: npt.ArrayLike, clicks: npt.ArrayLike) -> None:
+        """Adds an impression to the histories.
+
+        Args:
+            payments: what each campaign paid, ``(N,)``, at least 0.
+            clicks: whether it was clicked, 0 or 1, ``(N,)``.
+
+        Raises:
+            ValueError: these are something else.
+        """
+        rows = len(self._payments)
+        paid, clicked = np.asarray(payments), np.asarray(clicks)
+        # Not-a-number fails the comparison.
+        if paid.shape != (rows,) or not ((paid >= 0.0) & (paid < np.inf)).all():
+            raise ValueError(
+                f"payments must be {rows} finite numbers >= 0, got {payments!r}"
+            )
+        if clicked.shape != (rows,) or not np.isin(clicked, (0, 1)).all():
+            raise ValueError(f"clicks must be {rows} numbers, 0 or 1, got {clicks!r}")
+        self._payments = np.column_stack([self._payments, paid])
+        self._clicks = np.column_stack([self._clicks, clicked.astype(np.int64)])
+
+    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Bids of the campaigns whose histories it keeps; `decide` says more."""
+        return self.decide(observations, self._payments, self._clicks)
+
+    def decide(
+        self,
+        observations: npt.NDArray[Any],
+        payments: FloatArray,
+        clicks: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        """Bids of campaigns of given histories.
+
+        Args:
+            observations: ``(x, c, b / B, k / T)``, shape ``(N, 4)``.
+            payments: of the impressions so far, ``(N, t)``.
+            clicks: of the impressions so far, ``(N, t)``.
+
+        Returns:
+            indices of bids, int64 ``(N,)``.
+
+        Raises:
+            ValueError: shapes do not fit each other, or ``values`` gives another one or
+                values that are not numbers.
+        """
+        allowed = self.allowed(observations, payments, clicks)
+        found = np.asarray(self._values(observations))
+        if found.shape != allowed.shape or found.dtype.kind != "f":
+            raise ValueError(
+                f"values must give floats of shape {allowed.shape}, got {found.dtype} of "
+                f"shape {found.shape}"
+            )
+        if np.isnan(found).any() or (self._sampled and not (found >= 0.0).all()):
+            kind = "probabilities, at least 0" if self._sampled else "numbers"
+            raise ValueError(f"values must give {kind}, got {found}")
+        if not self._sampled:
+            return np.where(allowed, found, -np.inf).argmax(axis=1)
+        edges = np.cumsum(np.where(allowed, found, 0.0), axis=1, dtype=np.float64)
+        # From (0, total]: bids without probability, an interval of no length, are missed.
+        u = (1.0 - self._rng.random(len(found))) * edges[:, -1]
+        return (u[:, None] > edges[:, :-1]).sum(axis=1)
+
+    def allowed(
+        self,
+        observations: npt.NDArray[Any],
+        payments: FloatArray,
+        clicks: npt.NDArray[np.int64],
+    ) -> Mask:
+        """Which bids every cap allows and the budget pays for, bool ``(N, K)``.
+
+        Arguments and errors are those of `decide`.
+        """
+        observations = np.asarray(observations)
+        rows = len(observations)
+        if observations.shape != (rows, 4):
+            raise ValueError(
+                f"observations must have shape (N, 4), got {observations.shape}"
+            )
+        shapes = np.shape(payments), np.shape(clicks)
+        if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][0] != rows:
+            raise ValueError(
+                f"payments and clicks must both have shape ({rows}, t) for {rows} "
+                f"observations, got {shapes[0]} and {shapes[1]}"
+            )
+        _, c, b, _ = self.campaign.read(observations)
+        mask: Mask = self.campaign.is_affordable(c, b)
+        return mask & allowed_by(self.caps, self.campaign, c, payments, clicks)
+
+
+def check_caps(caps: Any) -> tuple[Cap, ...]:
+    """Caps as a tuple.
+
+    Raises:
+        TypeError: ``caps`` is no sequence of objects with a method ``allowed``.
+    """
+    is_sequence = isinstance(caps, (list, tuple))
+    if not is_sequence or not all(callable(getattr(c, "allowed", None)) for c in caps):
+        raise TypeError(
+            "caps must be a tuple of caps, such as SpendCap(10, 0.8) and "
+            f"CostPerClickCap(0.1), got {caps!r}"
+        )
+    return tuple(caps)
+
+
+def allowed_by(
+    caps: tuple[Cap, ...],
+    campaign: BudgetedCampaign,
+    c: FloatArray,
+    payments: FloatArray,
+    clicks: npt.NDArray[np.int64],
+) -> Mask:
+    """Which bids all caps allow at costs ``(N,)``, bool ``(N, K)``."""
+    prices = c[:, None] * campaign.auction.bid_array
+    mask = np.ones(prices.shape, np.bool_)
+    for cap in caps:
+        mask &= cap.allowed(payments, clicks, prices)
+    return mask
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, (int, float, np.integer, np.floating))
+    return number and not isinstance(value, bool)

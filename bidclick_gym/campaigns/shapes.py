@@ -1,0 +1,257 @@
+"""Which shapes the optimum of a campaign has exactly, and how far it is from others.
+
+A theorem is proven for every campaign (``docs/campaigns.md``); its row measures rounding.
+Any other shape holds nearly, or on this campaign: its row says how nearly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..logs.log import check_integer
+from .solver import Solution
+
+__all__ = ["ShapeCheck", "shape_report", "shape_table"]
+
+FloatArray = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+# Values are near 30 and correct to 1e-14 of that.
+ROUNDING = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class ShapeCheck:
+    """How far a solution is from one shape, over all inequalities that make it up.
+
+    Args:
+        shape: what is claimed.
+        is_theorem: proven, so that only rounding can be missing.
+        largest: the largest shortfall, in units of one click.
+        mean: the mean over all inequalities, 0 where one holds.
+        share: share of inequalities that are missed by more than rounding.
+        where: the state of the largest shortfall; empty if only rounding is missing.
+    """
+
+    shape: str
+    is_theorem: bool
+    largest: float
+    mean: float
+    share: float
+    where: str
+
+
+def shape_report(
+    solution: Solution,
+    *,
+    contexts: int = 16,
+    budgets: int = 201,
+    impressions: Sequence[int] | None = None,
+) -> tuple[ShapeCheck, ...]:
+    """Checks the shapes of ``V`` on the solution's grid, those of ``Q`` on a coarser one.
+
+    Inequalities compare neighbours on the grid.  In the bid only bids that can be paid
+    are compared.  Shortfalls of concavity are second differences, slopes' change times
+    the mean spacing, except in the budget: there, the distance to the least concave
+    function above ``V_k``, which does not depend on the grid.
+
+    Args:
+        solution: what ``solve`` found.
+        contexts: midpoints in each direction of the context, at least 2.
+        budgets: budgets of the check of ``Q``, from 0 to B, at least 2.
+        impressions: the ``k`` of the check of ``Q``, in 1, ..., T; all if not given.
+
+    Raises:
+        TypeError: ``solution`` is no `Solution`.
+        ValueError: a number is outside these bounds.
+    """
+    if not isinstance(solution, Solution):
+        raise TypeError(f"solution must be a Solution, got {type(solution).__name__}")
+    check_integer("contexts", contexts, 2)
+    check_integer("budgets", budgets, 2)
+    clock = range(1, solution.campaign.impressions + 1)
+    ks = clock if impressions is None else impressions
+    if len(ks) == 0 or any(k not in clock for k in ks):
+        raise ValueError(
+            f"impressions must be integers in 1, ..., {len(clock)}, got {impressions!r}"
+        )
+    tallies = {name: _Tally(name, theorem) for name, theorem in SHAPES.items()}
+    _check_values(solution, tallies)
+    for k in ks:
+        _check_actions(solution, int(k), contexts, budgets, tallies)
+    return tuple(tally.check() for tally in tallies.values() if tally.count)
+
+
+def shape_table(report: Sequence[ShapeCheck]) -> str:
+    """The report as a Markdown table."""
+    lines = ["| Shape | | Largest | Mean | Share | Where |", "|---|---|---|---|---|---|"]
+    for row in report:
+        if row.is_theorem:
+            kind = "theorem" if row.largest <= ROUNDING else "BROKEN THEOREM"
+        else:
+            kind = "approximation" if row.largest > ROUNDING else "holds here"
+        numbers = "0 | 0 | 0"
+        if row.largest > ROUNDING:
+            numbers = f"{row.largest:.3f} | {row.mean:.5f} | {100.0 * row.share:.1f} %"
+        lines.append(f"| {row.shape} | {kind} | {numbers} | {row.where} |")
+    return "\n".join(lines)
+
+
+BORDER = "Q rises with b and falls with c where refusal ends"
+SHAPES = {
+    "V rises with b": True,
+    "V rises with k": True,
+    "Q rises with x": True,
+    "Q rises with k": True,
+    "Q rises with b, bid paid or refused at both": True,
+    "Q falls with c, bid paid or refused at both": True,
+    "max Q rises with b": True,
+    "max Q falls with c": True,
+    BORDER: False,
+    "V concave in b": False,
+    "V concave in k": False,
+    "Q concave in the bid": False,
+    "Q + c a rises with the bid": False,
+}
+
+
+class _Tally:
+    """Shortfalls of one shape, added up table by table."""
+
+    def __init__(self, shape: str, is_theorem: bool):
+        self._shape = shape
+        self._is_theorem = is_theorem
+        self.count = 0
+        self._missed = 0
+        self._sum = 0.0
+        self._largest = 0.0
+        self._where = ""
+
+    def add(
+        self,
+        shortfall: FloatArray,
+        where: Callable[[tuple[Any, ...]], str],
+        mask: Mask | None = None,
+    ) -> None:
+        """Counts a table; negative entries hold with room to spare."""
+        if mask is None:
+            mask = np.ones(shortfall.shape, np.bool_)
+        missing = np.where(mask, np.maximum(shortfall, 0.0), 0.0)
+        self.count += int(mask.sum())
+        self._missed += int((missing > ROUNDING).sum())
+        self._sum += float(missing.sum())
+        if missing.size and missing.max() > self._largest:
+            self._largest = float(missing.max())
+            self._where = where(np.unravel_index(missing.argmax(), missing.shape))
+
+    def check(self) -> ShapeCheck:
+        return ShapeCheck(
+            self._shape,
+            self._is_theorem,
+            self._largest,
+            self._sum / self.count,
+            self._missed / self.count,
+            self._where if self._largest > ROUNDING else "",
+        )
+
+
+def _check_values(solution: Solution, tallies: dict[str, _Tally]) -> None:
+    values, b = solution.values, solution.budgets
+
+    def where(index: tuple[Any, ...]) -> str:
+        return f"k = {index[0]}, b = {b[index[1]]:.3f}"
+
+    def where_next(index: tuple[Any, ...]) -> str:
+        return f"k = {index[0] + 1}, b = {b[index[1]]:.3f}"
+
+    tallies["V rises with b"].add(-np.diff(values, axis=1), where)
+    tallies["V rises with k"].add(-np.diff(values, axis=0), where_next)
+    majorant = np.stack([_concave_majorant(b, row) for row in values[1:]])
+    tallies["V concave in b"].add(majorant - values[1:], where_next)
+    tallies["V concave in k"].add(np.diff(values, n=2, axis=0), where_next)
+
+
+def _concave_majorant(position: FloatArray, values: FloatArray) -> FloatArray:
+    """The least concave function above some points, at these points, ``(G,)``."""
+    hull: list[int] = []
+    for i in range(len(position)):
+        while len(hull) > 1:
+            left, middle = hull[-2], hull[-1]
+            rise = (values[middle] - values[left]) * (position[i] - position[left])
+            if rise > (values[i] - values[left]) * (position[middle] - position[left]):
+                break
+            hull.pop()
+        hull.append(i)
+    return np.asarray(np.interp(position, position[hull], values[hull]))
+
+
+def _check_actions(
+    solution: Solution,
+    k: int,
+    contexts: int,
+    budgets: int,
+    tallies: dict[str, _Tally],
+) -> None:
+    campaign = solution.campaign
+    bids = campaign.auction.bid_array
+    x, c = campaign.auction.contexts(contexts).reshape(contexts, contexts, 2).T
+    x, c = x[0], c[:, 0]
+    b = np.linspace(0.0, campaign.budget, budgets)
+
+    def where(index: tuple[Any, ...]) -> str:
+        parts = f"k = {k}, b = {b[index[0]]:.3f}, c = {c[index[1]]:.3f}"
+        bid = f", a = {bids[index[3]]:g}" if len(index) > 3 else ""
+        return parts + f", x = {x[index[2]]:.3f}{bid}"
+
+    # (b, c, x, a)
+    state = x, c[:, None], b[:, None, None]
+    q = solution.q_at(*state, k)
+    is_paid = np.broadcast_to(campaign.is_affordable(state[1], state[2]), q.shape)
+
+    def add(name: str, shortfall: FloatArray, mask: Mask | None = None) -> None:
+        tallies[name].add(shortfall, where, mask)
+
+    add("Q rises with x", -np.diff(q, axis=2))
+    if k > 1:  # with nothing to come there is no Q
+        add("Q rises with k", solution.q_at(*state, k - 1) - q)
+    alike = is_paid[1:] == is_paid[:-1]
+    add("Q rises with b, bid paid or refused at both", -np.diff(q, axis=0), alike)
+    alike = is_paid[:, 1:] == is_paid[:, :-1]
+    add("Q falls with c, bid paid or refused at both", np.diff(q, axis=1), alike)
+    add("max Q rises with b", -np.diff(q.max(axis=-1), axis=0))
+    add("max Q falls with c", np.diff(q.max(axis=-1), axis=1))
+
+    slopes = np.diff(q, axis=-1) / np.diff(bids)
+    second = np.diff(slopes, axis=-1) * (bids[2:] - bids[:-2]) / 2.0
+    # Bids rise, so the dearest one that is compared decides.
+    add("Q concave in the bid", second, is_paid[..., 2:])
+    gross = q + c[:, None, None] * bids
+    add("Q + c a rises with the bid", -np.diff(gross, axis=-1), is_paid[..., 1:])
+    _check_border(solution, k, x, c, tallies)
+
+
+def _check_border(
+    solution: Solution, k: int, x: FloatArray, c: FloatArray, tallies: dict[str, _Tally]
+) -> None:
+    """At ``b = c a`` the value jumps from that of bid 0 to that of the bid."""
+    campaign = solution.campaign
+    bids = campaign.auction.bid_array
+    for a in range(1, len(bids)):
+        border = c * bids[a]
+        paid = border <= campaign.budget
+        q = solution.q_at(x, c[paid, None], border[paid, None], k)
+
+        def where(
+            index: tuple[Any, ...],
+            at: tuple[FloatArray, FloatArray, float] = (border[paid], c[paid], bids[a]),
+        ) -> str:
+            b, cost, bid = at[0][index[0]], at[1][index[0]], at[2]
+            context = f"c = {cost:.3f}, x = {x[index[1]]:.3f}"
+            return f"k = {k}, b = {b:.3f}, {context}, a = {bid:g}"
+
+        tallies[BORDER].add(q[..., 0] - q[..., a], where)

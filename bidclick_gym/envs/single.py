@@ -1,0 +1,244 @@
+"""``BidClick-v0``: the auction as a Gymnasium environment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from ..auction import BID_WEIGHT, DEFAULT_BIDS, DEFAULT_COST_RANGE, QUERY_WEIGHT, Auction
+
+__all__ = ["BidClickEnv"]
+
+Observation = npt.NDArray[np.float32]
+
+
+class BidClickEnv(gym.Env[Observation, Any]):
+    """
+    ## Description
+    One advertising slot, one bidder.  An impression arrives with a query descriptor
+    and a cost; the agent answers with a bid; the bid may be clicked.  A higher bid is
+    clicked more often and costs more, so the best bid depends on the context
+    (section IV of Baheri, "Implicit Constraint-Aware Off-Policy Correction for Offline
+    Reinforcement Learning", 2025).  Contexts are i.i.d.: no bid changes the next one.
+
+    ## Action Space
+    `Discrete(K)`: an index into `bids`.  With `continuous=True` a `Box(0, 1, (1,))`
+    that holds the bid itself.
+
+    ## Observation Space
+    `Box` of two float32: the query descriptor `x` in [0, 1] and the cost per unit of
+    bid `c` in `cost_range`.
+
+    ## Rewards
+    `click - c * bid`, where `click ~ Bernoulli(sigmoid(2 * bid + x / 2))`.
+
+    ## Starting State
+    `x ~ U[0, 1]`, `c ~ U[cost_range]`.  `reset(options={"x": ..., "c": ...})` chooses
+    either or both.
+
+    ## Episode End
+    With `horizon=1` (default) the episode *terminates* after its one impression.  With
+    `horizon=H > 1` it *truncates* after H impressions: the observation holds no clock,
+    so an end by timeout is not a terminal state and bootstrapping goes on.
+
+    ## Information
+    `step` returns `bid`, `click`, `click_probability`, `payment` and
+    `expected_reward` (all in units of one click, except `click`, 0 or 1).
+
+    ## Arguments
+    * `horizon`: impressions in an episode, an integer of at least 1.
+    * `bids`: allowed bids, strictly increasing in [0, 1].
+    * `cost_range`: lowest and highest cost.  Below 0.1402 the reward rises in the bid
+      in every context, which is what `BidClickMonotone-v0` (0.05 to 0.10) is for.
+    * `continuous`: whether the action is the bid itself.
+    * `render_mode`: `"ansi"` or `"rgb_array"` (the latter needs matplotlib).
+
+    ## Version History
+    * v0: initial release.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "render_modes": ["ansi", "rgb_array"],
+        "render_fps": 4,
+    }
+
+    def __init__(
+        self,
+        horizon: int = 1,
+        bids: Sequence[float] = DEFAULT_BIDS,
+        cost_range: tuple[float, float] = DEFAULT_COST_RANGE,
+        continuous: bool = False,
+        render_mode: str | None = None,
+    ):
+        if isinstance(horizon, bool) or not isinstance(horizon, (int, np.integer)):
+            raise ValueError(f"horizon must be an integer >= 1, got {horizon!r}")
+        if horizon < 1:
+            raise ValueError(f"horizon must be an integer >= 1, got {horizon!r}")
+        modes = self.metadata["render_modes"]
+        if render_mode is not None and render_mode not in modes:
+            raise ValueError(
+                f"render_mode must be None or one of {modes}, got {render_mode!r}"
+            )
+        self.auction = Auction(bids, cost_range)  # type: ignore[arg-type]
+        self.horizon = int(horizon)
+        self.continuous = bool(continuous)
+        self.render_mode = render_mode
+        low, high = self.auction.cost_range
+        self.observation_space = gym.spaces.Box(
+            np.array([0.0, low], dtype=np.float32),
+            np.array([1.0, high], dtype=np.float32),
+        )
+        self.action_space: gym.Space[Any]
+        if self.continuous:
+            self.action_space = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
+        else:
+            self.action_space = gym.spaces.Discrete(len(self.auction.bids))
+        self._observation: Observation | None = None
+        self._impressions = 0
+        self._last: dict[str, Any] | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode.
+
+        Args:
+            seed: restarts ``np_random``.
+            options: ``{"x": float, "c": float}``, either or both, to choose the first
+                context; each within the observation space.
+
+        Raises:
+            ValueError: an option is unknown, not a number or out of bounds.
+        """
+        super().reset(seed=seed)
+        # The context is drawn even if overwritten, so that options never shift the
+        # random stream of what follows.
+        observation = self._context(*self.np_random.random(2).tolist())
+        self._observation = self._apply_options(observation, options or {})
+        self._impressions = 0
+        self._last = None
+        return self._observation.copy(), {}
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Bids on the current impression.
+
+        Raises:
+            ValueError: the action is not in the action space.
+            gymnasium.error.ResetNeeded: called before ``reset``.
+        """
+        if self._observation is None:
+            raise gym.error.ResetNeeded("call reset() before step()")
+        bid = self._bid(action)
+        # Three draws in one call: the stream is the same as drawing one by one, which
+        # lets `logs.simulate_campaign` replay whole campaigns at once.
+        u, next_x, next_c = self.np_random.random(3).tolist()
+        x, c = self._observation.tolist()
+        # What `click_probability` and `expected_reward` compute, to the last bit, without
+        # making arrays of single numbers; numpy's tanh and math's differ in that bit.
+        t = BID_WEIGHT * bid + QUERY_WEIGHT * x
+        probability = 0.5 * (1.0 + float(np.tanh(0.5 * t)))
+        click = int(u < probability)
+        payment = c * bid
+        info = {
+            "bid": bid,
+            "click": click,
+            "click_probability": probability,
+            "payment": payment,
+            "expected_reward": probability - payment,
+        }
+        self._last = {"x": x, "c": c, **info}
+        self._observation = self._context(next_x, next_c)
+        self._impressions += 1
+        done = self._impressions >= self.horizon
+        terminated = done and self.horizon == 1
+        return (
+            self._observation.copy(),
+            click - payment,
+            terminated,
+            done and not terminated,
+            info,
+        )
+
+    def render(self) -> Any:
+        """The last impression as text (``"ansi"``) or a picture (``"rgb_array"``)."""
+        if self.render_mode is None:
+            gym.logger.warn(
+                "render() was called without a render_mode; "
+                'make the environment with render_mode="ansi" or "rgb_array"'
+            )
+            return None
+        if self._observation is None:
+            raise gym.error.ResetNeeded("call reset() before render()")
+        from ..render import render_ansi, render_rgb_array
+
+        x, c = (float(v) for v in self._observation)
+        shown = self._last or {"x": x, "c": c}
+        if self.render_mode == "ansi":
+            return render_ansi(self.auction, shown)
+        return render_rgb_array(self.auction, shown)
+
+    def _context(self, u: float, v: float) -> Observation:
+        """``Auction.context_from_uniform`` of one pair, to the last bit."""
+        low, high = self.auction.cost_range
+        return np.array((u, low + (high - low) * v), dtype=np.float32)
+
+    def _bid(self, action: Any) -> float:
+        if self.continuous:
+            value = np.asarray(action)
+            is_number = value.size == 1 and value.dtype.kind in "fiu"
+            if not is_number or not (0.0 <= float(value.reshape(-1)[0]) <= 1.0):
+                raise ValueError(
+                    f"action must be one bid in [0, 1], got {action!r}; policies on "
+                    "[-1, 1] need an action scaler"
+                )
+            return float(value.reshape(-1)[0])
+        bids = self.auction.bids
+        # Space.contains takes longer than the auction; most actions are plain indices.
+        if type(action) in (int, np.int64) and 0 <= action < len(bids):
+            return bids[action]
+        index = _as_index(action)
+        if not self.action_space.contains(index):
+            raise ValueError(
+                f"action must be an integer from 0 to {len(bids) - 1} "
+                f"(an index into bids), got {action!r}"
+            )
+        return bids[int(index)]
+
+    def _apply_options(
+        self, observation: Observation, options: dict[str, Any]
+    ) -> Observation:
+        if not options:
+            return observation
+        names = ("x", "c")
+        unknown = sorted(set(map(str, options)) - set(names))
+        if unknown:
+            raise ValueError(f"reset options must be among {names}, got {unknown}")
+        space = self.observation_space
+        assert isinstance(space, gym.spaces.Box)
+        for index, name in enumerate(names):
+            if name not in options:
+                continue
+            given = options[name]
+            low, high = float(space.low[index]), float(space.high[index])
+            try:
+                value = float(np.float32(given))
+            except (TypeError, ValueError):
+                value = math.nan
+            if not (low <= value <= high):
+                raise ValueError(
+                    f"reset option {name!r} must be in [{low:g}, {high:g}], got {given!r}"
+                )
+            observation[index] = value
+        return observation
+
+
+def _as_index(action: Any) -> Any:
+    """An array of one integer counts as that integer, as policies return it."""
+    if isinstance(action, np.ndarray) and action.size == 1:
+        return action.reshape(-1)[0]
+    return action

@@ -1,0 +1,292 @@
+"""``BidClick-v0`` many times over, stepped by numpy instead of one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector.utils import batch_space
+
+from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE
+from ..logs.log import check_integer
+from ._autoreset import DISABLED, NEXT_STEP, SAME_STEP, parse_autoreset_mode
+from ._step_info import StepInfo
+from ._stream import ContextStream
+from .single import BidClickEnv
+
+__all__ = ["BidClickVectorEnv"]
+
+Mask = npt.NDArray[np.bool_]
+Step = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], Mask, Mask, dict[str, Any]]
+
+
+class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
+    """``num_envs`` auctions at once; ``gym.make_vec("BidClick-v0", num_envs=N)``.
+
+    Each sub-environment is a ``BidClickEnv`` in distribution: the same spaces, actions,
+    rewards and information.  Not in stream: one generator draws for all of them, in
+    float32 and for many steps ahead.
+
+    Observations are float32 of shape ``(N, 2)``, rewards float64, flags bool and each
+    entry of the information an array of shape ``(N,)`` with a mask under ``_key``, as in
+    Gymnasium's own vector environments.  Entries are computed when they are looked up,
+    and nothing returned is overwritten later.
+
+    **Counting impressions.**  With next-step autoreset, a sub-environment whose episode
+    ended spends the next step on its reset: the action is ignored, the reward is 0 and
+    no impression happens.  ``infos["_click"]``, which every step returns, is True for
+    impressions and False for such slots.  With same-step autoreset every slot of every
+    step is an impression, and those that ended an episode are described in
+    ``infos["final_info"]``, with ``_click`` False outside it.
+
+    Args:
+        num_envs: number of sub-environments ``N``, at least 1.
+        horizon: impressions in an episode; 1 terminates, more truncates.
+        bids: allowed bids, strictly increasing in [0, 1].
+        cost_range: lowest and highest cost.
+        continuous: whether an action is the bid itself, shape ``(N, 1)``, instead of an
+            index into ``bids``, shape ``(N,)``.
+        render_mode: ``None``; a batch is not drawn.
+        autoreset_mode: ``"next_step"`` (Gymnasium's default, and all that its own vector
+            environments know before 1.1), ``"same_step"`` or ``"disabled"``; or a member
+            of ``gymnasium.vector.AutoresetMode``.
+
+    Raises:
+        ValueError: an argument is outside these bounds.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "render_modes": [],
+        "autoreset_mode": NEXT_STEP,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        horizon: int = 1,
+        bids: Sequence[float] = DEFAULT_BIDS,
+        cost_range: tuple[float, float] = DEFAULT_COST_RANGE,
+        continuous: bool = False,
+        render_mode: str | None = None,
+        autoreset_mode: Any = "next_step",
+    ):
+        check_integer("num_envs", num_envs, 1)
+        if render_mode is not None:
+            raise ValueError(
+                f"render_mode must be None for a vector environment, got {render_mode!r}"
+            )
+        self._autoreset = parse_autoreset_mode(autoreset_mode)
+        single = BidClickEnv(horizon, bids, cost_range, continuous)
+        self.auction, self.horizon = single.auction, single.horizon
+        self.continuous = single.continuous
+        self.num_envs = int(num_envs)
+        self.metadata = {**self.metadata, "autoreset_mode": self._autoreset}
+        self.single_observation_space: Any = single.observation_space
+        self.single_action_space: Any = single.action_space
+        self.observation_space = batch_space(single.observation_space, self.num_envs)
+        self.action_space = batch_space(single.action_space, self.num_envs)
+        self._bids = self.auction.bid_array
+        self._stream = ContextStream(self.auction, self.num_envs)
+        # Episodes end when the clock reaches the step they started at plus the horizon.
+        # Comparing it with the first of these ends spares counting impressions apart.
+        self._clock = -1
+        self._started = np.zeros(self.num_envs, dtype=np.int64)
+        self._next_end = 0
+        self._ended: Mask | None = None
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+        """Starts an episode in every sub-environment.
+
+        Args:
+            seed: restarts ``np_random``; a sequence has one integer for each
+                sub-environment, which together seed the one generator.
+            options: ``"x"`` and ``"c"`` choose the first contexts: a number, or an array
+                of shape ``(N,)``, within the observation space.  ``"reset_mask"``, bool
+                of shape ``(N,)``, leaves episodes where it is False as they are.
+
+        Returns:
+            Observations of shape ``(N, 2)`` and no information.
+
+        Raises:
+            ValueError: the seed or an option is unknown or out of bounds.
+            gymnasium.error.ResetNeeded: only some are reset, before a reset of all.
+        """
+        options = dict(options or {})
+        mask = self._reset_mask(options.pop("reset_mask", None))
+        chosen = self._chosen_contexts(options, mask)
+        self._seed(seed)
+        if mask.all():
+            self._stream.advance(self.np_random)
+            self._clock, self._ended = 0, None
+        else:
+            self._stream.advance(self.np_random, keep=~mask)
+        for name, values in chosen.items():
+            self._stream.choose(name, mask, values)
+        self._start(mask)
+        if self._ended is not None:
+            self._ended = self._ended & ~mask if (self._ended & ~mask).any() else None
+        return self._stream.observations.copy(), {}
+
+    def step(self, actions: Any) -> Step:
+        """Bids on the current impression of every sub-environment.
+
+        Args:
+            actions: bid indices, shape ``(N,)``, or with ``continuous=True`` bids,
+                shape ``(N, 1)``.  Those of slots that only reset are ignored.
+
+        Raises:
+            ValueError: actions are not in the action space.
+            gymnasium.error.ResetNeeded: called before ``reset``, or, without autoreset,
+                after an episode ended.
+        """
+        resetting = self._ended
+        if self._clock < 0:
+            raise gym.error.ResetNeeded("call reset() before step()")
+        if resetting is not None and self._autoreset is DISABLED:
+            raise gym.error.ResetNeeded(
+                f"episodes {np.flatnonzero(resetting).tolist()} have ended; call "
+                'reset(options={"reset_mask": terminations | truncations}) before step()'
+            )
+        bids = self._bids_of(actions, resetting)
+        stream = self._stream
+        clicks = bids >= stream.price
+        payments = stream.c * bids
+        rewards = np.subtract(clicks, payments)
+        info = StepInfo(stream.x.copy(), bids, clicks, payments)
+        stream.advance(self.np_random)
+        self._clock += 1
+        if resetting is not None:
+            rewards[resetting] = 0.0
+            info.played = ~resetting
+            self._start(resetting)
+        terminations = np.zeros(self.num_envs, dtype=np.bool_)
+        truncations = np.zeros(self.num_envs, dtype=np.bool_)
+        self._ended = None
+        if self._clock >= self._next_end:
+            self._ended = self._clock - self._started >= self.horizon
+            flags = terminations if self.horizon == 1 else truncations
+            flags[:] = self._ended
+            if self._autoreset is SAME_STEP:
+                self._restart_ended(info)
+        observations = stream.observations.copy()
+        return observations, rewards, terminations, truncations, info.as_dict()
+
+    def _restart_ended(self, info: StepInfo) -> None:
+        assert self._ended is not None
+        info.ended, info.played = self._ended, ~self._ended
+        info.final = self._stream.observations.copy()
+        # Contexts are independent: where no episode ended, another one does as well.
+        self._stream.advance(self.np_random)
+        self._start(self._ended)
+        self._ended = None
+
+    def _start(self, where: Mask) -> None:
+        self._started[where] = self._clock
+        self._next_end = int(self._started.min()) + self.horizon
+
+    # -- the door ------------------------------------------------------------
+
+    def _bids_of(self, actions: Any, ignored: Mask | None) -> npt.NDArray[np.float64]:
+        actions = np.asarray(actions)
+        kinds = "fiu" if self.continuous else "iu"
+        if actions.shape != self.action_space.shape or actions.dtype.kind not in kinds:
+            numbers = "numbers" if self.continuous else "integers"
+            raise ValueError(
+                f"actions must be {numbers} of shape {self.action_space.shape}, got "
+                f"{actions.dtype} of shape {actions.shape}"
+            )
+        actions = actions.reshape(-1)
+        if ignored is not None:
+            actions = np.where(ignored, actions.dtype.type(0), actions)
+        if self.continuous:
+            bids = actions.astype(np.float64)
+            # A NaN fails both comparisons.
+            if not (bids.min() >= 0.0 and bids.max() <= 1.0):
+                allowed = "bids in [0, 1]; policies on [-1, 1] need an action scaler"
+                raise _bad_action(allowed, actions, ~((bids >= 0.0) & (bids <= 1.0)))
+            return bids
+        count = len(self._bids)
+        # Seen as unsigned, negative numbers are huge: one pass instead of two.
+        unsigned = actions.view(f"u{actions.dtype.itemsize}")
+        if unsigned.max() >= count:
+            allowed = f"integers from 0 to {count - 1} (indices into bids)"
+            raise _bad_action(allowed, actions, unsigned >= count)
+        actions = actions.astype(np.intp, copy=False)
+        return self._bids.take(actions)
+
+    def _reset_mask(self, mask: Any) -> Mask:
+        if mask is None:
+            return np.ones(self.num_envs, dtype=np.bool_)
+        given = np.asarray(mask)
+        if given.shape != (self.num_envs,) or given.dtype != np.bool_ or not given.any():
+            raise ValueError(
+                f"reset option 'reset_mask' must be a bool array of shape "
+                f"({self.num_envs},) with at least one True, got {mask!r}"
+            )
+        if self._clock < 0 and not given.all():
+            raise gym.error.ResetNeeded("call reset() before resetting with a mask")
+        return given.copy()
+
+    def _chosen_contexts(
+        self, options: dict[str, Any], mask: Mask
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        names = ("x", "c")
+        unknown = sorted(set(map(str, options)) - set(names))
+        if unknown:
+            raise ValueError(
+                f"reset options must be among {(*names, 'reset_mask')}, got {unknown}"
+            )
+        space, chosen = self.single_observation_space, {}
+        for name, given in options.items():
+            index = names.index(name)
+            low, high = float(space.low[index]), float(space.high[index])
+            try:
+                values = np.asarray(given, dtype=np.float32)
+                values = np.broadcast_to(values, (self.num_envs,))
+            except (TypeError, ValueError):
+                values = np.full(self.num_envs, math.nan, dtype=np.float32)
+            if not ((values >= low) & (values <= high))[mask].all():
+                raise ValueError(
+                    f"reset option {name!r} must be in [{low:g}, {high:g}], one number "
+                    f"or one for each of {self.num_envs} sub-environments, got {given!r}"
+                )
+            chosen[name] = values
+        return chosen
+
+    def _seed(self, seed: Any) -> None:
+        if seed is None:
+            return
+        many = isinstance(seed, (Sequence, np.ndarray)) and not isinstance(seed, str)
+        seeds = [int(s) if _is_seed(s) else -1 for s in (seed if many else [seed])]
+        if min(seeds, default=-1) < 0 or (many and len(seeds) != self.num_envs):
+            raise ValueError(
+                "seed must be None, an integer >= 0 or one for each of "
+                f"{self.num_envs} sub-environments, got {seed!r}"
+            )
+        if not many:
+            super().reset(seed=seeds[0])
+            return
+        self._np_random = np.random.Generator(
+            np.random.PCG64(np.random.SeedSequence(seeds))
+        )
+        self._np_random_seed = tuple(seeds)  # type: ignore[assignment]
+
+
+def _is_seed(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _bad_action(allowed: str, actions: npt.NDArray[Any], bad: Mask) -> ValueError:
+    first = int(np.flatnonzero(bad)[0])
+    return ValueError(
+        f"actions must be {allowed}, got {actions[first]} for sub-environment {first}"
+    )

@@ -1,0 +1,219 @@
+"""Named logs: made and kept by Minari, read as columns or as a d3rlpy replay buffer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from .._optional import import_icac_algo
+from ._minari_files import LogSpec, Recording, read_columns, seeded_id, stored
+from .campaign_datasets import BUDGET_DATASETS, check_whole_campaigns
+from .campaign_datasets import recording as budget_recording
+from .campaign_log import BudgetLog
+from .log import (
+    CAMPAIGNS,
+    HORIZON,
+    Log,
+    check_fraction,
+    check_integer,
+    nested_subsample,
+    simulate_log,
+    subsample_impressions,
+)
+
+if TYPE_CHECKING:
+    from minari import MinariDataset
+
+    from icac_algo import ColumnarReplayBuffer
+
+__all__ = [
+    "DATASETS",
+    "LogSpec",
+    "get_dataset",
+    "get_log",
+    "load_minari",
+    "minari_id",
+    "to_replay_buffer",
+]
+
+DATASETS: dict[str, LogSpec] = {
+    "bidclick/logged-v0": LogSpec(
+        "BidClick-v0",
+        "The Bid-Click auction logged by a clipped Gaussian bidder: "
+        "100 campaigns of 1,000 impressions, with propensities and clicks.",
+    ),
+    "bidclick/logged-monotone-v0": LogSpec(
+        "BidClickMonotone-v0",
+        "The Bid-Click auction at costs where the reward rises in the bid, logged by a "
+        "clipped Gaussian bidder: 100 campaigns of 1,000 impressions.",
+    ),
+}
+
+
+# -- Minari ----------------------------------------------------------------
+
+
+def minari_id(name: str, log_seed: int = 0) -> str:
+    """The Minari id of a named dataset: its own name for seed 0."""
+    _spec(name)
+    check_integer("log_seed", log_seed, 0)
+    return seeded_id(name, log_seed)
+
+
+def load_minari(
+    name: str, log_seed: int = 0, show_progress: bool = True
+) -> MinariDataset:
+    """The Minari dataset of that name, made on first use.
+
+    Making it is deterministic and atomic: it is written to a hidden folder beside the
+    others and renamed when complete.
+
+    Raises:
+        ValueError: the name is unknown, or a dataset of this name is there but holds
+            something else.
+    """
+    dataset_id = minari_id(name, log_seed)
+    return stored(dataset_id, _recording(name, log_seed), show_progress)
+
+
+def get_log(name: str, log_seed: int = 0, show_progress: bool = True) -> Log:
+    """A named dataset as columns, read from Minari (made on first use).
+
+    Those of campaigns under a budget are a
+    :class:`~bidclick_gym.logs.campaign_log.BudgetLog`.
+    """
+    columns = read_columns(load_minari(name, log_seed, show_progress))
+    env: Any = gym.make(_spec(name).env_id).unwrapped
+    if name in BUDGET_DATASETS:
+        return BudgetLog(**columns, bids=env.campaign.bids)
+    return Log(**columns, bids=env.auction.bids)
+
+
+def _recording(name: str, log_seed: int) -> Recording:
+    if name in BUDGET_DATASETS:
+        return budget_recording(name, log_seed)
+    spec = DATASETS[name]
+    env = gym.make(spec.env_id, horizon=HORIZON)
+    auction = env.unwrapped.auction  # type: ignore[attr-defined]
+    return Recording(
+        spec=spec,
+        env=env,
+        simulate=lambda: simulate_log(auction, seed=log_seed),
+        shape=(CAMPAIGNS, HORIZON),
+        terminates=False,
+        algorithm="clipped Gaussian bidder, mean 0.4, std 0.4",
+        log_seed=log_seed,
+    )
+
+
+# -- d3rlpy ----------------------------------------------------------------
+
+
+def get_dataset(
+    name: str = "bidclick/logged-v0",
+    fraction: float = 1.0,
+    seed: int = 0,
+    log_seed: int = 0,
+    as_bandit: bool | None = None,
+    continuous: bool = False,
+    show_progress: bool = True,
+) -> tuple[ColumnarReplayBuffer, gym.Env[Any, Any]]:
+    """A logged dataset as a replay buffer for d3rlpy, and the environment of the log.
+
+    The Minari dataset is made on first use (a few seconds) and read from disk after.
+
+    Args:
+        name: ``"bidclick/logged-v0"`` or ``"bidclick/logged-monotone-v0"``; of campaigns
+            under a budget ``"bidclick/budget-logged-v0"`` or
+            ``"bidclick/budget-paced-v0"``, which stay together and end as terminal.
+        fraction: share of the log to keep, in (0, 1].  Smaller fractions of one
+            ``seed`` are part of larger ones.
+        seed: which impressions (or campaigns) a fraction keeps.
+        log_seed: which log; 0 is the published one, others are made the same way.
+        as_bandit: every impression is an episode of its own that terminates, as in the
+            paper's single-step task, which is what is done if not given.  If false,
+            campaigns of 1,000 impressions stay together and end by timeout, so that
+            bootstrapping matters.  Not for campaigns under a budget.
+        continuous: actions are the bids themselves, float32 of shape ``(1,)``, for
+            continuous-action algorithms.  Not for campaigns under a budget.
+        show_progress: show a progress bar while the dataset is made.
+
+    Returns:
+        ``(replay_buffer, environment)``; the environment has horizon 1 for
+        ``as_bandit``, else 1,000, or is that of a campaign under a budget.
+
+    Raises:
+        ValueError: an argument is out of bounds or the name is unknown.
+        ImportError: d3rlpy or Minari is missing.
+    """
+    spec = _spec(name)
+    check_fraction(fraction)
+    check_integer("seed", seed, 0)
+    is_budgeted = name in BUDGET_DATASETS
+    as_bandit = _is_bandit(is_budgeted, as_bandit, continuous)
+    log = get_log(name, log_seed, show_progress)
+    buffer = to_replay_buffer(log, fraction, seed, as_bandit, continuous)
+    if is_budgeted:
+        return buffer, gym.make(spec.env_id)
+    horizon = 1 if as_bandit else HORIZON
+    return buffer, gym.make(spec.env_id, horizon=horizon, continuous=continuous)
+
+
+def to_replay_buffer(
+    log: Log,
+    fraction: float = 1.0,
+    seed: int = 0,
+    as_bandit: bool | None = None,
+    continuous: bool = False,
+) -> ColumnarReplayBuffer:
+    """A log as a replay buffer for d3rlpy; arguments as in :func:`get_dataset`."""
+    icac_algo = import_icac_algo()
+    is_budgeted = isinstance(log, BudgetLog)
+    as_bandit = _is_bandit(is_budgeted, as_bandit, continuous)
+
+    actions: npt.NDArray[Any]
+    if continuous:
+        actions = np.asarray(log.bids, dtype=np.float32)[log.actions][..., None]
+    else:
+        actions = log.actions[..., None]
+    rewards = log.rewards.astype(np.float32)[..., None]
+    # d3rlpy's episodes have no final observation: the last impression of a timed out
+    # campaign serves only as the successor of the one before.  A terminal one needs none.
+    columns = [log.observations[:, :-1], actions, rewards, log.propensities[..., None]]
+    ends: dict[str, npt.NDArray[np.bool_]] = {}
+    if as_bandit:
+        kept = subsample_impressions(log, fraction, seed)
+        columns = [c.reshape(log.impressions, c.shape[-1])[kept] for c in columns]
+    else:
+        kept = nested_subsample(len(log.actions), fraction, seed)
+        at_last = np.zeros((len(kept), log.actions.shape[1]), dtype=bool)
+        at_last[:, -1] = True
+        ends["terminals" if is_budgeted else "timeouts"] = at_last
+        columns = [c[kept].reshape(-1, c.shape[-1]) for c in columns]
+    return icac_algo.ColumnarReplayBuffer.from_arrays(
+        *columns[:3],
+        **ends,
+        extras={"propensity": columns[3][:, 0]},
+        # Stated, not detected: a small log may lack the highest bid.
+        action_size=1 if continuous else len(log.bids),
+    )
+
+
+# -- arguments -------------------------------------------------------------
+
+
+def _spec(name: str) -> LogSpec:
+    known: dict[str, LogSpec] = {**DATASETS, **BUDGET_DATASETS}
+    if name not in known:
+        raise ValueError(f"dataset must be one of {sorted(known)}, got {name!r}")
+    return known[name]
+
+
+def _is_bandit(is_budgeted: bool, as_bandit: bool | None, continuous: bool) -> bool:
+    if is_budgeted:
+        check_whole_campaigns(as_bandit, continuous)
+        return False
+    return as_bandit is None or as_bandit

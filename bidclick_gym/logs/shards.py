@@ -1,0 +1,163 @@
+"""Logs too long for memory: files of many campaigns, written by many processes."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import functools
+import multiprocessing
+import multiprocessing.connection
+import os
+import pathlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..process_pools import completed
+from ._shard_files import (
+    AUCTIONS,
+    FORMATS,
+    ShardPlan,
+    claim,
+    import_pyarrow,
+    package_version,
+    write_shard,
+)
+from .log import HORIZON, check_integer
+
+__all__ = ["write_shards"]
+
+
+def write_shards(
+    out: str | os.PathLike[str],
+    impressions: int,
+    *,
+    env_id: str = "BidClick-v0",
+    seed: int = 0,
+    workers: int | None = None,
+    shard_size: int = 1_000_000,
+    format: str = "arrow",
+    progress: bool = False,
+) -> pathlib.Path:
+    """Writes the paper's log at any length, as one file for each ``shard_size`` rows.
+
+    A row is an impression: the context ``x, c``, the index ``action`` and value ``bid``
+    of the bid, the ``reward`` in units of one click, the logger's ``propensity``, whether
+    there was a ``click`` and the number of its ``campaign``.  Campaigns have 1,000
+    impressions, the last one perhaps fewer, and end by timeout: no row is terminal.
+    Shard ``i`` is ``simulate_log(auction, seed=SeedSequence(seed, spawn_key=(i,)))``,
+    so its bytes depend on neither the number of workers nor what ran before.
+
+    Shards that a folder already holds are kept, which makes an interrupted call go on
+    where it stopped; a shard has its name only once it is whole.  ``manifest.json``, in
+    the same folder, says what made them and lists all that there will be.  One call at a
+    time writes to a folder.
+
+    Args:
+        out: the folder, made if missing.
+        impressions: rows of all shards together, at least 1.
+        env_id: ``"BidClick-v0"`` or ``"BidClickMonotone-v0"``.
+        seed: of contexts, bids and clicks, at least 0.
+        workers: processes, one for each core if not given.  They are spawned: a script
+            calls this under ``if __name__ == "__main__":``.
+        shard_size: rows of a shard, a multiple of 1,000; a process holds some 100 bytes
+            of memory for each.
+        format: ``"arrow"``, uncompressed and one record batch a shard, which can be
+            memory mapped; or ``"parquet"``.
+        progress: whether to show a bar, where tqdm is installed.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: an argument is out of bounds, or differs from the manifest.
+        FileExistsError: the folder holds files of something else, or is a file.
+        OSError: a file cannot be written; whole shards stay, and the same call goes on.
+        ImportError: pyarrow is missing.
+    """
+    _check_choice("env_id", env_id, tuple(AUCTIONS))
+    _check_choice("format", format, FORMATS)
+    check_integer("impressions", impressions, 1)
+    check_integer("seed", seed, 0)
+    check_integer("shard_size", shard_size, 1)
+    if shard_size % HORIZON:
+        raise ValueError(
+            f"shard_size must be a multiple of {HORIZON}, the impressions of a campaign, "
+            f"got {shard_size!r}"
+        )
+    if workers is None:
+        workers = _cores()
+    check_integer("workers", workers, 1)
+    if "\0" in str(out):
+        raise ValueError(f"out must be a folder without null characters, got {out!r}")
+    folder = pathlib.Path(out)
+    import_pyarrow()
+    plan = ShardPlan(
+        env_id, int(impressions), int(seed), int(shard_size), format, package_version()
+    )
+    claim(folder, plan)
+    missing = [i for i in range(plan.shards) if not (folder / plan.file(i)).exists()]
+    done = plan.impressions - sum(map(plan.rows, missing))
+    with _progress_bar(progress, plan.impressions, done) as advance:
+        for shard in _written(plan, folder, missing, min(workers, len(missing))):
+            advance(plan.rows(shard))
+    return folder
+
+
+def _written(
+    plan: ShardPlan, folder: pathlib.Path, missing: list[int], workers: int
+) -> Iterator[int]:
+    """Writes shards and yields their numbers as they become whole."""
+    if workers <= 1:
+        for shard in missing:
+            yield write_shard(plan, folder, shard)
+        return
+    pool = concurrent.futures.ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _start_worker
+    )
+    try:
+        run = functools.partial(write_shard, plan, folder)
+        for shard, future in completed(pool, run, missing, workers):
+            future.result()
+            yield shard
+    finally:
+        # After an interrupt, what is being written is finished and no more begun.
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def leave_with_parent() -> None:
+        # Workers wait for work forever when their parent is killed outright.
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _progress_bar(show: bool, total: int, done: int) -> Iterator[Callable[[int], Any]]:
+    try:
+        if not show:
+            raise ImportError
+        from tqdm import tqdm
+    except ImportError:
+        yield lambda rows: None
+        return
+    with tqdm(total=total, initial=done, unit=" impressions", unit_scale=True) as bar:
+        yield bar.update
+
+
+def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,181 @@
+"""What all our discrete algorithms share: checks at the door, safe files, export."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+from collections.abc import Generator
+from typing import Any, Generic, TypeVar
+
+import torch
+from d3rlpy.algos import QLearningAlgoBase
+from d3rlpy.algos.qlearning.base import QLearningAlgoImplBase
+from d3rlpy.algos.utility import build_scalers_with_transition_picker
+from d3rlpy.base import LearnableConfig
+from d3rlpy.dataset import ReplayBufferBase, TransitionMiniBatch
+from d3rlpy.models.torch import CategoricalPolicy
+from d3rlpy.types import TorchObservation
+from torch import nn
+
+from .._util.checks import check_built
+from .._util.files import write_whole, written_beside
+from ..data import check_dataset
+from ..export import save_greedy_policy
+from .torch_batches import to_torch_batch
+from .training import FitOptions, train
+
+__all__ = ["ActorCriticImpl", "DiscreteAlgorithm"]
+
+TImpl = TypeVar("TImpl", bound=QLearningAlgoImplBase)
+TConfig = TypeVar("TConfig", bound=LearnableConfig)
+
+
+class ActorCriticImpl(QLearningAlgoImplBase):
+    """What d3rlpy's copying and sampling need of a categorical actor and its critics."""
+
+    _modules: Any
+
+    def inner_sample_action(self, x: TorchObservation) -> torch.Tensor:
+        return self._modules.policy(x).sample()
+
+    @property
+    def policy(self) -> CategoricalPolicy:
+        return self._modules.policy
+
+    @property
+    def policy_optim(self) -> torch.optim.Optimizer:
+        return self._modules.actor_optim.optim
+
+    @property
+    def q_function(self) -> nn.ModuleList:
+        return self._modules.q_funcs
+
+    @property
+    def q_function_optim(self) -> torch.optim.Optimizer:
+        return self._modules.critic_optim.optim
+
+
+class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfig]):
+    """A d3rlpy algorithm for discrete actions that checks its data and writes safely."""
+
+    def check_dataset(self, dataset: ReplayBufferBase) -> None:
+        """Refuses data that cannot be learned from.
+
+        Raises:
+            ValueError: the dataset is empty, its actions are continuous or out of
+                range, or an observation or reward is NaN or infinite.
+        """
+        check_dataset(type(self).__name__, dataset)
+
+    def fit(
+        self,
+        dataset: ReplayBufferBase,
+        n_steps: int,
+        n_steps_per_epoch: int = 10000,
+        **options: Any,
+    ) -> list[tuple[int, dict[str, float]]]:
+        """As d3rlpy's, and with checkpoints.
+
+        Args:
+            dataset: a replay buffer.
+            n_steps: gradient steps.
+            n_steps_per_epoch: steps of each epoch; the last one is shorter if need be.
+            options: d3rlpy's, and
+
+                checkpoint (str): a file that is written after each epoch with the whole
+                training state (:mod:`icac_algo.algos.checkpoints`).  If it is there
+                already, training goes on from it, bit for bit as if it had not stopped
+                (on the CPU).
+
+        Returns:
+            epoch and mean metrics of every epoch trained here.
+
+        Raises:
+            ValueError: an argument is out of bounds, the data cannot be learned from, or
+                the checkpoint is of another config, dataset or number of processes.
+        """
+        return list(self.fitter(dataset, n_steps, n_steps_per_epoch, **options))
+
+    def fitter(
+        self,
+        dataset: ReplayBufferBase,
+        n_steps: int,
+        n_steps_per_epoch: int = 10000,
+        **options: Any,
+    ) -> Generator[tuple[int, dict[str, float]], None, None]:
+        """As :meth:`fit`, an epoch at a time.
+
+        Everything is checked here, before anything is built or logged.
+        """
+        if not isinstance(dataset, ReplayBufferBase):
+            raise TypeError(
+                f"dataset must be a d3rlpy replay buffer, got {type(dataset).__name__}"
+            )
+        chosen = FitOptions(n_steps, n_steps_per_epoch, **options)
+        self.prepare(dataset)
+        return train(self, dataset, chosen)
+
+    def prepare(self, dataset: ReplayBufferBase) -> None:
+        """Checks the data and fits the scalers that are not fitted yet."""
+        self.check_dataset(dataset)
+        self.build_scalers(dataset)
+
+    def update(self, batch: TransitionMiniBatch) -> dict[str, float]:
+        """One gradient step.
+
+        Args:
+            batch: a mini-batch of transitions.
+
+        Returns:
+            losses and other metrics.
+        """
+        assert self._impl is not None, "build or fit the algorithm before updating it"
+        torch_batch = to_torch_batch(batch, self._config, self._device)
+        losses = self._impl.update(torch_batch, self._grad_step)
+        self._grad_step += 1
+        return losses
+
+    def build_scalers(self, dataset: ReplayBufferBase) -> None:
+        """Fits the scalers that are not fitted yet."""
+        build_scalers_with_transition_picker(self, dataset)
+
+    def check_exportable(self) -> None:
+        """Refuses a policy that no fixed graph can express.
+
+        Raises:
+            ValueError: it is one.
+        """
+
+    def save(self, fname: str) -> None:
+        """As d3rlpy's, but an interrupted write leaves the old file as it was."""
+        check_built(self)
+        with written_beside(fname) as beside:
+            super().save(beside)
+
+    def save_model(self, fname: str) -> None:
+        """As d3rlpy's, but an interrupted write leaves the old file as it was."""
+        check_built(self)
+        assert self._impl is not None
+        buffer = io.BytesIO()
+        self._impl.save_model(buffer)
+        write_whole(fname, buffer.getvalue())
+
+    def save_policy(self, fname: str) -> None:
+        """Saves the greedy policy as TorchScript (``.pt``) or ONNX (``.onnx``).
+
+        Unlike d3rlpy's, the ONNX file takes any batch size and its writing works with
+        current torch; it needs the packages ``onnx`` and ``onnxscript``.
+
+        Args:
+            fname: destination; the extension decides the format.
+
+        Raises:
+            ValueError: another extension, or a critic that has no closed form.
+            ImportError: ONNX's packages are missing.
+        """
+        check_built(self)
+        if pathlib.Path(fname).suffix not in (".pt", ".onnx"):
+            raise ValueError(f"fname must end with .pt or .onnx, got {fname!r}")
+        self.check_exportable()
+        with written_beside(fname) as beside:
+            save_greedy_policy(self, beside)

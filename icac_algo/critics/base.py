@@ -1,0 +1,173 @@
+"""What discrete and continuous shaped critics share: coordinates, units, known cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from d3rlpy.models.torch import Encoder, EncoderWithAction
+from d3rlpy.preprocessing import ClipRewardScaler, ObservationScaler, RewardScaler
+from d3rlpy.types import TorchObservation
+from torch import nn
+
+from ..shapes import Constraint, ShapeSet, StateConstraint
+from .parametrization import Parametrization, Units
+from .states import StateCoordinates, make_state_coordinates
+
+__all__ = ["ShapedCritic", "StandardisedCritic", "reward_slope"]
+
+
+class StandardisedCritic(nn.Module):
+    """A critic that is measured from a level and in a scale, neither of them learned."""
+
+    level: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("level", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+
+    def standardise(self, level: float, scale: float) -> None:
+        """Sets the level and the scale that the network's outputs are measured in."""
+        self.level.fill_(level)
+        self.scale.fill_(scale)
+
+
+class ShapedCritic(StandardisedCritic):
+    r"""Base of critics :math:`Q(s, a) = level + scale \cdot v(s, a) - o(s, a)`.
+
+    Args:
+        encoder: of observations (and, for continuous actions, actions) to features.
+        hidden_size: number of features.
+        constraint: the shape over actions.
+        parametrization: coordinates to values.
+        state_constraints: shapes over state features.
+        observation_scaler: how observations were scaled, to read features in their units.
+        reward_scaler: how rewards were scaled, to put known costs and bounds in theirs.
+        spectral_norm: normalise every linear layer by its largest singular value.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder | EncoderWithAction,
+        hidden_size: int,
+        constraint: Constraint,
+        parametrization: Parametrization,
+        state_constraints: Sequence[StateConstraint] = (),
+        observation_scaler: ObservationScaler | None = None,
+        reward_scaler: RewardScaler | None = None,
+        spectral_norm: bool = False,
+    ):
+        super().__init__()
+        self._encoder = encoder
+        self._constraint = constraint
+        self._parametrization = parametrization
+        self._observation_scaler = observation_scaler
+        self._reward_scaler = reward_scaler
+        self._has_own_units = not constraint.shape_set().is_cone
+        self._by_state: StateCoordinates | None = None
+        if state_constraints:
+            self._by_state = make_state_coordinates(
+                encoder, constraint, parametrization, state_constraints
+            )
+        else:
+            self._fc = nn.Linear(hidden_size, parametrization.n_coordinates)
+        if spectral_norm:
+            if state_constraints:
+                raise ValueError(
+                    "spectral_norm=True does not go with state_constraints, which "
+                    "normalise the layers themselves"
+                )
+            for module in list(self.modules()):
+                if isinstance(module, nn.Linear):
+                    nn.utils.parametrizations.spectral_norm(module)
+
+    def features(self, x: TorchObservation) -> torch.Tensor:
+        """The encoder's features of the observation, ``(B, hidden_size)``."""
+        raise NotImplementedError
+
+    def coordinates(self, x: TorchObservation) -> torch.Tensor:
+        """What the parametrization is told about each state, ``(B, n_coordinates)``."""
+        if self._by_state is None:
+            coordinates: torch.Tensor = self._fc(self.features(x))
+            return coordinates
+        return self._by_state(self.unscaled(x), self.units(), self.level, self.scale)
+
+    def units(self) -> Units | None:
+        """What the shape's own bounds are measured in; ``None`` if it has none."""
+        if not self._has_own_units and self._by_state is None:
+            return None
+        return Units(self.level, self.scale, self._slope())
+
+    def set_in_q(self) -> ShapeSet:
+        """The shape in scaled reward units, for values with the known cost added back."""
+        shape_set = self._constraint.shape_set()
+        return shape_set.scaled(self._slope()) if self._has_own_units else shape_set
+
+    def _slope(self) -> float:
+        slope = reward_slope(self._reward_scaler)
+        if self._constraint.shape_set().has_value_bounds:
+            _refuse_shift(self._reward_scaler)
+        return slope
+
+    def unscaled(self, x: TorchObservation) -> torch.Tensor:
+        """Vector observations in their own units, ``(B, d)``."""
+        assert isinstance(x, torch.Tensor)
+        if self._observation_scaler is None:
+            return x
+        unscaled: torch.Tensor = self._observation_scaler.reverse_transform(x)
+        return unscaled
+
+    def cost_at(
+        self, x: TorchObservation, positions: npt.NDArray[np.float64] | torch.Tensor
+    ) -> torch.Tensor:
+        """The offset ``o(s, a)`` in scaled reward units, float64."""
+        assert self._constraint.offset is not None
+        return reward_slope(self._reward_scaler) * self._constraint.offset(
+            self.unscaled(x), positions
+        )
+
+    @property
+    def encoder(self) -> Any:
+        """The encoder that was given."""
+        return self._encoder
+
+
+def reward_slope(scaler: RewardScaler | None) -> float:
+    """By how much one unit of reward changes the scaled reward.
+
+    Raises:
+        ValueError: the scaler is not affine, so a cost has no fixed scaled size.
+    """
+    if scaler is None:
+        return 1.0
+    at = torch.tensor([-2.0, 0.0, 1.0, 3.0], dtype=torch.float64)
+    scaled = scaler.transform(at)
+    slopes = scaled.diff() / at.diff()
+    slope = float(slopes[1])
+    affine = not isinstance(scaler, ClipRewardScaler) and torch.allclose(
+        slopes, slopes[1:2].expand(3), rtol=1e-6, atol=0.0
+    )
+    if not affine or not math.isfinite(slope) or slope <= 0.0:
+        raise ValueError(
+            "a constraint with an offset or with bounds needs a reward_scaler that is "
+            f"affine and rising, got {type(scaler).__name__}"
+        )
+    return slope
+
+
+def _refuse_shift(scaler: RewardScaler | None) -> None:
+    if scaler is None:
+        return
+    at_zero = float(scaler.transform(torch.zeros(1, dtype=torch.float64)))
+    if at_zero != 0.0:
+        raise ValueError(
+            "bounds on values need a reward_scaler that only multiplies: a shift of "
+            "every reward moves Q by more, the longer episodes are; got "
+            f"{type(scaler).__name__}, which turns 0 into {at_zero:g}"
+        )

@@ -1,0 +1,124 @@
+"""Canonical coordinates: level, slopes and curvatures, in which a shape is a sign.
+
+In units of the whole action range.  Signed coordinates go through a softplus, those
+between two bounds through a sigmoid or softmax.  They reach the whole interior.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from .parametrization import Parametrization
+
+__all__ = [
+    "CanonicalBetween",
+    "CanonicalBetweenConcave",
+    "CanonicalConcave",
+    "CanonicalMonotone",
+    "CanonicalMonotoneConcave",
+    "Free",
+]
+
+
+class Free(Parametrization):
+    """No bound on slopes: one coordinate for each value, as a plain critic has."""
+
+    def rising(
+        self,
+        coordinates: torch.Tensor,
+        unit: torch.Tensor,
+        width: torch.Tensor | float,
+    ) -> torch.Tensor:
+        return coordinates
+
+
+class CanonicalMonotone(Parametrization):
+    """Mean level, then K-1 non-negative slopes."""
+
+    def rising(
+        self,
+        coordinates: torch.Tensor,
+        unit: torch.Tensor,
+        width: torch.Tensor | float,
+    ) -> torch.Tensor:
+        slopes = _nonnegative(coordinates[:, 1:])
+        return coordinates[:, :1] + _integrate(slopes, unit.diff())
+
+
+class CanonicalBetween(Parametrization):
+    """Mean level, then K-1 slopes within [0, width]."""
+
+    def rising(
+        self,
+        coordinates: torch.Tensor,
+        unit: torch.Tensor,
+        width: torch.Tensor | float,
+    ) -> torch.Tensor:
+        slopes = width * torch.sigmoid(coordinates[:, 1:])
+        return coordinates[:, :1] + _integrate(slopes, unit.diff())
+
+
+class CanonicalConcave(Parametrization):
+    """Mean level, mean slope, then K-2 non-negative curvatures."""
+
+    def rising(
+        self,
+        coordinates: torch.Tensor,
+        unit: torch.Tensor,
+        width: torch.Tensor | float,
+    ) -> torch.Tensor:
+        drops = _nonnegative(coordinates[:, 2:]) * _between(unit)
+        fall = torch.cumsum(drops, dim=1)
+        slopes = -torch.cat([torch.zeros_like(coordinates[:, :1]), fall], dim=1)
+        slopes = slopes - slopes.mean(dim=1, keepdim=True) + coordinates[:, 1:2]
+        return coordinates[:, :1] + _integrate(slopes, unit.diff())
+
+
+class CanonicalMonotoneConcave(Parametrization):
+    """Mean level, then the smallest slope and K-2 curvatures, all non-negative."""
+
+    def rising(
+        self,
+        coordinates: torch.Tensor,
+        unit: torch.Tensor,
+        width: torch.Tensor | float,
+    ) -> torch.Tensor:
+        smallest = _nonnegative(coordinates[:, 1:2])
+        drops = _nonnegative(coordinates[:, 2:]) * _between(unit)
+        above = torch.cumsum(drops.flip(1), dim=1).flip(1)
+        slopes = smallest + torch.cat([above, torch.zeros_like(smallest)], dim=1)
+        return coordinates[:, :1] + _integrate(slopes, unit.diff())
+
+
+class CanonicalBetweenConcave(Parametrization):
+    """Mean level, then K shares: of the width, how much each slope is below the last."""
+
+    def rising(
+        self,
+        coordinates: torch.Tensor,
+        unit: torch.Tensor,
+        width: torch.Tensor | float,
+    ) -> torch.Tensor:
+        # K shares that sum to one: above the first slope, between slopes, below the last.
+        shares = torch.softmax(coordinates[:, 1:], dim=1)
+        slopes = width * shares[:, 1:].flip(1).cumsum(dim=1).flip(1)
+        return coordinates[:, :1] + _integrate(slopes, unit.diff())
+
+
+def _nonnegative(coordinates: torch.Tensor) -> torch.Tensor:
+    # Shifted so that a fresh network starts with little slope or curvature, though not so
+    # little that the softplus has no gradient left to learn them with.
+    return F.softplus(coordinates - 1.0)
+
+
+def _integrate(slopes: torch.Tensor, spacing: torch.Tensor) -> torch.Tensor:
+    """Values with these slopes and mean zero: ``(B, K-1)`` to ``(B, K)``."""
+    steps = torch.cumsum(slopes * spacing, dim=1)
+    values = torch.cat([torch.zeros_like(steps[:, :1]), steps], dim=1)
+    return values - values.mean(dim=1, keepdim=True)
+
+
+def _between(unit: torch.Tensor) -> torch.Tensor:
+    """Distances between the midpoints of neighbouring intervals, ``(K-2,)``."""
+    return (unit[2:] - unit[:-2]) / 2.0

@@ -1,0 +1,299 @@
+"""Functions of a continuous action that have a shape at every real action.
+
+Sums of a few shaped pieces; as pieces are added they reach every function of the shape.
+They share strength between neighbouring actions and do not care how many there are.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from .parametrization import Frame, Parametrization, Units
+
+__all__ = [
+    "BetweenConcave",
+    "Function",
+    "FunctionalConcave",
+    "FunctionalFree",
+    "FunctionalMonotone",
+    "FunctionalMonotoneConcave",
+    "RisingPieces",
+    "Spline",
+]
+
+
+class Function(Parametrization):
+    """A parametrization that can be read off at any action.
+
+    Args:
+        positions: positions of the actions, strictly increasing, shape ``(K,)``; of a
+            continuous action the two ends of its range.
+        frame: the frame of the shape.
+        n_pieces: how many pieces, at least 1.
+    """
+
+    def __init__(self, positions: torch.Tensor, frame: Frame, n_pieces: int):
+        super().__init__(positions, frame, self.count(frame, n_pieces))
+        self.n_pieces = n_pieces
+        self.first_position = float(positions[0])
+
+    @classmethod
+    def count(cls, frame: Frame, n_pieces: int) -> int:
+        """Number of coordinates."""
+        raise NotImplementedError
+
+    def at(
+        self,
+        coordinates: torch.Tensor,
+        actions: torch.Tensor,
+        units: Units | None = None,
+    ) -> torch.Tensor:
+        """Values at actions of their own: ``(B, n)`` and ``(B, M)`` to ``(B, M)``."""
+        unit = (actions - self.first_position) / self._span
+        if self.frame.mirrored:
+            unit = 1.0 - unit
+        return self._bounded(self._shaped(coordinates, unit, units), units)
+
+
+class _Pieces(Function):
+    """Level, then a height, a steepness and a place for each piece.
+
+    The action runs over ``x`` in [-1, 1].  The level is not that of any one action but
+    what the pieces saturate to; pinning it to the middle doubled the regret on a quarter
+    of the bidding log.
+    """
+
+    n_linear = 1
+    two_sided = False
+    signed = False
+    places: torch.Tensor
+    signs: torch.Tensor
+
+    def __init__(self, positions: torch.Tensor, frame: Frame, n_pieces: int):
+        super().__init__(positions, frame, n_pieces)
+        if self.two_sided:
+            # Pieces in pairs, one that bends on each side.
+            places = torch.linspace(-1.0, 1.0, (n_pieces + 1) // 2)
+            places = places.repeat_interleave(2)[:n_pieces]
+            signs = torch.tensor([1.0, -1.0]).repeat((n_pieces + 1) // 2)[:n_pieces]
+        else:
+            places = torch.linspace(-1.0, 1.0, n_pieces)
+            signs = torch.ones(n_pieces)
+        self.register_buffer("places", places, persistent=False)
+        self.register_buffer("signs", signs, persistent=False)
+
+    @classmethod
+    def count(cls, frame: Frame, n_pieces: int) -> int:
+        return cls.n_linear + 3 * n_pieces
+
+    def rising(
+        self,
+        coordinates: torch.Tensor,
+        unit: torch.Tensor,
+        width: torch.Tensor | float,
+    ) -> torch.Tensor:
+        linear = coordinates[:, : self.n_linear]
+        height, steepness, place = coordinates[:, self.n_linear :].chunk(3, dim=1)
+        if not self.signed:
+            height = F.softplus(height - 1.0)
+        height = height[:, :, None]
+        steepness = (F.softplus(steepness + 0.5) * self.signs)[:, :, None]
+        place = (place + self.places)[:, :, None]
+        x = 2.0 * unit - 1.0
+        argument = steepness * (x[:, None] if x.dim() == 2 else x) + place
+        values = linear[:, :1] + (height * self.piece(argument)).sum(dim=1)
+        if self.n_linear == 2:
+            values = values + linear[:, 1:2] * x
+        return values
+
+    def piece(self, t: torch.Tensor) -> torch.Tensor:
+        """One shaped function of a rising argument."""
+        raise NotImplementedError
+
+
+class FunctionalMonotone(_Pieces):
+    """A sum of rising sigmoids of the action."""
+
+    def piece(self, t: torch.Tensor) -> torch.Tensor:
+        # Four times: unit slope in the middle, like the other pieces.
+        return 4.0 * torch.sigmoid(t)
+
+
+class FunctionalFree(_Pieces):
+    """A line plus sigmoids of either sign: any continuous function."""
+
+    n_linear = 2
+    signed = True
+
+    def piece(self, t: torch.Tensor) -> torch.Tensor:
+        return 4.0 * torch.sigmoid(t) - 2.0
+
+
+class FunctionalConcave(_Pieces):
+    """A line minus softplus bends on either side."""
+
+    n_linear = 2
+    two_sided = True
+
+    def piece(self, t: torch.Tensor) -> torch.Tensor:
+        return F.logsigmoid(t)
+
+
+class FunctionalMonotoneConcave(_Pieces):
+    """A sum of saturating bends, each rising with diminishing returns."""
+
+    def piece(self, t: torch.Tensor) -> torch.Tensor:
+        return F.logsigmoid(t)
+
+
+class RisingPieces(_Pieces):
+    """The same pieces, turned so that values rise in every coordinate.
+
+    The action runs over [0, 1], where steeper arguments are larger ones, and heights of
+    pieces that are negative fall in their coordinate.
+    """
+
+    def __init__(self, positions: torch.Tensor, frame: Frame, n_pieces: int):
+        self.two_sided = frame.concave and frame.slopes == "free"
+        super().__init__(positions, frame, n_pieces)
+
+    @classmethod
+    def count(cls, frame: Frame, n_pieces: int) -> int:
+        return (2 if frame.concave and frame.slopes == "free" else 1) + 3 * n_pieces
+
+    def rising(
+        self,
+        coordinates: torch.Tensor,
+        unit: torch.Tensor,
+        width: torch.Tensor | float,
+    ) -> torch.Tensor:
+        at = unit if unit.dim() == 2 else unit[None]
+        n_linear = 2 if self.two_sided else 1
+        linear = coordinates[:, :n_linear]
+        height, steepness, place = coordinates[:, n_linear:].chunk(3, dim=1)
+        bends = self.frame.concave
+        height = F.softplus((-height if bends else height) - 1.0)
+        forward = (self.signs > 0.0)[:, None]
+        towards = torch.where(forward, at[:, None], 1.0 - at[:, None])
+        # As in the other pieces at the start: steepness of .97 about the middle.
+        argument = 2.0 * F.softplus(steepness + 0.5)[:, :, None] * towards
+        argument = argument + (place + self.places - 0.97)[:, :, None]
+        pieces = F.logsigmoid(argument) if bends else 4.0 * torch.sigmoid(argument)
+        values = linear[:, :1] + (height[:, :, None] * pieces).sum(dim=1)
+        if self.two_sided:
+            values = values + linear[:, 1:2] * at
+        return values
+
+
+class Spline(Function):
+    r"""A fixed smooth basis over the action, with free weights: linear in what it learns.
+
+    With :math:`\phi_j(a) = \int_0^a \sigma(-k (t - e_j))\, dt` at equally spaced knots
+    ``e``: each rises with diminishing returns, from 0 at the lowest action.
+
+    * Slopes that fall: :math:`v = b + s a + \sum_j w_j \phi_j(a)`, :math:`w \ge 0`, and
+      :math:`s` free or :math:`\ge 0`.
+    * Slopes within bounds: :math:`v = b + \sum_j q_j (\phi_{j+1} - \phi_j)(a)` with each
+      ``q`` within the bounds.  The derivatives of those differences are a partition of
+      unity, so the slope of ``v`` is an average of the ``q``.
+
+    Values rise in every coordinate and are Lipschitz in their sup norm, which is what
+    shapes over state features build on.
+    """
+
+    knots: torch.Tensor
+
+    def __init__(self, positions: torch.Tensor, frame: Frame, n_pieces: int):
+        super().__init__(positions, frame, n_pieces)
+        count = n_pieces if frame.concave else n_pieces - 1
+        knots = (torch.arange(count) + 0.5) / max(1, count)
+        self.register_buffer("knots", knots, persistent=False)
+        self.sharpness = _SHARPNESS * max(1, count)
+
+    @classmethod
+    def count(cls, frame: Frame, n_pieces: int) -> int:
+        return n_pieces + (2 if frame.concave else 1)
+
+    def rising(
+        self,
+        coordinates: torch.Tensor,
+        unit: torch.Tensor,
+        width: torch.Tensor | float,
+    ) -> torch.Tensor:
+        basis = self._basis(unit)  # (1 or B, J, M)
+        at = unit if unit.dim() == 2 else unit[None]
+        level, weights = coordinates[:, :1], coordinates[:, 1:]
+        if self.frame.concave:
+            line, weights = weights[:, :1], F.softplus(weights[:, 1:] - 1.0)
+            if self.frame.slopes == "rising":
+                line = F.softplus(line - 1.0)
+            return level + line * at + (weights[:, :, None] * basis).sum(dim=1)
+        if self.frame.slopes == "rising":
+            weights = F.softplus(weights - 1.0)
+        elif self.frame.slopes == "between":
+            weights = width * torch.sigmoid(weights)
+        ends = torch.zeros_like(basis[:, :1]), at[:, None].expand(len(basis), 1, -1)
+        pieces = torch.cat([ends[0], basis, ends[1]], dim=1).diff(dim=1)
+        return level + (weights[:, :, None] * pieces).sum(dim=1)
+
+    def _basis(self, unit: torch.Tensor) -> torch.Tensor:
+        at = unit if unit.dim() == 2 else unit[None]
+        k, from_knot = self.sharpness, at[:, None] - self.knots[:, None]
+        # The integral of sigmoid(-k t) is log sigmoid(k t) / k.
+        return (F.logsigmoid(k * from_knot) - F.logsigmoid(-k * self.knots)[:, None]) / k
+
+    def sup_norm_gain(self, units: Units | None = None) -> torch.Tensor | float:
+        """By how much values can change when no coordinate changes by more than one."""
+        if self.frame.concave:
+            # Level, line, and at most one per basis function and unit of the action.
+            return 2.0 + self.n_pieces
+        _, width = self._slope_limits(units or Units())
+        return 1.0 + (width / 4.0 if self.frame.slopes == "between" else 1.0)
+
+
+# Knots blend into their neighbours: smooth, yet each has an interval of its own.
+_SHARPNESS = 4.0
+
+
+class BetweenConcave(Function):
+    r"""Falling slopes within [0, width]: a mixture of falling sigmoids, integrated.
+
+    :math:`v = b - w \sum_j p_j \, \mathrm{softplus}(-k_j x - c_j) / k_j` with shares
+    ``p`` that sum to at most one.
+    """
+
+    places: torch.Tensor
+
+    def __init__(self, positions: torch.Tensor, frame: Frame, n_pieces: int):
+        super().__init__(positions, frame, n_pieces)
+        places = torch.linspace(-1.0, 1.0, n_pieces)
+        self.register_buffer("places", places, persistent=False)
+
+    @classmethod
+    def count(cls, frame: Frame, n_pieces: int) -> int:
+        # Level, shares (one for steady slope, one for none), steepness and place.
+        return 3 + 3 * n_pieces
+
+    def rising(
+        self,
+        coordinates: torch.Tensor,
+        unit: torch.Tensor,
+        width: torch.Tensor | float,
+    ) -> torch.Tensor:
+        count = self.n_pieces
+        at = unit if unit.dim() == 2 else unit[None]
+        x = 2.0 * at - 1.0
+        shares = torch.softmax(coordinates[:, 1 : count + 3], dim=1)
+        steepness, place = coordinates[:, count + 3 :].chunk(2, dim=1)
+        steepness = F.softplus(steepness + 1.0)[:, :, None] + _LEAST_STEEPNESS
+        argument = steepness * x[:, None] + (place + self.places)[:, :, None]
+        bends = F.logsigmoid(argument) / steepness
+        bends = (shares[:, :count, None] * bends).sum(dim=1)
+        # Half: x runs through two units where the action runs through one.
+        return coordinates[:, :1] + width / 2.0 * (
+            bends + shares[:, count : count + 1] * x
+        )
+
+
+_LEAST_STEEPNESS = 0.05

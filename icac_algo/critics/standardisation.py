@@ -1,0 +1,89 @@
+r"""Level and scale of Q, estimated from a log.
+
+The shaped critics are fragile when Q is far from zero or spread over a far different
+range than a network's outputs, so Q is measured from
+:math:`mean(r) / (1 - \gamma (1 - p))`, with ``p`` the share of terminal transitions, in
+units of the spread of rewards.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import torch
+from d3rlpy.dataset import ReplayBufferBase
+from d3rlpy.preprocessing import RewardScaler
+
+from ..data import ColumnarReplayBuffer, blocks
+
+__all__ = ["Standardisation"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Standardisation:
+    """What Q is measured from, and in, in scaled reward units.
+
+    Args:
+        level: the expected discounted sum of the mean reward.
+        scale: standard deviation of the reward; positive.
+    """
+
+    level: float
+    scale: float
+
+    @classmethod
+    def of_rewards(
+        cls, mean: float, std: float, terminal_share: float, gamma: float
+    ) -> Standardisation:
+        """From moments of the (scaled) rewards.
+
+        Raises:
+            ValueError: nothing ends the sum of rewards.
+        """
+        ending = 1.0 - gamma * (1.0 - terminal_share)
+        if ending <= 0.0:
+            raise ValueError(
+                "gamma must be below 1 where no episode terminates, got a discount of 1"
+            )
+        level = mean / ending
+        # A constant reward has no spread; its own size is the next best unit.
+        tiny = 1e-6 * abs(mean)
+        scale = std if std > tiny else (abs(mean) or 1.0)
+        return cls(level, scale)
+
+    @classmethod
+    def of_dataset(
+        cls, dataset: ReplayBufferBase, gamma: float, scaler: RewardScaler | None
+    ) -> Standardisation:
+        """From all rewards of a dataset whose scalers are built."""
+        count, mean, spread = 0, 0.0, 0.0
+        for _, _, block in blocks(dataset, "rewards"):
+            rewards = block.astype(np.float32).astype(np.float64)
+            if scaler is not None:
+                rewards = np.asarray(scaler.transform_numpy(rewards))
+            # Moments of the pieces so far and of the next one, combined.
+            gap, total = float(rewards.mean()) - mean, count + rewards.size
+            spread += float(rewards.var()) * rewards.size
+            spread += gap**2 * count * rewards.size / total
+            mean += gap * rewards.size / total
+            count = total
+        share = _terminals(dataset) / max(1, dataset.transition_count)
+        return cls.of_rewards(mean, math.sqrt(spread / count), min(share, 1.0), gamma)
+
+    @classmethod
+    def of_batch(
+        cls, rewards: torch.Tensor, terminals: torch.Tensor, gamma: float
+    ) -> Standardisation:
+        """From one (scaled) mini-batch, where no dataset was seen."""
+        std = float(rewards.std(correction=0))
+        # A batch without an end does not mean that there is none.
+        share = max(float(terminals.mean()), 1.0 / len(rewards))
+        return cls.of_rewards(float(rewards.mean()), std, share, gamma)
+
+
+def _terminals(dataset: ReplayBufferBase) -> int:
+    if isinstance(dataset, ColumnarReplayBuffer):
+        return dataset.columns.index.terminals
+    return sum(bool(episode.terminated) for episode in dataset.episodes)

@@ -1,0 +1,23 @@
+"""Logs as columns: the replay buffer, what it samples, what is checked at its door."""
+
+from __future__ import annotations
+
+from .buffer import ColumnarReplayBuffer
+from .checks import blocks, check_continuous_dataset, check_dataset
+from .index import BadMark, EpisodeIndex
+from .parts import episodes_of
+from .pickers import BudgetRelabellingTransitionPicker
+from .steps import LoggedSteps, logged_steps
+
+__all__ = [
+    "BadMark",
+    "BudgetRelabellingTransitionPicker",
+    "ColumnarReplayBuffer",
+    "EpisodeIndex",
+    "LoggedSteps",
+    "blocks",
+    "check_continuous_dataset",
+    "check_dataset",
+    "episodes_of",
+    "logged_steps",
+]

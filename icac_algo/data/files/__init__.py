@@ -1,0 +1,1 @@
+"""Readers of logs in files and other libraries' buffers."""

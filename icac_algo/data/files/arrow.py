@@ -1,0 +1,147 @@
+"""Columns of uncompressed Arrow files, memory-mapped where they lie."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..columns import Array
+
+__all__ = ["MappedColumn", "MappedFile", "map_file"]
+
+
+@dataclasses.dataclass(frozen=True)
+class MappedFile:
+    """Where one column's values lie in one mapped Arrow file.
+
+    Args:
+        values: the whole file as an array of the column's type.
+        starts: first row of each record batch, ``(n,)``.
+        offsets: position in ``values`` of each record batch's first value, ``(n,)``.
+        rows: rows of the file.
+    """
+
+    values: Array
+    starts: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    rows: int
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Array:
+        """Values of rows of this file, in any order."""
+        if len(self.starts) == 1:
+            return self.values[rows + self.offsets[0]]
+        batch = np.searchsorted(self.starts, rows, side="right") - 1
+        return self.values[rows - self.starts[batch] + self.offsets[batch]]
+
+    def pieces(self, start: int, stop: int) -> Iterator[Array]:
+        """Views of consecutive rows of this file, one from each record batch."""
+        first = int(np.searchsorted(self.starts, start, side="right")) - 1
+        for number in range(first, len(self.starts)):
+            begin = int(self.starts[number])
+            if begin >= stop:
+                return
+            following = self.starts[number + 1 : number + 2]
+            end = min(stop, int(following[0]) if len(following) else self.rows)
+            shift = int(self.offsets[number]) - begin
+            yield self.values[max(begin, start) + shift : end + shift]
+
+
+class MappedColumn:
+    """A scalar column over a sequence of mapped files.
+
+    Args:
+        files: the column in each file, in order.
+    """
+
+    def __init__(self, files: Sequence[MappedFile]):
+        self._files = files
+        self._starts = np.cumsum([0, *(file.rows for file in files)])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._files[0].values.dtype
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        return ()
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Array:
+        if len(self._files) == 1:
+            return self._files[0].take(rows)
+        # File by file, in order: each is asked once.
+        order = np.argsort(rows)
+        ordered = rows[order]
+        cuts = np.searchsorted(ordered, self._starts)
+        taken = np.empty(len(rows), dtype=self.dtype)
+        for number in np.flatnonzero(np.diff(cuts)).tolist():
+            some = slice(cuts[number], cuts[number + 1])
+            local = ordered[some] - self._starts[number]
+            taken[order[some]] = self._files[number].take(local)
+        return taken
+
+    def read(self, start: int, stop: int) -> Array:
+        pieces: list[Array] = []
+        first = int(np.searchsorted(self._starts, start, side="right")) - 1
+        for number in range(first, len(self._files)):
+            begin = int(self._starts[number])
+            if begin >= stop:
+                break
+            file = self._files[number]
+            pieces += file.pieces(max(0, start - begin), min(file.rows, stop - begin))
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def map_file(path: pathlib.Path, names: Sequence[str]) -> dict[str, MappedFile] | None:
+    """Maps some columns of an Arrow file.
+
+    Args:
+        path: an Arrow IPC (Feather version 2) file.
+        names: columns of numbers.
+
+    Returns:
+        the columns, or ``None`` if their values do not lie in the file as they are
+        (compressed, bit-packed, or with missing values).
+    """
+    import pyarrow as pa
+
+    source = pa.memory_map(str(path))
+    reader = pa.ipc.open_file(source)
+    source.seek(0)
+    whole = source.read_buffer()
+    first, last = whole.address, whole.address + whole.size
+    raw = np.frombuffer(whole, dtype=np.uint8)
+    batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+    batches = [batch for batch in batches if batch.num_rows]
+    counts = np.array([batch.num_rows for batch in batches], dtype=np.int64)
+    starts = np.cumsum(counts) - counts
+    mapped = {}
+    for name in names:
+        kind = reader.schema.field(name).type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            return None
+        dtype = np.dtype(kind.to_pandas_dtype())
+        offsets = []
+        for batch in batches:
+            column = batch.column(batch.schema.get_field_index(name))
+            values = column.buffers()[1]
+            inside = first <= values.address < last
+            place = values.address - first + column.offset * dtype.itemsize
+            if column.null_count or not inside or place % dtype.itemsize:
+                return None
+            offsets.append(place // dtype.itemsize)
+        usable = len(raw) - len(raw) % dtype.itemsize
+        mapped[name] = MappedFile(
+            raw[:usable].view(dtype),
+            starts,
+            np.array(offsets, dtype=np.int64),
+            int(counts.sum()),
+        )
+    return mapped

@@ -1,0 +1,341 @@
+"""Sampling from columns, and appending to them, as d3rlpy's replay buffers do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from d3rlpy.constants import ActionSpace
+from d3rlpy.dataset import (
+    BasicTrajectorySlicer,
+    BasicTransitionPicker,
+    BufferProtocol,
+    DatasetInfo,
+    Episode,
+    EpisodeBase,
+    InfiniteBuffer,
+    PartialTrajectory,
+    ReplayBuffer,
+    ReplayBufferBase,
+    Signature,
+    TrajectoryMiniBatch,
+    TrajectorySlicerProtocol,
+    Transition,
+    TransitionMiniBatch,
+    TransitionPickerProtocol,
+)
+from d3rlpy.dataset.io import dump, load
+from typing_extensions import Self
+
+from .._util.checks import check_seed
+from . import arrays
+from .batches import StepRule, interleave, pick_batch
+from .columns import Columns
+from .pickers import BudgetRelabellingTransitionPicker
+from .views import ColumnBuffer, EpisodeViews, LazyTransitions, read_episode
+
+__all__ = ["ColumnSampler"]
+
+# Appended transitions are picked one by one until they are this many, or this share of
+# all: a copy of everything for each tenth keeps appending linear.
+_MERGE_AT = 1000
+_MERGE_SHARE = 0.1
+
+
+class ColumnSampler(ReplayBufferBase):
+    """The part of :class:`ColumnarReplayBuffer` that d3rlpy calls while it trains.
+
+    Args:
+        columns: the log.
+        action_space: discrete (indices) or continuous.
+        action_size: number of actions, or the dimension of a continuous one.
+        transition_picker: d3rlpy's ``BasicTransitionPicker`` (default) and
+            ``MultiStepTransitionPicker``, and ``BudgetRelabellingTransitionPicker``,
+            work on whole batches; any other picker is asked one transition at a time,
+            as in the stock buffer.
+        trajectory_slicer: as in the stock buffer.
+        seed: a random stream of its own; by default batches are drawn from numpy's
+            global one, as the stock buffer's, which ``d3rlpy.seed`` sets.
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        action_space: ActionSpace,
+        action_size: int,
+        transition_picker: TransitionPickerProtocol | None = None,
+        trajectory_slicer: TrajectorySlicerProtocol | None = None,
+        seed: int | None = None,
+    ):
+        for name, value in (
+            ("transition_picker", transition_picker),
+            ("trajectory_slicer", trajectory_slicer),
+        ):
+            if value is not None and not callable(value):
+                raise TypeError(f"{name} must be one of d3rlpy's, got {value!r}")
+        if seed is not None:
+            check_seed(seed)
+        self._columns = columns
+        self._picker = transition_picker or BasicTransitionPicker()
+        self._slicer = trajectory_slicer or BasicTrajectorySlicer()
+        self._rule = StepRule.of_picker(self._picker)
+        self._rng = None if seed is None else np.random.default_rng(seed)
+        self._info = DatasetInfo(
+            observation_signature=Signature(
+                [part.dtype for part in columns.observations],
+                [part.row_shape for part in columns.observations],
+            ),
+            action_signature=Signature(
+                [columns.actions.dtype], [columns.actions.row_shape]
+            ),
+            reward_signature=Signature(
+                [np.dtype(np.float32)], [columns.rewards.row_shape]
+            ),
+            action_space=action_space,
+            action_size=action_size,
+        )
+        # What was appended since: the stock buffer knows how episodes grow.
+        self._recent: ReplayBuffer | None = None
+        self._episode_is_open = False
+
+    @classmethod
+    def from_episode_generator(
+        cls,
+        episode_generator: Any,
+        buffer: BufferProtocol | None = None,
+        transition_picker: TransitionPickerProtocol | None = None,
+        trajectory_slicer: TrajectorySlicerProtocol | None = None,
+        writer_preprocessor: Any = None,
+    ) -> Self:
+        """As d3rlpy's; ``buffer`` may only be an ``InfiniteBuffer``."""
+        if buffer is not None and not isinstance(buffer, InfiniteBuffer):
+            raise ValueError(
+                "buffer must be an InfiniteBuffer, for nothing is ever dropped from "
+                f"columns, got {type(buffer).__name__}"
+            )
+        if writer_preprocessor is not None:
+            raise ValueError("writer_preprocessor is not supported by columns")
+        stock = ReplayBuffer(
+            InfiniteBuffer(),
+            episodes=episode_generator(),
+            transition_picker=transition_picker,
+            trajectory_slicer=trajectory_slicer,
+        )
+        return cls.of_stock(stock)
+
+    @classmethod
+    def load(
+        cls,
+        f: BinaryIO,
+        buffer: BufferProtocol | None = None,
+        episode_cls: type[EpisodeBase] = Episode,
+        transition_picker: TransitionPickerProtocol | None = None,
+        trajectory_slicer: TrajectorySlicerProtocol | None = None,
+        writer_preprocessor: Any = None,
+    ) -> Self:
+        """Reads what ``dump`` wrote, here or by d3rlpy's own buffer."""
+        return cls.from_episode_generator(
+            lambda: load(episode_cls, f),
+            buffer,
+            transition_picker,
+            trajectory_slicer,
+            writer_preprocessor,
+        )
+
+    @classmethod
+    def of_stock(cls, source: ReplayBufferBase, **options: Any) -> Self:
+        """A copy of a d3rlpy buffer; see ``ColumnarReplayBuffer.from_replay_buffer``."""
+        if not isinstance(source, ReplayBufferBase):
+            raise TypeError(
+                f"source must be a d3rlpy replay buffer, got {type(source).__name__}"
+            )
+        info = source.dataset_info
+        options.setdefault("transition_picker", source.transition_picker)
+        options.setdefault("trajectory_slicer", source.trajectory_slicer)
+        return cls(
+            arrays.columns_of_episodes(source.episodes),
+            info.action_space,
+            info.action_size,
+            **options,
+        )
+
+    def dump(self, f: BinaryIO) -> None:
+        dump(self.episodes, f)
+
+    # -- appending ---------------------------------------------------------------
+
+    def append(self, observation: Any, action: Any, reward: Any) -> None:
+        self._growing().append(observation, action, reward)
+        self._episode_is_open = True
+
+    def append_episode(self, episode: EpisodeBase) -> None:
+        self._growing().append_episode(episode)
+        self._merge_if_many()
+
+    def clip_episode(self, terminated: bool) -> None:
+        self._growing().clip_episode(terminated)
+        self._episode_is_open = False
+        self._merge_if_many()
+
+    def _growing(self) -> ReplayBuffer:
+        if self._recent is None:
+            info = self._info
+            self._recent = ReplayBuffer(
+                InfiniteBuffer(),
+                observation_signature=info.observation_signature,
+                action_signature=info.action_signature,
+                reward_signature=info.reward_signature,
+                action_space=info.action_space,
+                action_size=info.action_size,
+            )
+        return self._recent
+
+    def _merge_if_many(self) -> None:
+        assert self._recent is not None
+        share = _MERGE_SHARE * self._columns.index.transitions
+        in_memory = self._columns.source == arrays.IN_MEMORY
+        # What lies in files is never copied into memory.
+        if in_memory and self._recent.transition_count >= max(_MERGE_AT, share):
+            self._merge()
+
+    def _merge(self) -> None:
+        """Moves appended episodes into the columns, unless one is still open."""
+        recent = self._recent
+        if recent is None or recent.transition_count == 0 or self._episode_is_open:
+            return
+        self._columns = arrays.joined(
+            self._columns, arrays.columns_of_episodes(recent.episodes)
+        )
+        self._recent = None
+
+    # -- sampling ----------------------------------------------------------------
+
+    def sample_transition(self) -> Transition:
+        return self._transition(int(self._draw(1)[0]))
+
+    def sample_transition_batch(self, batch_size: int) -> TransitionMiniBatch:
+        numbers = self._draw(batch_size)
+        transitions = LazyTransitions(
+            batch_size, lambda place: self._transition(int(numbers[place]))
+        )
+        if self._rule is None:
+            return TransitionMiniBatch.from_transitions(list(transitions))
+        index = self._columns.index
+        older = numbers < index.transitions
+        if isinstance(self._picker, BudgetRelabellingTransitionPicker):
+            if not older.all():
+                return TransitionMiniBatch.from_transitions(list(transitions))
+            picked = pick_batch(self._columns, index.rows_of(numbers), self._rule, ())
+            return self._relabelled(picked, numbers)
+        if older.all():
+            rows = index.rows_of(numbers)
+            return pick_batch(self._columns, rows, self._rule, transitions)
+        newer = [transitions[place] for place in np.flatnonzero(~older).tolist()]
+        batch = TransitionMiniBatch.from_transitions(newer)
+        if not older.any():
+            return batch
+        rows = index.rows_of(numbers[older])
+        return interleave(
+            pick_batch(self._columns, rows, self._rule, ()), batch, older, transitions
+        )
+
+    def _relabelled(
+        self, batch: TransitionMiniBatch, numbers: npt.NDArray[np.int64]
+    ) -> TransitionMiniBatch:
+        assert isinstance(self._picker, BudgetRelabellingTransitionPicker)
+        drawn = self._picker.relabelled_batch(batch, self._rng or np.random)
+
+        def transition(place: int) -> Transition:
+            return dataclasses.replace(
+                BasicTransitionPicker()(*self._locate(int(numbers[place]))),
+                observation=drawn.observations[place],
+                next_observation=drawn.next_observations[place],
+            )
+
+        return dataclasses.replace(
+            drawn, transitions=LazyTransitions(len(numbers), transition)
+        )
+
+    def sample_trajectory(self, length: int) -> PartialTrajectory:
+        episode, place = self._locate(int(self._draw(1)[0]))
+        return self._slicer(episode, place, length)
+
+    def sample_trajectory_batch(
+        self, batch_size: int, length: int
+    ) -> TrajectoryMiniBatch:
+        return TrajectoryMiniBatch.from_partial_trajectories(
+            [self.sample_trajectory(length) for _ in range(batch_size)]
+        )
+
+    def _draw(self, count: int) -> npt.NDArray[np.int64]:
+        if self._rng is not None:
+            return self._rng.integers(self.transition_count, size=count)
+        return np.random.randint(self.transition_count, size=count)  # noqa: NPY002
+
+    def _locate(self, number: int) -> tuple[EpisodeBase, int]:
+        index = self._columns.index
+        if number >= index.transitions:
+            assert self._recent is not None
+            return self._recent.buffer[number - index.transitions]
+        row = int(index.rows_of(np.array([number]))[0])
+        episode = int(index.episode_of(row))
+        return read_episode(self._columns, episode), row - index.episode(episode)[0]
+
+    def _transition(self, number: int) -> Transition:
+        if isinstance(self._picker, BudgetRelabellingTransitionPicker):
+            return self._picker.pick(*self._locate(number), self._rng or np.random)
+        return self._picker(*self._locate(number))
+
+    @property
+    def random_state(self) -> dict[str, Any] | None:
+        """Where the buffer's own random stream stands; ``None`` without a ``seed``."""
+        return None if self._rng is None else dict(self._rng.bit_generator.state)
+
+    @random_state.setter
+    def random_state(self, state: dict[str, Any] | None) -> None:
+        if (state is None) != (self._rng is None):
+            raise ValueError(
+                "random_state must be None exactly if the buffer was made without a seed"
+            )
+        if self._rng is not None and state is not None:
+            self._rng.bit_generator.state = state
+
+    # -- what it holds -----------------------------------------------------------
+
+    @property
+    def episodes(self) -> Sequence[EpisodeBase]:
+        more = () if self._recent is None else self._recent.episodes
+        return EpisodeViews(self._columns, more)
+
+    def size(self) -> int:
+        return len(self.episodes)
+
+    @property
+    def buffer(self) -> BufferProtocol:
+        return ColumnBuffer(self.episodes, self.transition_count, self._locate)
+
+    @property
+    def transition_count(self) -> int:
+        more = 0 if self._recent is None else self._recent.transition_count
+        return self._columns.index.transitions + more
+
+    @property
+    def transition_picker(self) -> TransitionPickerProtocol:
+        return self._picker
+
+    @property
+    def trajectory_slicer(self) -> TrajectorySlicerProtocol:
+        return self._slicer
+
+    @property
+    def dataset_info(self) -> DatasetInfo:
+        return self._info
+
+    @property
+    def columns(self) -> Columns:
+        """The log as columns, with everything appended so far in closed episodes."""
+        self._merge()
+        return self._columns

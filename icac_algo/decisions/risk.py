@@ -1,0 +1,231 @@
+r"""Greedy actions under risk, from critics that know quantiles of the return.
+
+The conditional value at risk at a level :math:`\alpha` is the mean of the worst share
+:math:`\alpha` of returns,
+
+.. math:: \mathrm{CVaR}_\alpha = \frac{1}{\alpha} \int_0^\alpha F^{-1}(u)\, du,
+
+with :math:`F^{-1}` the quantile function; at :math:`\alpha = 1` it is the mean.  It says
+how good a *return* is for one who fears bad ones; acting greedily on it in every state
+is not the policy whose own return has the best CVaR.
+
+References:
+    * `Rockafellar and Uryasev, Optimization of Conditional Value-at-Risk (2000).
+      <https://doi.org/10.21314/JOR.2000.038>`_
+    * `Dabney et al., Distributional Reinforcement Learning with Quantile Regression
+      (2018). <https://arxiv.org/abs/1710.10044>`_
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from d3rlpy.algos import QLearningAlgoBase
+from d3rlpy.algos.qlearning.torch.bcq_impl import DiscreteBCQImpl
+from d3rlpy.constants import ActionSpace
+from d3rlpy.dataset import is_tuple_shape
+from d3rlpy.models.torch import QFunctionOutput
+from d3rlpy.serializable_config import SerializableConfig
+from d3rlpy.torch_utility import convert_to_torch_recursively
+from d3rlpy.types import Observation, TorchObservation
+
+from ..shapes import is_finite
+from .masked import Mask, allowed_actions
+
+__all__ = ["CVaR", "greedy_actions"]
+
+#: Quantiles ``(..., N)`` to what they are worth, ``(...)``.
+Risk = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclasses.dataclass()
+class CVaR(SerializableConfig):
+    r"""The mean of the worst returns, from quantiles at midpoints of N equal shares.
+
+    Each quantile stands for a share :math:`1/N` of returns.  Of the sorted quantiles
+    :math:`\theta_1 \le \dots \le \theta_N`
+
+    .. math:: \mathrm{CVaR}_\alpha = \sum_i w_i \theta_i, \qquad
+        w_i = \frac{\min(\max(\alpha N - (i - 1), 0), 1)}{\alpha N}:
+
+    the lowest :math:`\alpha N` of them count, the last one in part.  Below
+    :math:`\alpha = 1/N` it is the lowest quantile.
+
+    Args:
+        level: the share :math:`\alpha` of returns, 0 < level <= 1; 1 gives the mean.
+
+    Raises:
+        ValueError: ``level`` is not such a number.
+    """
+
+    level: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not is_finite(self.level) or not 0.0 < self.level <= 1.0:
+            raise ValueError(f"level must be in (0, 1], got {self.level!r}")
+
+    def __call__(self, quantiles: torch.Tensor) -> torch.Tensor:
+        """The value at risk of each action.
+
+        Args:
+            quantiles: ``(B, K, N)`` (or any ``(..., N)``), floating point; sorted here,
+                for quantiles of an unconstrained critic may cross.
+
+        Returns:
+            ``(B, K)``, in the dtype of ``quantiles``, differentiable.
+
+        Raises:
+            ValueError: there are no quantiles, or they are not floating point.
+        """
+        if quantiles.dim() < 1 or quantiles.shape[-1] < 1:
+            raise ValueError(
+                "quantiles must have shape (batch, actions, quantiles), got "
+                f"{tuple(quantiles.shape)}"
+            )
+        if not quantiles.is_floating_point():
+            raise ValueError(f"quantiles must be floating point, got {quantiles.dtype}")
+        ranked = quantiles.double().sort(dim=-1).values
+        n = ranked.shape[-1]
+        below = torch.arange(n, dtype=torch.float64, device=ranked.device)
+        counted = self.level * n
+        weights = (counted - below).clamp(0.0, 1.0) / counted
+        return (ranked * weights).sum(dim=-1).to(quantiles.dtype)
+
+
+def greedy_actions(
+    algo: QLearningAlgoBase[Any, Any],
+    observations: Observation,
+    risk: Risk,
+    batch: int = 4096,
+    mask: Mask | None = None,
+) -> npt.NDArray[np.int64]:
+    """The actions whose return is best under a risk measure.
+
+    For a built or fitted algorithm of discrete actions whose critics are
+    :class:`~icac_algo.critics.quantiles.ShapedQRQFunctionFactory`'s or d3rlpy's own
+    ``QRQFunctionFactory``'s.  The risk of several critics is averaged, which for
+    :class:`CVaR` is the risk of their averaged quantiles.  ``CVaR(1)`` reads the critic's
+    mean itself and so decides as ``algo.predict`` of ``DQN``, ``DoubleDQN`` and
+    ``DiscreteCQL`` does.  ``DiscreteBCQ`` chooses among the actions that its imitator
+    allows; the policy of an actor-critic algorithm is not asked.
+
+    Ties go to the lowest action, as in d3rlpy.  Critics are left in evaluation mode.
+
+    Args:
+        algo: the algorithm; its observation scaler is applied.
+        observations: raw, ``(B, ...)``, or a list of such for tuple observations.
+        risk: quantiles ``(B, K, N)`` to what they are worth, ``(B, K)``: ``CVaR(0.1)``.
+        batch: how many observations pass through the critics at once.
+        mask: observations ``(N, ...)`` to bool ``(N, K)``, which actions are allowed, at
+            least one in each row; all if not given.
+
+    Returns:
+        actions, int64, ``(B,)``.
+
+    Raises:
+        ValueError: the algorithm is not built, has continuous actions or no such
+            critics, observations do not fit it or have no finite value, ``batch`` is
+            not an integer of at least 1, or the mask says something else.
+    """
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise ValueError(f"batch must be an integer >= 1, got {batch!r}")
+    impl = algo.impl
+    if impl is None:
+        raise ValueError(f"{type(algo).__name__} is not built yet: fit or build it first")
+    if algo.get_action_type() != ActionSpace.DISCRETE:
+        raise ValueError(f"{type(algo).__name__} has no discrete actions to choose from")
+    size = _checked_size(observations, impl.observation_shape)
+    impl.modules.set_eval()
+    actions = np.empty(size, dtype=np.int64)
+    for start in range(0, size, batch):
+        rows = slice(start, start + batch)
+        if isinstance(observations, (list, tuple)):
+            raw: Any = [np.asarray(part[rows]) for part in observations]
+        else:
+            raw = observations[rows]
+        x: Any = convert_to_torch_recursively(raw, impl.device)
+        with torch.no_grad():
+            if algo.observation_scaler is not None:
+                x = algo.observation_scaler.transform(x)
+            worth = _worth(algo, x, risk)
+            if isinstance(impl, DiscreteBCQImpl):
+                worth = worth.masked_fill(~_imitated(impl, x), -math.inf)
+        if mask is not None:
+            allowed = allowed_actions(mask, raw, tuple(worth.shape))
+            forbidden = torch.as_tensor(~allowed, device=worth.device)
+            worth = worth.masked_fill(forbidden, -math.inf)
+            if (worth.amax(dim=1) == -math.inf).any():
+                raise ValueError(
+                    "mask must allow one of the actions that DiscreteBCQ's imitator does"
+                )
+        actions[rows] = worth.argmax(dim=1).cpu().numpy()
+    return actions
+
+
+def _checked_size(observations: Any, shape: Any) -> int:
+    """How many observations there are."""
+    if is_tuple_shape(shape):
+        fits = isinstance(observations, (list, tuple)) and len(observations) == len(shape)
+        shapes = [np.shape(part) for part in observations] if fits else []
+        fits = fits and all(
+            len(s) > 0 and tuple(s[1:]) == tuple(w)
+            for s, w in zip(shapes, shape, strict=True)
+        )
+        fits = fits and len({s[0] for s in shapes}) == 1
+    else:
+        shapes = [np.shape(observations)]
+        is_array = isinstance(observations, np.ndarray)
+        fits = is_array and len(shapes[0]) > 0 and shapes[0][1:] == tuple(shape)
+    if not fits:
+        raise ValueError(
+            f"observations must be numpy arrays of shape (batch, ...) for observations "
+            f"of shape {shape}, got {shapes or type(observations).__name__}"
+        )
+    return int(shapes[0][0])
+
+
+def _worth(
+    algo: QLearningAlgoBase[Any, Any], x: TorchObservation, risk: Risk
+) -> torch.Tensor:
+    """What each action is worth, on average over critics, ``(B, K)``."""
+    assert algo.impl is not None
+    worth = []
+    for q_func in algo.impl.q_function:
+        output: QFunctionOutput = q_func(x)
+        _check_quantiles(algo, output)
+        # The mean of rounded quantiles would break the ties of a shaped mean.
+        is_mean = isinstance(risk, CVaR) and risk.level == 1.0
+        worth.append(output.q_value if is_mean else risk(output.quantiles))
+    mean = torch.stack(worth).mean(dim=0)
+    if not torch.isfinite(mean).all():
+        raise ValueError("observations have values that are not finite")
+    return mean
+
+
+def _check_quantiles(algo: Any, output: QFunctionOutput) -> None:
+    quantiles, taus = output.quantiles, output.taus
+    fits = quantiles is not None and taus is not None
+    if fits:
+        n = quantiles.shape[-1]
+        midpoints = (torch.arange(n, device=taus.device) + 0.5) / n
+        fits = taus.shape == (1, n) and torch.allclose(taus, midpoints.to(taus.dtype))
+    if not fits:
+        raise ValueError(
+            f"{type(algo).__name__} needs critics of quantiles at midpoints, as "
+            "ShapedQRQFunctionFactory and d3rlpy's QRQFunctionFactory make; got "
+            f"{type(algo.config.q_func_factory).__name__}"
+        )
+
+
+def _imitated(impl: DiscreteBCQImpl, x: TorchObservation) -> torch.Tensor:
+    """Which actions are likely enough to be the data's own, as d3rlpy decides it."""
+    log_probs = F.log_softmax(impl.modules.imitator(x).logits, dim=1)
+    ratio = log_probs - log_probs.amax(dim=1, keepdim=True)
+    return ratio > math.log(impl._action_flexibility)

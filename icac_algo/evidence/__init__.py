@@ -1,0 +1,39 @@
+"""What a log can tell: is the prior true, is a policy better, which one to choose."""
+
+from __future__ import annotations
+
+from .comparison import Comparison, PolicyReport, compare
+from .contrasts import action_contrasts
+from .estimates import ESTIMATORS, Estimate, SupportWarning, estimate
+from .evaluators import OffPolicyEvaluator
+from .fitted_q import fitted_q_estimate
+from .inference import max_test
+from .nuisance import action_scores
+from .prior_check import PriorRejectedError, PriorWarning, check_prior, check_prior_at_fit
+from .prior_result import Contrast, PriorCheck
+from .selection import Selection, select_by_bellman_error
+from .weights import action_probabilities
+
+__all__ = [
+    "ESTIMATORS",
+    "Comparison",
+    "Contrast",
+    "Estimate",
+    "OffPolicyEvaluator",
+    "PolicyReport",
+    "PriorCheck",
+    "PriorRejectedError",
+    "PriorWarning",
+    "Selection",
+    "SupportWarning",
+    "action_contrasts",
+    "action_probabilities",
+    "action_scores",
+    "check_prior",
+    "check_prior_at_fit",
+    "compare",
+    "estimate",
+    "fitted_q_estimate",
+    "max_test",
+    "select_by_bellman_error",
+]

@@ -1,0 +1,326 @@
+r"""``check_prior``: is ``E[reward | context, action]`` consistent with a shape?
+
+The mean reward of every action in every region of contexts is estimated by doubly robust
+scores (:mod:`icac_algo.evidence.nuisance`), so that a logger who bids by context does not
+deceive; every inequality of the shape (``contrasts``) in every region
+is tested at once (:mod:`icac_algo.evidence.inference`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .._util.checks import check_choice, check_count, check_number, check_seed
+from ..data import LoggedSteps, logged_steps
+from ..shapes import Constraint
+from .contrasts import action_contrasts
+from .inference import SELECTION_ERROR, max_test
+from .nuisance import action_scores
+from .prior_result import Contrast, Curve, PriorCheck
+
+__all__ = ["PriorRejectedError", "PriorWarning", "check_prior", "check_prior_at_fit"]
+
+FloatArray = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Region = Callable[[npt.NDArray[np.float32]], Any]
+_MAX_FEATURES = 8
+# Fewer episodes than this say too little about how their steps hang together.
+_EPISODES_FOR_CLUSTERS = 50
+
+
+class PriorWarning(UserWarning):
+    """The log contradicts the shape that is about to be imposed, or cannot judge it."""
+
+
+class PriorRejectedError(ValueError):
+    """The log contradicts the shape; ``check`` is the whole result."""
+
+    def __init__(self, check: PriorCheck):
+        super().__init__(f"constraint is refused by the log: {check.explanation}")
+        self.check = check
+
+
+def check_prior(
+    dataset: Any,
+    constraint: Constraint,
+    *,
+    level: float = 0.05,
+    regions: Mapping[str, Region] | None = None,
+    feature_names: Sequence[str] | None = None,
+    propensities: npt.ArrayLike | None = None,
+    min_support: int = 30,
+    draws: int = 4000,
+    seed: int = 0,
+) -> PriorCheck:
+    """Tests a shape against logged rewards before it is imposed.
+
+    Says of :math:`E[r | s, a]`, which is Q itself where actions do not change later
+    contexts.  Campaigns of 50 episodes or more are clustered by episode.
+
+    Args:
+        dataset: a log, as :func:`~icac_algo.data.steps.logged_steps` takes it.
+        constraint: the shape; a known cost (``offset``) is added back.
+        level: chance to reject a shape that is true, in (0.002, 0.5].
+        regions: name to a function from observations ``(N, d)`` to booleans ``(N,)``;
+            by default the lower and the upper half of each of the first 8 features, and
+            the quarters of the first two.  All contexts together always count.
+        feature_names: for the names of the regions.
+        propensities: as in ``logged_steps``; estimated where there are none.
+        min_support: effective logged steps that every action of an inequality needs.
+        draws: of the bootstrap.
+        seed: of folds and bootstrap.
+
+    Returns:
+        verdict, p-value, effect sizes, table, words and plot.
+
+    Raises:
+        TypeError: the dataset is of no known kind.
+        ValueError: an argument is out of bounds, or the log cannot be read.
+    """
+    if not isinstance(constraint, Constraint):
+        raise ValueError(
+            f"constraint must be a shape such as Concave(), got {constraint!r}"
+        )
+    check_number("level", level, above=4.0 * SELECTION_ERROR, at_most=0.5)
+    check_count("min_support", min_support)
+    check_count("draws", draws)
+    check_seed(seed)
+    _check_names(regions, feature_names)
+    steps = logged_steps(dataset, propensities)
+    positions = constraint.positions(steps.action_size)
+    constraint.check_observation_shape(steps.observations.shape[1:])
+    masks = _regions(steps.observations, regions, feature_names)
+    if constraint.offset is not None:
+        steps = steps.with_rewards(steps.rewards + _cost(steps, constraint, positions))
+    scores = action_scores(steps, seed)
+    names = list(masks)
+    support = np.stack([_support(steps, masks[name]) for name in names])
+    means, influence = _moments(scores, [masks[name] for name in names])
+    covariance = _covariance(influence, steps)
+    loadings, bounds, about = [], [], []
+    for contrast in action_contrasts(constraint.shape_set(), positions):
+        for r, name in enumerate(names):
+            if (support[r, list(contrast.actions)] < min_support).any():
+                continue
+            row = np.zeros((len(names), steps.action_size))
+            row[r] = contrast.weights
+            loadings.append(row.reshape(-1))
+            bounds.append(contrast.bound)
+            about.append((name, contrast))
+    contrasts: list[Contrast] = []
+    p_value = None
+    if about:
+        matrix = np.stack(loadings)
+        slack = matrix @ means.reshape(-1) - np.asarray(bounds)
+        test = max_test(slack, matrix, covariance, level, draws, seed)
+        p_value = test.p_value
+        errors = (test.upper - test.lower) / 2.0
+        for i in np.argsort(slack / np.maximum(errors, 1e-300), kind="stable"):
+            name, contrast = about[i]
+            contrasts.append(
+                Contrast(
+                    name,
+                    contrast.kind,
+                    contrast.actions,
+                    float(slack[i]),
+                    float(test.lower[i]),
+                    float(test.upper[i]),
+                    # Nothing counts as missed while the whole shape is not rejected.
+                    bool(test.rejected[i]) and test.p_value <= level,
+                )
+            )
+    unsupported = tuple(int(a) for a in np.flatnonzero(support[0] < min_support))
+    verdict = "not rejected"
+    if p_value is not None and p_value <= level:
+        verdict = "rejected"
+    elif p_value is None or unsupported:
+        verdict = "cannot tell"
+    deviations = np.sqrt(np.diag(covariance)).reshape(means.shape)
+    quantile = float(torch.special.ndtri(torch.tensor(1.0 - level / 2.0).double()))
+    return PriorCheck(
+        constraint=constraint,
+        verdict=verdict,
+        p_value=p_value,
+        level=level,
+        steps=len(steps),
+        propensities="estimated" if steps.propensities is None else "logged",
+        positions=positions,
+        contrasts=contrasts,
+        curves=[
+            _curve(
+                constraint,
+                positions,
+                name,
+                float(masks[name].mean()),
+                np.where(support[r] >= min_support, means[r], np.nan),
+                quantile * deviations[r],
+                support[r],
+            )
+            for r, name in enumerate(names)
+        ],
+        without_support=unsupported,
+        min_support=min_support,
+    )
+
+
+def check_prior_at_fit(dataset: Any, constraint: Constraint, mode: str) -> None:
+    """What ``ConstraintAwareQConfig(check_prior=...)`` does before training.
+
+    Args:
+        dataset: the log.
+        constraint: the shape.
+        mode: ``"warn"``, ``"error"`` or ``"off"``.
+
+    Raises:
+        PriorRejectedError: the shape is rejected and ``mode`` is ``"error"``.
+        ValueError: the mode is unknown, or the log is not one that can be checked.
+    """
+    check_choice("check_prior", mode, ("warn", "error", "off"))
+    if mode == "off":
+        return
+    check = check_prior(dataset, constraint)
+    if check.rejected and mode == "error":
+        raise PriorRejectedError(check)
+    if check.verdict != "not rejected":
+        warnings.warn(check.explanation, PriorWarning, stacklevel=4)
+
+
+# -- pieces --------------------------------------------------------------------
+
+
+def _cost(
+    steps: LoggedSteps, constraint: Constraint, positions: FloatArray
+) -> FloatArray:
+    assert constraint.offset is not None
+    chosen = torch.from_numpy(positions[steps.actions][:, None])
+    cost = constraint.offset(torch.from_numpy(steps.observations), chosen)
+    return np.asarray(cost[:, 0].numpy())
+
+
+def _check_names(
+    regions: Mapping[str, Region] | None, names: Sequence[str] | None
+) -> None:
+    if regions is not None and not (
+        isinstance(regions, Mapping)
+        and all(isinstance(name, str) for name in regions)
+        and all(callable(region) for region in regions.values())
+    ):
+        raise ValueError(f"regions must map names to functions, got {regions!r}")
+    if regions is not None and "all" in regions:
+        raise ValueError("regions must not name one 'all': all contexts always count")
+    if names is not None and not (
+        isinstance(names, (list, tuple))
+        and all(isinstance(name, str) for name in names)
+        and len(set(names)) == len(names)
+    ):
+        raise ValueError(
+            f"feature_names must be a list of different names, got {names!r}"
+        )
+
+
+def _regions(
+    observations: npt.NDArray[np.float32],
+    regions: Mapping[str, Region] | None,
+    names: Sequence[str] | None,
+) -> dict[str, Mask]:
+    width = observations.shape[1]
+    if names is not None and len(names) != width:
+        raise ValueError(
+            f"feature_names must have one name for each of {width} features, "
+            f"got {len(names)}"
+        )
+    masks = {"all": np.ones(len(observations), dtype=bool)}
+    if regions is not None:
+        for name, function in regions.items():
+            mask = np.asarray(function(observations))
+            if mask.shape != (len(observations),) or mask.dtype != np.bool_:
+                raise ValueError(
+                    f"regions[{name!r}] must give one boolean for each of "
+                    f"{len(observations)} observations, got {mask.dtype} of shape "
+                    f"{mask.shape}"
+                )
+            if mask.any():
+                masks[name] = mask
+        return masks
+    halves: list[list[tuple[str, Mask]]] = []
+    for feature in range(min(width, _MAX_FEATURES)):
+        name = f"feature {feature}" if names is None else names[feature]
+        values = observations[:, feature]
+        middle = np.median(values)
+        low = values <= middle if values.max() > middle else values < middle
+        if low.any() and not low.all():
+            edge = float(middle)
+            sign = ("<=", ">") if values.max() > middle else ("<", ">=")
+            halves.append(
+                [
+                    (f"{name} {sign[0]} {edge:.3g}", low),
+                    (f"{name} {sign[1]} {edge:.3g}", ~low),
+                ]
+            )
+    for pair in halves:
+        masks.update(pair)
+    for first in halves[0] if len(halves) > 1 else []:
+        for second in halves[1]:
+            mask = first[1] & second[1]
+            if mask.any():
+                masks[f"{first[0]} and {second[0]}"] = mask
+    return masks
+
+
+def _support(steps: LoggedSteps, mask: Mask) -> FloatArray:
+    """Effective number of steps with each action (Kish): ``(sum w)^2 / sum w^2``."""
+    actions = steps.actions[mask]
+    size = steps.action_size
+    if steps.propensities is None:
+        return np.bincount(actions, minlength=size).astype(np.float64)
+    weights = 1.0 / steps.propensities[mask]
+    total = np.bincount(actions, weights, minlength=size)
+    squares = np.bincount(actions, weights**2, minlength=size)
+    return np.asarray(total**2 / np.maximum(squares, 1e-300))
+
+
+def _moments(scores: FloatArray, masks: list[Mask]) -> tuple[FloatArray, FloatArray]:
+    """Means of every action in every region, ``(R, K)``, and influences, ``(N, R K)``."""
+    means = np.stack([scores[mask].mean(axis=0) for mask in masks])
+    influence = [
+        np.where(mask[:, None], scores - mean, 0.0) / mask.mean()
+        for mask, mean in zip(masks, means, strict=True)
+    ]
+    return means, np.concatenate(influence, axis=1)
+
+
+def _covariance(influence: FloatArray, steps: LoggedSteps) -> FloatArray:
+    count = len(influence)
+    episodes = steps.episodes
+    starts = np.flatnonzero(np.diff(episodes, prepend=episodes[0] - 1))
+    clusters = len(starts)
+    if _EPISODES_FOR_CLUSTERS <= clusters < count:
+        summed = np.add.reduceat(influence, starts, axis=0)
+        return summed.T @ summed / count**2 * clusters / (clusters - 1)
+    return influence.T @ influence / count / max(count - 1, 1)
+
+
+def _curve(
+    constraint: Constraint,
+    positions: FloatArray,
+    name: str,
+    share: float,
+    values: FloatArray,
+    half_width: FloatArray,
+    support: FloatArray,
+) -> Curve:
+    known = np.isfinite(values)
+    nearest = np.full_like(values, np.nan)
+    if known.sum() == 1:
+        nearest[known] = values[known]
+    elif known.any():
+        nearest[known] = constraint.project_gross(
+            torch.from_numpy(values[known])[None], positions[known]
+        )[0].numpy()
+    return Curve(name, share, values, half_width, nearest, support)

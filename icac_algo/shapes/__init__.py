@@ -1,0 +1,64 @@
+"""What may be said of Q: shapes over actions and states, and exact projections."""
+
+from __future__ import annotations
+
+from .actions import (
+    Bounded,
+    Concave,
+    Convex,
+    Intersection,
+    Monotone,
+    MonotoneConcave,
+    SlopeBounds,
+    Unconstrained,
+)
+from .base import (
+    Constraint,
+    KnownCost,
+    is_finite,
+    make_constraint_field,
+    register_constraint,
+)
+from .normal_form import ShapeSet
+from .scans import running_maximum, running_minimum
+from .states import (
+    StateConstraint,
+    StateLipschitz,
+    StateMonotone,
+    check_state_constraints,
+    directions,
+    has_lipschitz,
+    lipschitz_constant,
+    make_state_constraints_field,
+)
+from .words import SHAPE_NAMES, parse_known_cost, parse_shape
+
+__all__ = [
+    "SHAPE_NAMES",
+    "Bounded",
+    "Concave",
+    "Constraint",
+    "Convex",
+    "Intersection",
+    "KnownCost",
+    "Monotone",
+    "MonotoneConcave",
+    "ShapeSet",
+    "SlopeBounds",
+    "StateConstraint",
+    "StateLipschitz",
+    "StateMonotone",
+    "Unconstrained",
+    "check_state_constraints",
+    "directions",
+    "has_lipschitz",
+    "is_finite",
+    "lipschitz_constant",
+    "make_constraint_field",
+    "make_state_constraints_field",
+    "parse_known_cost",
+    "parse_shape",
+    "register_constraint",
+    "running_maximum",
+    "running_minimum",
+]

@@ -1,0 +1,298 @@
+r"""The shapes, each a set of values :math:`v_1 \dots v_K` over ordered actions.
+
+Every docstring says the set as an inequality, whether its Euclidean projection is
+sup-norm non-expansive ("safe under bootstrapping": projecting after every Bellman backup
+is a contraction), and its canonical coordinates.  Canonical and functional critics are
+function classes, not projections: no contraction is claimed for them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import operator
+from typing import Any
+
+from d3rlpy.serializable_config import generate_list_config_field
+
+from .base import Constraint, is_finite, register_constraint
+from .normal_form import ShapeSet
+
+__all__ = [
+    "Bounded",
+    "Concave",
+    "Convex",
+    "Intersection",
+    "Monotone",
+    "MonotoneConcave",
+    "SlopeBounds",
+    "Unconstrained",
+]
+
+
+@dataclasses.dataclass()
+class Unconstrained(Constraint):
+    r"""No shape at all: the whole of :math:`R^K`.
+
+    For comparisons: the same network and training, without the prior.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.offset is not None:
+            raise ValueError("Unconstrained takes no offset: there is no shape to shift")
+
+    def shape_set(self) -> ShapeSet:
+        return ShapeSet()
+
+    @staticmethod
+    def get_type() -> str:
+        return "unconstrained"
+
+
+@dataclasses.dataclass()
+class Monotone(Constraint):
+    r""":math:`v_1 \le v_2 \le \dots \le v_K`; with ``increasing=False`` the reverse.
+
+    The projection (isotonic regression) is sup-norm non-expansive and order-preserving:
+    safe under bootstrapping.  Canonical coordinates: the mean level and the K-1 slopes
+    between neighbours, each non-negative.  A projection makes plateaus; a tie goes to
+    the end that the prior favours.
+
+    Args:
+        increasing: whether values rise with the action.
+    """
+
+    increasing: bool = True
+
+    def shape_set(self) -> ShapeSet:
+        if self.increasing:
+            return ShapeSet(slope_lower=0.0)
+        return ShapeSet(slope_upper=0.0)
+
+    @staticmethod
+    def get_type() -> str:
+        return "monotone"
+
+
+@dataclasses.dataclass()
+class SlopeBounds(Constraint):
+    r""":math:`l \le (v_{i+1}-v_i)/(a_{i+1}-a_i) \le u` for every ``i``.
+
+    "Nothing jumps": with ``lower=-L, upper=L`` the values are Lipschitz in the action.
+    Bounds are in the units of the *unscaled* reward per unit of action.  The projection
+    is sup-norm non-expansive and order-preserving: safe under bootstrapping.  Canonical
+    coordinates: the mean level and the K-1 slopes, each squashed into its bounds.
+
+    Args:
+        lower: smallest slope; ``None`` for no bound.
+        upper: largest slope; ``None`` for no bound.
+
+    Raises:
+        ValueError: a bound is not a finite number, both are ``None``, or
+            ``lower > upper``.
+    """
+
+    lower: float | None = None
+    upper: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.lower, self.upper = _checked_bounds(self, self.lower, self.upper)
+        _refuse_contradiction(self)
+
+    def shape_set(self) -> ShapeSet:
+        lower, upper = _as_infinite(self.lower, self.upper)
+        return ShapeSet(slope_lower=lower, slope_upper=upper)
+
+    @staticmethod
+    def get_type() -> str:
+        return "slope_bounds"
+
+
+@dataclasses.dataclass()
+class Bounded(Constraint):
+    r""":math:`l \le v_i \le u` for every ``i``.
+
+    A probability, a capped payment.  Bounds are in the units of the *unscaled* value (of
+    Q itself, not of one reward), so a reward scaler that shifts rewards is refused.  The
+    projection (clipping) is sup-norm non-expansive and order-preserving: safe under
+    bootstrapping.  Canonical coordinates: the K values, each squashed into the bounds.
+
+    Args:
+        lower: smallest value; ``None`` for no bound.
+        upper: largest value; ``None`` for no bound.
+
+    Raises:
+        ValueError: a bound is not a finite number, both are ``None``, or
+            ``lower > upper``.
+    """
+
+    lower: float | None = None
+    upper: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.lower, self.upper = _checked_bounds(self, self.lower, self.upper)
+        _refuse_contradiction(self)
+
+    def shape_set(self) -> ShapeSet:
+        lower, upper = _as_infinite(self.lower, self.upper)
+        return ShapeSet(lower=lower, upper=upper)
+
+    @staticmethod
+    def get_type() -> str:
+        return "bounded"
+
+
+@dataclasses.dataclass()
+class Concave(Constraint):
+    r"""Slopes fall: :math:`(v_{i+1}-v_i)/(a_{i+1}-a_i)` is non-increasing in ``i``.
+
+    Diminishing returns.  The projection is *not* sup-norm non-expansive (its Lipschitz
+    constant is up to 1.33 at K=3 and 1.57 at K=5), so projecting after every Bellman
+    backup is no contraction.  Canonical coordinates: level, mean slope and the K-2
+    curvatures, each non-negative.  Over two actions every Q is concave.
+    """
+
+    def shape_set(self) -> ShapeSet:
+        return ShapeSet(concave=True)
+
+    @staticmethod
+    def get_type() -> str:
+        return "concave"
+
+
+@dataclasses.dataclass()
+class Convex(Constraint):
+    r"""Slopes rise: :math:`(v_{i+1}-v_i)/(a_{i+1}-a_i)` is non-decreasing in ``i``.
+
+    Growing returns.  The mirror image of :class:`Concave`: not sup-norm non-expansive;
+    canonical coordinates are level, mean slope and the K-2 curvatures.  The minimum of
+    several convex critics is not convex.
+    """
+
+    def shape_set(self) -> ShapeSet:
+        return ShapeSet(convex=True)
+
+    @staticmethod
+    def get_type() -> str:
+        return "convex"
+
+
+@dataclasses.dataclass()
+class MonotoneConcave(Constraint):
+    r"""Rising with diminishing returns: :class:`Monotone` and :class:`Concave` at once.
+
+    :math:`s_1 \ge s_2 \ge \dots \ge s_{K-1} \ge 0` for the slopes
+    :math:`s_i = (v_{i+1}-v_i)/(a_{i+1}-a_i)`; with ``increasing=False``
+    :math:`0 \ge s_1 \ge \dots`, falling ever faster.  Not sup-norm non-expansive.
+    Canonical coordinates: level, the smallest slope and the K-2 curvatures, all but the
+    level non-negative.
+
+    Args:
+        increasing: whether values rise with the action.
+    """
+
+    increasing: bool = True
+
+    def shape_set(self) -> ShapeSet:
+        if self.increasing:
+            return ShapeSet(slope_lower=0.0, concave=True)
+        return ShapeSet(slope_upper=0.0, concave=True)
+
+    @staticmethod
+    def get_type() -> str:
+        return "monotone_concave"
+
+
+@dataclasses.dataclass()
+class Intersection(Constraint):
+    r"""Several shapes at once: :math:`v \in S_1 \cap \dots \cap S_n`.
+
+    The projection is the exact nearest point of the intersection (not one projection
+    after the other); sup-norm non-expansive if no member asks for curvature.  Canonical
+    coordinates exist for slope bounds with or without one curvature, and for value
+    bounds alone or with :class:`Monotone`; other intersections are refused by name and
+    have ``projection="euclidean"``.
+
+    Args:
+        members: shapes without ``actions`` and ``offset`` of their own; those belong to
+            the intersection.
+
+    Raises:
+        ValueError: there are no members, a member is not such a shape, or no values
+            could satisfy all of them.
+    """
+
+    members: list[Constraint] = generate_list_config_field(Constraint)()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.members, (list, tuple)) or not self.members:
+            raise ValueError(
+                f"members must be a list of at least one shape, got {self.members!r}"
+            )
+        self.members = list(self.members)
+        for member in self.members:
+            if not isinstance(member, Constraint):
+                raise ValueError(f"members must be shapes, got {member!r}")
+            if member.actions is not None or member.offset is not None:
+                raise ValueError(
+                    "members must leave actions and offset to the Intersection, "
+                    f"got {member!r}"
+                )
+        _refuse_contradiction(self)
+
+    def shape_set(self) -> ShapeSet:
+        sets = (member.shape_set() for member in self.members)
+        return functools.reduce(operator.and_, sets)
+
+    @staticmethod
+    def get_type() -> str:
+        return "intersection"
+
+
+for _shape in (
+    Unconstrained,
+    Monotone,
+    SlopeBounds,
+    Bounded,
+    Concave,
+    Convex,
+    MonotoneConcave,
+    Intersection,
+):
+    register_constraint(_shape)
+
+
+def _checked_bounds(
+    shape: Constraint, lower: Any, upper: Any
+) -> tuple[float | None, float | None]:
+    name = type(shape).__name__
+    checked: list[float | None] = []
+    for argument, bound, none in (
+        ("lower", lower, -math.inf),
+        ("upper", upper, math.inf),
+    ):
+        if bound is not None and bound != none and not is_finite(bound):
+            raise ValueError(
+                f"{name} {argument} must be a finite number, or None for no bound, "
+                f"got {bound!r}"
+            )
+        checked.append(None if bound is None or bound == none else float(bound))
+    if checked == [None, None]:
+        raise ValueError(f"{name} needs a finite lower or upper bound, got neither")
+    return checked[0], checked[1]
+
+
+def _as_infinite(lower: float | None, upper: float | None) -> tuple[float, float]:
+    return -math.inf if lower is None else lower, math.inf if upper is None else upper
+
+
+def _refuse_contradiction(shape: Constraint) -> None:
+    actions = shape.actions or [0.0, 1.0]
+    reason = shape.shape_set().contradiction(actions[-1] - actions[0])
+    if reason is not None:
+        raise ValueError(f"no values can satisfy {shape!r}: it asks for {reason}")

@@ -1,0 +1,258 @@
+r"""What every shape of a Q-function over ordered actions is and can do.
+
+Let :math:`a_1 < \dots < a_K` be the actions in order, :math:`Q(s, a_i)` the values in
+one state and :math:`v_i = Q(s, a_i) + o(s, a_i)` the values with a known cost added
+back (:math:`o = 0` without an ``offset``).  A shape is a convex set of such ``v``, given
+by its :class:`~icac_algo.shapes.normal_form.ShapeSet`; the shapes themselves are
+in ``actions``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from d3rlpy.serializable_config import (
+    DynamicConfig,
+    SerializableConfig,
+    generate_config_registration,
+)
+
+from .normal_form import ShapeSet
+from .projection import has_closed_form, project_onto_set
+
+__all__ = [
+    "Constraint",
+    "KnownCost",
+    "is_finite",
+    "make_constraint_field",
+    "register_constraint",
+]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass()
+class KnownCost(SerializableConfig):
+    r"""A cost that is known exactly, added back before a shape is asked for.
+
+    :math:`o(s, a) = \text{coefficient} \cdot s_{\text{feature}} \cdot a`, in the units of
+    the *unscaled* reward and observation; scalers are accounted for.
+
+    Args:
+        feature: index into a vector observation.
+        coefficient: finite multiplier.
+
+    Raises:
+        ValueError: ``feature`` is not an integer of at least 0, or ``coefficient`` is
+            not finite.
+    """
+
+    feature: int
+    coefficient: float = 1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.feature, bool) or not isinstance(self.feature, int):
+            raise ValueError(f"feature must be an integer >= 0, got {self.feature!r}")
+        if self.feature < 0:
+            raise ValueError(f"feature must be an integer >= 0, got {self.feature!r}")
+        if not is_finite(self.coefficient):
+            raise ValueError(f"coefficient must be finite, got {self.coefficient!r}")
+
+    def __call__(
+        self, observations: torch.Tensor, positions: FloatArray | torch.Tensor
+    ) -> torch.Tensor:
+        """The cost: observations ``(B, d)``, positions ``(K,)`` or ``(B, M)`` to float64.
+
+        Returns:
+            ``(B, K)`` or ``(B, M)``.
+        """
+        feature = observations[:, self.feature : self.feature + 1].double()
+        return self.coefficient * feature * torch.as_tensor(positions).to(feature)
+
+
+@dataclasses.dataclass()
+class Constraint(DynamicConfig):
+    """Base of all shapes.
+
+    Args:
+        actions: positions of the actions in order (bids, prices, doses), strictly
+            increasing.  ``None`` means equally spaced on [0, 1].
+        offset: a known cost to add back before the shape is asked for.
+
+    Raises:
+        ValueError: ``actions`` are not strictly increasing finite numbers.
+    """
+
+    # Keywords, so that a shape's own arguments come first.
+    actions: list[float] | None = dataclasses.field(default=None, kw_only=True)
+    offset: KnownCost | None = dataclasses.field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.actions is None:
+            return
+        allowed = "strictly increasing finite numbers"
+        try:
+            self.actions = [float(a) for a in self.actions]
+        except (TypeError, ValueError):
+            raise ValueError(f"actions must be {allowed}, got {self.actions!r}") from None
+        pairs = itertools.pairwise(self.actions)
+        if not all(map(is_finite, self.actions)) or not all(a < b for a, b in pairs):
+            raise ValueError(f"actions must be {allowed}, got {self.actions!r}")
+        self._require_action_count(len(self.actions), "actions has")
+
+    # -- the set -------------------------------------------------------------
+
+    def positions(self, action_size: int) -> FloatArray:
+        """Positions of the actions, float64, shape ``(K,)``.
+
+        Raises:
+            ValueError: the shape needs more actions, or ``actions`` has another length.
+        """
+        self._require_action_count(action_size, "the action space has")
+        if self.actions is None:
+            return _equally_spaced(action_size).copy()
+        if len(self.actions) != action_size:
+            raise ValueError(
+                f"{type(self).__name__}(actions=...) names {len(self.actions)} actions "
+                f"but the action space has {action_size}"
+            )
+        return np.asarray(self.actions, dtype=np.float64)
+
+    def shape_set(self) -> ShapeSet:
+        """The set, in the units of the values; what a shape of your own must define."""
+        raise NotImplementedError
+
+    def inequalities(self, positions: npt.ArrayLike) -> FloatArray:
+        """Matrix ``A`` of shape ``(m, K)`` such that the set is ``{v: A v >= b}``."""
+        return self.shape_set().inequalities(positions)[0]
+
+    def bounds(self, positions: npt.ArrayLike) -> FloatArray:
+        """The ``b`` that goes with :meth:`inequalities`, shape ``(m,)``; often zeros."""
+        return self.shape_set().inequalities(positions)[1]
+
+    @property
+    def sup_norm_nonexpansive(self) -> bool:
+        """Whether the Euclidean projection is sup-norm non-expansive.
+
+        It then is order-preserving too, and "project after every Bellman backup" is a
+        contraction.  True of all bounds on slopes and values: such a set is a lattice.
+        False of curvature.
+        """
+        return not self.shape_set().has_curvature
+
+    def project(
+        self, q: torch.Tensor, observations: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Exact Euclidean projection of action values onto the set.
+
+        Args:
+            q: values of all actions, shape ``(B, K)``, finite.
+            observations: unscaled observations ``(B, d)``; needed with an ``offset``.
+
+        Returns:
+            the nearest values in the set, shape and dtype of ``q``.
+
+        Raises:
+            ValueError: ``q`` is not ``(B, K)`` with a fitting ``K``, is not finite, or
+                an offset lacks its (finite, matching) observations.
+        """
+        if q.dim() != 2:
+            raise ValueError(f"q must have shape (batch, actions), got {tuple(q.shape)}")
+        # The sum is finite unless a value is not, or they are next to overflowing.
+        if not math.isfinite(q.detach().sum()) and not torch.isfinite(q).all():
+            raise ValueError("q must be finite, got NaN or infinity")
+        positions = self.positions(q.shape[1])
+        if self.offset is None:
+            return self.project_gross(q, positions)
+        if observations is None:
+            raise ValueError("observations are needed to project with an offset")
+        if observations.dim() != 2 or len(observations) != len(q):
+            raise ValueError(
+                f"observations must have shape ({len(q)}, features), "
+                f"got {tuple(observations.shape)}"
+            )
+        self.check_observation_shape(observations.shape[1:])
+        if not torch.isfinite(observations).all():
+            raise ValueError("observations must be finite, got NaN or infinity")
+        cost = self.offset(observations, positions)
+        return (self.project_gross(q.double() + cost, positions) - cost).to(q.dtype)
+
+    def project_gross(self, values: torch.Tensor, positions: FloatArray) -> torch.Tensor:
+        """Projection of values that already hold the offset; ``(B, K)`` to ``(B, K)``."""
+        return project_onto_set(values, self.shape_set(), positions)
+
+    def remove_rounding(
+        self, values: torch.Tensor, positions: FloatArray
+    ) -> torch.Tensor:
+        """Moves float64 values that are feasible up to rounding into the set.
+
+        The last step of every exact critic: ``(B, K)`` to ``(B, K)``.
+        """
+        return self.shape_set().remove_rounding(values, positions)
+
+    def has_closed_form(self, action_size: int) -> bool:
+        """Whether the projection over K actions is a formula, not an iteration."""
+        return has_closed_form(self.shape_set(), self.positions(action_size))
+
+    # -- the greedy action ---------------------------------------------------
+
+    @property
+    def favours_last(self) -> bool:
+        """Whether a tie between actions goes to the highest one (else the lowest)."""
+        return self.shape_set().slope_lower >= 0.0
+
+    # -- checks --------------------------------------------------------------
+
+    def check_observation_shape(self, shape: Sequence[Any]) -> None:
+        """Refuses an offset feature that the observation does not have.
+
+        Raises:
+            ValueError: the observation is not a vector, or is too short.
+        """
+        if self.offset is None:
+            return
+        if len(shape) != 1 or not isinstance(shape[0], (int, np.integer)):
+            raise ValueError(
+                f"offset needs vector observations, got observations of shape {shape}"
+            )
+        if self.offset.feature >= shape[0]:
+            raise ValueError(
+                f"offset feature must be below the observation size {shape[0]}, "
+                f"got {self.offset.feature}"
+            )
+
+    def _require_action_count(self, count: int, subject: str) -> None:
+        if count < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least 2 actions, but {subject} {count}"
+            )
+
+
+@functools.lru_cache(maxsize=64)
+def _equally_spaced(action_size: int) -> FloatArray:
+    return np.linspace(0.0, 1.0, action_size)
+
+
+def _default_constraint() -> Constraint:
+    from .actions import Concave
+
+    return Concave()
+
+
+register_constraint, make_constraint_field = generate_config_registration(
+    Constraint, _default_constraint
+)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value is an ordinary finite number."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)

@@ -1,0 +1,170 @@
+r"""Shapes over features of the observation, at every action.
+
+They hold at every state by the architecture of the network
+(:mod:`icac_algo.critics.state_networks`), not on a grid of states.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from d3rlpy.serializable_config import (
+    DynamicConfig,
+    generate_config_registration,
+    generate_list_config_field,
+)
+
+from .base import is_finite
+
+__all__ = [
+    "StateConstraint",
+    "StateLipschitz",
+    "StateMonotone",
+    "check_state_constraints",
+    "directions",
+    "has_lipschitz",
+    "lipschitz_constant",
+    "make_state_constraints_field",
+    "register_state_constraint",
+]
+
+
+@dataclasses.dataclass()
+class StateConstraint(DynamicConfig):
+    """Base of shapes over state features."""
+
+
+register_state_constraint, _ = generate_config_registration(StateConstraint)
+make_state_constraints_field: Any = generate_list_config_field(StateConstraint)
+
+
+@dataclasses.dataclass()
+class StateMonotone(StateConstraint):
+    r""":math:`Q(s, a) \le Q(s', a)` wherever :math:`s \le s'` in the named features.
+
+    All other features equal; for every action.
+
+    Args:
+        features: indices into a vector observation.
+        increasing: whether Q rises with the features; else it falls.
+
+    Raises:
+        ValueError: ``features`` are not distinct integers of at least 0.
+    """
+
+    features: list[int]
+    increasing: bool = True
+
+    def __post_init__(self) -> None:
+        allowed = "features must be a list of distinct integers >= 0"
+        if not isinstance(self.features, (list, tuple)) or not self.features:
+            raise ValueError(f"{allowed}, got {self.features!r}")
+        integers = all(
+            isinstance(f, (int, np.integer)) and not isinstance(f, bool) and f >= 0
+            for f in self.features
+        )
+        if not integers or len(set(self.features)) != len(self.features):
+            raise ValueError(f"{allowed}, got {self.features!r}")
+        self.features = [int(f) for f in self.features]
+
+    @staticmethod
+    def get_type() -> str:
+        return "state_monotone"
+
+
+@dataclasses.dataclass()
+class StateLipschitz(StateConstraint):
+    r""":math:`|Q(s, a) - Q(s', a)| \le L \, \|s - s'\|_2` for every action.
+
+    In units of the *unscaled* reward and observation.
+
+    Args:
+        constant: :math:`L`, positive.
+
+    Raises:
+        ValueError: ``constant`` is not a finite number above 0.
+    """
+
+    constant: float
+
+    def __post_init__(self) -> None:
+        if not is_finite(self.constant) or self.constant <= 0.0:
+            raise ValueError(
+                f"constant must be a finite number > 0, got {self.constant!r}"
+            )
+
+    @staticmethod
+    def get_type() -> str:
+        return "state_lipschitz"
+
+
+register_state_constraint(StateMonotone)
+register_state_constraint(StateLipschitz)
+
+
+def check_state_constraints(
+    constraints: Sequence[StateConstraint], observation_shape: Sequence[Any]
+) -> None:
+    """Refuses constraints that do not fit the observation or each other.
+
+    Raises:
+        ValueError: an entry is no state constraint, the observation is not a vector or
+            is too short, or a feature is to rise and to fall.
+    """
+    for constraint in constraints:
+        if not isinstance(constraint, StateConstraint):
+            raise ValueError(
+                "state_constraints must be a list of StateMonotone and StateLipschitz, "
+                f"got {constraint!r}"
+            )
+    if not constraints:
+        return
+    one_number = len(observation_shape) == 1
+    if not one_number or not isinstance(observation_shape[0], (int, np.integer)):
+        raise ValueError(
+            "state_constraints need vector observations, got observations of shape "
+            f"{observation_shape}"
+        )
+    directions(constraints, int(observation_shape[0]))
+
+
+def directions(
+    constraints: Sequence[StateConstraint], size: int
+) -> npt.NDArray[np.float64]:
+    """For every feature 1 if Q is to rise in it, -1 if it is to fall, else 0.
+
+    Raises:
+        ValueError: a feature is beyond ``size``, or is to rise and to fall.
+    """
+    signs = np.zeros(size)
+    for constraint in constraints:
+        if not isinstance(constraint, StateMonotone):
+            continue
+        sign = 1.0 if constraint.increasing else -1.0
+        for feature in constraint.features:
+            if feature >= size:
+                raise ValueError(
+                    f"StateMonotone features must be below the observation size {size}, "
+                    f"got {feature}"
+                )
+            if signs[feature] == -sign:
+                raise ValueError(
+                    f"StateMonotone asks Q both to rise and to fall in feature {feature}"
+                )
+            signs[feature] = sign
+    return signs
+
+
+def has_lipschitz(constraints: Sequence[StateConstraint]) -> bool:
+    """Whether a Lipschitz constant is asked for."""
+    return lipschitz_constant(constraints) is not None
+
+
+def lipschitz_constant(constraints: Sequence[StateConstraint]) -> float | None:
+    """The smallest Lipschitz constant that is asked for, if any."""
+    constants = [c.constant for c in constraints if isinstance(c, StateLipschitz)]
+    return min(constants) if constants else None

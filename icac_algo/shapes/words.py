@@ -1,0 +1,122 @@
+"""Shapes as words on a command line, such as ``monotone:increasing=false+concave``."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+from .actions import (
+    Bounded,
+    Concave,
+    Convex,
+    Intersection,
+    Monotone,
+    MonotoneConcave,
+    SlopeBounds,
+)
+from .base import Constraint, KnownCost
+
+__all__ = ["SHAPE_NAMES", "parse_known_cost", "parse_shape"]
+
+_SHAPES: dict[str, type[Constraint]] = {
+    shape.get_type(): shape
+    for shape in (Monotone, Concave, Convex, MonotoneConcave, SlopeBounds, Bounded)
+}
+SHAPE_NAMES = tuple(_SHAPES)
+_BOOLEANS = {"true": True, "false": False}
+
+
+def parse_shape(
+    text: str, actions: list[float] | None = None, offset: KnownCost | None = None
+) -> Constraint:
+    """A shape from words: ``name[:field=value,...]``, several joined by ``+``.
+
+    ``concave``, ``monotone:increasing=false``, ``slope_bounds:lower=0,upper=2+concave``.
+
+    Args:
+        text: the words.
+        actions: positions of the actions.
+        offset: a known cost.
+
+    Raises:
+        ValueError: a name or field is unknown, or a value is not allowed.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"constraint must be words such as 'concave', got {text!r}")
+    whole: dict[str, Any] = {"actions": actions, "offset": offset}
+    # A plus sign may also begin a number's exponent or the number itself.
+    parts = _split(text)
+    if len(parts) == 1:
+        return _shape(parts[0], text, whole)
+    return Intersection([_shape(part, text, {}) for part in parts], **whole)
+
+
+def parse_known_cost(text: str) -> KnownCost:
+    """``FEATURE`` or ``FEATURE:COEFFICIENT``, such as ``1`` or ``1:0.5``.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    feature, _, coefficient = text.partition(":")
+    try:
+        index, factor = int(feature), float(coefficient) if coefficient else 1.0
+    except ValueError:
+        raise ValueError(
+            "known cost must be FEATURE or FEATURE:COEFFICIENT, an index and a number, "
+            f"got {text!r}"
+        ) from None
+    return KnownCost(index, factor)
+
+
+def _split(text: str) -> list[str]:
+    parts = [""]
+    for i, sign in enumerate(text):
+        following = text[i + 1 : i + 2]
+        if sign == "+" and (following.isalpha() or following in ("", " ", "+")):
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part.strip() for part in parts]
+
+
+def _shape(part: str, text: str, common: dict[str, Any]) -> Constraint:
+    name, colon, rest = part.partition(":")
+    shape = _SHAPES.get(name.strip())
+    if shape is None:
+        raise ValueError(
+            f"constraint must be made of {', '.join(SHAPE_NAMES)}, joined by +; "
+            f"got {name.strip()!r} in {text!r}"
+        )
+    fields = {
+        field.name: field
+        for field in dataclasses.fields(shape)
+        if field.name not in ("actions", "offset")
+    }
+    given: dict[str, Any] = {}
+    for assignment in rest.split(",") if colon else []:
+        key, equals, value = (word.strip() for word in assignment.partition("="))
+        if key not in fields or not equals or key in given:
+            allowed = ", ".join(f"{field}=..." for field in fields) or "no fields"
+            raise ValueError(
+                f"constraint {name} takes {allowed}, each once; got {assignment!r} in "
+                f"{text!r}"
+            )
+        boolean = "bool" in str(inspect.signature(shape).parameters[key].annotation)
+        given[key] = _value(key, value, boolean, text)
+    return shape(**given, **common)
+
+
+def _value(key: str, value: str, boolean: bool, text: str) -> float | bool:
+    if boolean:
+        if value not in _BOOLEANS:
+            raise ValueError(
+                f"constraint field {key} must be true or false, got {value!r} in {text!r}"
+            )
+        return _BOOLEANS[value]
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(
+            f"constraint field {key} must be a number, got {value!r} in {text!r}"
+        ) from None
