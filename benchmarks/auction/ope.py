@@ -129,7 +129,7 @@ def cover(cell: CoverageCell) -> list[dict[str, Any]]:
 
 CANDIDATES: dict[str, Any] = {
     "Concave": Concave(),
-    "MonotoneConcave + known cost": MonotoneConcave(offset=KnownCost(feature=1)),
+    "MonotoneConcave + known cost": MonotoneConcave(known_cost=KnownCost(feature=1)),
     "Monotone (false here)": Monotone(),
     "no shape": Unconstrained(),
 }

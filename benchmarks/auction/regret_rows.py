@@ -152,7 +152,7 @@ def _ours(
         settings["actor_learning_rate"] = LEARNING_RATE
         where: dict[str, Any] = {"actions": list(task.bids)}
         if with_cost:
-            where["offset"] = KnownCost(feature=COST_FEATURE)
+            where["known_cost"] = KnownCost(feature=COST_FEATURE)
         state = [
             StateMonotone(features=[QUERY_FEATURE]),
             StateMonotone(features=[COST_FEATURE], increasing=False),

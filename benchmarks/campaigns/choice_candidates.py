@@ -140,7 +140,7 @@ TASKS: dict[str, Task] = {
     "shape": Task(
         {
             "MonotoneConcave + cost": _shaped(
-                MonotoneConcave(offset=KnownCost(feature=COST))
+                MonotoneConcave(known_cost=KnownCost(feature=COST))
             ),
             "Monotone": _shaped(Monotone(), True),
             "Monotone, falling": _shaped(Monotone(increasing=False), True),

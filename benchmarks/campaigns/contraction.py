@@ -38,7 +38,7 @@ COLUMNS = ("shape", "projection", "lag", "fraction", "seed", "step", "value", "e
 #: Shape, and whether its Euclidean projection is known not to stretch the sup norm.
 SHAPES: dict[str, tuple[Constraint, bool]] = {
     "none": (Unconstrained(), True),
-    "monotone": (Monotone(offset=KnownCost(feature=COST)), True),
+    "monotone": (Monotone(known_cost=KnownCost(feature=COST)), True),
     "concave": (Concave(), False),
 }
 PROJECTIONS = ("euclidean", "functional")

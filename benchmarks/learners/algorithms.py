@@ -197,7 +197,7 @@ ALGORITHMS: dict[str, Entry] = {
         ),
         Entry(
             "Ours-KnownCost",
-            _ours(constraint=MonotoneConcave(offset=_COST)),
+            _ours(constraint=MonotoneConcave(known_cost=_COST)),
             constraint="MonotoneConcave + known cost",
             counted_shape=("monotone_concave", True),
         ),

@@ -320,7 +320,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             check_continuous_config(config, action_size)
         config.constraint.check_observation_shape(observation_shape)
         check_state_constraints(config.state_constraints, observation_shape)
-        if config.constraint.offset is not None or (
+        if config.constraint.known_cost is not None or (
             not config.constraint.shape_set().is_cone
         ):
             reward_slope(config.reward_scaler)

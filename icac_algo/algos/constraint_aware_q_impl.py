@@ -325,7 +325,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
             return values[0]
         mean = torch.stack(values).double().mean(dim=0)
         first = next(iter(q_funcs))
-        if isinstance(first, ShapedCritic) and self._constraint.offset is None:
+        if isinstance(first, ShapedCritic) and self._constraint.known_cost is None:
             positions = self._constraint.positions(self._action_size)
             mean = first.set_in_q().remove_rounding(mean, positions)
         return mean.to(values[0].dtype)

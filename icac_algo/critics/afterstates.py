@@ -111,9 +111,9 @@ class AfterstateQFunctionFactory(QFunctionFactory):
                 )
         if not isinstance(self.payment, KnownCost):
             raise ValueError(f"payment must be a KnownCost, got {self.payment!r}")
-        if self.constraint.offset is not None:
+        if self.constraint.known_cost is not None:
             raise ValueError(
-                "constraint must have no offset, since the payment is added back by "
+                "constraint must have no known_cost, since the payment is added back by "
                 f"itself, got {self.constraint!r}"
             )
         _check_features("budget_feature", [self.budget_feature])

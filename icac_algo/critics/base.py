@@ -126,9 +126,9 @@ class ShapedCritic(StandardisedCritic):
     def cost_at(
         self, x: TorchObservation, positions: npt.NDArray[np.float64] | torch.Tensor
     ) -> torch.Tensor:
-        """The offset ``o(s, a)`` in scaled reward units, float64."""
-        assert self._constraint.offset is not None
-        return reward_slope(self._reward_scaler) * self._constraint.offset(
+        """The known cost ``o(s, a)`` in scaled reward units, float64."""
+        assert self._constraint.known_cost is not None
+        return reward_slope(self._reward_scaler) * self._constraint.known_cost(
             self.unscaled(x), positions
         )
 
@@ -155,7 +155,7 @@ def reward_slope(scaler: RewardScaler | None) -> float:
     )
     if not affine or not math.isfinite(slope) or slope <= 0.0:
         raise ValueError(
-            "a constraint with an offset or with bounds needs a reward_scaler that is "
+            "a constraint with a known cost or with bounds needs a reward_scaler that is "
             f"affine and rising, got {type(scaler).__name__}"
         )
     return slope

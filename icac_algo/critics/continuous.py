@@ -111,7 +111,7 @@ class ContinuousShapedQFunction(ShapedCritic, ContinuousQFunction):
             coordinates, actions = coordinates.double(), actions.double()
         values = self._parametrization.at(coordinates, actions, self.units())
         q = self.level + self.scale * values
-        if self._constraint.offset is not None:
+        if self._constraint.known_cost is not None:
             q = q - self.cost_at(x, actions)
         return q.float()
 

@@ -37,9 +37,9 @@ class ShapedQFunction(ShapedCritic, DiscreteQFunction):
         constraint: the shape.
         projection: one of ``icac_algo.PROJECTIONS``.
         n_pieces: pieces of a functional parametrization.
-        observation_scaler: how observations were scaled, to read an offset's feature in
-            its own units.
-        reward_scaler: how rewards were scaled, to put an offset in their units.
+        observation_scaler: how observations were scaled, to read a known cost's feature
+            in its own units.
+        reward_scaler: how rewards were scaled, to put a known cost in their units.
         spectral_norm: normalise every linear layer by its largest singular value.
         state_constraints: shapes over state features.
         projects_in_training: whether a euclidean critic answers with the projection in
@@ -102,7 +102,7 @@ class ShapedQFunction(ShapedCritic, DiscreteQFunction):
             gross = _StraightThrough.apply(gross, self._projection(gross))
             return (gross - self.known_cost(x)).to(values.dtype)
         q: torch.Tensor = self.level + self.scale * values
-        if self._constraint.offset is None:
+        if self._constraint.known_cost is None:
             return q
         return q - self.known_cost(x).to(q.dtype)
 
@@ -114,7 +114,7 @@ class ShapedQFunction(ShapedCritic, DiscreteQFunction):
             gross = self._projection(gross)
         else:
             gross = self.set_in_q().remove_rounding(gross, self._positions)
-        if self._constraint.offset is not None:
+        if self._constraint.known_cost is not None:
             gross = gross - self.known_cost(x)
         return gross.to(values.dtype)
 
@@ -124,8 +124,8 @@ class ShapedQFunction(ShapedCritic, DiscreteQFunction):
         return shape_set.remove_rounding(projected, self._positions)
 
     def known_cost(self, x: TorchObservation) -> torch.Tensor:
-        """The offset ``o(s, a)`` in scaled reward units, float64 ``(B or 1, K)``."""
-        if self._constraint.offset is None:
+        """The known cost ``o(s, a)`` in scaled reward units, float64 ``(B or 1, K)``."""
+        if self._constraint.known_cost is None:
             return torch.zeros(
                 (1, len(self._positions)), dtype=torch.float64, device=self.level.device
             )

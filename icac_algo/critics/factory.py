@@ -63,9 +63,9 @@ class ShapedQFunctionFactory(QFunctionFactory):
         scale: what Q is measured in; about the spread of rewards.
         state_constraints: shapes over state features.
         observation_scaler: the scaler that the algorithm is given, if it is and the
-            constraint has an offset or state constraints.
+            constraint has a known cost or state constraints.
         action_scaler: likewise, for continuous actions.
-        reward_scaler: likewise, if the constraint has an offset or bounds.
+        reward_scaler: likewise, if the constraint has a known cost or bounds.
 
     Raises:
         ValueError: an argument is out of bounds or unknown.

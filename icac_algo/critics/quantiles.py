@@ -195,8 +195,8 @@ class ShapedQRQFunctionFactory(QFunctionFactory):
             expects; about the spread of rewards.
         state_constraints: shapes of the mean over state features.
         observation_scaler: the scaler that the algorithm is given, if it is and the
-            constraint has an offset or state constraints.
-        reward_scaler: likewise, if the constraint has an offset or bounds.
+            constraint has a known cost or state constraints.
+        reward_scaler: likewise, if the constraint has a known cost or bounds.
 
     Raises:
         ValueError: an argument is out of bounds or unknown.

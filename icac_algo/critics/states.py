@@ -134,21 +134,21 @@ def _extreme_actions(constraint: Constraint) -> tuple[float, float]:
 def _check_known_cost_direction(
     constraint: Constraint, signs: np.ndarray[Any, Any]
 ) -> None:
-    offset = constraint.offset
-    if offset is None or signs[offset.feature] == 0:
+    cost = constraint.known_cost
+    if cost is None or signs[cost.feature] == 0:
         return
-    slopes = [-offset.coefficient * action for action in _extreme_actions(constraint)]
-    if any(slope * signs[offset.feature] < 0.0 for slope in slopes):
-        word = "rise" if signs[offset.feature] > 0 else "fall"
+    slopes = [-cost.coefficient * action for action in _extreme_actions(constraint)]
+    if any(slope * signs[cost.feature] < 0.0 for slope in slopes):
+        word = "rise" if signs[cost.feature] > 0 else "fall"
         raise ValueError(
-            f"StateMonotone asks Q to {word} in feature {offset.feature}, but the known "
-            f"cost, {offset.coefficient:g} times that feature times the action, moves it "
+            f"StateMonotone asks Q to {word} in feature {cost.feature}, but the known "
+            f"cost, {cost.coefficient:g} times that feature times the action, moves it "
             "the other way"
         )
 
 
 def _steepest_known_cost(constraint: Constraint) -> float:
-    if constraint.offset is None:
+    if constraint.known_cost is None:
         return 0.0
     largest = max(map(abs, _extreme_actions(constraint)))
-    return math.fabs(constraint.offset.coefficient) * largest
+    return math.fabs(constraint.known_cost.coefficient) * largest

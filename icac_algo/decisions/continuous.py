@@ -88,7 +88,7 @@ def best_continuous_actions(
     ).expand(count, 2)
     lower, upper = ends[:, :1], ends[:, 1:]
     shape_set = constraint.shape_set()
-    costless = constraint.offset is None
+    costless = constraint.known_cost is None
     if costless and shape_set.slope_lower >= 0.0:
         return upper.clone()
     if costless and shape_set.slope_upper <= 0.0:

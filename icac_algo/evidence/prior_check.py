@@ -65,7 +65,7 @@ def check_prior(
 
     Args:
         dataset: a log, as :func:`~icac_algo.data.steps.logged_steps` takes it.
-        constraint: the shape; a known cost (``offset``) is added back.
+        constraint: the shape; a known cost (``known_cost``) is added back.
         level: chance to reject a shape that is true, in (0.002, 0.5].
         regions: name to a function from observations ``(N, d)`` to booleans ``(N,)``;
             by default the lower and the upper half of each of the first 8 features, and
@@ -96,7 +96,7 @@ def check_prior(
     positions = constraint.positions(steps.action_size)
     constraint.check_observation_shape(steps.observations.shape[1:])
     masks = _regions(steps.observations, regions, feature_names)
-    if constraint.offset is not None:
+    if constraint.known_cost is not None:
         steps = steps.with_rewards(steps.rewards + _cost(steps, constraint, positions))
     scores = action_scores(steps, seed)
     names = list(masks)
@@ -197,9 +197,9 @@ def check_prior_at_fit(dataset: Any, constraint: Constraint, mode: str) -> None:
 def _cost(
     steps: LoggedSteps, constraint: Constraint, positions: FloatArray
 ) -> FloatArray:
-    assert constraint.offset is not None
+    assert constraint.known_cost is not None
     chosen = torch.from_numpy(positions[steps.actions][:, None])
-    cost = constraint.offset(torch.from_numpy(steps.observations), chosen)
+    cost = constraint.known_cost(torch.from_numpy(steps.observations), chosen)
     return np.asarray(cost[:, 0].numpy())
 
 

@@ -126,7 +126,7 @@ class PriorCheck:
     def explanation(self) -> str:
         """The verdict in words, one paragraph."""
         name = type(self.constraint).__name__
-        if self.constraint.offset is not None:
+        if self.constraint.known_cost is not None:
             name += " (with its known cost added back)"
         missing = ", ".join(str(a) for a in self.without_support)
         gap = (

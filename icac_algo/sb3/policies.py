@@ -113,7 +113,7 @@ class ConstraintAwareDQNPolicy(DQNPolicy):
         check_choice("projection", projection, PROJECTIONS)
         check_count("n_pieces", n_pieces)
         constraint.positions(int(action_space.n))
-        if constraint.offset is not None:
+        if constraint.known_cost is not None:
             constraint.check_observation_shape(observation_space.shape or ())
         self._shape = {
             "constraint": constraint,

@@ -40,8 +40,10 @@ class Unconstrained(Constraint):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.offset is not None:
-            raise ValueError("Unconstrained takes no offset: there is no shape to shift")
+        if self.known_cost is not None:
+            raise ValueError(
+                "Unconstrained takes no known_cost: there is no shape to shift"
+            )
 
     def shape_set(self) -> ShapeSet:
         return ShapeSet()
@@ -218,8 +220,8 @@ class Intersection(Constraint):
     have ``projection="euclidean"``.
 
     Args:
-        members: shapes without ``actions`` and ``offset`` of their own; those belong to
-            the intersection.
+        members: shapes without ``actions`` and ``known_cost`` of their own; those belong
+            to the intersection.
 
     Raises:
         ValueError: there are no members, a member is not such a shape, or no values
@@ -238,9 +240,9 @@ class Intersection(Constraint):
         for member in self.members:
             if not isinstance(member, Constraint):
                 raise ValueError(f"members must be shapes, got {member!r}")
-            if member.actions is not None or member.offset is not None:
+            if member.actions is not None or member.known_cost is not None:
                 raise ValueError(
-                    "members must leave actions and offset to the Intersection, "
+                    "members must leave actions and known_cost to the Intersection, "
                     f"got {member!r}"
                 )
         _refuse_contradiction(self)

@@ -2,8 +2,8 @@ r"""What every shape of a Q-function over ordered actions is and can do.
 
 Let :math:`a_1 < \dots < a_K` be the actions in order, :math:`Q(s, a_i)` the values in
 one state and :math:`v_i = Q(s, a_i) + o(s, a_i)` the values with a known cost added
-back (:math:`o = 0` without an ``offset``).  A shape is a convex set of such ``v``, given
-by its :class:`~icac_algo.shapes.normal_form.ShapeSet`; the shapes themselves are
+back (:math:`o = 0` without a ``known_cost``).  A shape is a convex set of such ``v``,
+given by its :class:`~icac_algo.shapes.normal_form.ShapeSet`; the shapes themselves are
 in ``actions``.
 """
 
@@ -85,7 +85,7 @@ class Constraint(DynamicConfig):
     Args:
         actions: positions of the actions in order (bids, prices, doses), strictly
             increasing.  ``None`` means equally spaced on [0, 1].
-        offset: a known cost to add back before the shape is asked for.
+        known_cost: a known cost to add back before the shape is asked for.
 
     Raises:
         ValueError: ``actions`` are not strictly increasing finite numbers.
@@ -93,7 +93,7 @@ class Constraint(DynamicConfig):
 
     # Keywords, so that a shape's own arguments come first.
     actions: list[float] | None = dataclasses.field(default=None, kw_only=True)
-    offset: KnownCost | None = dataclasses.field(default=None, kw_only=True)
+    known_cost: KnownCost | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.actions is None:
@@ -155,14 +155,14 @@ class Constraint(DynamicConfig):
 
         Args:
             q: values of all actions, shape ``(B, K)``, finite.
-            observations: unscaled observations ``(B, d)``; needed with an ``offset``.
+            observations: unscaled observations ``(B, d)``; needed with a ``known_cost``.
 
         Returns:
             the nearest values in the set, shape and dtype of ``q``.
 
         Raises:
             ValueError: ``q`` is not ``(B, K)`` with a fitting ``K``, is not finite, or
-                an offset lacks its (finite, matching) observations.
+                a known cost lacks its (finite, matching) observations.
         """
         if q.dim() != 2:
             raise ValueError(f"q must have shape (batch, actions), got {tuple(q.shape)}")
@@ -170,10 +170,10 @@ class Constraint(DynamicConfig):
         if not math.isfinite(q.detach().sum()) and not torch.isfinite(q).all():
             raise ValueError("q must be finite, got NaN or infinity")
         positions = self.positions(q.shape[1])
-        if self.offset is None:
+        if self.known_cost is None:
             return self.project_gross(q, positions)
         if observations is None:
-            raise ValueError("observations are needed to project with an offset")
+            raise ValueError("observations are needed to project with a known cost")
         if observations.dim() != 2 or len(observations) != len(q):
             raise ValueError(
                 f"observations must have shape ({len(q)}, features), "
@@ -182,11 +182,11 @@ class Constraint(DynamicConfig):
         self.check_observation_shape(observations.shape[1:])
         if not torch.isfinite(observations).all():
             raise ValueError("observations must be finite, got NaN or infinity")
-        cost = self.offset(observations, positions)
+        cost = self.known_cost(observations, positions)
         return (self.project_gross(q.double() + cost, positions) - cost).to(q.dtype)
 
     def project_gross(self, values: torch.Tensor, positions: FloatArray) -> torch.Tensor:
-        """Projection of values that already hold the offset; ``(B, K)`` to ``(B, K)``."""
+        """Projection of values with the known cost added, ``(B, K)`` to ``(B, K)``."""
         return project_onto_set(values, self.shape_set(), positions)
 
     def remove_rounding(
@@ -212,21 +212,21 @@ class Constraint(DynamicConfig):
     # -- checks --------------------------------------------------------------
 
     def check_observation_shape(self, shape: Sequence[Any]) -> None:
-        """Refuses an offset feature that the observation does not have.
+        """Refuses a known cost feature that the observation does not have.
 
         Raises:
             ValueError: the observation is not a vector, or is too short.
         """
-        if self.offset is None:
+        if self.known_cost is None:
             return
         if len(shape) != 1 or not isinstance(shape[0], (int, np.integer)):
             raise ValueError(
-                f"offset needs vector observations, got observations of shape {shape}"
+                f"known_cost needs vector observations, got observations of shape {shape}"
             )
-        if self.offset.feature >= shape[0]:
+        if self.known_cost.feature >= shape[0]:
             raise ValueError(
-                f"offset feature must be below the observation size {shape[0]}, "
-                f"got {self.offset.feature}"
+                f"known_cost feature must be below the observation size {shape[0]}, "
+                f"got {self.known_cost.feature}"
             )
 
     def _require_action_count(self, count: int, subject: str) -> None:

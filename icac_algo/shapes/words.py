@@ -28,7 +28,7 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 def parse_shape(
-    text: str, actions: list[float] | None = None, offset: KnownCost | None = None
+    text: str, actions: list[float] | None = None, known_cost: KnownCost | None = None
 ) -> Constraint:
     """A shape from words: ``name[:field=value,...]``, several joined by ``+``.
 
@@ -37,14 +37,14 @@ def parse_shape(
     Args:
         text: the words.
         actions: positions of the actions.
-        offset: a known cost.
+        known_cost: a known cost.
 
     Raises:
         ValueError: a name or field is unknown, or a value is not allowed.
     """
     if not isinstance(text, str):
         raise ValueError(f"constraint must be words such as 'concave', got {text!r}")
-    whole: dict[str, Any] = {"actions": actions, "offset": offset}
+    whole: dict[str, Any] = {"actions": actions, "known_cost": known_cost}
     # A plus sign may also begin a number's exponent or the number itself.
     parts = _split(text)
     if len(parts) == 1:
@@ -91,7 +91,7 @@ def _shape(part: str, text: str, common: dict[str, Any]) -> Constraint:
     fields = {
         field.name: field
         for field in dataclasses.fields(shape)
-        if field.name not in ("actions", "offset")
+        if field.name not in ("actions", "known_cost")
     }
     given: dict[str, Any] = {}
     for assignment in rest.split(",") if colon else []:

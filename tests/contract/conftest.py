@@ -93,7 +93,7 @@ UNEVEN = [0.0, 0.1, 0.5, 0.6, 2.0]
 
 MAKERS: dict[str, Callable[[str], Any]] = {
     "functional": _ours(constraint=Concave()),
-    "functional-cost": _ours(constraint=MonotoneConcave(offset=COST, actions=UNEVEN)),
+    "functional-cost": _ours(constraint=MonotoneConcave(known_cost=COST, actions=UNEVEN)),
     "functional-falling": _ours(constraint=Monotone(increasing=False)),
     "canonical": _ours(constraint=MonotoneConcave(), projection="canonical"),
     "canonical-uneven": _ours(constraint=Concave(actions=UNEVEN), projection="canonical"),
@@ -102,7 +102,7 @@ MAKERS: dict[str, Callable[[str], Any]] = {
         constraint=Concave(), projection="euclidean", inner_iterations=3, pull=0.0
     ),
     "euclidean-literal": _ours(
-        constraint=Monotone(offset=COST),
+        constraint=Monotone(known_cost=COST),
         projection="euclidean",
         inner_anchor="target",
         implicit_gradient=False,

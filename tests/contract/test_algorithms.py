@@ -42,7 +42,7 @@ def test_predicts_for_every_observation_kind(
     n_actions: int,
 ) -> None:
     if kind != "vector" and name in needs_vectors:
-        with pytest.raises(ValueError, match="offset needs vector observations"):
+        with pytest.raises(ValueError, match="known_cost needs vector observations"):
             trained(name, kind)
         return
     algo, x = trained(name, kind), batch_of(kind, 9)

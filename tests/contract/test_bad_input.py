@@ -128,7 +128,7 @@ def test_several_continuous_actions() -> None:
         ({"projection": "euclidean"}, "projection='functional', got 'euclidean'"),
         ({"actor_gradient": "sampled"}, "actor_gradient='exact' .* got 'sampled'"),
         (
-            {"constraint": Monotone(offset=KnownCost(feature=3))},
+            {"constraint": Monotone(known_cost=KnownCost(feature=3))},
             "feature must be below the observation size 3",
         ),
     ],
@@ -195,14 +195,14 @@ def test_one_action_is_not_a_choice() -> None:
 
 
 def test_offset_feature_out_of_range() -> None:
-    config = ConstraintAwareQConfig(constraint=Monotone(offset=KnownCost(feature=3)))
+    config = ConstraintAwareQConfig(constraint=Monotone(known_cost=KnownCost(feature=3)))
     with pytest.raises(ValueError, match="feature must be below the observation size 3"):
         fit(config, buffer_of([episode()]))
 
 
 def test_offset_with_a_reward_scaler_that_is_not_affine() -> None:
     config = ConstraintAwareQConfig(
-        constraint=Monotone(offset=KnownCost(feature=1)),
+        constraint=Monotone(known_cost=KnownCost(feature=1)),
         reward_scaler=ClipRewardScaler(-1.0, 1.0),
     )
     with pytest.raises(ValueError, match=r"affine and rising, got ClipRewardScaler"):

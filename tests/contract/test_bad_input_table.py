@@ -157,7 +157,8 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("no slopes", lambda: SlopeBounds(), V, "needs a finite lower or upper bound"),
     ("bounds", lambda: Bounded(lower="a"), V, "lower must be a finite number"),  # type: ignore[arg-type]
     ("members", lambda: Intersection([]), V, "members must be a list of at least one"),
-    ("offset", lambda: Unconstrained(offset=KnownCost(0)), V, "takes no offset"),
+    ("known_cost", lambda: Unconstrained(known_cost=KnownCost(0)), V,
+        "takes no known_cost"),
     ("feature", lambda: KnownCost(-1), V, "feature must be an integer >= 0, got -1"),
     ("coefficient", lambda: KnownCost(0, np.inf), V, "coefficient must be finite"),
     ("project nan", lambda: Monotone().project(q(np.nan)), V, "q must be finite"),
@@ -199,7 +200,8 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         buffer(), Concave(), regions={"a": lambda o: o}), V, r"regions\['a'\] must"),
     ("grid", lambda: check_prior(buffer(), Concave(actions=[0, 1])), V, "names 2 act"),
     ("cost", lambda: check_prior(
-        buffer(), Monotone(offset=KnownCost(2))), V, "offset feature must be below"),
+        buffer(), Monotone(known_cost=KnownCost(2))), V,
+        "known_cost feature must be below"),
     # off-policy estimates
     ("propensity", lambda: logged_steps(buffer(), [0.0] * 6), V, r"in \(0, 1\], row 0"),
     ("propensities", lambda: logged_steps(buffer(), [0.5]), V, "one value for each"),

@@ -44,15 +44,15 @@ def worst_violation(algo: Any, x: np.ndarray, n_actions: int) -> float:
     constraint = constraint_of(algo.config)
     positions = constraint.positions(n_actions)
     gross = q.astype(np.float64)
-    if constraint.offset is not None:
-        feature = x[:, constraint.offset.feature : constraint.offset.feature + 1]
-        cost = constraint.offset.coefficient * feature.astype(np.float64) * positions
+    if constraint.known_cost is not None:
+        feature = x[:, constraint.known_cost.feature : constraint.known_cost.feature + 1]
+        cost = constraint.known_cost.coefficient * feature.astype(np.float64) * positions
         slope = 1.0
         if algo.reward_scaler is not None:
             slope = np.diff(algo.reward_scaler.transform_numpy(np.array([0.0, 1.0])))[0]
         gross = gross + slope * cost
     shortfall = -(gross @ constraint.inequalities(positions).T)
-    if constraint.get_type() == "monotone" and constraint.offset is None:
+    if constraint.get_type() == "monotone" and constraint.known_cost is None:
         return float(shortfall.max())
     # Q itself is a float32: where a cost dwarfs the rest, its rounding is the limit.
     scale = np.maximum(np.abs(gross), np.abs(q)).max(axis=1, keepdims=True)

@@ -81,7 +81,7 @@ SHAPES = {
     "bounded": Shape(Bounded(0.0, 1.0)),
     "concave": Shape(Concave()),
     "convex": Shape(Convex()),
-    "monotone-concave-cost": Shape(MonotoneConcave(offset=COST)),
+    "monotone-concave-cost": Shape(MonotoneConcave(known_cost=COST)),
     "concave-slope-bounds": Shape(Intersection([Concave(), SlopeBounds(-2.0, 2.0)])),
     "falling-bounded": Shape(
         Intersection([Monotone(increasing=False), Bounded(-1.0, None)])
@@ -172,8 +172,8 @@ def worst(algo: Any, x: np.ndarray, n_actions: int, constraint: Any) -> float:
     assert np.isfinite(q).all()
     positions, slope = constraint.positions(n_actions), slope_of(algo)
     gross = q.astype(np.float64)
-    if constraint.offset is not None:
-        cost = constraint.offset.coefficient * x[:, [constraint.offset.feature]]
+    if constraint.known_cost is not None:
+        cost = constraint.known_cost.coefficient * x[:, [constraint.known_cost.feature]]
         gross = gross + slope * cost.astype(np.float64) * positions
     matrix = constraint.inequalities(positions)
     size = np.abs(matrix).max(axis=1, keepdims=True)

@@ -239,7 +239,10 @@ def test_constraint_aware_q_refuses_it_for_continuous_actions() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"constraint": Monotone(offset=PAYMENT)}, "constraint must have no offset"),
+        (
+            {"constraint": Monotone(known_cost=PAYMENT)},
+            "constraint must have no known_cost",
+        ),
         ({"payment": 0.5}, "payment must be a KnownCost"),
         ({"payment": KnownCost(7)}, "must be below the observation size 4"),
         (

@@ -39,7 +39,7 @@ CONTEXTS = np.random.default_rng(0).random((40, 2)).astype(np.float32)
 CONFIGS: dict[str, Callable[[], Any]] = {
     "concave": lambda: ConstraintAwareQConfig(constraint=Concave()),
     "cost, scaler": lambda: ConstraintAwareQConfig(
-        constraint=Monotone(offset=KnownCost(1), actions=[0.0, 0.1, 0.5, 0.9, 1.0]),
+        constraint=Monotone(known_cost=KnownCost(1), actions=[0.0, 0.1, 0.5, 0.9, 1.0]),
         observation_scaler=MinMaxObservationScaler(),
         n_critics=2,
     ),
@@ -357,8 +357,10 @@ def test_graphs_say_what_the_algorithm_says(name: str, suffix: str, trained: Any
         if constraint is not None:
             gross = values.astype(np.float64)
             positions = constraint.positions(5)
-            if constraint.offset is not None:
-                gross = gross + constraint.offset(torch.as_tensor(x), positions).numpy()
+            if constraint.known_cost is not None:
+                gross = (
+                    gross + constraint.known_cost(torch.as_tensor(x), positions).numpy()
+                )
             slack = gross @ constraint.inequalities(positions).T
             # float32 outputs: exact up to their own rounding.
             assert slack.min() > -4e-7 * np.abs(gross).max()

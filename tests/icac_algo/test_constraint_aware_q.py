@@ -196,7 +196,7 @@ def test_known_cost_is_read_in_its_own_units_under_scalers(
     dataset: ColumnarReplayBuffer,
 ) -> None:
     """Q + c * bid in unscaled units has the shape, whatever the scalers did."""
-    shape = MonotoneConcave(offset=KnownCost(feature=1))
+    shape = MonotoneConcave(known_cost=KnownCost(feature=1))
     made = config(
         constraint=shape,
         observation_scaler=MinMaxObservationScaler(),
@@ -210,5 +210,5 @@ def test_known_cost_is_read_in_its_own_units_under_scalers(
     gross = unscaled + x[:, 1:2] * AUCTION.bid_array
     assert np.diff(gross).min() > -1e-5
     assert np.diff(gross, 2).max() < 1e-5
-    # Without the cost the values do fall: the offset is what makes them rise.
+    # Without the cost the values do fall: the known cost is what makes them rise.
     assert np.diff(unscaled).min() < -1e-3

@@ -34,13 +34,13 @@ STORED: list[Constraint] = [
     Unconstrained(),
     Unconstrained(actions=ACTIONS),
     Monotone(),
-    Monotone(actions=ACTIONS, offset=COST),
-    Monotone(actions=ACTIONS, offset=COST, increasing=False),
+    Monotone(actions=ACTIONS, known_cost=COST),
+    Monotone(actions=ACTIONS, known_cost=COST, increasing=False),
     Concave(),
-    Concave(actions=ACTIONS, offset=COST),
+    Concave(actions=ACTIONS, known_cost=COST),
     MonotoneConcave(),
-    MonotoneConcave(actions=ACTIONS, offset=COST),
-    MonotoneConcave(actions=ACTIONS, offset=COST, increasing=False),
+    MonotoneConcave(actions=ACTIONS, known_cost=COST),
+    MonotoneConcave(actions=ACTIONS, known_cost=COST, increasing=False),
     Convex(actions=ACTIONS),
     SlopeBounds(-1.0, 1.0),
     SlopeBounds(lower=0.5),
@@ -49,7 +49,7 @@ STORED: list[Constraint] = [
     Bounded(lower=0.0),
     Intersection([Concave(), SlopeBounds(-1.0, 2.0)]),
     Intersection([Concave(), SlopeBounds(-1.0, 3.0)]),
-    Intersection([Monotone(), Bounded(0.0, 1.0)], actions=ACTIONS, offset=COST),
+    Intersection([Monotone(), Bounded(0.0, 1.0)], actions=ACTIONS, known_cost=COST),
 ]
 EVERY_TYPE = (Unconstrained, Monotone, Concave, Convex, MonotoneConcave)
 
@@ -267,8 +267,10 @@ def test_members_are_refused() -> None:
             Intersection(bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="members must be shapes, got 'concave'"):
         Intersection(["concave"])  # type: ignore[list-item]
-    for member in (Concave(actions=ACTIONS), Concave(offset=COST)):
-        with pytest.raises(ValueError, match="leave actions and offset to the Inters"):
+    for member in (Concave(actions=ACTIONS), Concave(known_cost=COST)):
+        with pytest.raises(
+            ValueError, match="leave actions and known_cost to the Inters"
+        ):
             Intersection([Monotone(), member])
 
 
@@ -311,14 +313,14 @@ def test_wrong_numbers_of_actions_are_refused(shape: type[Constraint]) -> None:
 
 
 def test_an_offset_needs_a_shape_and_a_fitting_observation() -> None:
-    with pytest.raises(ValueError, match="Unconstrained takes no offset"):
-        Unconstrained(offset=COST)
-    shape = Concave(offset=COST)
+    with pytest.raises(ValueError, match="Unconstrained takes no known_cost"):
+        Unconstrained(known_cost=COST)
+    shape = Concave(known_cost=COST)
     shape.check_observation_shape((3,))
     with pytest.raises(ValueError, match=r"feature must be below .* size 2, got 2"):
         shape.check_observation_shape((2,))
     for other in ((3, 3), ((3,), (3,)), ((3,),), ()):
-        with pytest.raises(ValueError, match="offset needs vector observations, got"):
+        with pytest.raises(ValueError, match="known_cost needs vector observations, got"):
             shape.check_observation_shape(other)
         Concave().check_observation_shape(other)
 

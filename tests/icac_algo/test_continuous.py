@@ -119,7 +119,7 @@ def test_exact_at_every_real_bid(name: str, constraint: Constraint) -> None:
 
 @pytest.mark.parametrize(
     "constraint",
-    [*SHAPES, Monotone(offset=KnownCost(feature=1)), Concave(actions=[0.0, 2.0])],
+    [*SHAPES, Monotone(known_cost=KnownCost(feature=1)), Concave(actions=[0.0, 2.0])],
     ids=repr,
 )
 def test_greedy_bids_are_the_best_of_a_fine_grid(constraint: Constraint) -> None:

@@ -83,7 +83,11 @@ def test_it_would_have_caught_the_paper(auction_log: Any) -> None:
 
 @pytest.mark.parametrize(
     "shape",
-    [Concave(), Monotone(offset=KnownCost(1)), MonotoneConcave(offset=KnownCost(1))],
+    [
+        Concave(),
+        Monotone(known_cost=KnownCost(1)),
+        MonotoneConcave(known_cost=KnownCost(1)),
+    ],
 )
 def test_true_shapes_of_the_auction_are_spared(auction_log: Any, shape: Any) -> None:
     check = check_prior(auction_log, shape)

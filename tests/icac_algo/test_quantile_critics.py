@@ -60,7 +60,7 @@ CONSTRAINTS: dict[str, Any] = {
     "monotone": Monotone,
     "concave": Concave,
     "cost": lambda: MonotoneConcave(
-        offset=KnownCost(1, 0.5), actions=[0.0, 0.1, 0.5, 0.6, 2.0]
+        known_cost=KnownCost(1, 0.5), actions=[0.0, 0.1, 0.5, 0.6, 2.0]
     ),
     "intersection": lambda: Intersection([Concave(), SlopeBounds(-2.0, 2.0)]),
 }
@@ -140,9 +140,9 @@ def assert_obeys(
     """No shortfall beyond the float32 rounding of ``rounded``, by default ``values``."""
     positions = constraint.positions(ACTIONS)
     gross = values.astype(np.float64)
-    if constraint.offset is not None:
-        feature = x[:, constraint.offset.feature, None].astype(np.float64)
-        gross = gross + slope * constraint.offset.coefficient * feature * positions
+    if constraint.known_cost is not None:
+        feature = x[:, constraint.known_cost.feature, None].astype(np.float64)
+        gross = gross + slope * constraint.known_cost.coefficient * feature * positions
     shape_set = constraint.shape_set().scaled(slope)
     matrix, bounds = shape_set.inequalities(positions)
     # Q itself is a float32: where a cost dwarfs the rest, its rounding is the limit.

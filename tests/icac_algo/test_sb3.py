@@ -51,7 +51,7 @@ SHAPES = {
     "rising": Monotone(),
     "falling": Monotone(increasing=False),
     "convex": Convex(),
-    "cost": Monotone(offset=KnownCost(feature=1, coefficient=0.5)),
+    "cost": Monotone(known_cost=KnownCost(feature=1, coefficient=0.5)),
 }
 
 
@@ -79,8 +79,8 @@ def q_of(model: ConstraintAwareDQN, observations: Any) -> Any:
 def violations(model: ConstraintAwareDQN, shape: Any, observations: Any) -> int:
     values = q_of(model, observations)
     positions = shape.positions(values.shape[1])
-    if shape.offset is not None:
-        values = values + shape.offset(torch.as_tensor(observations), positions)
+    if shape.known_cost is not None:
+        values = values + shape.known_cost(torch.as_tensor(observations), positions)
     slack = values.numpy() @ shape.inequalities(positions).T
     return int((slack < -2e-6).sum())
 
@@ -258,7 +258,10 @@ def test_logs_for_tensorboard_and_callbacks_that_stop(tmp_path: pathlib.Path) ->
     [
         ({"constraint": 3}, "constraint must be a shape"),
         ({"constraint": Concave(actions=[0.0, 0.5, 1.0])}, "names 3 actions"),
-        ({"constraint": Monotone(offset=KnownCost(2))}, "offset feature must be below"),
+        (
+            {"constraint": Monotone(known_cost=KnownCost(2))},
+            "known_cost feature must be below",
+        ),
         ({"projection": "fuctional"}, "projection must be one of"),
         ({"n_pieces": 0}, "n_pieces must be an integer >= 1"),
     ],

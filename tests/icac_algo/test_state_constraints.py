@@ -110,11 +110,11 @@ def critic(
 
 def test_what_no_critic_could_satisfy_is_refused() -> None:
     with pytest.raises(ValueError, match="asks Q to rise in feature 0, but the known"):
-        critic(Monotone(offset=KnownCost(feature=0)), UP_DOWN)
-    critic(Monotone(offset=KnownCost(feature=1)), UP_DOWN)
+        critic(Monotone(known_cost=KnownCost(feature=0)), UP_DOWN)
+    critic(Monotone(known_cost=KnownCost(feature=1)), UP_DOWN)
     lipschitz: list[StateConstraint] = [StateLipschitz(constant=1.0)]
     with pytest.raises(ValueError, match="must exceed the known cost's own, 1"):
-        critic(Monotone(offset=KnownCost(feature=1)), lipschitz)
+        critic(Monotone(known_cost=KnownCost(feature=1)), lipschitz)
     with pytest.raises(ValueError, match="does not go with bounds on values"):
         critic(Bounded(0.0, 1.0), lipschitz)
     with pytest.raises(ValueError, match="spectral_norm=True does not go with"):
@@ -235,7 +235,7 @@ def test_network_survives_copies_and_files() -> None:
         Concave(),
         Convex(),
         Monotone(increasing=False),
-        MonotoneConcave(offset=KnownCost(feature=1)),
+        MonotoneConcave(known_cost=KnownCost(feature=1)),
         SlopeBounds(-1.0, 1.0),
         SlopeBounds(lower=0.5),
         Bounded(-1.0, 1.0),

@@ -56,10 +56,10 @@ seeds = st.integers(0, 2**31)
 
 
 def over(
-    shape: Constraint, actions: list[float] | None, offset: KnownCost | None = None
+    shape: Constraint, actions: list[float] | None, known_cost: KnownCost | None = None
 ) -> Constraint:
     """The same shape over other actions."""
-    return dataclasses.replace(shape, actions=actions, offset=offset)
+    return dataclasses.replace(shape, actions=actions, known_cost=known_cost)
 
 
 def scaled(shape: Constraint, factor: float) -> Constraint:

@@ -342,4 +342,4 @@ def test_missing_actions_and_observations_are_refused() -> None:
     with pytest.raises(ValueError, match="MonotoneConcave needs at least 2 actions"):
         MonotoneConcave().project(torch.zeros(2, 1))
     with pytest.raises(ValueError, match="observations are needed"):
-        Monotone(offset=KnownCost(feature=0)).project(torch.zeros(2, 5))
+        Monotone(known_cost=KnownCost(feature=0)).project(torch.zeros(2, 5))
