@@ -26,14 +26,15 @@ import benchmarks
 import bidclick_gym
 from benchmarks.auction.settings import Settings
 from benchmarks.auction.table1 import write_table1
-from benchmarks.engine.files import (
+from benchmarks.engine import (
     read_rows,
+    run_cells,
     write_bytes,
     write_png,
     write_rows,
     write_text,
 )
-from benchmarks.engine.sweep import finished, keep, run_cells
+from benchmarks.engine.sweep import finished, keep
 from bidclick_gym.__main__ import main as bidclick_main
 from bidclick_gym.logs.shards import write_shards
 from icac_algo import ColumnarReplayBuffer, ConstraintAwareQConfig, save_checkpoint
