@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -23,7 +24,7 @@ from icac_algo import (
 )
 from icac_algo.critics import Function, make_parametrization
 
-from ..engine import Experiment, Figure, register, subplots
+from ..engine import Experiment, Figure, Results, register, subplots
 
 __all__ = ["GALLERY", "fitted"]
 
@@ -97,7 +98,7 @@ def fitted(
         return np.linspace(0.0, 1.0, size), made(coordinates)[0].numpy()
 
 
-def _picture(name: str) -> Figure:
+def _picture(name: str, results: Results) -> Figure:
     title, constraint, truth = GALLERY[name]
     rng = np.random.default_rng(list(GALLERY).index(name))
     actions, fine = np.linspace(0.0, 1.0, ACTIONS), np.linspace(0.0, 1.0, 300)
@@ -122,9 +123,7 @@ register(
     Experiment(
         "gallery",
         "the pictures of docs/shapes.md",
-        pictures={
-            f"{name}.png": lambda results, name=name: _picture(name) for name in GALLERY
-        },
+        pictures={f"{name}.png": functools.partial(_picture, name) for name in GALLERY},
         defaults={"out": "docs/shapes"},
         report="",
     )

@@ -66,7 +66,7 @@ def tune(
 
 
 def search_all(
-    grids: Mapping[str, dict[str, tuple[float, ...]]],
+    grids: Mapping[str, Mapping[str, tuple[float, ...]]],
     regrets: Callable[[str, Sequence[Pairs]], Sequence[float]],
     steps: int,
 ) -> list[dict[str, object]]:
@@ -108,7 +108,7 @@ def search_all(
 
 
 def search(
-    grids: dict[str, tuple[float, ...]],
+    grids: Mapping[str, tuple[float, ...]],
     evaluate: Callable[[list[Settings]], None],
     regret: Regrets,
 ) -> Settings:

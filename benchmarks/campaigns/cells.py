@@ -125,7 +125,7 @@ class BudgetCell:
 
     def config(self) -> Any:
         """The d3rlpy config."""
-        return CAMPAIGN_LEARNERS[self.learner].make(self.steps, **dict(self.tuned))
+        return CAMPAIGN_LEARNERS[self.learner].config(self.steps, **dict(self.tuned))
 
     @property
     def picker(self) -> BudgetRelabellingTransitionPicker | None:

@@ -6,7 +6,7 @@ import csv
 import pathlib
 from typing import Any
 
-from ..engine import finished, keep
+from ..engine.sweep import finished, keep
 from .experiments import PaperSettings, planned
 
 __all__ = ["adopt_published"]
