@@ -177,7 +177,7 @@ def test_paired_difference_uses_common_seeds() -> None:
 def test_recorded_tuning_has_its_best_value_inside_the_grid() -> None:
     tuned = [name for name, entry in AUCTION_LEARNERS.items() if entry.tuned]
     assert sorted(best_settings()) == sorted(tuned)
-    text = pathlib.Path(search.__code__.co_filename).parent / "results" / "tuning.csv"
+    text = pathlib.Path(search.__code__.co_filename).parents[1] / "results" / "tuning.csv"
     with text.open() as file:
         rows = list(csv.DictReader(file))
     for name, best in best_settings().items():
