@@ -15,7 +15,7 @@ from .campaigns import command as budget
 from .engine import EXPERIMENTS, fraction, positive_int
 from .engine.command_line import add_command, check_folders, dispatch
 from .paper import command as paper
-from .timing.speed import PARTS, run_speed
+from .timing import projections, speed  # noqa: F401
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,15 +40,6 @@ def _parser() -> argparse.ArgumentParser:
         help="also SB3's DQN and PPO, trained online; by default where all algorithms "
         "are run, unless --quick",
     )
-    speed = commands.add_parser(
-        "speed", help="training, loading and stepping, timed against d3rlpy"
-    )
-    speed.add_argument("--only", help="comma-separated; all of fit, load, env by default")
-    speed.add_argument("--quick", action="store_true", help="everything at toy size")
-    speed.add_argument(
-        "--huge", action="store_true", help="also 100 million impressions (3 GB of disk)"
-    )
-    speed.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/speed"))
     regret = commands.add_parser(
         "regret", help="what each prior saves, at three shares of the log"
     )
@@ -74,17 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_kit_options(ope, "runs/ope")
     for experiment in EXPERIMENTS.values():
         add_command(commands, experiment)
-    shapes = commands.add_parser(
-        "shapes", help="the projection layer: time and error, against other solvers"
-    )
-    shapes.add_argument("--quick", action="store_true", help="toy rounds")
-    shapes.add_argument(
-        "--rivals-python",
-        metavar="PATH",
-        help="interpreter of an environment with qpth, cvxpylayers and torchisotonic; "
-        "without it they are not run",
-    )
-    shapes.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/shapes"))
     paper.add_command(commands)
     budget.add_command(commands)
     tuning = commands.add_parser("tune", help="choose the baselines' hyperparameters")
@@ -116,13 +96,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tune(given.out / "cells", given.steps, given.workers)
         tune_online(given.out / "cells", given.steps, given.workers)
         print(f"wrote {RESULTS} and {TUNED}")
-        return
-    if given.command == "speed":
-        run_speed(given.out, _known_parts(parser, given.only), given.quick, given.huge)
-        print((given.out / "speed.md").read_text())
-        return
-    if given.command == "shapes":
-        _shapes(parser, given, words)
         return
     if given.command == "regret":
         _regret(given, words)
@@ -175,21 +148,6 @@ def typed(words: Sequence[str]) -> str:
     return " ".join(["python -m benchmarks", *words])
 
 
-def _shapes(
-    parser: argparse.ArgumentParser, given: argparse.Namespace, words: Sequence[str]
-) -> None:
-    # Imported here: no other benchmark needs quadprog.
-    from .timing.projections import run_shapes
-    from .timing.rivals_client import RivalsPythonError
-
-    command = typed(words)
-    try:
-        run_shapes(given.out, given.quick, given.rivals_python, command)
-    except RivalsPythonError as error:
-        parser.error(str(error))
-    print((given.out / "shapes.md").read_text())
-
-
 def _regret(given: argparse.Namespace, words: Sequence[str]) -> None:
     from .auction.regret import RegretSettings, run_regret
     from .auction.regret_tuning import tune_regret
@@ -234,14 +192,6 @@ def _known_algorithms(
         parser.error(
             f"--algorithms must be among {', '.join(AUCTION_LEARNERS)}; got {unknown}"
         )
-    return chosen
-
-
-def _known_parts(parser: argparse.ArgumentParser, names: str | None) -> tuple[str, ...]:
-    chosen = PARTS if names is None else tuple(n.strip() for n in names.split(","))
-    unknown = [name for name in chosen if name not in PARTS]
-    if unknown:
-        parser.error(f"--only must be among {', '.join(PARTS)}; got {unknown}")
     return chosen
 
 

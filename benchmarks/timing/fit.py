@@ -13,10 +13,28 @@ from d3rlpy.models import VectorEncoderFactory
 import bidclick_gym
 from icac_algo import Concave, ConstraintAwareQConfig
 
-from ..engine import Part, Row, Rows, Settings, by_seed, distinct, quiet_logs, section
-from ..engine import pictures, select, table
-from ..engine.timing import in_turn, medians, one_thread, ratio, seconds_of
-from ..engine.timing import showing, spread
+from ..engine import (
+    Part,
+    Row,
+    Rows,
+    Settings,
+    by_seed,
+    distinct,
+    pictures,
+    quiet_logs,
+    section,
+    select,
+    table,
+)
+from ..engine.timing import (
+    in_turn,
+    medians,
+    one_thread,
+    ratio,
+    seconds_of,
+    showing,
+    spread,
+)
 from ..learners import fit_quietly
 from .bare_loop import BareLoop
 

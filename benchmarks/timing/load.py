@@ -130,9 +130,7 @@ def _compute(settings: Settings) -> Rows:
     sizes = (10_000, 20_000) if settings.quick else (100_000, 1_000_000, FULL)
     with showing("load") as show:
         return [
-            row
-            for size in sizes
-            for row in _at(size, settings.quick, settings.out, show)
+            row for size in sizes for row in _at(size, settings.quick, settings.out, show)
         ]
 
 
@@ -283,7 +281,9 @@ def report(rows: Rows) -> str:
             shown = map(spread, found, (1.0, 1e-6, 1e-6))
             lines.append((kind, f"{size:,.0f}", *shown))
         seconds, peaks, _ = zip(*middles, strict=True)
-        exponents = (f"{growth_exponent(sizes, values):.2f}" for values in (seconds, peaks))
+        exponents = (
+            f"{growth_exponent(sizes, values):.2f}" for values in (seconds, peaks)
+        )
         lines.append((f"{kind}, growth exponent", "", *exponents, ""))
     return section(
         "Opening a log",

@@ -169,7 +169,9 @@ def _processor() -> str:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line[:10] == "model name"]
+    names = [
+        line.partition(":")[2].strip() for line in lines if line[:10] == "model name"
+    ]
     return names[0] if names else platform.processor() or platform.machine()
 
 

@@ -85,8 +85,9 @@ def targets(results: Results | Mapping[str, Rows]) -> list[Target]:
 
 def _sections(results: Results) -> Iterable[str]:
     yield (
-        f"One run on {platform.machine()}, PyTorch with one thread.  Medians over rounds "
-        "in which everything is timed in turn; the smallest and largest round in brackets."
+        f"One run on {platform.machine()}, PyTorch with one thread.  Medians over "
+        "rounds in which everything is timed in turn; the smallest and largest round in "
+        "brackets."
     )
     yield section("Verdict", targets_table(targets(results)))
     for name, report in (
