@@ -93,7 +93,7 @@ def fit_rows(ours: float, bare: float, stock: float, dqn: float) -> list[dict[st
 @pytest.mark.parametrize(
     ("figures", "words"),
     [
-        ((1.0, 1.0, 4.0, 1.0), ["reached", "reached", "reached"]),
+        ((1.0, 1.0, 5.0, 1.0), ["reached", "reached", "reached"]),
         ((2.0, 1.0, 4.0, 2.0), ["missed", "missed", "missed"]),
     ],
 )
