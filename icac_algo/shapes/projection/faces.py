@@ -31,12 +31,7 @@ def count_faces(matrix: FloatArray) -> int:
 
 
 class Faces:
-    """All faces of a set, ready to project onto.
-
-    Args:
-        matrix: ``A``, ``(m, K)``.
-        bounds: ``b``, ``(m,)``.
-    """
+    """All faces of a set, ready to project onto."""
 
     def __init__(self, matrix: FloatArray, bounds: FloatArray):
         signs, sign_offsets, projectors, offsets = _enumerate(matrix, bounds)
@@ -52,12 +47,10 @@ class Faces:
     def project(
         self, values: torch.Tensor, raw: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, Jacobian]:
-        """The projection, feasible up to rounding, and its Jacobian.
+        """The projection of float64 ``(B, K)``, exact up to rounding, and its Jacobian.
 
-        Args:
-            values: float64, ``(B, K)``.
-            raw: the same in the dtype they came in: a face chosen in float32 for
-                float32 values is wrong by no more than their own rounding.
+        ``raw`` are the values in the dtype they came in: a face chosen in float32 for
+        float32 values is wrong by no more than their own rounding.
         """
         raw = values if raw is None else raw
         signs, sign_offsets, _, _ = self._tensors(raw)
