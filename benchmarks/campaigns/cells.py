@@ -210,7 +210,7 @@ def train_on_log(
 
     dataset = to_replay_buffer(log_of(cell.log, cell.seed), cell.fraction, cell.seed)
     if picker is not None:
-        dataset = dataset.with_transition_picker(picker)
+        dataset = dataset.replace(transition_picker=picker)
     d3rlpy.seed(cell.seed)
     if picker is not None:
         # The published rows begin here in numpy's stream, two numbers a transition later.
