@@ -173,18 +173,21 @@ def _parse(text: str, name: str) -> dict[str, Any]:
         raise ArtefactError(f"{name}: the description is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise ArtefactError(f"{name}: the description must be an object, got {found!r}")
-    for field, kind, least in (
-        ("format", int, 1),
-        ("config", dict, None),
-        ("grad_step", int, 0),
-        ("sha256", str, None),
+    for field, kind in (
+        ("format", int),
+        ("config", dict),
+        ("grad_step", int),
+        ("sha256", str),
     ):
-        value = found.get(field)
-        if type(value) is not kind or (least is not None and value < least):
-            bound = "" if least is None else f" of at least {least}"
+        if type(found.get(field)) is not kind:
             raise ArtefactError(
-                f"{name}: {field} must be of type {kind.__name__}{bound}, got {value!r}"
+                f"{name}: {field} must be of type {kind.__name__}, got "
+                f"{found.get(field)!r}"
             )
+    if found["grad_step"] < 0:
+        raise ArtefactError(
+            f"{name}: grad_step must be at least 0, got {found['grad_step']}"
+        )
     if found["format"] > _FORMAT:
         raise ArtefactError(
             f"{name}: format {found['format']} is newer than {_FORMAT}, the newest that "
@@ -246,7 +249,7 @@ def _digest(tensors: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.numpy().tobytes())
     return digest.hexdigest()
 
 

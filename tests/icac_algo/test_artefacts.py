@@ -244,7 +244,7 @@ TAMPERINGS: dict[str, tuple[Callable[[pathlib.Path], Any], str]] = {
     ),
     "negative step": (
         lambda f: rewrite(f, grad_step=-1),
-        "grad_step must be of type int",
+        "grad_step must be at least 0, got -1",
     ),
     "missing tensor": (
         lambda f: sign(f, lambda t: t.pop(first(t))),
