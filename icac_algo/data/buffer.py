@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import (
-    InfiniteBuffer,
     ReplayBuffer,
     ReplayBufferBase,
     TrajectorySlicerProtocol,
@@ -306,9 +305,8 @@ class ColumnarReplayBuffer(ColumnSampler):
         if rewards is not None:
             columns = arrays.with_rewards(columns, rewards)
         if episodes is not None:
-            columns = columns.of_episodes(
-                arrays.checked_numbers(episodes, columns.index.episodes)
-            )
+            count = columns.index.episodes
+            columns = columns.of_episodes(arrays.numbers_of_episodes(episodes, count))
         return type(self)(
             columns,
             self._info.action_space,
@@ -324,17 +322,10 @@ class ColumnarReplayBuffer(ColumnSampler):
 
     def to_replay_buffer(self) -> ReplayBuffer:
         """A stock d3rlpy buffer with the same episodes, picker and slicer."""
-        info = self._info
-        return ReplayBuffer(
-            InfiniteBuffer(),
+        return self._stock(
             transition_picker=self._picker,
             trajectory_slicer=self._slicer,
             episodes=list(self.episodes),
-            observation_signature=info.observation_signature,
-            action_signature=info.action_signature,
-            reward_signature=info.reward_signature,
-            action_space=info.action_space,
-            action_size=info.action_size,
         )
 
     def to_minari(self, dataset_id: str, **metadata: Any) -> MinariDataset:

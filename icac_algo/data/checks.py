@@ -31,10 +31,9 @@ def blocks(
         values; the parts of a tuple observation come one after another.
     """
     if isinstance(dataset, ColumnarReplayBuffer):
-        columns = dataset.columns
-        for label, column in columns.named():
+        for label, column in dataset.columns.named():
             if label.startswith(name):
-                for start, block in columns.blocks(column):
+                for start, block in column.blocks():
                     yield "row", start, block
         return
     episodes = dataset.episodes
@@ -45,7 +44,7 @@ def blocks(
 
 
 def check_dataset(algorithm: str, dataset: ReplayBufferBase) -> None:
-    """Refuses data that an algorithm for discrete actions cannot learn from.
+    """Checks that an algorithm for discrete actions can learn from the dataset.
 
     Args:
         algorithm: who asks, for the message.
@@ -63,17 +62,14 @@ def check_dataset(algorithm: str, dataset: ReplayBufferBase) -> None:
         )
     _check_values(algorithm, dataset)
     size = info.action_size
-
-    def is_no_action(values: npt.NDArray[Any]) -> Any:
-        return (values < 0) | (values >= size)
-
-    _refuse(f"actions must be from 0 to {size - 1}", dataset, "actions", is_no_action)
+    requirement = f"actions must be from 0 to {size - 1}"
+    _check(requirement, dataset, "actions", lambda v: (v >= 0) & (v < size))
 
 
 def check_continuous_dataset(
     algorithm: str, dataset: ReplayBufferBase, lower: float, upper: float
 ) -> None:
-    """Refuses data that an algorithm for one bounded action cannot learn from.
+    """Checks that an algorithm for one bounded action can learn from the dataset.
 
     Args:
         algorithm: who asks, for the message.
@@ -86,19 +82,14 @@ def check_continuous_dataset(
             observation or reward is NaN or infinite.
     """
     _check_values(algorithm, dataset)
+    requirement = (
+        f"actions must be from {lower:g} to {upper:g}, the ends of the constraint's "
+        "actions (None: 0 and 1)"
+    )
     # Logs are float32: an end of the range may come back a rounding error outside.
     slack = 1e-6 * max(abs(lower), abs(upper))
-
-    def is_outside(values: npt.NDArray[Any]) -> Any:
-        return ~((values >= lower - slack) & (values <= upper + slack))
-
-    _refuse(
-        f"actions must be from {lower:g} to {upper:g}, the ends of the constraint's "
-        "actions (None: 0 and 1)",
-        dataset,
-        "actions",
-        is_outside,
-    )
+    low, high = lower - slack, upper + slack
+    _check(requirement, dataset, "actions", lambda v: (v >= low) & (v <= high))
 
 
 def _check_values(algorithm: str, dataset: ReplayBufferBase) -> None:
@@ -106,43 +97,34 @@ def _check_values(algorithm: str, dataset: ReplayBufferBase) -> None:
         raise ValueError(
             f"{algorithm} needs a dataset with transitions, got an empty one"
         )
-
-    def is_not_finite(values: npt.NDArray[Any]) -> Any:
-        return ~np.isfinite(values)
-
-    _refuse("rewards must be finite", dataset, "rewards", is_not_finite)
-    _refuse("observations must be finite", dataset, "observations", is_not_finite)
+    for name in ("rewards", "observations"):
+        _check(f"{name} must be finite", dataset, name, np.isfinite)
 
 
-def _refuse(
+def _check(
     requirement: str,
     dataset: ReplayBufferBase,
     name: str,
-    is_bad: Callable[[npt.NDArray[Any]], Any],
+    is_good: Callable[[npt.NDArray[Any]], Any],
 ) -> None:
     for unit, start, values in blocks(dataset, name):
-        bad = is_bad(values)
+        bad = ~is_good(values)
         if not bad.any():
             continue
-        place = int(np.argwhere(bad)[0][0])
+        place = start + int(np.argwhere(bad)[0][0])
         if unit == "episode":
-            place = _episode_with(dataset.episodes, start, name, is_bad)
-        else:
-            place += start
+            # Which of them holds the value is known only by looking at each.
+            place = next(
+                number
+                for number in range(start, len(dataset.episodes))
+                for part in _parts([getattr(dataset.episodes[number], name)])
+                if not np.all(is_good(np.asarray(part[0])))
+            )
         raise ValueError(f"{requirement}, {unit} {place} has {values[bad][0]}")
 
 
-def _episode_with(
-    episodes: Any, start: int, name: str, is_bad: Callable[[npt.NDArray[Any]], Any]
-) -> int:
-    for number in range(start, len(episodes)):
-        parts = _parts([getattr(episodes[number], name)])
-        if any(is_bad(np.asarray(part[0])).any() for part in parts):
-            return number
-    raise AssertionError("the bad value has gone")
-
-
 def _parts(values: list[Any]) -> list[list[npt.NDArray[Any]]]:
+    """Values of several episodes, for each part of a tuple observation."""
     if not isinstance(values[0], (list, tuple)):
         return [values]
     return [list(part) for part in zip(*values, strict=True)]

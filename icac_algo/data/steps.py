@@ -1,7 +1,6 @@
 """A log as one row for each decision: what off-policy statistics look at.
 
-:mod:`icac_algo.evidence` and :mod:`icac_algo.evidence` read every kind of dataset through
-:func:`logged_steps`.
+:mod:`icac_algo.evidence` reads every kind of dataset through :func:`logged_steps`.
 """
 
 from __future__ import annotations
@@ -132,10 +131,8 @@ def _read(buffer: ReplayBufferBase) -> LoggedSteps:
         buffer = ColumnarReplayBuffer.from_replay_buffer(buffer)
     check_dataset("an off-policy estimate", buffer)
     columns = buffer.columns
-    ends, _, has_final = columns.index.arrays()
-    is_step = np.ones(columns.index.rows, dtype=bool)
-    is_step[ends[has_final] - 1] = False
-    rows = np.flatnonzero(is_step)
+    _, _, has_final = columns.index.arrays()
+    rows = np.flatnonzero(~columns.index.marks()["final"])
     logged = next((n for n in _PROPENSITIES if n in columns.extras), None)
     propensities = None
     if logged is not None:

@@ -7,8 +7,6 @@ import importlib.metadata
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 from typing import Any
 
 import torch
@@ -17,7 +15,7 @@ from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
 from .._util.checks import check_built, check_flag, check_path
-from .._util.files import errors_that_name
+from .._util.files import errors_that_name, replaced
 from ..data import blocks
 from .manifest import MANIFEST, WEIGHTS, ArtefactError, Manifest, sha256_of
 
@@ -68,28 +66,21 @@ def save(
     shaped = LearnableConfigWithShape(
         algo.impl.observation_shape, algo.impl.action_size, algo.config
     )
-    with errors_that_name(path):
-        beside = pathlib.Path(
-            tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.absolute().parent)
+    with errors_that_name(path), replaced(path) as folder:
+        folder.mkdir()
+        weights = folder / WEIGHTS
+        # In memory first: safetensors answers a full disk with an error of its own.
+        weights.write_bytes(serialize(_tensors(algo)))
+        manifest = Manifest(
+            config=json.loads(shaped.serialize()),
+            action_grid=_action_grid(algo),
+            grad_step=int(algo.grad_step),
+            versions=_versions(),
+            data=None if dataset is None else _fingerprint(dataset),
+            weights_sha256=sha256_of(weights),
+            weights_bytes=weights.stat().st_size,
         )
-        try:
-            weights = beside / WEIGHTS
-            # In memory first: safetensors answers a full disk with an error of its own.
-            weights.write_bytes(serialize(_tensors(algo)))
-            manifest = Manifest(
-                config=json.loads(shaped.serialize()),
-                action_grid=_action_grid(algo),
-                grad_step=int(algo.grad_step),
-                versions=_versions(),
-                data=None if dataset is None else _fingerprint(dataset),
-                weights_sha256=sha256_of(weights),
-                weights_bytes=weights.stat().st_size,
-            )
-            (beside / MANIFEST).write_text(manifest.to_json())
-            beside.chmod(0o755)
-            _replace(beside, path)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+        (folder / MANIFEST).write_text(manifest.to_json())
     return path
 
 
@@ -212,20 +203,3 @@ def _fingerprint(dataset: Any) -> dict[str, Any]:
         "transitions": int(dataset.transition_count),
         "episodes": len(dataset.episodes),
     }
-
-
-def _replace(new: pathlib.Path, path: pathlib.Path) -> None:
-    if not path.exists():
-        os.rename(new, path)
-        return
-    # A folder cannot replace a folder in one step: the old one steps aside first, and
-    # comes back if the new one cannot take its place.
-    old = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=new.parent))
-    os.rename(path, old / "old")
-    try:
-        os.rename(new, path)
-    except BaseException:
-        os.rename(old / "old", path)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)

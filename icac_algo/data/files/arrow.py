@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..columns import Array
+from ..columns import Array, Column
 
 __all__ = ["MappedColumn", "MappedFile", "map_file"]
 
@@ -51,27 +50,13 @@ class MappedFile:
             yield self.values[max(begin, start) + shift : end + shift]
 
 
-class MappedColumn:
-    """A scalar column over a sequence of mapped files.
-
-    Args:
-        files: the column in each file, in order.
-    """
+class MappedColumn(Column):
+    """A scalar column over mapped files, in order."""
 
     def __init__(self, files: Sequence[MappedFile]):
         self._files = files
         self._starts = np.cumsum([0, *(file.rows for file in files)])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._files[0].values.dtype
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        return ()
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
+        super().__init__(files[0].values.dtype, (), int(self._starts[-1]))
 
     def take(self, rows: npt.NDArray[np.int64]) -> Array:
         if len(self._files) == 1:
@@ -100,15 +85,10 @@ class MappedColumn:
 
 
 def map_file(path: pathlib.Path, names: Sequence[str]) -> dict[str, MappedFile] | None:
-    """Maps some columns of an Arrow file.
+    """Maps columns of numbers of an Arrow IPC (Feather version 2) file.
 
-    Args:
-        path: an Arrow IPC (Feather version 2) file.
-        names: columns of numbers.
-
-    Returns:
-        the columns, or ``None`` if their values do not lie in the file as they are
-        (compressed, bit-packed, or with missing values).
+    ``None`` if their values do not lie in the file as they are (compressed, bit-packed,
+    or with missing values).
     """
     import pyarrow as pa
 

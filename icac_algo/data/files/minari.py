@@ -15,9 +15,9 @@ from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import DatasetInfo
 
 from ..._util.files import require_space
-from ..arrays import IN_MEMORY
+from ..._util.packages import required
 from ..columns import Array, ArrayColumn, Column, Columns
-from ..index import EpisodeIndex
+from ..episodes import EpisodeIndex
 
 __all__ = ["is_minari", "read_minari", "write_minari"]
 
@@ -27,17 +27,11 @@ _INFO = "info/"
 
 
 def _import_minari() -> Any:
-    try:
-        import minari
-    except ImportError as error:
-        raise ImportError(
-            "this needs minari: pip install 'bidclick-icac[icac]'"
-        ) from error
-    return minari
+    return required("minari", "this needs minari", "'bidclick-icac[icac]'")
 
 
 def is_minari(dataset: Any) -> bool:
-    """Whether it is a Minari dataset, told without Minari."""
+    """Whether it is a Minari dataset; Minari need not be installed."""
     return hasattr(dataset, "iterate_episodes")
 
 
@@ -90,7 +84,6 @@ def read_minari(
         ),
         is_tuple=keys is not None and tuple_observation,
         extras=extras,
-        source=IN_MEMORY,
     )
     return columns, space, size
 

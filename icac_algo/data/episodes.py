@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +13,11 @@ Rows = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
-@dataclasses.dataclass(frozen=True)
-class Successors:
-    """Where transitions lead to, ``n`` steps on.
+class Successors(NamedTuple):
+    """Where B transitions lead to, ``n`` steps on.
 
     Args:
-        rows: row of the successor, shape ``(B,)``; the row itself where terminal.
+        rows: row of the successor, ``(B,)``; the row itself where terminal.
         terminal: whether the episode terminates on the way, ``(B,)``.
         interval: steps taken, at most ``n``, ``(B,)``.
     """
@@ -149,25 +147,31 @@ class EpisodeIndex:
     def arrays(self) -> tuple[Rows, Flags, Flags]:
         """``ends``, ``terminated`` and ``has_final``, all explicit."""
         if self._ends is None:
-            count = self._rows
-            return (
-                np.arange(1, count + 1),
-                np.ones(count, dtype=bool),
-                np.zeros(count, dtype=bool),
-            )
+            terminated = np.ones(self._rows, dtype=bool)
+            return np.arange(1, self._rows + 1), terminated, ~terminated
         return self._ends, self._terminated, self._has_final
+
+    def marks(self) -> dict[str, Flags]:
+        """Which rows are ``terminal``, ``timeout`` and ``final``, each ``(R,)``."""
+        ends, terminated, has_final = self.arrays()
+        last_step = ends - 1 - has_final
+        marked = {
+            "terminal": last_step[terminated],
+            "timeout": last_step[~terminated],
+            "final": (ends - 1)[has_final],
+        }
+        marks = {name: np.zeros(self._rows, dtype=bool) for name in marked}
+        for name, rows in marked.items():
+            marks[name][rows] = True
+        return marks
 
     def episode(self, number: int) -> tuple[int, int, bool, bool]:
         """First row, row after the last, ``terminated`` and ``has_final`` of one."""
         if self._ends is None:
             return number, number + 1, True, False
         start = int(self._ends[number - 1]) if number else 0
-        return (
-            start,
-            int(self._ends[number]),
-            bool(self._terminated[number]),
-            bool(self._has_final[number]),
-        )
+        flags = bool(self._terminated[number]), bool(self._has_final[number])
+        return start, int(self._ends[number]), *flags
 
     def episode_of(self, rows: Any) -> Any:
         """The episodes that rows belong to."""
