@@ -18,6 +18,7 @@ from .episodes import EpisodeIndex
 __all__ = [
     "action_space_of",
     "arrays_of_columns",
+    "as_numbers",
     "columns_of_arrays",
     "columns_of_episodes",
     "numbers_of_episodes",
@@ -49,7 +50,7 @@ def columns_of_arrays(
     parts = {"observations": observations}
     if is_tuple:
         parts = {f"observations[{i}]": part for i, part in enumerate(observations)}
-    parts = {name: _numbers(name, part) for name, part in parts.items()}
+    parts = {name: as_numbers(name, part) for name, part in parts.items()}
     first = next(iter(parts.values()), np.zeros(0))
     count = len(first) if first.ndim else 0
     if count == 0:
@@ -58,7 +59,7 @@ def columns_of_arrays(
         "actions": _as_matrix("actions", actions),
         "rewards": _as_rewards(rewards),
     }
-    more = {name: _numbers(f"extras: {name}", v) for name, v in (extras or {}).items()}
+    more = {name: as_numbers(f"extras: {name}", v) for name, v in (extras or {}).items()}
     named = {f"extras: {name}": column for name, column in more.items()}
     for name, column in {**parts, **others, **named}.items():
         _check_column(name, column, count)
@@ -80,18 +81,19 @@ def columns_of_arrays(
     )
 
 
-def _numbers(name: str, values: Any) -> Array:
+def as_numbers(name: str, values: Any, kinds: str = "fiub") -> Array:
+    """An array of one of these kinds of numbers."""
     try:
         array = np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name} must be one array of numbers: {error}") from None
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in kinds:
         raise ValueError(f"{name} must be numbers, got an array of {array.dtype}")
     return array
 
 
 def _as_matrix(name: str, values: Any) -> Array:
-    array = _numbers(name, values)
+    array = as_numbers(name, values)
     if array.ndim not in (1, 2):
         raise ValueError(f"{name} must have shape (R,) or (R, n), got {array.shape}")
     return array[:, None] if array.ndim == 1 else array
@@ -133,8 +135,10 @@ def _index_of_flags(
             raise ValueError("final needs terminals or timeouts beside it")
         return EpisodeIndex(None, rows=count)
     flags = {"terminals": terminals, "timeouts": timeouts, "final": final}
-    marked = (_marked_rows(name, values, count) for name, values in flags.items())
-    return EpisodeIndex.from_marks(count, *marked, None)
+    terminal, timeout, last = (
+        _marked_rows(name, values, count) for name, values in flags.items()
+    )
+    return EpisodeIndex.from_marks(count, terminal, timeout, last, None)
 
 
 def _marked_rows(

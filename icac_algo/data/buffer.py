@@ -11,7 +11,6 @@ import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import (
     ReplayBuffer,
-    ReplayBufferBase,
     TrajectorySlicerProtocol,
     TransitionPickerProtocol,
 )
@@ -97,21 +96,6 @@ class ColumnarReplayBuffer(ColumnSampler):
         )
         space, size = arrays.action_space_of(columns, action_space, action_size)
         return cls(columns, space, size, **options)
-
-    @classmethod
-    def from_replay_buffer(
-        cls, source: ReplayBufferBase, **options: Any
-    ) -> ColumnarReplayBuffer:
-        """A copy of a d3rlpy buffer, with its picker and slicer.
-
-        Args:
-            source: any d3rlpy replay buffer that holds at least one episode.
-            options: ``transition_picker``, ``trajectory_slicer``, ``seed``.
-
-        Raises:
-            ValueError: it is empty.
-        """
-        return cls.of_stock(source, **options)
 
     @classmethod
     def from_minari(
@@ -215,16 +199,9 @@ class ColumnarReplayBuffer(ColumnSampler):
         """
         from .files.tables import Mapping, open_tables
 
-        mapping = Mapping.of(
-            observation=observation,
-            action=action,
-            reward=reward,
-            propensity=propensity,
-            episode=episode,
-            terminal=terminal,
-            timeout=timeout,
-            final=final,
-        )
+        marks = {"terminal": terminal, "timeout": timeout, "final": final}
+        names = {"reward": reward, "propensity": propensity, "episode": episode, **marks}
+        mapping = Mapping.of(observation, action, **names)
         if cache_folder is not None:
             check_path("cache_folder", cache_folder)
             if pathlib.Path(cache_folder).is_file():

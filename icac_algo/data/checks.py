@@ -10,7 +10,9 @@ import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
+from .arrays import columns_of_episodes
 from .buffer import ColumnarReplayBuffer
+from .columns import Array
 
 __all__ = ["blocks", "check_continuous_dataset", "check_dataset"]
 
@@ -19,7 +21,7 @@ _EPISODES_AT_ONCE = 10_000
 
 def blocks(
     dataset: ReplayBufferBase, name: str
-) -> Iterator[tuple[str, int, npt.NDArray[Any]]]:
+) -> Iterator[tuple[str, npt.NDArray[np.int64], Array]]:
     """All values of one kind, a piece at a time, whatever keeps them.
 
     Args:
@@ -27,20 +29,21 @@ def blocks(
         name: ``"observations"``, ``"actions"`` or ``"rewards"``.
 
     Yields:
-        what is counted (``"row"`` or ``"episode"``), the first one of the piece, and the
-        values; the parts of a tuple observation come one after another.
+        what is counted (``"row"`` or ``"episode"``), its number for each row of the
+        piece, ``(B,)``, and the values, ``(B, ...)``; the parts of a tuple observation
+        come one after another.
     """
     if isinstance(dataset, ColumnarReplayBuffer):
-        for label, column in dataset.columns.named():
-            if label.startswith(name):
-                for start, block in column.blocks():
-                    yield "row", start, block
+        for column in dataset.columns.parts_of(name):
+            for start, block in column.blocks():
+                yield "row", np.arange(start, start + len(block)), block
         return
     episodes = dataset.episodes
     for start in range(0, len(episodes), _EPISODES_AT_ONCE):
-        some = episodes[start : start + _EPISODES_AT_ONCE]
-        for part in _parts([getattr(episode, name) for episode in some]):
-            yield "episode", start, np.concatenate(part)
+        log = columns_of_episodes(episodes[start : start + _EPISODES_AT_ONCE])
+        numbers = start + log.index.episode_of(np.arange(log.index.rows))
+        for column in log.parts_of(name):
+            yield "episode", numbers, column.whole()
 
 
 def check_dataset(algorithm: str, dataset: ReplayBufferBase) -> None:
@@ -105,26 +108,10 @@ def _check(
     requirement: str,
     dataset: ReplayBufferBase,
     name: str,
-    is_good: Callable[[npt.NDArray[Any]], Any],
+    is_good: Callable[[Array], Any],
 ) -> None:
-    for unit, start, values in blocks(dataset, name):
+    for unit, numbers, values in blocks(dataset, name):
         bad = ~is_good(values)
-        if not bad.any():
-            continue
-        place = start + int(np.argwhere(bad)[0][0])
-        if unit == "episode":
-            # Which of them holds the value is known only by looking at each.
-            place = next(
-                number
-                for number in range(start, len(dataset.episodes))
-                for part in _parts([getattr(dataset.episodes[number], name)])
-                if not np.all(is_good(np.asarray(part[0])))
-            )
-        raise ValueError(f"{requirement}, {unit} {place} has {values[bad][0]}")
-
-
-def _parts(values: list[Any]) -> list[list[npt.NDArray[Any]]]:
-    """Values of several episodes, for each part of a tuple observation."""
-    if not isinstance(values[0], (list, tuple)):
-        return [values]
-    return [list(part) for part in zip(*values, strict=True)]
+        if bad.any():
+            row = np.argwhere(bad)[0][0]
+            raise ValueError(f"{requirement}, {unit} {numbers[row]} has {values[bad][0]}")

@@ -111,12 +111,10 @@ class Columns:
     extras: Mapping[str, Column] = dataclasses.field(default_factory=dict)
     in_memory: bool = True
 
-    def named(self) -> Iterator[tuple[str, Column]]:
-        """Observations, actions and rewards with the names that messages use."""
-        for i, part in enumerate(self.observations):
-            yield (f"observations[{i}]" if self.is_tuple else "observations"), part
-        yield "actions", self.actions
-        yield "rewards", self.rewards
+    def parts_of(self, name: str) -> Sequence[Column]:
+        """The columns of ``"observations"``, ``"actions"`` or ``"rewards"``."""
+        kept = getattr(self, name)
+        return [kept] if isinstance(kept, Column) else kept
 
     def of_episodes(self, numbers: npt.NDArray[np.int64]) -> Columns:
         """A copy of these episodes in this order, in memory."""

@@ -28,13 +28,7 @@ class Successors(NamedTuple):
 
 
 class BadMark(ValueError):
-    """A row is marked as it must not be.
-
-    Args:
-        mark: ``"terminal"``, ``"timeout"`` or ``"final"``.
-        reason: what is wrong with it.
-        row: where.
-    """
+    """A row is marked as it must not be: by which mark, why, and where."""
 
     def __init__(self, mark: str, reason: str, row: int):
         super().__init__(f"{mark} {reason}: row {row}")
@@ -87,18 +81,11 @@ class EpisodeIndex:
     def from_marks(
         cls, rows: int, terminal: Rows, timeout: Rows, final: Rows, ends: Rows | None
     ) -> EpisodeIndex:
-        """From the rows that carry a mark, each an array of rising row numbers.
+        """From the rows of last steps, of cut-off last steps and of final observations.
 
-        Args:
-            rows: number of rows, at least 1.
-            terminal: rows of last steps that led to a terminal state.
-            timeout: rows of last steps after which an episode was cut off.
-            final: rows that hold only what was observed after a last step.
-            ends: row after each episode's last, if known; otherwise an episode ends
-                after a terminal or a timeout, or after the final row that follows.
-
-        Raises:
-            BadMark: marks contradict each other or the ends.
+        ``ends`` is as in the constructor; if it is unknown, an episode ends after a
+        terminal or a timeout, or after the final row that follows.  Raises ``BadMark`` if
+        marks contradict each other or the ends.
         """
         both = np.intersect1d(terminal, timeout)
         if both.size:
@@ -187,11 +174,7 @@ class EpisodeIndex:
         return np.asarray(transitions + before)
 
     def successors(self, rows: Rows, n_steps: int = 1) -> Successors:
-        """Where the transitions that begin at ``rows`` lead to.
-
-        Raises:
-            IndexError: a row begins no transition.
-        """
+        """Where the transitions that begin at ``rows`` lead to."""
         if self._ends is None:
             ones = np.ones(len(rows), dtype=np.int64)
             return Successors(rows, ones.astype(bool), ones)

@@ -126,25 +126,21 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
     ) -> Transition:
         """One transition, as d3rlpy's pickers return it; ``rng`` draws the budget."""
         picked = BasicTransitionPicker()(episode, index)
-        before, after = self.relabelled(
-            _batch_of_one(picked.observation),
-            _batch_of_one(picked.next_observation),
-            np.array([picked.terminal != 0.0]),
-            rng,
-        )
+        one = TransitionMiniBatch.from_transitions([picked])
+        other = self.relabelled_batch(one, rng)
         return dataclasses.replace(
-            picked, observation=before[0], next_observation=after[0]
+            picked,
+            observation=other.observations[0],
+            next_observation=other.next_observations[0],
         )
 
     def relabelled_batch(
         self, batch: TransitionMiniBatch, rng: np.random.Generator | ModuleType
     ) -> TransitionMiniBatch:
         """A batch of logged transitions under other budgets; the given one is kept."""
+        terminals = batch.terminals[:, 0] != 0.0
         before, after = self.relabelled(
-            batch.observations,
-            batch.next_observations,
-            batch.terminals[:, 0] != 0.0,
-            rng,
+            batch.observations, batch.next_observations, terminals, rng
         )
         return dataclasses.replace(batch, observations=before, next_observations=after)
 
@@ -216,10 +212,6 @@ def _stream_of(episode: EpisodeBase, index: int) -> np.random.Generator:
     columns = [*(parts if _is_tuple(parts) else [parts]), episode.actions]
     words = (zlib.crc32(np.asarray(column[index]).tobytes()) for column in columns)
     return np.random.default_rng([index, *words])
-
-
-def _batch_of_one(observation: Any) -> Any:
-    return observation if _is_tuple(observation) else np.asarray(observation)[None]
 
 
 def _is_tuple(observation: Any) -> bool:

@@ -112,7 +112,7 @@ class ColumnSampler(ReplayBufferBase):
             transition_picker=transition_picker,
             trajectory_slicer=trajectory_slicer,
         )
-        return cls.of_stock(stock)
+        return cls.from_replay_buffer(stock)
 
     @classmethod
     def load(
@@ -134,8 +134,17 @@ class ColumnSampler(ReplayBufferBase):
         )
 
     @classmethod
-    def of_stock(cls, source: ReplayBufferBase, **options: Any) -> Self:
-        """A copy of a d3rlpy buffer; see ``ColumnarReplayBuffer.from_replay_buffer``."""
+    def from_replay_buffer(cls, source: ReplayBufferBase, **options: Any) -> Self:
+        """A copy of a d3rlpy buffer, with its picker and slicer.
+
+        Args:
+            source: any d3rlpy replay buffer that holds at least one episode.
+            options: ``transition_picker``, ``trajectory_slicer``, ``seed``.
+
+        Raises:
+            TypeError: it is no replay buffer.
+            ValueError: it is empty.
+        """
         if not isinstance(source, ReplayBufferBase):
             raise TypeError(
                 f"source must be a d3rlpy replay buffer, got {type(source).__name__}"
@@ -143,12 +152,8 @@ class ColumnSampler(ReplayBufferBase):
         info = source.dataset_info
         options.setdefault("transition_picker", source.transition_picker)
         options.setdefault("trajectory_slicer", source.trajectory_slicer)
-        return cls(
-            arrays.columns_of_episodes(source.episodes),
-            info.action_space,
-            info.action_size,
-            **options,
-        )
+        columns = arrays.columns_of_episodes(source.episodes)
+        return cls(columns, info.action_space, info.action_size, **options)
 
     def dump(self, f: BinaryIO) -> None:
         dump(self.episodes, f)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
+from .arrays import as_numbers
 from .buffer import ColumnarReplayBuffer
 from .checks import check_dataset
 from .files.minari import is_minari
@@ -78,7 +79,7 @@ def logged_steps(dataset: Any, propensities: npt.ArrayLike | None = None) -> Log
     steps = dataset if isinstance(dataset, LoggedSteps) else _read(_as_buffer(dataset))
     if propensities is None:
         return steps
-    given = _numbers(propensities)
+    given = as_numbers("propensities", propensities, "fiu")
     if given.shape not in ((len(steps),), (len(steps), 1)):
         raise ValueError(
             f"propensities must have one value for each of {len(steps)} logged steps, "
@@ -87,16 +88,6 @@ def logged_steps(dataset: Any, propensities: npt.ArrayLike | None = None) -> Log
     given = given.astype(np.float64).reshape(-1)
     _check_propensities(given)
     return dataclasses.replace(steps, propensities=given)
-
-
-def _numbers(propensities: npt.ArrayLike) -> npt.NDArray[Any]:
-    try:
-        given = np.asarray(propensities)
-    except ValueError as error:
-        raise ValueError(f"propensities must be one list of numbers: {error}") from None
-    if given.dtype.kind not in "fiu":
-        raise ValueError(f"propensities must be numbers, got an array of {given.dtype}")
-    return given
 
 
 def _as_buffer(dataset: Any) -> ReplayBufferBase:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 import numpy as np
 from d3rlpy.dataset import BufferProtocol, Episode, EpisodeBase
@@ -44,13 +44,7 @@ class LazySequence(Sequence[T]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, i: int) -> T: ...
-
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[T]: ...
-
-    def __getitem__(self, i: int | slice) -> Any:
+    def __getitem__(self, i: Any) -> Any:
         places = range(self._count)[i]
         if isinstance(places, range):
             return [self._make(place) for place in places]

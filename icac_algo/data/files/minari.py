@@ -19,7 +19,7 @@ from ..._util.packages import required
 from ..columns import Array, ArrayColumn, Column, Columns
 from ..episodes import EpisodeIndex
 
-__all__ = ["is_minari", "read_minari", "write_minari"]
+__all__ = ["box_of", "is_minari", "read_minari", "write_minari"]
 
 _GOAL = ("observation", "desired_goal")
 _ACHIEVED = "achieved_goal"
@@ -254,21 +254,21 @@ def _observations(columns: Columns, start: int, stop: int) -> Any:
 def _observation_space(columns: Columns) -> gym.Space[Any]:
     sample = _observations(columns, 0, 1)
 
-    def box(values: Array) -> gym.spaces.Box:
-        if values.dtype.kind == "f":
-            low, high = -np.inf, np.inf
-        else:
-            limits = np.iinfo(values.dtype)
-            low, high = limits.min, limits.max
-        return gym.spaces.Box(low, high, values.shape[1:], values.dtype.type)
-
     if isinstance(sample, dict):
-        return gym.spaces.Dict({key: box(values) for key, values in sample.items()})
-    return box(sample)
+        return gym.spaces.Dict({key: box_of(values) for key, values in sample.items()})
+    return box_of(sample)
+
+
+def box_of(values: Array) -> gym.spaces.Box:
+    """The space of rows like these, without bounds where there can be none."""
+    low, high = -np.inf, np.inf
+    if values.dtype.kind != "f":
+        limits = np.iinfo(values.dtype)
+        low, high = int(limits.min), int(limits.max)
+    return gym.spaces.Box(low, high, values.shape[1:], values.dtype.type)
 
 
 def _space_of_actions(info: DatasetInfo, columns: Columns) -> gym.Space[Any]:
     if info.action_space == ActionSpace.DISCRETE:
         return gym.spaces.Discrete(info.action_size)
-    dtype: Any = columns.actions.dtype.type
-    return gym.spaces.Box(-np.inf, np.inf, columns.actions.row_shape, dtype)
+    return box_of(columns.actions.read(0, 1))

@@ -12,6 +12,7 @@ from d3rlpy.dataset import DatasetInfo
 from ..._util.packages import required
 from ..columns import Array, ArrayColumn, Columns
 from ..episodes import EpisodeIndex
+from .minari import box_of
 
 __all__ = ["read_sb3", "write_sb3"]
 
@@ -117,9 +118,9 @@ def write_sb3(columns: Columns, info: DatasetInfo, device: str) -> Any:
     actions = columns.actions.take(rows)
     for part in after:
         part[~known] = 0
-    boxes = [_box(part) for part in before]
+    boxes = [box_of(part) for part in before]
     arguments: dict[str, Any] = {
-        "action_space": _box(actions),
+        "action_space": box_of(actions),
         "device": device,
         "n_envs": 1,
     }
@@ -142,12 +143,3 @@ def write_sb3(columns: Columns, info: DatasetInfo, device: str) -> Any:
     buffer.timeouts[:, 0] = timeout
     buffer.pos, buffer.full = 0, True
     return buffer
-
-
-def _box(values: Array) -> gym.spaces.Box:
-    if values.dtype.kind == "f":
-        return gym.spaces.Box(-np.inf, np.inf, values.shape[1:], values.dtype.type)
-    limits = np.iinfo(values.dtype)
-    return gym.spaces.Box(
-        int(limits.min), int(limits.max), values.shape[1:], values.dtype.type
-    )

@@ -171,6 +171,8 @@ def _record_batches(path: pathlib.Path, names: Sequence[str]) -> Iterator[Any]:
 
 #: Called with the number of rows before, and value columns by name.
 Sink = Callable[[int, dict[str, Array]], None]
+#: A column, what its values must be, and which of them are not.
+Rule = tuple[str, str, Callable[[Array], Any]]
 
 
 def read_shards(
@@ -237,10 +239,10 @@ def read_shards(
 
 def _rules(
     mapping: Mapping, types: dict[str, np.dtype[Any]], is_index: bool
-) -> list[tuple[str, str, Callable[[Array], Any]]]:
-    """What must hold of which column: its name, the requirement, what breaks it."""
+) -> list[Rule]:
+    """What must hold of which column."""
     floats = [name for name in mapping.values if types[name].kind == "f"]
-    rules = [(name, "finite", _is_not_finite) for name in floats]
+    rules: list[Rule] = [(name, "finite", lambda v: ~np.isfinite(v)) for name in floats]
     if is_index:
         rules.append((mapping.action[0], "an index of at least 0", lambda v: v < 0))
     if mapping.propensity is not None:
@@ -248,10 +250,6 @@ def _rules(
     for name in mapping.marks.values():
         rules.append((name, "true or false (1 or 0)", lambda v: (v != 0) & (v != 1)))
     return rules
-
-
-def _is_not_finite(values: Array) -> Any:
-    return ~np.isfinite(values)
 
 
 class _Episodes:
@@ -295,5 +293,5 @@ class _Episodes:
                         f"{ids[again[0]]} comes back",
                         int(starts[again[0]]),
                     )
-        marked = (np.concatenate(rows) for rows in self._marked.values())
-        return EpisodeIndex.from_marks(self._rows, *marked, ends)
+        terminal, timeout, final = map(np.concatenate, self._marked.values())
+        return EpisodeIndex.from_marks(self._rows, terminal, timeout, final, ends)
