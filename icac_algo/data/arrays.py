@@ -186,7 +186,7 @@ def action_space_of(
     size: int | None,
     largest: int | None = None,
 ) -> tuple[ActionSpace, int]:
-    """The action space and size of a log, stated or told from its actions.
+    """The action space and size of a log, as stated or as its actions show.
 
     ``largest`` is the largest index, if it is known already.  Raises ``ValueError`` if
     the actions do not fit what is stated.

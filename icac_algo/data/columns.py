@@ -20,13 +20,7 @@ BLOCK = 1 << 18
 
 
 class Column(abc.ABC):
-    """What a replay buffer needs of one column.
-
-    Args:
-        dtype: type of the stored values.
-        row_shape: shape of one row.
-        rows: number of rows R.
-    """
+    """R rows of values of one type and shape, wherever they lie."""
 
     def __init__(self, dtype: np.dtype[Any], row_shape: tuple[int, ...], rows: int):
         self.dtype, self.row_shape, self._rows = dtype, row_shape, rows

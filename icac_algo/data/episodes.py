@@ -14,17 +14,11 @@ Flags = npt.NDArray[np.bool_]
 
 
 class Successors(NamedTuple):
-    """Where B transitions lead to, ``n`` steps on.
+    """Where B transitions lead to, ``n`` steps on, each ``(B,)``."""
 
-    Args:
-        rows: row of the successor, ``(B,)``; the row itself where terminal.
-        terminal: whether the episode terminates on the way, ``(B,)``.
-        interval: steps taken, at most ``n``, ``(B,)``.
-    """
-
-    rows: Rows
-    terminal: Flags
-    interval: Rows
+    rows: Rows  # of the successors; the row itself where terminal
+    terminal: Flags  # whether the episode terminates on the way
+    interval: Rows  # steps taken, at most n
 
 
 class BadMark(ValueError):

@@ -75,7 +75,7 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
         share: of the transitions that are relabelled, in (0, 1]; the others stay as
             logged, and so do those that end in a terminal state, for d3rlpy does not
             know what they took out of the budget.
-        ends: how often ``u`` is 0, and how often 1, each in [0, .5]; else it is uniform.
+        ends: how often ``u`` is 0, and how often 1, each in [0, 0.5]; else it is uniform.
             What the budget is worth in between depends on what it is worth there.
 
     Raises:

@@ -52,13 +52,7 @@ class LazySequence(Sequence[T]):
 
 
 class ColumnBuffer(LazySequence[tuple[EpisodeBase, int]], BufferProtocol):
-    """Transitions by number, as ``ReplayBuffer.buffer`` hands them out.
-
-    Args:
-        episodes: the episodes.
-        count: number of transitions.
-        locate: transition number to its episode and its place in it.
-    """
+    """Transitions by number, each an episode and a place in it, as d3rlpy's buffers."""
 
     def __init__(
         self,

@@ -32,12 +32,7 @@ _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOTD
 
 @dataclasses.dataclass(frozen=True)
 class CacheEntry:
-    """The place of one log in the cache.
-
-    Args:
-        folder: where the entry is, or would be.
-        files: the log's files, in order.
-    """
+    """The folder of one log, of these files in order, in the cache; it may not exist."""
 
     folder: pathlib.Path
     files: Sequence[pathlib.Path]

@@ -178,7 +178,7 @@ def _gone_if_it_fails(dataset_id: str, size: int) -> Iterator[None]:
     parse_dataset_id(dataset_id)
     path = pathlib.Path(get_dataset_path(dataset_id))
     if path.exists():
-        yield  # Minari refuses; what is there is not ours.
+        yield  # Minari raises an error; what is there is not ours.
         return
     namespaces = [folder for folder in path.parents if not folder.exists()]
     require_space(pathlib.Path(get_dataset_path()), size, path)

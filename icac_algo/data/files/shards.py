@@ -55,13 +55,7 @@ def _opened(path: pathlib.Path) -> Iterator[tuple[Any, bool]]:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One file of a log, its columns checked.
-
-    Args:
-        path: where it is.
-        rows: how many rows it has.
-        types: numpy type of each value column.
-    """
+    """One file of a log: its rows, and the numpy type of each value column."""
 
     path: pathlib.Path
     rows: int
@@ -178,20 +172,9 @@ Rule = tuple[str, str, Callable[[Array], Any]]
 def read_shards(
     shards: Sequence[Shard], mapping: Mapping, sink: Sink, show_progress: bool
 ) -> tuple[EpisodeIndex, int | None]:
-    """Reads and checks all rows once.
+    """Reads and checks all rows once, of shards that all have rows.
 
-    Args:
-        shards: the files, in order, none without rows.
-        mapping: which column is what.
-        sink: is given the values, batch by batch.
-        show_progress: whether to show a progress bar over the rows.
-
-    Returns:
-        the episodes, and the largest action index; ``None`` for continuous actions.
-
-    Raises:
-        ValueError: a value is missing, not finite or out of range, or rows are marked
-            as they must not be; it names file, column and row.
+    Returns the episodes, and the largest action index; ``None`` for continuous actions.
     """
     from tqdm.auto import tqdm
 
