@@ -371,7 +371,7 @@ RESULTS: list[tuple[list[str], str]] = [
     (["paper", "--ledger", "."], "--ledger must be a file, got the folder"),
     (["paper", "--ledger", f"{__file__}/x.md"], "--ledger must be a folder that can"),
     (["gallery", "--out", "a\0b"], "--out must be a path, got"),
-    (["table1", "--algorithms", "DQN,DQN"], "--algorithms must name each once"),
+    (["table1", "--algorithms", "DQN,DQN"], "--algorithms: must name each once"),
 ]
 
 
