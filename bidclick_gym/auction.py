@@ -221,25 +221,6 @@ class Auction:
             lambda table: (np.diff(table) >= 0.0).all(axis=1), n
         )
 
-    def concave_share(self, n: int = 2000) -> float:
-        """Share of contexts whose true reward is concave over the allowed bids."""
-        spacing = np.diff(self.bid_array)
-
-        def is_concave(table: FloatArray) -> npt.NDArray[np.bool_]:
-            slopes = np.diff(table) / spacing
-            return np.asarray((np.diff(slopes) <= 1e-12).all(axis=1))
-
-        return self._mean_over_contexts(is_concave, n)
-
-    @staticmethod
-    def monotone_cost_bound() -> float:
-        """Largest cost below which the reward rises in the bid in every context.
-
-        ``dr/da = 2 p (1 - p) - c`` is smallest at ``a = x = 1``.
-        """
-        p = float(click_probability(1.0, 1.0))
-        return BID_WEIGHT * p * (1.0 - p)
-
 
 def _check_bids(bids: Sequence[float]) -> tuple[float, ...]:
     allowed = "at least two strictly increasing numbers in [0, 1]"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._checks import check_choice
 from .auction import Auction
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "ReturnEvaluator",
     "ViolationEvaluator",
     "action_values",
-    "check_choice",
     "fixed_contexts",
     "greedy_bids",
     "in_reward_units",
@@ -278,13 +278,3 @@ def shape_shortfalls(
         second = np.diff(slopes, axis=1) * (spacing[1:] + spacing[:-1]) / 2.0
         missing.append(np.where(second > np.maximum(rounding, 1e-6), second, 0.0))
     return np.concatenate(missing, axis=1)
-
-
-def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Refuses anything that is not allowed.
-
-    Raises:
-        ValueError: with the argument's name and what it was given.
-    """
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {allowed}, got {value!r}")

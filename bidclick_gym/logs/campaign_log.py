@@ -8,10 +8,10 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import check_integer, check_seed
 from ..auction import click_probability
-from ..campaigns.behavior import CampaignPolicy, UnpacedPolicy
-from ..campaigns.campaign import BudgetedCampaign
-from .log import Log, campaign_seeds, check_integer, check_seed
+from ..campaigns import BudgetedCampaign, CampaignPolicy, UnpacedPolicy
+from .log import Log, campaign_seeds
 
 __all__ = ["BUDGET_CAMPAIGNS", "BudgetLog", "simulate_budget_log"]
 
@@ -48,7 +48,7 @@ def simulate_budget_log(
 
     Args:
         campaign: what is logged.
-        policy: the logger; :class:`~bidclick_gym.campaigns.behavior.UnpacedPolicy` if not
+        policy: the logger; :class:`~bidclick_gym.campaigns.UnpacedPolicy` if not
             given.
         campaigns: how many, at least 1.
         seed: as in :func:`~bidclick_gym.logs.simulate_log`.

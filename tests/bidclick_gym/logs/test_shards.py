@@ -20,9 +20,8 @@ pytest.importorskip("pyarrow")
 import pyarrow as pa
 import pyarrow.parquet
 
-from bidclick_gym import Auction, BidClickEnv, simulate_log, write_shards
+from bidclick_gym import Auction, BidClickEnv, _optional, simulate_log, write_shards
 from bidclick_gym.__main__ import main
-from bidclick_gym.logs import _shard_files
 
 SMALL: dict[str, Any] = {"impressions": 7_300, "shard_size": 2_000, "seed": 3}
 NAMES = [f"shard-{i:05d}.arrow" for i in range(4)]
@@ -288,7 +287,7 @@ def test_without_pyarrow_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"needs pyarrow: .*bidclick-icac\[tables\]"):
-        _shard_files.import_pyarrow()
+        _optional.import_pyarrow()
     with pytest.raises(ImportError, match="needs pyarrow"):
         write_shards(tmp_path / "log", **SMALL)
     assert contents(tmp_path) == {}

@@ -9,11 +9,11 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from .._optional import import_pyarrow
 from ..auction import MONOTONE_COST_RANGE, Auction
 from .log import HORIZON, simulate_log
 
@@ -24,7 +24,6 @@ __all__ = [
     "MANIFEST",
     "ShardPlan",
     "claim",
-    "import_pyarrow",
     "package_version",
     "write_shard",
 ]
@@ -190,15 +189,3 @@ def package_version() -> str:
         return importlib.metadata.version("bidclick-icac")
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
-
-
-def import_pyarrow() -> ModuleType:
-    """pyarrow, or an error that says how to get it."""
-    try:
-        import pyarrow
-        import pyarrow.ipc
-    except ImportError as error:
-        raise ImportError(
-            "this needs pyarrow: pip install 'bidclick-icac[tables]'"
-        ) from error
-    return pyarrow

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 from bidclick_gym import fingerprint
-from bidclick_gym.campaigns.behavior import PacedPolicy, UnpacedPolicy
-from bidclick_gym.campaigns.campaign import BudgetedCampaign
-from bidclick_gym.campaigns.evaluation import evaluate
-from bidclick_gym.envs.budget import BidClickBudgetEnv
-from bidclick_gym.logs.campaign_log import BudgetLog, simulate_budget_log
+from bidclick_gym.campaigns import BudgetedCampaign, PacedPolicy, UnpacedPolicy, evaluate
+from bidclick_gym.envs import BidClickBudgetEnv
+from bidclick_gym.logs import BudgetLog, simulate_budget_log
 
 SMALL = BudgetedCampaign(budget=0.7, impressions=9)
 CAMPAIGNS = [

@@ -392,15 +392,26 @@ def test_nothing_returned_is_overwritten_or_read_again(mode: str) -> None:
         assert (probability >= 1.0 / (1.0 + math.exp(-1.5))).all()
 
 
-def test_late_information_equals_early_information() -> None:
-    early, late = (BidClickVectorEnv(64, 7) for _ in range(2))
-    for env in (early, late):
-        env.reset(seed=1)
-    steps = [(dict(early.step([2] * 64)[4]), late.step([2] * 64)[4]) for _ in range(600)]
-    for now, then in steps:
-        assert list(now) == list(then)
-        for name, value in now.items():
-            np.testing.assert_array_equal(value, then[name])
+@pytest.mark.parametrize("mode", ["next_step", "same_step"])
+def test_without_full_information_the_same_impressions_are_counted(mode: str) -> None:
+    full, fast = (
+        BidClickVectorEnv(5, 3, autoreset_mode=mode, full_info=full_info)
+        for full_info in (True, False)
+    )
+    np.testing.assert_array_equal(full.reset(seed=1)[0], fast.reset(seed=1)[0])
+    for _ in range(9):
+        *arrays, info = full.step([0, 1, 2, 3, 4])
+        *same, counts = fast.step([0, 1, 2, 3, 4])
+        for array, other in zip(arrays, same, strict=True):
+            np.testing.assert_array_equal(array, other)
+        assert set(counts) <= {"_click", "final_info", "_final_info"}
+        assert ("final_info" in counts) == ("final_info" in info)
+        for told, both in [(counts, info)] + [
+            (counts["final_info"], info["final_info"])
+            for _ in "1"
+            if "final_info" in info
+        ]:
+            np.testing.assert_array_equal(told["_click"], both["_click"])
 
 
 def test_chosen_contexts_are_shown_charged_and_clicked() -> None:
@@ -484,10 +495,10 @@ def test_bad_arguments_are_refused_by_name(
         ({"seed": [1]}, r"one for each of 2 sub-environments, got \[1\]"),
         ({"seed": [1, None]}, r"seed must be None, .* got \[1, None\]"),
         ({"options": {"y": 1}}, "must be among .*reset_mask.* got .'y'."),
-        ({"options": {"x": 1.5}}, r"'x' must be in \[0, 1\].* got 1\.5"),
-        ({"options": {"x": math.nan}}, "'x' must be in .* got nan"),
-        ({"options": {"c": [0.3] * 3}}, r"'c' must be in .* one for each of 2"),
-        ({"options": {"c": "low"}}, "'c' must be in .* got 'low'"),
+        ({"options": {"x": 1.5}}, r"'x' must be .*in \[0, 1\].* got 1\.5"),
+        ({"options": {"x": math.nan}}, "'x' must be .*in .* got nan"),
+        ({"options": {"c": [0.3] * 3}}, r"'c' must be .*in .* one for each of 2"),
+        ({"options": {"c": "low"}}, "'c' must be .*in .* got 'low'"),
         ({"options": {"reset_mask": [1, 0]}}, r"'reset_mask' must be a bool array .*\[1"),
         ({"options": {"reset_mask": [False, False]}}, "at least one True"),
         ({"options": {"reset_mask": np.ones(3, bool)}}, r"of shape \(2,\)"),

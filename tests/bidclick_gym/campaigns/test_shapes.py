@@ -12,9 +12,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bidclick_gym.auction import Auction
-from bidclick_gym.campaigns.campaign import BudgetedCampaign
-from bidclick_gym.campaigns.shapes import ShapeCheck, shape_report, shape_table
-from bidclick_gym.campaigns.solver import Solution, solve
+from bidclick_gym.campaigns import (
+    BudgetedCampaign,
+    ShapeCheck,
+    Solution,
+    shape_report,
+    shape_table,
+    solve,
+)
 
 DOCS = pathlib.Path(__file__).parents[3] / "docs"
 BORDER = "Q rises with b and falls with c where refusal ends"

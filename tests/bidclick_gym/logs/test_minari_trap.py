@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from bidclick_gym import Log
-from bidclick_gym.logs.datasets import to_replay_buffer
+from bidclick_gym.logs import to_replay_buffer
 
 minari = pytest.importorskip("minari")
 d3rlpy = pytest.importorskip("d3rlpy")

@@ -11,8 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidclick_gym import ClippedGaussianPolicy
-from bidclick_gym.campaigns.behavior import CampaignPolicy, PacedPolicy, UnpacedPolicy
-from bidclick_gym.campaigns.campaign import BudgetedCampaign
+from bidclick_gym.campaigns import (
+    BudgetedCampaign,
+    CampaignPolicy,
+    PacedPolicy,
+    UnpacedPolicy,
+)
 
 CAMPAIGN = BudgetedCampaign()
 STATES = CAMPAIGN.observe(
@@ -84,14 +88,14 @@ def test_bids_are_drawn_with_the_stated_probabilities(policy: CampaignPolicy) ->
 @pytest.mark.parametrize(
     ("policy", "arguments", "message"),
     [
-        (UnpacedPolicy, {"mean": math.nan}, "mean must be finite, got nan"),
-        (UnpacedPolicy, {"std": 0.0}, r"std must be positive and finite, got 0\.0"),
+        (UnpacedPolicy, {"mean": math.nan}, "mean must be .*finite.*, got nan"),
+        (UnpacedPolicy, {"std": 0.0}, r"std must be .* > 0, got 0\.0"),
         (PacedPolicy, {"temperature": 0.0}, r"temperature must be .* > 0, got 0\.0"),
         (PacedPolicy, {"temperature": True}, "temperature must be .* > 0, got True"),
         (PacedPolicy, {"temperature": math.inf}, "temperature must be .* got inf"),
-        (PacedPolicy, {"floor": -0.1}, r"floor must be a number from 0 to 0\.2, .*-0\.1"),
-        (PacedPolicy, {"floor": 0.21}, r"floor must be a number from 0 to 0\.2, .*0\.21"),
-        (PacedPolicy, {"floor": "0"}, r"floor must be a number from 0 to 0\.2, .*'0'"),
+        (PacedPolicy, {"floor": -0.1}, r"floor must be .*\[0, 0\.2\], got -0\.1"),
+        (PacedPolicy, {"floor": 0.21}, r"floor must be .*\[0, 0\.2\], got 0\.21"),
+        (PacedPolicy, {"floor": "0"}, r"floor must be .*\[0, 0\.2\], got '0'"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(

@@ -334,9 +334,9 @@ def test_reset_options_may_lie_on_the_bounds(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"x": 1.5}, r"'x' must be in \[0, 1\], got 1\.5"),
-        ({"c": "cheap"}, r"'c' must be in \[0\.2, 0\.4\], got 'cheap'"),
-        ({"c": math.nan}, r"'c' must be in \[0\.2, 0\.4\], got nan"),
+        ({"x": 1.5}, r"'x' must be .* \[0, 1\], got 1\.5"),
+        ({"c": "cheap"}, r"'c' must be .* \[0\.2, 0\.4\], got 'cheap'"),
+        ({"c": math.nan}, r"'c' must be .* \[0\.2, 0\.4\], got nan"),
         ({"budget_left": -0.1}, r"'budget_left' must be a number in \[0, 4\], got -0\.1"),
         ({"budget_left": 4.1}, r"'budget_left' must be a number in \[0, 4\], got 4\.1"),
         ({"budget_left": math.nan}, "'budget_left' must be .* got nan"),
@@ -344,8 +344,8 @@ def test_reset_options_may_lie_on_the_bounds(
         ({"budget_left": None}, "'budget_left' must be .* got None"),
         ({"budget_left": True}, "'budget_left' must be .* got True"),
         ({"budget_left": [1.0]}, r"'budget_left' must be .* got \[1\.0\]"),
-        ({"impressions_left": 0}, "'impressions_left' must be .* from 1 to 50, got 0"),
-        ({"impressions_left": 51}, "'impressions_left' must be .* from 1 to 50, got 51"),
+        ({"impressions_left": 0}, r"'impressions_left' must be .* \[1, 50\], got 0"),
+        ({"impressions_left": 51}, r"'impressions_left' must be .* \[1, 50\], got 51"),
         ({"impressions_left": 2.0}, r"'impressions_left' must be .* got 2\.0"),
         ({"impressions_left": True}, "'impressions_left' must be .* got True"),
         ({"impressions_left": None}, "'impressions_left' must be .* got None"),

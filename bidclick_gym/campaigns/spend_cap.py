@@ -22,12 +22,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import check_integer, check_range
 from ..auction import click_probability
-from ..logs.log import check_integer
-from ._grid import Grid, locate
-from .campaign import BudgetedCampaign
+from .campaign import (
+    BudgetedCampaign,
+    check_campaign,
+    check_history,
+    check_observations,
+)
+from .grid import Grid, Payoff, Worth, backward, halved, locate
 from .safety import SpendCap
-from .solver import check_campaign
 
 __all__ = ["SpendCapSolution", "solve_spend_cap"]
 
@@ -84,13 +88,10 @@ class SpendCapSolution:
         """
         x, c, b, s, k = np.broadcast_arrays(x, c, budget_left, spent, impressions_left)
         payment = c[..., None] * self.campaign.auction.bid_array
-        if not ((k >= 1) & (k <= self.campaign.impressions)).all():
-            raise ValueError(
-                f"impressions_left must be in 1, ..., {self.campaign.impressions}, "
-                f"got {k[(k < 1) | (k > self.campaign.impressions)].flat[0]}"
-            )
+        check_range("impressions_left", k, 1, self.campaign.impressions)
         k = k.astype(np.int64)[..., None]
-        after = np.where(_opens_block(self, k - 1), 0.0, s[..., None] + payment)
+        opens_block = (self.campaign.impressions - k + 1) % self.cap.window == 0
+        after = np.where(opens_block, 0.0, s[..., None] + payment)
         rest = b[..., None] - payment
         allowed = (rest >= 0.0) & (s[..., None] + payment <= self.cap.cap)
         # A bid of 0 keeps whatever a history has broken already.
@@ -121,16 +122,8 @@ class SpendCapSolution:
         Raises:
             ValueError: shapes do not fit each other.
         """
-        observations = np.asarray(observations)
-        if observations.ndim != 2 or observations.shape[1] != 4:
-            raise ValueError(
-                f"observations must have shape (N, 4), got {observations.shape}"
-            )
-        if np.ndim(payments) != 2 or len(payments) != len(observations):
-            raise ValueError(
-                f"payments must have shape ({len(observations)}, t), "
-                f"got {np.shape(payments)}"
-            )
+        observations = check_observations(observations)
+        payments = check_history("payments", payments, len(observations))
         x, c, b, k = self.campaign.read(observations)
         return self.q_at(x, c, b, self.cap.spent(payments), k).argmax(axis=-1)
 
@@ -165,55 +158,41 @@ def solve_spend_cap(
     check_integer("nodes", nodes, 4)
     check_integer("budget_points", budget_points, 5)
     check_integer("spend_points", spend_points, 5)
-    coarse = _backward(
-        campaign,
-        cap,
-        nodes // 2,
-        (budget_points - 1) // 2 + 1,
-        (spend_points - 1) // 2 + 1,
+    coarse = _values(
+        Grid.coarse(campaign, nodes, budget_points), cap, halved(spend_points)
     )
-    values = _backward(campaign, cap, nodes, budget_points, spend_points)
+    values = _values(Grid(campaign, nodes, budget_points), cap, spend_points)
     values.setflags(write=False)
     error = abs(float(values[-1, -1, 0] - coarse[-1, -1, 0]))
     return SpendCapSolution(campaign, cap, values, nodes, error)
 
 
-def _backward(
-    campaign: BudgetedCampaign,
-    cap: SpendCap,
-    nodes: int,
-    budget_points: int,
-    spend_points: int,
-) -> FloatArray:
-    grid = Grid(campaign, nodes, budget_points)
+def _values(grid: Grid, cap: SpendCap, spend_points: int) -> FloatArray:
+    """``V_k(b, s)``, ``(T+1, G, S)``."""
+    nothing = np.zeros((len(grid.budgets), spend_points))
+    return np.stack([nothing, *backward(grid, nothing, _payoff(grid, cap, spend_points))])
+
+
+def _payoff(grid: Grid, cap: SpendCap, spend_points: int) -> Payoff:
+    """Profit, over what is left of the budget and what the block has paid."""
     spent = np.linspace(0.0, cap.cap, spend_points)
     # (S, n, K): over s, c and the bid.
     total = spent[:, None, None] + grid.payments
     keeps = (total <= cap.cap) | (grid.payments == 0.0)
     place, share = _locate_spent(total, cap.cap, spend_points)
-    over_c = np.arange(nodes)
-    values = np.zeros((campaign.impressions + 1, budget_points, spend_points))
-    for k in range(1, campaign.impressions + 1):
-        later = values[k - 1]
-        if (campaign.impressions - k + 1) % cap.window == 0:
+    over_c = np.arange(len(grid.c))
+
+    def worth(later: FloatArray, k: int, bid: int) -> Worth:
+        if (grid.campaign.impressions - k + 1) % cap.window == 0:
             later = np.broadcast_to(later[:, :1], later.shape)
-        # One bid at a time: (G, S, n) for the budget, the block's spending and the cost.
-        best = np.full((budget_points, spend_points, nodes, nodes), -np.inf)
-        for bid in range(len(campaign.bids)):
-            moved = grid.move(later, bid)
-            low = moved[:, place[..., bid], over_c]
-            rest = low + share[..., bid] * (moved[:, place[..., bid] + 1, over_c] - low)
-            gain = rest - grid.payments[:, bid]
-            is_allowed = grid.is_affordable[:, None, :, bid] & keeps[..., bid]
-            gain = np.where(is_allowed, gain, -np.inf)
-            np.maximum(best, gain[..., None] + grid.clicks[:, bid], out=best)
-        values[k] = grid.mean(best)
-    return values
+        # (G, S, n): for the budget, the block's spending and the cost.
+        moved, at = grid.move(later, bid), place[..., bid]
+        low = moved[:, at, over_c]
+        rest = low + share[..., bid] * (moved[:, at + 1, over_c] - low)
+        is_allowed = grid.is_affordable[:, None, :, bid] & keeps[..., bid]
+        return np.where(is_allowed, rest - grid.payments[:, bid], -np.inf), None
 
-
-def _opens_block(solution: SpendCapSolution, k: npt.NDArray[np.int64]) -> Any:
-    """Whether the first of ``k`` impressions to come opens a block."""
-    return (solution.campaign.impressions - k) % solution.cap.window == 0
+    return worth
 
 
 def _locate_spent(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..auction import BID_WEIGHT, QUERY_WEIGHT, Auction
+from .auction import BID_WEIGHT, QUERY_WEIGHT, Auction
 
 __all__ = ["ContextStream"]
 

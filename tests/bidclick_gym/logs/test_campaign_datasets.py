@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 from bidclick_gym import fingerprint, get_dataset, get_log, load_minari
-from bidclick_gym.campaigns.behavior import PacedPolicy, UnpacedPolicy
-from bidclick_gym.campaigns.campaign import BudgetedCampaign
-from bidclick_gym.logs.campaign_datasets import BUDGET_DATASETS
-from bidclick_gym.logs.campaign_log import BudgetLog, simulate_budget_log
-from bidclick_gym.logs.datasets import minari_id, to_replay_buffer
+from bidclick_gym.campaigns import BudgetedCampaign, PacedPolicy, UnpacedPolicy
+from bidclick_gym.logs import (
+    BUDGET_DATASETS,
+    BudgetLog,
+    minari_id,
+    simulate_budget_log,
+    to_replay_buffer,
+)
 
 pytest.importorskip("h5py")
 minari = pytest.importorskip("minari")

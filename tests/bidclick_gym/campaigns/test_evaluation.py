@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 
 from bidclick_gym.auction import Auction, click_probability, expected_reward
 from bidclick_gym.behavior import ClippedGaussianPolicy
-from bidclick_gym.campaigns.campaign import BudgetedCampaign
-from bidclick_gym.campaigns.evaluation import Policy, evaluate, evaluate_all, simulate
-from bidclick_gym.campaigns.solver import solve
+from bidclick_gym.campaigns import (
+    BudgetedCampaign,
+    Policy,
+    evaluate,
+    evaluate_all,
+    simulate,
+    solve,
+)
 
 LAST_DIGIT = 5.0e-4
 SMALL = BudgetedCampaign(budget=0.7, impressions=6)

@@ -16,8 +16,7 @@ from bidclick_gym import (
     get_log,
     simulate_log,
 )
-from bidclick_gym.logs.datasets import minari_id
-from bidclick_gym.logs.log import simulate_campaign
+from bidclick_gym.logs import minari_id, simulate_campaign
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bidclick_gym.campaigns.behavior import PacedPolicy
-from bidclick_gym.campaigns.campaign import BudgetedCampaign
-from bidclick_gym.campaigns.evaluators import (
+from bidclick_gym.campaigns import (
     STATE_SHAPES,
+    BudgetedCampaign,
     BudgetRegretEvaluator,
     BudgetReturnEvaluator,
+    PacedPolicy,
     StateViolationEvaluator,
     campaign_values,
     fixed_observations,
+    solve,
 )
-from bidclick_gym.campaigns.solver import solve
-from bidclick_gym.logs.campaign_log import simulate_budget_log
-from bidclick_gym.logs.datasets import to_replay_buffer
+from bidclick_gym.logs import simulate_budget_log, to_replay_buffer
 
 d3rlpy = pytest.importorskip("d3rlpy")
 scalers = d3rlpy.preprocessing

@@ -18,8 +18,7 @@ from bidclick_gym import (
     get_log,
     simulate_log,
 )
-from bidclick_gym.logs.datasets import to_replay_buffer
-from bidclick_gym.logs.log import subsample_impressions
+from bidclick_gym.logs import subsample_impressions, to_replay_buffer
 
 pytest.importorskip("minari")
 ActionSpace = pytest.importorskip("d3rlpy").constants.ActionSpace

@@ -47,14 +47,14 @@ def test_reset_options_may_lie_on_the_bounds(context: tuple[float, float]) -> No
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"x": 1.5}, r"'x' must be in \[0, 1\], got 1\.5"),
-        ({"x": -0.1}, r"'x' must be in \[0, 1\], got -0\.1"),
-        ({"x": math.nan}, r"'x' must be in \[0, 1\], got nan"),
-        ({"c": 0.5}, r"'c' must be in \[0\.2, 0\.4\], got 0\.5"),
-        ({"c": 0.0}, r"'c' must be in \[0\.2, 0\.4\], got 0\.0"),
-        ({"c": "cheap"}, r"'c' must be in \[0\.2, 0\.4\], got 'cheap'"),
-        ({"c": None}, r"'c' must be in \[0\.2, 0\.4\], got None"),
-        ({"x": [0.5, 0.5]}, r"'x' must be in \[0, 1\], got \[0\.5, 0\.5\]"),
+        ({"x": 1.5}, r"'x' must be .* \[0, 1\], got 1\.5"),
+        ({"x": -0.1}, r"'x' must be .* \[0, 1\], got -0\.1"),
+        ({"x": math.nan}, r"'x' must be .* \[0, 1\], got nan"),
+        ({"c": 0.5}, r"'c' must be .* \[0\.2, 0\.4\], got 0\.5"),
+        ({"c": 0.0}, r"'c' must be .* \[0\.2, 0\.4\], got 0\.0"),
+        ({"c": "cheap"}, r"'c' must be .* \[0\.2, 0\.4\], got 'cheap'"),
+        ({"c": None}, r"'c' must be .* \[0\.2, 0\.4\], got None"),
+        ({"x": [0.5, 0.5]}, r"'x' must be .* \[0, 1\], got \[0\.5, 0\.5\]"),
         ({"cost": 0.3}, r"options must be among \('x', 'c'\), got \['cost'\]"),
     ],
 )

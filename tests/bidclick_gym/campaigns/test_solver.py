@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidclick_gym.auction import Auction, expected_reward
-from bidclick_gym.campaigns.campaign import BudgetedCampaign
-from bidclick_gym.campaigns.solver import Solution, solve
+from bidclick_gym.campaigns import BudgetedCampaign, Solution, solve
 
 LAST_DIGIT = 5.0e-4
 

@@ -25,7 +25,7 @@ from bidclick_gym.campaigns import (
     simulate_capped,
     solve,
 )
-from bidclick_gym.envs.safe_bidding import SafeBidding
+from bidclick_gym.envs import SafeBidding
 
 assert bidclick_gym
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 import pathlib
 import shutil
@@ -14,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from .._disk_space import require_space
 from .._optional import import_minari
 from .log import Log
 
 if TYPE_CHECKING:
     from minari import MinariDataset
 
-__all__ = ["LogSpec", "Recording", "read_columns", "seeded_id", "stored"]
+__all__ = ["Recording", "read_columns", "stored"]
 
 CODE_VERSION = 1
 
@@ -30,24 +30,11 @@ INFOS = {"propensity": "propensities", "click": "clicks", "refused": "refused"}
 
 
 @dataclasses.dataclass(frozen=True)
-class LogSpec:
-    """What a named dataset is a log of.
-
-    Args:
-        env_id: the Gymnasium id of the logged environment.
-        description: one sentence for ``minari show``.
-    """
-
-    env_id: str
-    description: str
-
-
-@dataclasses.dataclass(frozen=True)
 class Recording:
     """A log and how it is to be stored.
 
     Args:
-        spec: what it is a log of.
+        description: one sentence for ``minari show``.
         env: the logged environment.
         simulate: makes the log, if there is none yet.
         shape: campaigns and impressions of each.
@@ -56,7 +43,7 @@ class Recording:
         log_seed: of the log.
     """
 
-    spec: LogSpec
+    description: str
     env: gym.Env[Any, Any]
     simulate: Callable[[], Log]
     shape: tuple[int, int]
@@ -65,22 +52,10 @@ class Recording:
     log_seed: int
 
 
-def seeded_id(name: str, log_seed: int) -> str:
-    """The Minari id of a named dataset: its own name for seed 0."""
-    if log_seed == 0:
-        return name
-    stem, version = name.rsplit("-", 1)
-    return f"{stem}-seed{log_seed}-{version}"
-
-
 def stored(
     dataset_id: str, recording: Recording, show_progress: bool = True
 ) -> MinariDataset:
-    """The Minari dataset of that id, made on first use.
-
-    Raises:
-        ValueError: a dataset of this id is there but holds something else.
-    """
+    """The Minari dataset of that id, made on first use."""
     minari = import_minari()
     from minari.storage.datasets_root_dir import get_dataset_path
 
@@ -124,7 +99,7 @@ def _write(
 
     log, env = recording.simulate(), recording.env
     with _renamed_when_complete(path) as folder:
-        require_space(folder, _space_needed(log), path)
+        _require_space(_space_needed(log), path)
         storage = MinariStorage.new(
             folder / "data",
             observation_space=env.observation_space,
@@ -138,7 +113,7 @@ def _write(
                 "minari_version": minari_version,
                 "algorithm_name": recording.algorithm,
                 "author": {"bidclick-icac contributors"},
-                "description": recording.spec.description,
+                "description": recording.description,
                 "log_seed": recording.log_seed,
                 "bidclick_code_version": CODE_VERSION,
             }
@@ -174,6 +149,13 @@ def _space_needed(log: Log) -> int:
     # Two more bytes an impression for the flags.
     values += 2 * log.actions.size
     return values + 24_000 * len(log.actions) + 100_000
+
+
+def _require_space(size: int, path: pathlib.Path) -> None:
+    """Raises ``OSError`` before HDF5, which ends the process on a full disk."""
+    if shutil.disk_usage(path.parent).free < size:
+        text = f"{os.strerror(errno.ENOSPC)} ({size / 1e6:.1f} MB are needed)"
+        raise OSError(errno.ENOSPC, text, str(path))
 
 
 @contextlib.contextmanager
