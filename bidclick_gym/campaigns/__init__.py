@@ -26,7 +26,7 @@ from .safety import (
     count_violations,
 )
 from .shapes import ShapeCheck, shape_report, shape_table
-from .simulation import HistoryPolicy, simulate, simulate_capped
+from .simulation import HistoryPolicy, play, simulate, simulate_capped, uniform_draws
 from .solver import Solution, solve
 from .spend_cap import SpendCapSolution, solve_spend_cap
 
@@ -62,6 +62,7 @@ __all__ = [
     "evaluate",
     "evaluate_all",
     "fixed_observations",
+    "play",
     "profit_distribution",
     "shape_report",
     "shape_table",
@@ -71,4 +72,5 @@ __all__ = [
     "solve_cost_per_click",
     "solve_risk",
     "solve_spend_cap",
+    "uniform_draws",
 ]

@@ -42,10 +42,8 @@ def backward(grid: Grid, values: FloatArray, payoff: Payoff) -> Iterator[FloatAr
     with the worth :math:`w` of a bid that is not clicked and :math:`y` of its click, both
     of which the payoff says.
 
-    Args:
-        grid: contexts and remaining budgets.
-        values: with nothing to come, over states; the first axis is the budget, ``G``.
-        payoff: what a bid is worth, from the values one impression later.
+    States are the remaining budget, the first axis, and whatever else the payoff knows;
+    ``values`` are those with nothing to come.
     """
     for k in range(1, grid.campaign.impressions + 1):
         worths = [payoff(values, k, bid) for bid in range(grid.bids)]
@@ -75,11 +73,6 @@ class Grid:
     """What one step of backward induction needs, computed once.
 
     ``n`` nodes in each direction of the context, ``G`` budgets, ``K`` bids.
-
-    Args:
-        campaign: what is played.
-        nodes: Gauss-Legendre nodes over ``x``, and as many over ``c``.
-        budget_points: budgets from 0 to the campaign's, both included.
     """
 
     def __init__(self, campaign: BudgetedCampaign, nodes: int, budget_points: int):

@@ -150,11 +150,9 @@ class Flow:
     ) -> FloatArray:
         """Mass after one more impression, ``(G, N + 1)``.
 
-        Args:
-            mass: before it, for 0 to N - 1 clicks, ``(G, N)``.
-            rows: budgets that have mass, ``(R,)``.
-            chosen: probabilities of the bids there, ``(R, S, n, n, K)``: over ``b``,
-                clicks (``S`` is ``N``, or 1 where they do not matter), ``c`` and ``x``.
+        ``mass`` is ``(G, N)`` for 0 to N - 1 clicks, ``rows`` the ``R`` budgets that have
+        some, ``chosen`` the bids' probabilities there, ``(R, S, n, n, K)``: over ``b``,
+        clicks (``S`` is 1 where they do not matter), ``c`` and ``x``.
         """
         grid = self._grid
         is_affordable = grid.is_affordable[rows][:, None, :, None]

@@ -15,7 +15,7 @@ from .campaign import BudgetedCampaign
 from .evaluation import Policy, ask, check_arguments, check_indices
 from .safety import Cap, check_caps, count_violations
 
-__all__ = ["HistoryPolicy", "simulate", "simulate_capped"]
+__all__ = ["HistoryPolicy", "play", "simulate", "simulate_capped", "uniform_draws"]
 
 FloatArray = npt.NDArray[np.float64]
 #: Observations ``(N, 4)``, payments and clicks so far, ``(N, t)``, to bids ``(N,)``.
@@ -64,7 +64,9 @@ def simulate(
         # Of each impression: for x, for c, for the click and for a sampled bid.
         u = rng.random((min(batch, episodes - start), steps, 4))
         decide = _sampled(policy, len(bids), u[..., 3])
-        played = _play(campaign, len(u), _drawn(campaign, u), decide)
+        contexts = campaign.auction.context_from_uniform(u[..., :2])
+        draw = uniform_draws(contexts, u[..., 2])
+        played = play(campaign, len(u), draw, decide)
         counted = played["counted"]
         shares = [(counted == bid).sum(axis=1) / steps for bid in range(len(bids))]
         parts.append({**_sums(played), "bid_shares": np.stack(shares, axis=1)})
@@ -110,20 +112,19 @@ def simulate_capped(
         answer = np.asarray(policy(seen, payments.copy(), clicks.copy()))
         return check_indices(answer, len(seen), len(campaign.bids))
 
-    played = _play(campaign, episodes, _streamed(campaign, episodes, seed), decide)
+    played = play(campaign, episodes, _streamed(campaign, episodes, seed), decide)
     sums = _sums(played)
     sums.pop("budget_left")
     violations = count_violations(caps, played["payments"], played["clicked"])
     return {**sums, "violations": violations}
 
 
-def _drawn(campaign: BudgetedCampaign, u: FloatArray) -> Draw:
-    """Impressions of uniforms, ``(N, T, 4)``."""
-    contexts = campaign.auction.context_from_uniform(u[..., :2]).astype(np.float64)
+def uniform_draws(contexts: npt.NDArray[np.float32], u: FloatArray) -> Draw:
+    """Impressions of contexts ``(N, T, 2)`` and their clicks' uniforms ``(N, T)``."""
 
     def draw(step: int) -> Any:
-        x, c = contexts[:, step].T
-        return x, c, lambda bid: u[:, step, 2] < click_probability(x, bid)
+        x, c = contexts[:, step].astype(np.float64).T
+        return x, c, lambda bid: u[:, step] < click_probability(x, bid)
 
     return draw
 
@@ -152,7 +153,7 @@ def _sampled(policy: Policy, bids: int, u: FloatArray) -> HistoryPolicy:
     return decide
 
 
-def _play(
+def play(
     campaign: BudgetedCampaign, episodes: int, draw: Draw, decide: HistoryPolicy
 ) -> dict[str, npt.NDArray[Any]]:
     """Columns of whole campaigns, ``(N, T)``, and ``budget_left``, ``(N, T + 1)``."""

@@ -95,21 +95,6 @@ class BidClickBudgetEnv(BidClickEnv):
         self._start_bounds = campaign_bounds(self.campaign)
         self._terminates = True
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode.
-
-        Args:
-            seed: restarts ``np_random``.
-            options: any of ``"x"``, ``"c"``, ``"budget_left"`` and
-                ``"impressions_left"``, to choose where the campaign starts.
-
-        Raises:
-            ValueError: an option is unknown, not a number or out of bounds.
-        """
-        return super().reset(seed=seed, options=options)
-
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Bids on the current impression.
 

@@ -26,7 +26,9 @@ class BidClickBudgetVectorEnv(BidClickVectorEnv):
     actions, rewards and information, and a budget of its own.  Not in stream: one
     generator draws for all of them, in float32 and for many steps ahead.
 
-    Observations are float32 of shape ``(N, 4)``.  Everything else, the counting of
+    Observations are float32 of shape ``(N, 4)``.  ``reset`` also takes the options
+    ``"budget_left"`` and ``"impressions_left"``: a number, or an array of shape ``(N,)``,
+    within the bounds of ``BidClickBudgetEnv``.  Everything else, the counting of
     impressions by ``infos["_click"]`` above all, is as in ``BidClickVectorEnv``.
 
     Args:
@@ -77,31 +79,6 @@ class BidClickBudgetVectorEnv(BidClickVectorEnv):
         self._start_bounds = campaign_bounds(self.campaign)
         self._terminates = True
         self._budget_left = np.full(self.num_envs, self.campaign.budget)
-
-    def reset(
-        self,
-        *,
-        seed: int | Sequence[int] | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
-        """Starts an episode in every sub-environment.
-
-        Args:
-            seed: restarts ``np_random``; a sequence has one integer for each
-                sub-environment, which together seed the one generator.
-            options: ``"x"``, ``"c"``, ``"budget_left"`` and ``"impressions_left"``
-                choose where campaigns start: a number, or an array of shape ``(N,)``,
-                within the bounds of ``BidClickBudgetEnv.reset``.  ``"reset_mask"``, bool
-                of shape ``(N,)``, leaves episodes where it is False as they are.
-
-        Returns:
-            Observations of shape ``(N, 4)`` and no information.
-
-        Raises:
-            ValueError: the seed or an option is unknown or out of bounds.
-            gymnasium.error.ResetNeeded: only some are reset, before a reset of all.
-        """
-        return super().reset(seed=seed, options=options)
 
     def _impressions(self, bids: npt.NDArray[np.float64]) -> tuple[Any, Values]:
         stream = self._stream

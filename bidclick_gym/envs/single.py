@@ -109,8 +109,8 @@ class BidClickEnv(gym.Env[Observation, Any]):
 
         Args:
             seed: restarts ``np_random``.
-            options: ``{"x": float, "c": float}``, either or both, to choose the first
-                context; each within the observation space.
+            options: choose where the episode starts, any of those named under "Starting
+                State"; each within its bounds.
 
         Raises:
             ValueError: an option is unknown, not a number or out of bounds.

@@ -127,7 +127,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
                 of shape ``(N,)``, leaves episodes where it is False as they are.
 
         Returns:
-            Observations of shape ``(N, 2)`` and no information.
+            Observations and no information.
 
         Raises:
             ValueError: the seed or an option is unknown or out of bounds.

@@ -31,17 +31,7 @@ INFOS = {"propensity": "propensities", "click": "clicks", "refused": "refused"}
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """A log and how it is to be stored.
-
-    Args:
-        description: one sentence for ``minari show``.
-        env: the logged environment.
-        simulate: makes the log, if there is none yet.
-        shape: campaigns and impressions of each.
-        terminates: whether campaigns end as terminal; else they time out.
-        algorithm: what logged it, for ``minari show``.
-        log_seed: of the log.
-    """
+    """A log of campaigns and impressions (``shape``), and how it is to be stored."""
 
     description: str
     env: gym.Env[Any, Any]
