@@ -132,7 +132,7 @@ def evaluate_all(
 
 
 def check_arguments(
-    policy: Policy, campaign: BudgetedCampaign | None, batch: int
+    policy: Callable[..., Any], campaign: BudgetedCampaign | None, batch: int
 ) -> BudgetedCampaign:
     """The campaign, once the policy and the batch are what they should be."""
     if not callable(policy):

@@ -133,7 +133,8 @@ def get_log(name: str, log_seed: int = 0, show_progress: bool = True) -> Log:
 def _recording(name: str, log_seed: int) -> Recording:
     spec = _spec(name)
     is_budgeted = spec.policy is not None
-    env = gym.make(spec.env_id, **({} if is_budgeted else {"horizon": HORIZON}))
+    options: dict[str, Any] = {} if is_budgeted else {"horizon": HORIZON}
+    env = gym.make(spec.env_id, **options)
     made: Any = env.unwrapped
 
     def simulate() -> Log:

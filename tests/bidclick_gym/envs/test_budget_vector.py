@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import pickle
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
-from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,77 +27,6 @@ NAMES = (
     "budget_left",
     "impressions_left",
 )
-
-
-def keys_of_slots(info: dict[str, Any], slots: int) -> list[set[str]]:
-    """What the masks say each sub-environment was told."""
-    return [
-        {k for k, v in info.items() if not k.startswith("_") and info[f"_{k}"][i]}
-        for i in range(slots)
-    ]
-
-
-@pytest.mark.parametrize(
-    "kwargs",
-    [{}, {"impressions": 1}, {"budget": 0.5, "impressions": 3, "bids": (0.0, 0.1, 1.0)}],
-)
-@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
-def test_steps_look_as_those_of_gymnasiums_own_loop(
-    mode: str, kwargs: dict[str, Any]
-) -> None:
-    if mode != "NextStep" and not MODES:
-        pytest.skip("Gymnasium's own environments know next-step autoreset only")
-    of_mode = {"autoreset_mode": MODES(mode)} if MODES else {}
-    batch = BidClickBudgetVectorEnv(3, **kwargs, autoreset_mode=mode)
-    loop = SyncVectorEnv([lambda: BidClickBudgetEnv(**kwargs)] * 3, **of_mode)
-    for name in ("observation_space", "action_space"):
-        assert getattr(batch, name) == getattr(loop, name)
-        assert getattr(batch, f"single_{name}") == getattr(loop, f"single_{name}")
-    starts = [env.reset(seed=0) for env in (batch, loop)]
-    np.testing.assert_array_equal(starts[0][0][:, 2:], starts[1][0][:, 2:])
-    assert starts[0][1] == starts[1][1] == {}
-    batch.action_space.seed(0)
-    for _ in range(9):
-        actions = batch.action_space.sample()
-        ours, theirs = batch.step(actions), loop.step(actions)
-        for mine, same in zip(ours[:4], theirs[:4], strict=True):
-            assert (mine.shape, mine.dtype) == (same.shape, same.dtype)
-        for flags in (2, 3):
-            np.testing.assert_array_equal(ours[flags], theirs[flags])
-        np.testing.assert_array_equal(ours[0][:, 3], theirs[0][:, 3])
-        assert batch.observation_space.contains(ours[0])
-        infos = ours[4], theirs[4]
-        assert keys_of_slots(infos[0], 3) == keys_of_slots(infos[1], 3)
-        for key, value in infos[1].items():
-            if not isinstance(value, dict):
-                assert infos[0][key].dtype == value.dtype
-                assert infos[0][key].shape == value.shape
-        if "final_info" in infos[1]:
-            finals = [info["final_info"] for info in infos]
-            assert keys_of_slots(finals[0], 3) == keys_of_slots(finals[1], 3)
-
-
-@pytest.mark.parametrize("impressions", [1, 3])
-def test_next_step_autoreset_spends_a_step_on_each_reset(impressions: int) -> None:
-    env = BidClickBudgetVectorEnv(2, 4.0, impressions)
-    env.reset(seed=0)
-    for step in range(1, 13):
-        period = step % (impressions + 1)
-        resets, ends = period == 0, period == impressions
-        # On a slot that only resets, not even the action is looked at.
-        actions = np.full(2, -9) if resets else np.full(2, 4)
-        observations, rewards, terminations, truncations, info = env.step(actions)
-        assert terminations.tolist() == [ends] * 2
-        assert not truncations.any()
-        assert info["_click"].tolist() == [not resets] * 2
-        assert (rewards == 0.0).all() == resets
-        assert env.observation_space.contains(observations)
-        left = np.float32(1.0 - period / impressions)
-        np.testing.assert_allclose(observations[:, 3], left, rtol=1e-6)
-        if resets:
-            assert all((info[name] == 0).all() for name in NAMES)
-            assert info["refused"].dtype == np.bool_
-            assert (observations[:, 2] == 1.0).all()
 
 
 @pytest.mark.parametrize("impressions", [1, 3])
@@ -129,26 +54,6 @@ def test_same_step_autoreset_keeps_what_ended(impressions: int) -> None:
             assert info["_final_obs"].all()
             assert (observations[:, 2:] == 1.0).all()
             assert (last != observations).all()
-
-
-def test_without_autoreset_an_end_waits_for_a_reset() -> None:
-    env = BidClickBudgetVectorEnv(3, impressions=1, autoreset_mode="disabled")
-    env.reset(seed=0)
-    first = env.step([0, 1, 2])
-    assert first[2].all()
-    with pytest.raises(gym.error.ResetNeeded, match=r"episodes \[0, 1, 2\] have ended"):
-        env.step([0, 1, 2])
-    mask = np.array([True, False, True])
-    options = {"reset_mask": mask, "x": 0.5, "budget_left": 1.0}
-    observations, info = env.reset(options=options)
-    assert set(options) == {"reset_mask", "x", "budget_left"}
-    assert info == {}
-    np.testing.assert_array_equal(observations[1], first[0][1])
-    assert observations[[0, 2]][:, [0, 2, 3]].tolist() == [[0.5, 0.25, 1.0]] * 2
-    with pytest.raises(gym.error.ResetNeeded, match=r"episodes \[1\] have ended"):
-        env.step([0, 1, 2])
-    env.reset(options={"reset_mask": ~mask})
-    assert env.step([0, 1, 2])[2].all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -322,68 +227,6 @@ def play(env: BidClickBudgetVectorEnv, steps: int) -> list[Any]:
     return played
 
 
-@pytest.mark.parametrize("seed", [7, [1, 2, 3], np.arange(3)])
-def test_two_batches_of_one_seed_agree_exactly(seed: Any) -> None:
-    first, second = (BidClickBudgetVectorEnv(3, 0.9, 5) for _ in range(2))
-    starts = [env.reset(seed=seed)[0].tobytes() for env in (first, second)]
-    assert starts[0] == starts[1]
-    played = play(first, 300)
-    assert play(second, 300) == played
-    # Reseeding restarts the stream, whatever of it was drawn ahead, and every budget.
-    first.reset(seed=seed)
-    assert play(first, 300) == played
-
-
-def test_other_seeds_and_no_seed_are_other_streams() -> None:
-    env = BidClickBudgetVectorEnv(3)
-    starts = [env.reset(seed=s)[0] for s in (0, 1, [0, 1, 2], [0, 1, 3], None, None)]
-    assert len({start.tobytes() for start in starts}) == 6
-
-
-@pytest.mark.parametrize(
-    "clone", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))]
-)
-@pytest.mark.parametrize("mode", ["next_step", "same_step"])
-def test_copies_made_within_a_campaign_replay_exactly(
-    clone: Callable[[Any], Any], mode: str
-) -> None:
-    env = BidClickBudgetVectorEnv(3, 1.0, 7, autoreset_mode=mode)
-    env.reset(seed=9)
-    play(env, 10)
-    twin = clone(env)
-    assert play(twin, 400) == play(env, 400)
-
-
-@pytest.mark.parametrize("mode", ["next_step", "same_step"])
-def test_nothing_returned_is_overwritten_or_read_again(mode: str) -> None:
-    """More steps than are drawn at once, information read late, arrays scribbled on."""
-    early, late, busy = (
-        BidClickBudgetVectorEnv(200, 1.0, 7, autoreset_mode=mode) for _ in range(3)
-    )
-    for env in (early, late, busy):
-        env.reset(seed=1)[0][:] = 0.5
-    kept = []
-    for _ in range(400):
-        actions = np.full(200, 3)
-        now, then, scribbled = (env.step(actions.copy()) for env in (early, late, busy))
-        arrays = [array.copy() for array in now[:4]]
-        kept.append((arrays, dict(now[4]), then))
-        for array, same in zip(scribbled[:4], arrays, strict=True):
-            np.testing.assert_array_equal(array, same)
-            array[:] = 0
-        for info in (scribbled[4], scribbled[4].get("final_info", {})):
-            for name in ("bid", "asked_bid", "refused", "payment", "_click"):
-                info.get(name, np.zeros(1))[:] = 0
-            for name in ("budget_left", "impressions_left"):
-                info.get(name, np.zeros(1))[:] = 9
-    for arrays, info, then in kept:
-        for array, same in zip(then[:4], arrays, strict=True):
-            np.testing.assert_array_equal(array, same)
-        assert list(then[4]) == list(info)
-        for name in NAMES:
-            np.testing.assert_array_equal(then[4][name], info[name])
-
-
 def test_chosen_starts_are_shown_and_played() -> None:
     env = BidClickBudgetVectorEnv(4)
     rest = np.array([0.0, 1.0, 2.0, 4.0], dtype=np.float32)
@@ -445,23 +288,6 @@ def test_make_vec_makes_the_batch_and_names_its_autoreset_mode() -> None:
     loop = gym.make_vec("BidClickBudget-v0", num_envs=2, vectorization_mode="sync")
     assert isinstance(loop, SyncVectorEnv)
     assert loop.single_observation_space == default.single_observation_space
-
-
-def test_gymnasiums_wrappers_take_the_batch() -> None:
-    counted: Any = RecordEpisodeStatistics(BidClickBudgetVectorEnv(2, 0.4, 3))
-    listed: Any = DictInfoToList(BidClickBudgetVectorEnv(2, 0.4, 3))
-    for env in (counted, listed):
-        env.reset(seed=0)
-    returns = np.zeros(2)
-    for _ in range(3):
-        _, rewards, terminations, _, info = counted.step(np.array([0, 4]))
-        told = listed.step(np.array([0, 4]))[4]
-        returns += rewards
-        assert told == [{name: info[name][i] for name in NAMES} for i in range(2)]
-    assert terminations.all()
-    np.testing.assert_allclose(info["episode"]["r"], returns, rtol=1e-6)
-    assert info["episode"]["l"].tolist() == [3, 3]
-    assert listed.step(np.array([0, 4]))[4] == [{}, {}]
 
 
 @pytest.mark.parametrize(
@@ -527,31 +353,3 @@ def test_a_budget_is_compared_in_full_precision() -> None:
     assert float(above) > 0.1
     with pytest.raises(ValueError, match="'budget_left' must be"):
         BidClickBudgetVectorEnv(2, 0.1).reset(options={"budget_left": above})
-
-
-@pytest.mark.parametrize(
-    ("actions", "message"),
-    [
-        ([0, 5], "integers from 0 to 4 .* got 5 for sub-environment 1"),
-        ([-1, 0], "integers from 0 to 4 .* got -1 for sub-environment 0"),
-        ([0.0, 1.0], r"integers of shape \(2,\), got float64"),
-        ([0], r"of shape \(2,\), got int64 of shape \(1,\)"),
-    ],
-)
-def test_bad_actions_are_refused_and_change_nothing(actions: Any, message: str) -> None:
-    env, twin = (BidClickBudgetVectorEnv(2) for _ in range(2))
-    for each in (env, twin):
-        each.reset(seed=0)
-    with pytest.raises(ValueError, match=message):
-        env.step(actions)
-    assert play(env, 60) == play(twin, 60)
-
-
-def test_the_first_reset_is_of_all() -> None:
-    env = BidClickBudgetVectorEnv(2)
-    with pytest.raises(gym.error.ResetNeeded, match=r"call reset\(\) before step"):
-        env.step([0, 0])
-    with pytest.raises(gym.error.ResetNeeded, match="before resetting with a mask"):
-        env.reset(options={"reset_mask": np.array([True, False])})
-    env.reset(options={"reset_mask": np.array([True, True])})
-    env.step([0, 0])

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import pickle
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
-from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bidclick_gym import BidClickEnv, BidClickVectorEnv
+from bidclick_gym import BidClickVectorEnv
 
 MODES = getattr(gym.vector, "AutoresetMode", None)
 VARIANTS: list[dict[str, Any]] = [
@@ -28,86 +24,9 @@ VARIANTS: list[dict[str, Any]] = [
 NAMES = ("bid", "click", "click_probability", "payment", "expected_reward")
 
 
-def twins(num_envs: int, mode: str = "NextStep", **kwargs: Any) -> list[Any]:
-    """The batch and Gymnasium's own loop over as many single environments."""
-    batch = BidClickVectorEnv(num_envs, **kwargs, autoreset_mode=mode)
-    of_mode = {"autoreset_mode": MODES(mode)} if MODES else {}
-    if mode != "NextStep" and not MODES:
-        pytest.skip("Gymnasium's own environments know next-step autoreset only")
-    loop = SyncVectorEnv([lambda: BidClickEnv(**kwargs)] * num_envs, **of_mode)
-    return [batch, loop]
-
-
 def act(env: Any, rng: np.random.Generator) -> Any:
     env.action_space.seed(int(rng.integers(1000)))
     return env.action_space.sample()
-
-
-def described(step: Any) -> list[Any]:
-    """Shapes, types and flags of a step: all that is not random."""
-    observations, rewards, terminations, truncations, _ = step
-    return [
-        (observations.shape, observations.dtype, rewards.shape, rewards.dtype),
-        (terminations.dtype, terminations.tolist(), truncations.tolist()),
-    ]
-
-
-def keys_of_slots(info: dict[str, Any], slots: int) -> list[set[str]]:
-    """What the masks say each sub-environment was told."""
-    return [
-        {k for k, v in info.items() if not k.startswith("_") and info[f"_{k}"][i]}
-        for i in range(slots)
-    ]
-
-
-@pytest.mark.parametrize("kwargs", VARIANTS)
-@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
-def test_steps_look_as_those_of_gymnasiums_own_loop(
-    mode: str, kwargs: dict[str, Any]
-) -> None:
-    batch, loop = twins(3, mode, **kwargs)
-    for name in ("observation_space", "action_space"):
-        assert getattr(batch, name) == getattr(loop, name)
-        assert getattr(batch, f"single_{name}") == getattr(loop, f"single_{name}")
-    starts = [env.reset(seed=0) for env in (batch, loop)]
-    assert starts[0][0].shape == starts[1][0].shape == (3, 2)
-    assert starts[0][1] == starts[1][1] == {}
-    rng = np.random.default_rng(0)
-    for _ in range(9):
-        actions = act(batch, rng)
-        ours, theirs = batch.step(actions), loop.step(actions)
-        assert described(ours) == described(theirs)
-        assert batch.observation_space.contains(ours[0])
-        infos = ours[4], theirs[4]
-        assert keys_of_slots(infos[0], 3) == keys_of_slots(infos[1], 3)
-        for key, value in infos[1].items():
-            if not isinstance(value, dict):
-                assert infos[0][key].dtype == value.dtype
-                assert infos[0][key].shape == value.shape
-        if "final_info" in infos[1]:
-            finals = [info["final_info"] for info in infos]
-            assert keys_of_slots(finals[0], 3) == keys_of_slots(finals[1], 3)
-            assert [o.dtype for o in infos[0]["final_obs"]] == [np.float32] * 3
-
-
-@pytest.mark.parametrize("horizon", [1, 3])
-def test_next_step_autoreset_spends_a_step_on_each_reset(horizon: int) -> None:
-    env = BidClickVectorEnv(2, horizon)
-    env.reset(seed=0)
-    for step in range(1, 13):
-        resets, ends = step % (horizon + 1) == 0, step % (horizon + 1) == horizon
-        # On a slot that only resets, not even the action is looked at.
-        actions = np.full(2, -9) if resets else np.full(2, 4)
-        observations, rewards, *flags, info = env.step(actions)
-        assert [f.tolist() for f in flags] == [
-            [ends and horizon == 1] * 2,
-            [ends and horizon > 1] * 2,
-        ]
-        assert info["_click"].tolist() == [not resets] * 2
-        assert (rewards == 0.0).all() == resets
-        assert env.observation_space.contains(observations)
-        if resets:
-            assert all((info[name] == 0.0).all() for name in NAMES)
 
 
 @pytest.mark.parametrize("horizon", [1, 3, 10])
@@ -123,48 +42,6 @@ def test_counting_by_the_mask_never_counts_a_slot_that_resets(horizon: int) -> N
         assert (rewards[played] != 0.0).all()
         full, rest = divmod(step, horizon + 1)
         assert counted == 4 * (full * horizon + min(rest, horizon))
-
-
-@pytest.mark.parametrize("horizon", [1, 3])
-def test_same_step_autoreset_keeps_what_ended(horizon: int) -> None:
-    env = BidClickVectorEnv(5, horizon, autoreset_mode="same_step")
-    observations, _ = env.reset(seed=0)
-    for step in range(1, 8):
-        shown = observations
-        observations, rewards, terminations, truncations, info = env.step(np.full(5, 4))
-        ends = step % horizon == 0
-        assert (terminations | truncations).tolist() == [ends] * 5
-        assert ("final_info" in info) == ("final_obs" in info) == ends
-        assert info["_click"].tolist() == [not ends] * 5
-        told = info["final_info"] if ends else info
-        np.testing.assert_array_equal(told["payment"], shown[:, 1].astype(float))
-        np.testing.assert_array_equal(told["click"] - told["payment"], rewards)
-        if ends:
-            assert info["_final_obs"].all()
-            final = np.stack(info["final_obs"])
-            assert final.shape == (5, 2)
-            assert (final != observations).all()
-            assert len(np.unique(final)) == 10
-
-
-def test_without_autoreset_an_end_waits_for_a_reset() -> None:
-    env = BidClickVectorEnv(3, autoreset_mode="disabled")
-    env.reset(seed=0)
-    first = env.step([0, 1, 2])
-    assert first[2].all()
-    with pytest.raises(gym.error.ResetNeeded, match=r"episodes \[0, 1, 2\] have ended"):
-        env.step([0, 1, 2])
-    mask = np.array([True, False, True])
-    options = {"reset_mask": mask, "x": 0.5}
-    observations, info = env.reset(options=options)
-    assert set(options) == {"reset_mask", "x"}
-    assert info == {}
-    np.testing.assert_array_equal(observations[1], first[0][1])
-    assert observations[[0, 2], 0].tolist() == [0.5, 0.5]
-    with pytest.raises(gym.error.ResetNeeded, match=r"episodes \[1\] have ended"):
-        env.step([0, 1, 2])
-    env.reset(options={"reset_mask": ~mask})
-    assert env.step([0, 1, 2])[2].all()
 
 
 @settings(max_examples=40, deadline=None)
@@ -288,27 +165,6 @@ def play(env: BidClickVectorEnv, steps: int) -> list[Any]:
     return played
 
 
-@pytest.mark.parametrize("seed", [7, [1, 2, 3], np.arange(3)])
-def test_two_batches_of_one_seed_agree_exactly(seed: Any) -> None:
-    first, second = (BidClickVectorEnv(3, 5) for _ in range(2))
-    starts = [env.reset(seed=seed)[0].tobytes() for env in (first, second)]
-    assert starts[0] == starts[1]
-    played = play(first, 300)
-    assert play(second, 300) == played
-    # Reseeding restarts the stream, whatever of it was drawn ahead.
-    first.reset(seed=seed)
-    assert play(first, 300) == played
-
-
-def test_other_seeds_and_no_seed_are_other_streams() -> None:
-    env = BidClickVectorEnv(3, 5)
-    starts = [env.reset(seed=s)[0] for s in (0, 1, [0, 1, 2], [0, 1, 3], None, None)]
-    assert len({start.tobytes() for start in starts}) == 6
-    assert len(np.unique(starts)) == 36
-    assert env.reset(seed=5)[0] is not None
-    assert env.np_random_seed == 5
-
-
 def test_a_generator_that_was_put_in_draws_at_once() -> None:
     env = BidClickVectorEnv(3, 50)
     env.reset(seed=0)
@@ -348,72 +204,6 @@ def test_the_rarest_draws_stay_within_the_spaces(
     assert info["click"].tolist() == [int(value > 0.0)] * 5
 
 
-@pytest.mark.parametrize(
-    "clone", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))]
-)
-@pytest.mark.parametrize("mode", ["next_step", "same_step"])
-def test_copies_made_within_an_episode_replay_exactly(
-    clone: Callable[[Any], Any], mode: str
-) -> None:
-    env = BidClickVectorEnv(3, 4, autoreset_mode=mode)
-    env.reset(seed=9)
-    play(env, 6)
-    twin = clone(env)
-    assert play(twin, 600) == play(env, 600)
-
-
-@pytest.mark.parametrize("mode", ["next_step", "same_step"])
-def test_nothing_returned_is_overwritten_or_read_again(mode: str) -> None:
-    """More steps than are drawn at once, information read late, arrays scribbled on."""
-    quiet, busy = (BidClickVectorEnv(200, 7, autoreset_mode=mode) for _ in range(2))
-    kept: list[Any] = [[quiet.reset(seed=1)[0]]]
-    busy.reset(seed=1)[0][:] = 0.5
-    then = [[a.copy() for a in kept[0]]]
-    for _ in range(400):
-        *arrays, info = quiet.step(np.full(200, 3))
-        then.append([a.copy() for a in arrays])
-        kept.append([*arrays, info])
-        *scribbled, scribbled_info = busy.step(np.full(200, 3))
-        for name in ("bid", "payment", "_click"):
-            scribbled_info[name][:] = 0
-        scribbled_info.get("final_obs", np.zeros(1))[0] *= 0
-        for name in ("click_probability", "expected_reward"):
-            np.testing.assert_array_equal(scribbled_info[name], info[name])
-        for array, same in zip(scribbled, arrays, strict=True):
-            np.testing.assert_array_equal(array, same)
-            array[:] = 0
-    for (*arrays, info), before in zip(kept[1:], then[1:], strict=True):
-        assert all((a == b).all() for a, b in zip(arrays, before, strict=True))
-        told = info.get("final_info", info)
-        rewards = told["click"] - told["payment"]
-        np.testing.assert_array_equal(rewards, arrays[1])
-        # Bids of .75: a probability computed from a scribbled bid would be lower.
-        probability = told["click_probability"][told["_click"]]
-        assert (probability >= 1.0 / (1.0 + math.exp(-1.5))).all()
-
-
-@pytest.mark.parametrize("mode", ["next_step", "same_step"])
-def test_without_full_information_the_same_impressions_are_counted(mode: str) -> None:
-    full, fast = (
-        BidClickVectorEnv(5, 3, autoreset_mode=mode, full_info=full_info)
-        for full_info in (True, False)
-    )
-    np.testing.assert_array_equal(full.reset(seed=1)[0], fast.reset(seed=1)[0])
-    for _ in range(9):
-        *arrays, info = full.step([0, 1, 2, 3, 4])
-        *same, counts = fast.step([0, 1, 2, 3, 4])
-        for array, other in zip(arrays, same, strict=True):
-            np.testing.assert_array_equal(array, other)
-        assert set(counts) <= {"_click", "final_info", "_final_info"}
-        assert ("final_info" in counts) == ("final_info" in info)
-        for told, both in [(counts, info)] + [
-            (counts["final_info"], info["final_info"])
-            for _ in "1"
-            if "final_info" in info
-        ]:
-            np.testing.assert_array_equal(told["_click"], both["_click"])
-
-
 def test_chosen_contexts_are_shown_charged_and_clicked() -> None:
     env = BidClickVectorEnv(20_000, 5)
     costs = np.linspace(0.2, 0.4, 20_000, dtype=np.float32)
@@ -449,23 +239,6 @@ def test_make_vec_makes_the_batch_and_names_its_autoreset_mode() -> None:
         assert given.metadata["autoreset_mode"] is MODES.DISABLED
 
 
-def test_gymnasiums_wrappers_take_the_batch() -> None:
-    counted: Any = RecordEpisodeStatistics(BidClickVectorEnv(2, 3))
-    listed: Any = DictInfoToList(BidClickVectorEnv(2, 3))
-    for env in (counted, listed):
-        env.reset(seed=0)
-    returns = np.zeros(2)
-    for _ in range(3):
-        _, rewards, _, truncations, info = counted.step(np.array([0, 4]))
-        told = listed.step(np.array([0, 4]))[4]
-        returns += rewards
-        assert told == [{name: info[name][i] for name in NAMES} for i in range(2)]
-    assert truncations.all()
-    np.testing.assert_allclose(info["episode"]["r"], returns, rtol=1e-6)
-    assert info["episode"]["l"].tolist() == [3, 3]
-    assert listed.step(np.array([0, 4]))[4] == [{}, {}]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -484,35 +257,6 @@ def test_bad_arguments_are_refused_by_name(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         BidClickVectorEnv(**arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"seed": -1}, "seed must be None, an integer >= 0 .* got -1"),
-        ({"seed": "12"}, "seed must be None, .* got '12'"),
-        ({"seed": 1.5}, r"seed must be None, .* got 1\.5"),
-        ({"seed": [1]}, r"one for each of 2 sub-environments, got \[1\]"),
-        ({"seed": [1, None]}, r"seed must be None, .* got \[1, None\]"),
-        ({"options": {"y": 1}}, "must be among .*reset_mask.* got .'y'."),
-        ({"options": {"x": 1.5}}, r"'x' must be .*in \[0, 1\].* got 1\.5"),
-        ({"options": {"x": math.nan}}, "'x' must be .*in .* got nan"),
-        ({"options": {"c": [0.3] * 3}}, r"'c' must be .*in .* one for each of 2"),
-        ({"options": {"c": "low"}}, "'c' must be .*in .* got 'low'"),
-        ({"options": {"reset_mask": [1, 0]}}, r"'reset_mask' must be a bool array .*\[1"),
-        ({"options": {"reset_mask": [False, False]}}, "at least one True"),
-        ({"options": {"reset_mask": np.ones(3, bool)}}, r"of shape \(2,\)"),
-    ],
-)
-def test_bad_resets_are_refused_and_change_nothing(
-    arguments: dict[str, Any], message: str
-) -> None:
-    env, twin = (BidClickVectorEnv(2, 5) for _ in range(2))
-    for each in (env, twin):
-        each.reset(seed=0)
-    with pytest.raises(ValueError, match=message):
-        env.reset(**arguments)
-    assert play(env, 10) == play(twin, 10)
 
 
 @pytest.mark.parametrize(
@@ -542,13 +286,3 @@ def test_bad_actions_are_refused_and_change_nothing(
         env.step(actions)
     good = [[1.0], [0.0]] if continuous else [1, 0]
     assert env.step(good)[0].tobytes() == twin.step(good)[0].tobytes()
-
-
-def test_the_first_reset_is_of_all() -> None:
-    env = BidClickVectorEnv(2)
-    with pytest.raises(gym.error.ResetNeeded, match=r"call reset\(\) before step"):
-        env.step([0, 0])
-    with pytest.raises(gym.error.ResetNeeded, match="before resetting with a mask"):
-        env.reset(options={"reset_mask": np.array([True, False])})
-    env.reset(options={"reset_mask": np.array([True, True])})
-    env.step([0, 0])
