@@ -53,14 +53,10 @@ class ContextStream:
     def advance(
         self, rng: np.random.Generator, keep: npt.NDArray[np.bool_] | None = None
     ) -> None:
-        """Moves on to the next row, drawing a block of rows where none is left.
+        """Moves on to the next row; places in ``keep``, ``(width,)``, stay as they are.
 
         A block belongs to the generator that drew it: another generator's first row
         comes from a new block.
-
-        Args:
-            rng: draws three float32 uniforms for each context.
-            keep: places, shape ``(width,)``, that stay as they are.
         """
         kept: list[Any] = []
         if keep is not None:
