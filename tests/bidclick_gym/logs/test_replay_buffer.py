@@ -175,11 +175,11 @@ def test_get_dataset_passes_every_argument_on() -> None:
     ("arguments", "message"),
     [
         ({"name": "bidclick/none-v0"}, r"must be one of .*logged-v0.*'bidclick/none-v0'"),
-        ({"fraction": 0.0}, r"fraction must be in \(0, 1\], got 0\.0"),
-        ({"fraction": 1.5}, r"fraction must be in \(0, 1\], got 1\.5"),
-        ({"fraction": -0.5}, r"fraction must be in \(0, 1\], got -0\.5"),
-        ({"fraction": float("nan")}, r"fraction must be in \(0, 1\], got nan"),
-        ({"fraction": "all"}, r"fraction must be in \(0, 1\], got 'all'"),
+        ({"fraction": 0.0}, r"fraction must be .*in \(0, 1\], got 0\.0"),
+        ({"fraction": 1.5}, r"fraction must be .*in \(0, 1\], got 1\.5"),
+        ({"fraction": -0.5}, r"fraction must be .*in \(0, 1\], got -0\.5"),
+        ({"fraction": float("nan")}, r"fraction must be .*in \(0, 1\], got nan"),
+        ({"fraction": "all"}, r"fraction must be .*in \(0, 1\], got 'all'"),
         ({"fraction": 1e-6}, r"fraction=1e-06 keeps none of 100000 .* least 1e-05"),
         (
             {"fraction": 0.001, "as_bandit": False},
