@@ -217,7 +217,7 @@ class Intersection(Constraint):
     after the other); sup-norm non-expansive if no member asks for curvature.  Canonical
     coordinates exist for slope bounds with or without one curvature, and for value
     bounds alone or with :class:`Monotone`; other intersections are refused by name and
-    have ``projection="euclidean"``.
+    have ``critic=Euclidean()``.
 
     Args:
         members: shapes without ``actions`` and ``known_cost`` of their own; those belong
