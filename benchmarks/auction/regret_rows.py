@@ -35,7 +35,6 @@ from ..learners.algorithms import (
     CLICK_MODEL,
     COST_FEATURE,
     HIDDEN_UNITS,
-    LEARNING_RATE,
     reward_scaler,
     shared_settings,
 )
@@ -147,9 +146,6 @@ def _ours(
     shape: Callable[..., Any], with_cost: bool = False, by_state: bool = False
 ) -> Callable[..., Any]:
     def make(task: Task, steps: int) -> Any:
-        settings = shared_settings(steps)
-        settings["actor_optim_factory"] = settings["optim_factory"]
-        settings["actor_learning_rate"] = LEARNING_RATE
         where: dict[str, Any] = {"actions": list(task.bids)}
         if with_cost:
             where["known_cost"] = KnownCost(feature=COST_FEATURE)
@@ -161,7 +157,7 @@ def _ours(
             constraint=shape(**where),
             state_constraints=state if by_state else [],
             reward_scaler=reward_scaler(),
-            **settings,
+            **shared_settings(steps, "critic", "actor"),
         )
 
     return make

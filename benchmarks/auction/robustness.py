@@ -94,7 +94,13 @@ def train_one(cell: RobustnessCell) -> list[dict[str, Any]]:
 
     from bidclick_gym import Auction, RegretEvaluator, simulate_log
     from bidclick_gym.logs.datasets import to_replay_buffer
-    from icac_algo import Concave, ConstraintAwareQConfig, Unconstrained
+    from icac_algo import (
+        Canonical,
+        Concave,
+        ConstraintAwareQConfig,
+        Functional,
+        Unconstrained,
+    )
 
     from ..learners.algorithms import HIDDEN_UNITS
 
@@ -106,8 +112,8 @@ def train_one(cell: RobustnessCell) -> list[dict[str, Any]]:
     free = cell.variant == "Unconstrained"
     config = ConstraintAwareQConfig(
         constraint=Unconstrained() if free else Concave(),
-        projection="functional" if free else cell.variant,
-        encoder_factory=VectorEncoderFactory(list(HIDDEN_UNITS)),
+        critic=Canonical() if cell.variant == "canonical" else Functional(),
+        critic_encoder_factory=VectorEncoderFactory(list(HIDDEN_UNITS)),
     )
     d3rlpy.seed(cell.seed)
     algo = config.create(device="cpu:0")

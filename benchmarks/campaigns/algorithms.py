@@ -16,7 +16,7 @@ from d3rlpy.models import VectorEncoderFactory
 
 from bidclick_gym.campaigns import BudgetedCampaign
 from icac_algo import (
-    AfterstateQFunctionFactory,
+    Afterstates,
     BudgetRelabellingTransitionPicker,
     Concave,
     ConstraintAwareQConfig,
@@ -28,12 +28,7 @@ from icac_algo import (
 )
 from icac_algo.shapes import Constraint
 
-from ..learners.algorithms import (
-    HIDDEN_UNITS,
-    LEARNING_RATE,
-    reward_scaler,
-    shared_settings,
-)
+from ..learners.algorithms import HIDDEN_UNITS, reward_scaler, shared_settings
 
 __all__ = [
     "GAMMA",
@@ -122,14 +117,11 @@ def ours(**fields: Any) -> Callable[..., Any]:
     """``ConstraintAwareQ`` with these fields: gradient steps and a lag to a config."""
 
     def make(steps: int, lag: float = LAG) -> Any:
-        settings = shared_settings(steps)
         return ConstraintAwareQConfig(
             gamma=GAMMA,
             tau=1.0 / lag,
             reward_scaler=reward_scaler(),
-            actor_optim_factory=settings["optim_factory"],
-            actor_learning_rate=LEARNING_RATE,
-            **settings,
+            **shared_settings(steps, "critic", "actor"),
             **fields,
         )
 
@@ -148,17 +140,15 @@ def _true_states() -> list[StateMonotone]:
     ]
 
 
-def afterstates(now: Constraint, later: Constraint) -> AfterstateQFunctionFactory:
+def afterstates(later: Constraint) -> Afterstates:
     """A critic that knows that payments leave the budget.
 
     Args:
-        now: the shape over bids of the clicks of this impression.
         later: the shape over the budget of what the rest of it is worth.
     """
     campaign = BudgetedCampaign()
-    return AfterstateQFunctionFactory(
-        constraint=now,
-        payment=KnownCost(feature=COST),
+    return Afterstates(
+        known_cost=KnownCost(feature=COST),
         value_shape=later,
         context=[X],
         budget_feature=BUDGET,
@@ -206,13 +196,13 @@ _AS_LOGGED = {
         ),
         Learner(
             "Ours afterstates",
-            ours(q_func_factory=afterstates(Unconstrained(), Unconstrained())),
+            ours(constraint=Unconstrained(), critic=afterstates(Unconstrained())),
             baseline=False,
             tuned={"lag": _LAGS},
         ),
         Learner(
             "Ours shaped afterstates",
-            ours(q_func_factory=afterstates(MonotoneConcave(), MonotoneConcave())),
+            ours(constraint=MonotoneConcave(), critic=afterstates(MonotoneConcave())),
             ("rising_in_budget", "falling_in_c", "concave"),
             baseline=False,
             tuned={"lag": _LAGS},

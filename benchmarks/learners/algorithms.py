@@ -19,6 +19,7 @@ from icac_algo import (
     Concave,
     ConstraintAwareQConfig,
     DiscreteIQLConfig,
+    Euclidean,
     KnownCost,
     Monotone,
     MonotoneConcave,
@@ -138,9 +139,7 @@ def _discrete_iql(steps: int, **tuned: Any) -> Any:
 
 def _ours(**fields: Any) -> Callable[[int], Any]:
     def make(steps: int) -> Any:
-        settings = shared_settings(steps)
-        settings["actor_optim_factory"] = settings["optim_factory"]
-        settings["actor_learning_rate"] = LEARNING_RATE
+        settings = shared_settings(steps, "critic", "actor")
         return ConstraintAwareQConfig(reward_scaler=reward_scaler(), **settings, **fields)
 
     return make
@@ -176,9 +175,8 @@ ALGORITHMS: dict[str, Entry] = {
             # method has spectral normalization; it has no pull.
             _ours(
                 constraint=Monotone(),
-                projection="euclidean",
-                pull=0.0,
-                spectral_norm=True,
+                critic=Euclidean(pull=0.0, spectral_norm=True),
+                actor="network",
             ),
             constraint="Monotone",
             counted_shape=("monotone", False),

@@ -7,16 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from icac_algo import Concave, ConstraintAwareQConfig
+from icac_algo import Canonical, Concave, ConstraintAwareQConfig
 
 from ..auction.cells import digest_of, fit_quietly
 from ..auction.tuning import best_settings
-from ..learners.algorithms import (
-    ALGORITHMS,
-    LEARNING_RATE,
-    reward_scaler,
-    shared_settings,
-)
+from ..learners.algorithms import ALGORITHMS, reward_scaler, shared_settings
 from .critic_views import CriticView
 from .variants import VARIANTS
 
@@ -58,14 +53,11 @@ def _config(cell: PolicyCell) -> Any:
     if cell.variant == "paper":
         return VARIANTS["full"].make(cell.steps)
     if cell.variant == "canonical":
-        settings = shared_settings(cell.steps)
         return ConstraintAwareQConfig(
             constraint=Concave(),
-            projection="canonical",
+            critic=Canonical(),
             reward_scaler=reward_scaler(),
-            actor_optim_factory=settings["optim_factory"],
-            actor_learning_rate=LEARNING_RATE,
-            **settings,
+            **shared_settings(cell.steps, "critic", "actor"),
         )
     make = ALGORITHMS[cell.variant].make
     assert make is not None
