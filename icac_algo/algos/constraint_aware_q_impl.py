@@ -270,7 +270,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         :math:`\mathrm{softmax}(Q / \alpha)`; at :math:`\alpha = 0` the greedy action.
         """
         if self._modules.policy is not None:
-            return self._modules.policy(x).logits.softmax(dim=1)
+            return super().probabilities(x)
         values = self.action_values(x)
         if self._entropy_temperature == 0.0:
             best = best_actions(values, self.favours_last)

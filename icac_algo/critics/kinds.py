@@ -250,7 +250,7 @@ class Euclidean(Critic):
 def function_over(
     constraint: Constraint,
     action_size: int,
-    n_pieces: int,
+    n_pieces: int = 4,
     state_constraints: Sequence[StateConstraint] = (),
 ) -> Parametrization:
     """The shaped function of K actions; free values where nothing is asked of it."""
