@@ -1,9 +1,10 @@
 """Greedy actions and values of every critic and shape after a short seeded training.
 
-``critics.json`` was recorded before a critic became a field of its own.  Three entries are
-of a later day: several critics of ``MonotoneConcave`` with a known cost, whose targets now
-break ties as ``predict`` does; quantiles of afterstates, whose networks are no longer
-drawn after one that was thrown away; and IQL's two convex critics, which were refused.
+``critics.json`` was recorded before a critic became a field of its own.  Three entries
+are of a later day: several critics of ``MonotoneConcave`` with a known cost, whose
+targets now break ties as ``predict`` does; quantiles of afterstates, whose networks are
+no longer drawn after one that was thrown away; and IQL's two convex critics, which once
+raised.
 """
 
 from __future__ import annotations
