@@ -4,18 +4,25 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help table1 test lint paper paper-table clean
+# Two workers with one thread each: torch's own threads would fight over two cores.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+MARKED := slow or distributed or browser or network
+
+.PHONY: help table1 test test-all test-marked lint paper paper-table clean
 
 help:
 	@echo "make table1       set up, then Table I in its quick form (minutes)"
-	@echo "make test         set up, then all tests"
-	@echo "make lint         set up, then ruff and mypy"
+	@echo "make test         set up, then the tests that a change can break (minutes)"
+	@echo "make test-all     the same, then the tests marked slow, distributed, browser, network"
+	@echo "make lint         set up, then ruff, mypy and import-linter"
 	@echo "make paper        set up, then every table and claim of the paper (many hours)"
 	@echo "make paper-table  set up, then Table I in full (about an hour on 2 cores)"
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
 	@touch $(STAMP)
 
 table1: $(STAMP)
@@ -28,11 +35,18 @@ paper: $(STAMP)
 	$(BIN)/python -m benchmarks paper
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not ($(MARKED))"
+
+test-marked: $(STAMP)
+	$(PYTEST) -m "$(MARKED)"
+
+test-all: test test-marked
 
 lint: $(STAMP)
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -9,9 +9,14 @@ import numpy as np
 
 from icac_algo import Canonical, Concave, ConstraintAwareQConfig
 
-from ..auction.cells import digest_of, fit_quietly
+from ..auction.cells import digest_of
 from ..auction.tuning import best_settings
-from ..learners.algorithms import ALGORITHMS, reward_scaler, shared_settings
+from ..learners import (
+    AUCTION_LEARNERS,
+    fit_quietly,
+    reward_scaler,
+    shared_settings,
+)
 from .critic_views import CriticView
 from .variants import VARIANTS
 
@@ -59,7 +64,7 @@ def _config(cell: PolicyCell) -> Any:
             reward_scaler=reward_scaler(),
             **shared_settings(cell.steps, "critic", "actor"),
         )
-    make = ALGORITHMS[cell.variant].make
+    make = AUCTION_LEARNERS[cell.variant].make
     assert make is not None
     return make(cell.steps, **dict(best_settings().get(cell.variant, ())))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from icac_algo import ConstraintAwareQConfig, Euclidean, Monotone
 
-from ..learners.algorithms import reward_scaler, shared_settings
+from ..learners import reward_scaler, shared_settings
 from .ablations import AblatedQConfig
 
 __all__ = ["VARIANTS", "Variant"]

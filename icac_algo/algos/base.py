@@ -44,6 +44,8 @@ class ActorCriticImpl(QLearningAlgoImplBase):
 
     @property
     def policy(self) -> CategoricalPolicy:
+        if self._modules.policy is None:
+            raise NotImplementedError("the actor is the softmax of the critic's values")
         return self._modules.policy
 
     @property

@@ -89,7 +89,7 @@ def fit_lagrangian(
 
     Args:
         make_algo: makes a discrete d3rlpy algorithm that is not built yet.
-        dataset: a replay buffer of discrete actions.
+        dataset: a replay buffer of discrete actions; its transition picker stays.
         cost: of every logged step in its order, ``(N,)``; steps, not final observations.
         bound: the most that an episode may cost in expectation.
         n_steps: gradient steps of each round.
@@ -139,15 +139,17 @@ def fit_lagrangian(
         check_count(name, count)
     check_seed(seed)
     check_flag("show_progress", show_progress)
-    rewards, costs = _columns(dataset, cost)
-    priced = _with_rewards(dataset, costs)
+    if not isinstance(dataset, ColumnarReplayBuffer):
+        dataset = ColumnarReplayBuffer.from_replay_buffer(dataset)
+    rewards, costs = _rewards_and_costs(dataset, cost)
+    priced = dataset.replace(rewards=costs.astype(np.float32))
     algos, multipliers, estimates = [], [], []
     mu = float(first_multiplier)
     for _ in range(rounds):
         d3rlpy.seed(seed)
         algo = make_algo()
         algo.fit(
-            _with_rewards(dataset, rewards - mu * costs),
+            dataset.replace(rewards=(rewards - mu * costs).astype(np.float32)),
             n_steps=n_steps,
             n_steps_per_epoch=n_steps,
             show_progress=show_progress,
@@ -173,11 +175,11 @@ def fit_lagrangian(
     )
 
 
-def _columns(
-    dataset: ReplayBufferBase, cost: npt.ArrayLike
+def _rewards_and_costs(
+    log: ColumnarReplayBuffer, cost: npt.ArrayLike
 ) -> tuple[FloatArray, FloatArray]:
     """Rewards and costs of every row, ``(R,)``; final observations cost nothing."""
-    arrays = _as_columns(dataset).to_arrays()
+    arrays = log.to_arrays()
     is_step = ~arrays["final"]
     given, steps = np.asarray(cost), int(is_step.sum())
     if given.dtype.kind not in "fiub" or given.shape not in ((steps,), (steps, 1)):
@@ -191,18 +193,3 @@ def _columns(
     costs = np.zeros(len(is_step))
     costs[is_step] = given.reshape(-1)
     return np.asarray(arrays["rewards"], np.float64).reshape(-1), costs
-
-
-def _with_rewards(dataset: ReplayBufferBase, rewards: FloatArray) -> ColumnarReplayBuffer:
-    """The same log with other rewards, ``(R,)``."""
-    info = dataset.dataset_info
-    arrays = {**_as_columns(dataset).to_arrays(), "rewards": rewards.astype(np.float32)}
-    return ColumnarReplayBuffer.from_arrays(
-        **arrays, action_space=info.action_space, action_size=info.action_size
-    )
-
-
-def _as_columns(dataset: ReplayBufferBase) -> ColumnarReplayBuffer:
-    if isinstance(dataset, ColumnarReplayBuffer):
-        return dataset
-    return ColumnarReplayBuffer.from_replay_buffer(dataset)

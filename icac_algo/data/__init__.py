@@ -5,7 +5,6 @@ from __future__ import annotations
 from .buffer import ColumnarReplayBuffer
 from .checks import blocks, check_continuous_dataset, check_dataset
 from .index import BadMark, EpisodeIndex
-from .parts import episodes_of
 from .pickers import BudgetRelabellingTransitionPicker
 from .steps import LoggedSteps, logged_steps
 
@@ -18,6 +17,5 @@ __all__ = [
     "blocks",
     "check_continuous_dataset",
     "check_dataset",
-    "episodes_of",
     "logged_steps",
 ]

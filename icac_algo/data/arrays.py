@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,9 +19,11 @@ __all__ = [
     "IN_MEMORY",
     "action_space_of",
     "arrays_of_columns",
+    "checked_numbers",
     "columns_of_arrays",
     "columns_of_episodes",
     "joined",
+    "with_rewards",
 ]
 
 Array = npt.NDArray[Any]
@@ -72,17 +75,9 @@ def columns_of_arrays(
             for name, value in (extras or {}).items()
         },
     }
-    if columns["rewards"].shape[1] != 1:
-        raise ValueError(
-            f"rewards must have shape (R,) or (R, 1), got {np.shape(rewards)}"
-        )
+    _check_width(columns["rewards"])
     for name, column in [*zip(names, parts, strict=True), *columns.items()]:
-        if len(column) != count:
-            raise ValueError(
-                f"{name} must have as many rows as observations, {count}, "
-                f"got {len(column)}"
-            )
-        _refuse_not_finite(name, column)
+        _check_column(name, column, count)
     for name, part in zip(names, parts, strict=True):
         if part.ndim < 2:
             raise ValueError(
@@ -119,7 +114,16 @@ def _as_matrix(name: str, values: Any) -> Array:
     return array[:, None] if array.ndim == 1 else array
 
 
-def _refuse_not_finite(name: str, array: Array) -> None:
+def _check_width(rewards: Array) -> None:
+    if rewards.shape[1] != 1:
+        raise ValueError(f"rewards must have shape (R,) or (R, 1), got {rewards.shape}")
+
+
+def _check_column(name: str, array: Array, count: int) -> None:
+    if len(array) != count:
+        raise ValueError(
+            f"{name} must have as many rows as observations, {count}, got {len(array)}"
+        )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = np.argwhere(~np.isfinite(array))[0]
         raise ValueError(f"{name} must be finite, row {bad[0]} has {array[tuple(bad)]}")
@@ -224,6 +228,31 @@ def _range_of_indices(columns: Columns) -> tuple[int, int]:
         smallest = min(smallest, int(block.min()))
         largest = max(largest, int(block.max()))
     return smallest, largest
+
+
+# -- the same columns, but ... -----------------------------------------------
+
+
+def with_rewards(columns: Columns, rewards: npt.ArrayLike) -> Columns:
+    """The same log with other rewards, ``(R,)`` or ``(R, 1)``."""
+    array = _as_matrix("rewards", rewards)
+    _check_width(array)
+    _check_column("rewards", array, columns.index.rows)
+    return dataclasses.replace(columns, rewards=ArrayColumn(array))
+
+
+def checked_numbers(episodes: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
+    """Numbers of episodes, ``(E,)``, each from 0 to ``count - 1``."""
+    numbers = np.asarray(episodes)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers):
+        raise ValueError(
+            "episodes must be the numbers of at least one episode, got an array of "
+            f"{numbers.dtype} of shape {numbers.shape}"
+        )
+    bad = numbers[(numbers < 0) | (numbers >= count)]
+    if bad.size:
+        raise ValueError(f"episodes must be from 0 to {count - 1}, got {bad[0]}")
+    return numbers.astype(np.int64)
 
 
 # -- from episodes -----------------------------------------------------------

@@ -6,18 +6,19 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import (
     InfiniteBuffer,
     ReplayBuffer,
     ReplayBufferBase,
+    TrajectorySlicerProtocol,
     TransitionPickerProtocol,
 )
 
 from .._util.checks import check_count, check_number, check_path, check_seed
 from . import arrays
-from .parts import episodes_of, random_halves
 from .sampler import ColumnSampler
 
 if TYPE_CHECKING:
@@ -256,39 +257,65 @@ class ColumnarReplayBuffer(ColumnSampler):
         """
         check_number("share", share, above=0.0, below=1.0)
         check_seed(seed)
-        episodes = self.columns.index.episodes
-        if episodes < 2:
-            raise ValueError(f"a buffer must have two episodes to split, has {episodes}")
+        count = self.columns.index.episodes
+        if count < 2:
+            raise ValueError(f"a buffer must have two episodes to split, has {count}")
+        order = np.random.default_rng(seed).permutation(count)
+        cut = min(max(round(share * count), 1), count - 1)
         first, second = (
-            type(self)(
-                episodes_of(self.columns, numbers),
-                self._info.action_space,
-                self._info.action_size,
-                transition_picker=self._picker,
-                trajectory_slicer=self._slicer,
-            )
-            for numbers in random_halves(episodes, share, seed)
+            self.replace(episodes=np.sort(half)) for half in (order[:cut], order[cut:])
         )
         return first, second
 
-    def with_transition_picker(
-        self, transition_picker: TransitionPickerProtocol
+    def replace(
+        self,
+        *,
+        rewards: npt.ArrayLike | None = None,
+        episodes: npt.ArrayLike | None = None,
+        transition_picker: TransitionPickerProtocol | None = None,
+        trajectory_slicer: TrajectorySlicerProtocol | None = None,
+        seed: int | None = None,
     ) -> ColumnarReplayBuffer:
-        """The same columns, which are not copied, seen through another picker.
+        """The same log, but with other rewards, fewer episodes or another picker.
 
-        It draws from numpy's global random stream.  What is appended to one of both
-        later is not in the other.
+        Whatever is not given stays as it is: columns (which are not copied, unless
+        episodes are chosen), extras, action size, picker and slicer.  Only the random
+        stream is new.  What is appended to one of both later is not in the other.
+
+        .. code-block:: python
+
+            safe = buffer.replace(rewards=buffer.to_arrays()["rewards"] - cost)
+            first_ten = buffer.replace(episodes=range(10))
+            relabelled = buffer.replace(transition_picker=picker)
 
         Args:
-            transition_picker: d3rlpy's, a ``BudgetRelabellingTransitionPicker``, or one
-                of your own.
+            rewards: one for each row of :meth:`to_arrays`, ``(R,)`` or ``(R, 1)``.
+            episodes: numbers of the episodes to keep, in that order, ``(E,)``; they are
+                copied into memory.  Rewards, if given too, are of the whole log.
+            transition_picker: as in the constructor.
+            trajectory_slicer: as in the constructor.
+            seed: a random stream of its own; by default batches are drawn from numpy's
+                global one, also where this buffer has one of its own.
+
+        Raises:
+            TypeError: a picker or slicer cannot be called.
+            ValueError: ``rewards`` have another length or values that are not finite, or
+                an episode does not exist.
         """
+        columns = self.columns
+        if rewards is not None:
+            columns = arrays.with_rewards(columns, rewards)
+        if episodes is not None:
+            columns = columns.of_episodes(
+                arrays.checked_numbers(episodes, columns.index.episodes)
+            )
         return type(self)(
-            self.columns,
+            columns,
             self._info.action_space,
             self._info.action_size,
-            transition_picker=transition_picker,
-            trajectory_slicer=self._slicer,
+            transition_picker=transition_picker or self._picker,
+            trajectory_slicer=trajectory_slicer or self._slicer,
+            seed=seed,
         )
 
     def to_arrays(self) -> dict[str, Any]:

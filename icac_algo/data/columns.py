@@ -135,3 +135,25 @@ class Columns:
         """A column piece by piece: first row and values, never all in memory."""
         for start in range(0, len(column), BLOCK):
             yield start, column.read(start, min(start + BLOCK, len(column)))
+
+    def of_episodes(self, numbers: npt.NDArray[np.int64]) -> Columns:
+        """A copy of these episodes in this order, in memory."""
+        ends, terminated, has_final = self.index.arrays()
+        starts = np.concatenate([[0], ends[:-1]])
+        lengths = (ends - starts)[numbers]
+        new_ends = np.cumsum(lengths)
+        # Each episode's first row, and how far each row is into its episode.
+        shifts = np.repeat(starts[numbers] - (new_ends - lengths), lengths)
+        rows = np.arange(int(new_ends[-1])) + shifts
+
+        def part(column: Column) -> ArrayColumn:
+            return ArrayColumn(column.take(rows))
+
+        return dataclasses.replace(
+            self,
+            observations=[part(column) for column in self.observations],
+            actions=part(self.actions),
+            rewards=part(self.rewards),
+            index=EpisodeIndex(new_ends, terminated[numbers], has_final[numbers]),
+            extras={name: part(column) for name, column in self.extras.items()},
+        )

@@ -41,7 +41,7 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
         picker = BudgetRelabellingTransitionPicker(
             budget_feature=2, clock_feature=3, tick=1 / 50, largest_payment=0.1
         )
-        dataset = dataset.with_transition_picker(picker)  # a ColumnarReplayBuffer
+        dataset = dataset.replace(transition_picker=picker)  # a ColumnarReplayBuffer
 
     With a budget :math:`b`, :math:`o = b - b'` taken out of it and :math:`n` steps to
     come after this one, what is left is drawn as :math:`\tilde b' = u \min(l - o, n m)`,

@@ -39,7 +39,7 @@ from d3rlpy.dataset import ReplayBufferBase
 
 from .._util.checks import check_count, check_flag, check_number, check_seed
 from ..critics import reward_slope
-from ..data import ColumnarReplayBuffer, check_dataset, episodes_of
+from ..data import ColumnarReplayBuffer, check_dataset
 from ..decisions import MaskedGreedy
 from .selection_result import Selection
 
@@ -135,7 +135,7 @@ def select_by_bellman_error(
     steps = np.zeros(episodes, np.int64)
     for number in range(folds):
         training, held_out = (
-            _part(log, np.flatnonzero((fold == number) == inside))
+            log.replace(episodes=np.flatnonzero((fold == number) == inside))
             for inside in (False, True)
         )
         if not (training.transition_count and held_out.transition_count):
@@ -227,17 +227,6 @@ def _as_columns(dataset: Any) -> ColumnarReplayBuffer:
     if dataset.columns.is_tuple:
         raise ValueError("dataset must have one array of observations, got tuples")
     return dataset
-
-
-def _part(log: ColumnarReplayBuffer, numbers: IntArray) -> ColumnarReplayBuffer:
-    info = log.dataset_info
-    return ColumnarReplayBuffer(
-        episodes_of(log.columns, numbers),
-        info.action_space,
-        info.action_size,
-        transition_picker=log.transition_picker,
-        trajectory_slicer=log.trajectory_slicer,
-    )
 
 
 # -- the candidates ----------------------------------------------------------

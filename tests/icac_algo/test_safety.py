@@ -13,7 +13,12 @@ from d3rlpy.ope import FQEConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icac_algo import ColumnarReplayBuffer, MaskedGreedy, fit_lagrangian
+from icac_algo import (
+    BudgetRelabellingTransitionPicker,
+    ColumnarReplayBuffer,
+    MaskedGreedy,
+    fit_lagrangian,
+)
 
 STEPS = 60
 
@@ -106,6 +111,21 @@ def test_the_same_seed_gives_the_same_path() -> None:
     x = OBSERVATIONS[:20]
     values = [run.algo.predict_value(x, ACTIONS[:20]) for run in (one, two)]
     assert (values[0] == values[1]).all()
+
+
+def test_the_transition_picker_stays() -> None:
+    picker = BudgetRelabellingTransitionPicker(budget_feature=0)
+    trained = []
+
+    def make_and_watch() -> Any:
+        algo = make()
+        fit = algo.fit
+        algo.fit = lambda log, **options: (trained.append(log), fit(log, **options))
+        return algo
+
+    dataset = bandit().replace(transition_picker=picker)
+    fitted(dataset, make_algo=make_and_watch, rounds=2, n_steps=5, estimate_steps=5)
+    assert [log.transition_picker for log in trained] == [picker, picker]
 
 
 def test_costs_follow_steps_and_final_observations_cost_nothing() -> None:

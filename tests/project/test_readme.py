@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks.auction.report import short_table
-from benchmarks.campaigns.algorithms import LEARNERS
-from benchmarks.engine.files import read_rows
+from benchmarks.engine import read_rows
+from benchmarks.learners.campaigns import CAMPAIGN_LEARNERS
 
 ROOT = pathlib.Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -56,7 +56,7 @@ def test_quoted_ratios_of_campaigns_are_computed_from_the_rows(
 
     ratios = []
     for fraction in (1.0, 0.25, 0.0625):
-        rivals = [n for n, learner in LEARNERS.items() if learner.baseline]
+        rivals = [n for n, one in CAMPAIGN_LEARNERS.items() if one.kind == "baseline"]
         best = min(regret(name, fraction) for name in rivals)
         ratio = regret("Ours shaped afterstates relabelled", fraction) / best
         ratios.append(f"{ratio:.2f}".removeprefix("0"))

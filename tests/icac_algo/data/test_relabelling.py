@@ -153,7 +153,7 @@ def test_relabelled_transitions_are_true_of_the_optimum(dataset: Any) -> None:
 
 
 def test_a_batch_does_not_depend_on_anything_but_the_seed(dataset: Any) -> None:
-    seen = dataset.with_transition_picker(PICKER)
+    seen = dataset.replace(transition_picker=PICKER)
     first, twin, other = batch_of(seen, 1), batch_of(seen, 1), batch_of(seen, 2)
     assert np.array_equal(first.observations, twin.observations)
     assert np.array_equal(first.next_observations, twin.next_observations)
@@ -180,7 +180,7 @@ def test_a_buffer_with_a_stream_of_its_own_leaves_numpys_alone(dataset: Any) -> 
 
 
 def test_transitions_of_a_batch_are_those_of_its_arrays(dataset: Any) -> None:
-    batch = batch_of(dataset.with_transition_picker(PICKER), size=32)
+    batch = batch_of(dataset.replace(transition_picker=PICKER), size=32)
     for place, transition in enumerate(batch.transitions):
         assert np.array_equal(transition.observation, batch.observations[place])
         assert np.array_equal(transition.next_observation, batch.next_observations[place])
@@ -188,7 +188,7 @@ def test_transitions_of_a_batch_are_those_of_its_arrays(dataset: Any) -> None:
 
 
 def test_appended_episodes_are_relabelled_too(dataset: Any) -> None:
-    seen = dataset.with_transition_picker(PICKER)
+    seen = dataset.replace(transition_picker=PICKER)
     episode = dataset.episodes[0]
     marked = np.array(episode.observations, copy=True)
     marked[:, 0] = 0.5
@@ -216,7 +216,7 @@ def test_the_stock_buffer_takes_it(dataset: Any) -> None:
 
 
 def test_the_picker_goes_with_copies(dataset: Any) -> None:
-    seen = dataset.with_transition_picker(PICKER)
+    seen = dataset.replace(transition_picker=PICKER)
     assert seen.to_replay_buffer().transition_picker == PICKER
     assert seen.split(0.5)[0].transition_picker == PICKER
 
@@ -228,7 +228,7 @@ def test_algorithms_learn_from_it_and_twins_are_equal(dataset: Any, config: Any)
     def values(picker: Any) -> Any:
         d3rlpy.seed(4)
         algo = config(batch_size=32).create(device="cpu:0")
-        seen = dataset if picker is None else dataset.with_transition_picker(picker)
+        seen = dataset if picker is None else dataset.replace(transition_picker=picker)
         algo.fit(
             seen,
             n_steps=20,
@@ -258,7 +258,7 @@ def test_the_picker_alone_touches_no_random_stream(dataset: Any) -> None:
 
 
 def test_a_run_goes_on_where_it_stopped(dataset: Any, tmp_path: Any) -> None:
-    seen = dataset.with_transition_picker(PICKER)
+    seen = dataset.replace(transition_picker=PICKER)
     checkpoint = tmp_path / "run.pt"
 
     def values(*targets: int) -> Any:
@@ -326,7 +326,9 @@ def test_a_largest_payment_needs_a_clock() -> None:
 
 
 def test_observations_that_cannot_be_relabelled_are_refused(dataset: Any) -> None:
-    beyond = dataset.with_transition_picker(dataclasses.replace(PICKER, clock_feature=4))
+    beyond = dataset.replace(
+        transition_picker=dataclasses.replace(PICKER, clock_feature=4)
+    )
     with pytest.raises(ValueError, match="clock_feature must be below the"):
         beyond.sample_transition_batch(4)
     pixels = Episode(
