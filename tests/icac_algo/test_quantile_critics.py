@@ -398,9 +398,9 @@ def test_quantile_regression_recovers_the_noise_of_each_action() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"n_quantiles": 1}, "n_quantiles must be an integer >= 2, got 1"),
-        ({"n_quantiles": 2.0}, r"n_quantiles must be an integer >= 2, got 2\.0"),
-        ({"n_quantiles": True}, "n_quantiles must be an integer >= 2, got True"),
+        ({"n_quantiles": 1}, r"n_quantiles must be an integer >= 2.* got 1"),
+        ({"n_quantiles": 2.0}, r"n_quantiles must be an integer >= 2.* got 2\.0"),
+        ({"n_quantiles": True}, r"n_quantiles must be an integer >= 2.* got True"),
         ({"critic": "nearest"}, "critic must be a critic such as"),
         ({"scale": 0.0}, "scale must be a number > 0"),
         ({"level": math.nan}, "level must be a number"),
