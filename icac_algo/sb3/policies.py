@@ -32,9 +32,8 @@ class _Encoder(nn.Module):
         self.extractor = extractor
         self.layers = layers
 
-    def forward(self, x: Any) -> torch.Tensor:
-        hidden: torch.Tensor = self.layers(self.extractor(x))
-        return hidden
+    def forward(self, x: Any) -> Any:
+        return self.layers(self.extractor(x))
 
 
 class ShapedQNetwork(QNetwork):
