@@ -12,8 +12,7 @@ import gymnasium as gym
 from d3rlpy.algos import DQNConfig
 from d3rlpy.models import VectorEncoderFactory
 
-from bidclick_gym import simulate_log
-from bidclick_gym.logs.datasets import to_replay_buffer
+from bidclick_gym.logs import simulate_log, to_replay_buffer
 from icac_algo import ConstraintAwareQConfig
 
 from ..engine import Experiment, Option, Part, Row, Rows, Settings, quiet_logs, register
@@ -208,7 +207,7 @@ def measure_updates(plan: Plan) -> Rows:
     encoder = VectorEncoderFactory([64, 64])
     configs: dict[str, Any] = {
         OURS_UPDATE: ConstraintAwareQConfig(
-            batch_size=plan.batch, encoder_factory=encoder
+            batch_size=plan.batch, critic_encoder_factory=encoder
         ),
         DQN: DQNConfig(batch_size=plan.batch, encoder_factory=encoder),
     }
