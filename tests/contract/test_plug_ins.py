@@ -287,6 +287,7 @@ def test_saves_and_loads(
     assert np.array_equal(values_of(again, x, n_actions), values_of(algo, x, n_actions))
 
 
+@pytest.mark.slow
 def test_saved_plug_ins_load_in_a_fresh_process(
     learned: Factory, n_actions: int, working_folder: pathlib.Path
 ) -> None:

@@ -213,6 +213,7 @@ def test_trains_saves_exports_and_stays_exact(name: str, shape: str, kind: str) 
         assert np.array_equal(answer, algo.predict(x[:n]))
 
 
+@pytest.mark.slow
 def test_opens_in_a_fresh_process(tmp_path: pathlib.Path) -> None:
     algo, x = fit(make()), states(20)
     algo.save(str(tmp_path / "model.d3"))

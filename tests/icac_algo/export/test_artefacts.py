@@ -102,6 +102,7 @@ def test_round_trip(name: str, trained: Any, dataset: Any) -> None:
     assert os.listdir() == ["model.safetensors"]
 
 
+@pytest.mark.slow
 def test_round_trip_in_a_fresh_process(trained: Any) -> None:
     algo = trained("cost, scaler")
     save(algo, "model")
@@ -380,6 +381,7 @@ def test_graphs_that_cannot_be(trained: Any) -> None:
     assert os.listdir() == []
 
 
+@pytest.mark.slow
 def test_the_serving_example_needs_nothing_of_ours(trained: Any) -> None:
     algo = trained("concave")
     save_graph(algo, "policy.onnx")

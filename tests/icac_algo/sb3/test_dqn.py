@@ -195,6 +195,7 @@ def test_two_runs_of_one_seed_are_one() -> None:
     assert np.array_equal(*found)
 
 
+@pytest.mark.slow
 def test_save_and_load_in_a_fresh_process(tmp_path: pathlib.Path) -> None:
     model = model_of(SHAPES["cost"]).learn(100)
     observations = np.random.default_rng(0).random((20, 2)).astype(np.float32)
