@@ -14,14 +14,19 @@ from d3rlpy.preprocessing import MinMaxObservationScaler
 Factory = Callable[..., Any]
 
 ONNX_CASES = [
-    ("functional", "vector"),
-    ("functional", "pixel"),
-    ("functional", "tuple"),
-    ("canonical", "vector"),
-    ("euclidean", "vector"),
-    ("euclidean-concave", "vector"),
     ("functional-cost", "vector"),
-    ("discrete-iql", "vector"),
+    *(
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in (
+            ("functional", "vector"),
+            ("functional", "pixel"),
+            ("functional", "tuple"),
+            ("canonical", "vector"),
+            ("euclidean", "vector"),
+            ("euclidean-concave", "vector"),
+            ("discrete-iql", "vector"),
+        )
+    ),
 ]
 
 

@@ -390,7 +390,7 @@ OWN_SCRATCH = {
     "engine/files.py",
     "engine/pictures.py",
     "timing/load.py",
-    "timing/rivals.py",
+    "timing/rivals_server.py",
     "timing/rivals_client.py",
 }
 

@@ -61,12 +61,20 @@ def fit(made: Any, dataset: Any, steps: int = 40) -> Any:
 # -- learning ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [Functional(), Canonical(), Euclidean()], ids=repr)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Functional(),
+        *(pytest.param(c, marks=pytest.mark.slow) for c in (Canonical(), Euclidean())),
+    ],
+    ids=repr,
+)
 def test_learns_the_auction(kind: Critic, dataset: ColumnarReplayBuffer) -> None:
     algo = fit(config(constraint=Concave(), critic=kind), dataset, 800)
     assert RegretEvaluator(AUCTION, 50)(algo) < 0.015
 
 
+@pytest.mark.slow
 def test_discrete_iql_learns_the_auction(dataset: ColumnarReplayBuffer) -> None:
     made = DiscreteIQLConfig(
         weight_temp=100.0, actor_learning_rate=1e-3, critic_learning_rate=1e-3
@@ -74,6 +82,7 @@ def test_discrete_iql_learns_the_auction(dataset: ColumnarReplayBuffer) -> None:
     assert RegretEvaluator(AUCTION, 50)(fit(made, dataset, 800)) < 0.015
 
 
+@pytest.mark.slow
 def test_the_actor_learns_what_the_critic_knows(dataset: ColumnarReplayBuffer) -> None:
     made = config(constraint=Concave(), actor="network", greedy="actor")
     algo = fit(made, dataset, 1000)

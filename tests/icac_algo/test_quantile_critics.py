@@ -184,6 +184,7 @@ def assert_exact(algo: Any, x: np.ndarray, slope: float = 1.0) -> None:
 # -- the contract of d3rlpy's algorithms ---------------------------------------------
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("kind", CRITICS)
 @pytest.mark.parametrize("shape", CONSTRAINTS)
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -235,6 +236,7 @@ def test_opens_in_a_fresh_process(tmp_path: pathlib.Path) -> None:
     assert json.loads(result.stdout.splitlines()[-1]) == expected
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("reward_size", [1e-3, 1e4])
 @pytest.mark.parametrize("kind", CRITICS)

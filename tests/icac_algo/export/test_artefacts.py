@@ -323,8 +323,17 @@ def test_any_bytes_are_refused(content: bytes) -> None:
 # -- graphs ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(CONFIGS))
-@pytest.mark.parametrize("suffix", [".onnx", ".pt"])
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        *((name, ".pt") for name in sorted(CONFIGS)),
+        ("cost, scaler", ".onnx"),
+        *(
+            pytest.param(name, ".onnx", marks=pytest.mark.slow)
+            for name in sorted({*CONFIGS} - {"cost, scaler"})
+        ),
+    ],
+)
 def test_graphs_say_what_the_algorithm_says(name: str, suffix: str, trained: Any) -> None:
     algo = trained(name)
     save_graph(algo, f"graph{suffix}")
