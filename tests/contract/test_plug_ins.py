@@ -346,8 +346,13 @@ def test_exported_torchscript(case: Case, learned: Factory) -> None:
             assert np.array_equal(answer, algo.predict(x[:n]))
 
 
+OUR_CASES = [case for case in CASES if case.algorithm in OURS]
+
+
 @pytest.mark.parametrize(
-    "case", [case for case in CASES if case.algorithm in OURS], ids=str
+    "case",
+    [OUR_CASES[0], *(pytest.param(c, marks=pytest.mark.slow) for c in OUR_CASES[1:])],
+    ids=str,
 )
 def test_exported_onnx(case: Case, learned: Factory) -> None:
     """Ours only: d3rlpy's own ONNX export does not work with current torch."""
