@@ -25,7 +25,7 @@ from benchmarks.learners import fit_quietly
 from benchmarks.paper.critic_views import CriticView
 from bidclick_gym import simulate_log
 from bidclick_gym.auction import Auction
-from bidclick_gym.logs.datasets import to_replay_buffer
+from bidclick_gym.logs import to_replay_buffer
 
 RULES = ("by_error", "by_lowest", "by_own", "by_prior", "by_both")
 
@@ -196,4 +196,4 @@ def test_the_proximal_critic_is_what_is_deployed() -> None:
     values = algo.predict_value(x, bids)
     assert (values == CriticView(algo, "proximal").predict_value(x, bids)).all()
     assert (values != CriticView(algo, "raw").predict_value(x, bids)).any()
-    assert algo.lagrange_multiplier == 100.0
+    assert algo.multiplier == 100.0

@@ -1,0 +1,200 @@
+"""The speed benchmark: its arithmetic, its verdicts, and the whole path at toy size."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from d3rlpy.models import VectorEncoderFactory
+
+from benchmarks.__main__ import main
+from benchmarks.engine import EXPERIMENTS, Origin, Results, read_rows, report_of
+from benchmarks.engine.timing import Target, growth_exponent
+from benchmarks.timing import env as speed_env
+from benchmarks.timing import load as speed_load
+from benchmarks.timing.bare_loop import BareLoop
+from benchmarks.timing.speed import targets
+from icac_algo import ColumnarReplayBuffer, Concave, ConstraintAwareQConfig
+
+
+def test_the_bare_loop_computes_what_ours_does() -> None:
+    """From the same weights, on the same batches."""
+    rng = np.random.default_rng(0)
+    data = ColumnarReplayBuffer.from_arrays(
+        rng.random((500, 2)).astype(np.float32),
+        rng.integers(0, 5, 500),
+        rng.normal(0.5, 0.3, 500).astype(np.float32),
+        seed=0,
+    )
+    algo = ConstraintAwareQConfig(
+        constraint=Concave(), critic_encoder_factory=VectorEncoderFactory([16, 16])
+    ).create(device="cpu:0")
+    algo.build_with_dataset(data)
+    modules: Any = algo.impl.modules  # type: ignore[union-attr]
+    ours = modules.q_funcs[0]
+    loop = BareLoop([16, 16], 5, float(ours.level), float(ours.scale))
+    copies = [
+        (loop.critic, modules.q_funcs),
+        (loop.target, modules.targ_q_funcs),
+        (loop.average, modules.average_q_funcs),
+    ]
+    with torch.no_grad():
+        for bare, module in copies:
+            for a, b in zip(bare.parameters(), module.parameters(), strict=True):
+                a.copy_(b)
+    for _ in range(20):
+        batch = data.sample_transition_batch(64)
+        losses = algo.update(batch)
+        found = loop.update(
+            torch.from_numpy(batch.observations),
+            torch.from_numpy(batch.actions).long(),
+            torch.from_numpy(batch.rewards),
+        )
+        assert found == pytest.approx(losses["critic_loss"], rel=1e-4, abs=1e-6)
+    for bare, module in copies:
+        for a, b in zip(bare.parameters(), module.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def results_of(**rows: list[dict[str, Any]]) -> Results:
+    return Results(rows, Origin("", "", ""), pathlib.Path())
+
+
+def fit_rows(ours: float, bare: float, stock: float, dqn: float) -> list[dict[str, Any]]:
+    seconds = {
+        ("ConstraintAwareQ", "ours"): ours,
+        ("bare loop", "none"): bare,
+        ("DiscreteCQL", "d3rlpy's"): stock,
+        ("DQN", "d3rlpy's"): 4.0,
+        ("DQN", "ours"): dqn,
+    }
+    return [
+        {
+            "algorithm": name,
+            "buffer": buffer,
+            "hidden": "64x64",
+            "batch": 256,
+            "round": turn,
+            "seconds_per_step": value,
+        }
+        for (name, buffer), value in seconds.items()
+        for turn in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ((1.0, 1.0, 5.0, 1.0), ["reached", "reached", "reached"]),
+        ((2.0, 1.0, 4.0, 2.0), ["missed", "missed", "missed"]),
+    ],
+)
+def test_verdicts_follow_the_rows(
+    figures: tuple[float, float, float, float], words: list[str]
+) -> None:
+    results = results_of(fit=fit_rows(*figures))
+    assert [target.verdict for target in targets(results)[:3]] == words
+    # What was not measured is said to be so.
+    assert {target.verdict for target in targets(results)[3:]} == {"not measured"}
+    assert f"| {words[0]} |" in report_of(EXPERIMENTS["speed"], results)
+
+
+def test_targets_know_which_way_is_better() -> None:
+    assert Target("", 2.0, 1.0, at_least=True).verdict == "reached"
+    assert Target("", 2.0, 1.0, at_least=False).verdict == "missed"
+    assert Target("", 0.5, 1.0, at_least=True).verdict == "missed"
+    assert Target("", 0.5, 1.0, at_least=False).verdict == "reached"
+
+
+def load_rows(size: int, theirs: float, ours: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": kind,
+            "impressions": size,
+            "round": 0,
+            "seconds": value,
+            "peak_bytes": 1e6 * value,
+            "kept_bytes": 1e6 * value,
+        }
+        for kind, value in ((speed_load.THEIRS, theirs), (speed_load.OURS, ours))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "theirs", "word"),
+    [
+        (speed_load.FULL, 100.0, "reached"),
+        (speed_load.FULL, 5.0, "missed"),
+        # A ratio at another size answers another question.
+        (20_000, 100.0, "not measured"),
+    ],
+)
+def test_opening_is_judged_at_the_full_size(size: int, theirs: float, word: str) -> None:
+    results = results_of(load=load_rows(size, theirs, 1.0))
+    found = [target.verdict for target in targets(results) if "opening" in target.name]
+    assert found == [word, word]
+
+
+def test_a_killed_run_does_not_stop_the_next(tmp_path: pathlib.Path) -> None:
+    left = tmp_path / "load-10000" / "minari" / speed_load.DATASET
+    left.mkdir(parents=True)
+    first = next(speed_load._at(10_000, True, tmp_path, lambda _: None))
+    assert first["impressions"] == 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "horizon", "mode", "impressions"),
+    [
+        (speed_env.BATCHED, 1, "next_step", 100),
+        (speed_env.BATCHED, 1, "same_step", 200),
+        # Three impressions and a reset: 12 such and two more in 50 steps.
+        (speed_env.BATCHED, 3, "next_step", 152),
+        (speed_env.SYNC, 3, "next_step", 152),
+    ],
+)
+def test_reset_slots_are_not_impressions(
+    name: str, horizon: int, mode: str, impressions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter([0.0, 0.0, 2.0])
+    clock = types.SimpleNamespace(perf_counter=lambda: next(ticks))
+    monkeypatch.setattr(speed_env, "time", clock)
+    assert speed_env._batched(name, 4, horizon, mode, 1.0) == (impressions, 2.0)
+
+
+def test_growth_exponents() -> None:
+    sizes = [10.0, 100.0, 1000.0]
+    assert growth_exponent(sizes, [s**1.5 for s in sizes]) == pytest.approx(1.5)
+    assert math.isnan(growth_exponent([10.0], [1.0]))
+
+
+@pytest.mark.slow
+def test_the_command_at_toy_size(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["speed", "--quick", "--only", "fit,load", "--out", str(tmp_path)])
+    assert "| reached |" in capsys.readouterr().out
+    fit, load = (read_rows(tmp_path / f"speed-{part}.csv") for part in ("fit", "load"))
+    assert {row["buffer"] for row in fit} == {"ours", "d3rlpy's", "none"}
+    assert len({(row["algorithm"], row["buffer"]) for row in fit}) == 10
+    assert {row["impressions"] for row in load} == {10_000, 20_000}
+    # Cut-off campaigns: d3rlpy loses the last impression of each, Minari keeps it.
+    counts = {row["kind"]: row["transitions"] for row in load[:4]}
+    assert counts["from_minari"] == 10_000
+    assert counts["Arrow shards, reopened"] == counts["Minari + d3rlpy"] == 9_990
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        *("run.json", "speed-fit.csv", "speed-load.csv", "speed.md", "speed.png"),
+    ]
+
+
+def test_unknown_parts_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["speed", "--only", "fit,everything"])
+    assert "must be among fit, load, huge, env, got 'everything'" in (
+        capsys.readouterr().err
+    )
