@@ -106,7 +106,7 @@ def run_cells(
                     tqdm.write(f"failed: {cell}")
                 else:
                     _keep_or_stop(cell, rows, folder, len(cells))
-                bar.set_postfix_str(cell.learner)
+                bar.set_postfix_str(getattr(cell, "learner", ""))
                 bar.update()
         except KeyboardInterrupt:
             done = sum(finished(cell, folder) is not None for cell in todo)
