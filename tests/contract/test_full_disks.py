@@ -392,7 +392,7 @@ OWN_SCRATCH = {
     "engine/pictures.py",
     "timing/load.py",
     "timing/rivals.py",
-    "timing/rivals_client.py",
+    "timing/rivals_server.py",
 }
 
 
