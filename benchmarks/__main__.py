@@ -14,7 +14,7 @@ from .auction.tuning import RESULTS, tune
 from .campaigns import command as budget
 from .engine import EXPERIMENTS, fraction, positive_int
 from .engine.command_line import add_command, check_folders, dispatch
-from .paper import command as paper
+from .paper import experiment as paper  # noqa: F401
 from .timing.speed import PARTS, run_speed
 
 
@@ -85,7 +85,6 @@ def _parser() -> argparse.ArgumentParser:
         "without it they are not run",
     )
     shapes.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/shapes"))
-    paper.add_command(commands)
     budget.add_command(commands)
     tuning = commands.add_parser("tune", help="choose the baselines' hyperparameters")
     tuning.add_argument("--steps", type=positive_int, default=5000)
@@ -126,9 +125,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if given.command == "regret":
         _regret(given, words)
-        return
-    if given.command == "paper":
-        paper.run_command(parser, given, words)
         return
     if given.command == "priors":
         from .auction.priors import run_priors

@@ -11,7 +11,7 @@ import gymnasium as gym
 
 from ..engine import bootstrap_mean
 from ..learners import AUCTION_LEARNERS, BATCH_SIZE, HIDDEN_UNITS, LEARNING_RATE
-from ..paper.figures import TABLE1, PaperRow
+from ..paper.paper_figures import TABLE1, PaperRow
 from .settings import Settings
 from .tuning import best_settings
 from .verdicts import by_seed, table1_verdicts

@@ -9,7 +9,7 @@ from bidclick_gym.auction import Auction
 
 from ..engine import paired_difference
 from ..learners import AUCTION_LEARNERS, CLICK_MODEL
-from ..paper.figures import TABLE1
+from ..paper.paper_figures import TABLE1
 
 __all__ = ["by_seed", "table1_verdicts"]
 

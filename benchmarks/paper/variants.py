@@ -12,7 +12,7 @@ from typing import Any
 
 from icac_algo import ConstraintAwareQConfig, Monotone
 
-from ..learners import LEARNING_RATE, reward_scaler, shared_settings
+from ..learners import constraint_aware_q
 from .ablations import AblatedQConfig
 
 __all__ = ["VARIANTS", "Variant"]
@@ -23,10 +23,11 @@ class Variant:
     """One row of Table II.
 
     Args:
-        name: short name, key of ``figures.TABLE2``.
+        name: short name, key of ``paper_figures.TABLE2``.
         counted: the critic that the variant deploys, whose errors are counted.
         note: how the paper's words were read.
         fields: what differs from the full method.
+        ablation: a name in ``ABLATIONS``, if it is another algorithm.
         same_as: the variant that this one is identical to, if any.
     """
 
@@ -34,25 +35,30 @@ class Variant:
     counted: str
     note: str
     fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+    ablation: str = ""
     same_as: str = ""
+
+    @property
+    def critics(self) -> tuple[str, ...]:
+        """What is measured of it; where nothing is projected, the raw critic alone."""
+        if self.counted == "proximal":
+            return ("raw", "proximal", "exact")
+        return ("raw", "actor") if self.counted == "actor" else ("raw",)
 
     def make(self, steps: int) -> ConstraintAwareQConfig:
         """The d3rlpy config of the variant."""
-        settings = shared_settings(steps)
-        settings["actor_optim_factory"] = settings["optim_factory"]
-        settings["actor_learning_rate"] = LEARNING_RATE
         fields = {
             "constraint": Monotone(),
             "projection": "euclidean",
             "pull": 0.0,
             "spectral_norm": True,
-            "reward_scaler": reward_scaler(),
-            **settings,
             **self.fields,
         }
-        if "ablation" in fields:
-            return AblatedQConfig(**fields)
-        return ConstraintAwareQConfig(**fields)
+        made: ConstraintAwareQConfig = constraint_aware_q(**fields)(steps)
+        if not self.ablation:
+            return made
+        settings = {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
+        return AblatedQConfig(ablation=self.ablation, **settings)
 
 
 VARIANTS: dict[str, Variant] = {
@@ -75,13 +81,13 @@ VARIANTS: dict[str, Variant] = {
             "soft penalty",
             "raw",
             "lambda C(f) in the loss, dual lambda, nothing projected",
-            {"ablation": "soft penalty"},
+            ablation="soft penalty",
         ),
         Variant(
             "no warm start",
             "proximal",
             "starts at zero, goes on to the tolerance that one warm step reaches",
-            {"ablation": "cold start"},
+            ablation="cold start",
         ),
         Variant(
             "1 inner iteration",
@@ -102,7 +108,7 @@ VARIANTS: dict[str, Variant] = {
             "actor",
             "free critic; lambda C(log pi) in the actor's loss; the actor bids and its "
             "log-probabilities are counted",
-            {"ablation": "actor only"},
+            ablation="actor only",
         ),
     )
 }
