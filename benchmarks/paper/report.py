@@ -43,7 +43,8 @@ def _pictures(results: Results) -> Iterator[str]:
     for heading, (part, text, pictures) in ALBUM.items():
         if results[part]:
             files = "\n".join(
-                f"![{heading}: {name.replace('-', ' ')}](pictures/{name}.png)" for name in pictures
+                f"![{heading}: {name.replace('-', ' ')}](pictures/{name}.png)"
+                for name in pictures
             )
             yield section(heading, text, files, level=3)
 

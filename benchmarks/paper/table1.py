@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..auction import cells as auction
 from ..auction.measures import COLUMNS
-from ..auction.tuning import best_settings
-from ..engine import Cell, Part, Rows, Settings, keys_of
+from ..auction.table1 import TUNED_OFFLINE, train_and_measure
+from ..engine import Cell, Part, Settings, keys_of
+from ..engine.tuning import best_settings
 from ..learners import AUCTION_LEARNERS
 
 __all__ = ["ENVS", "FRACTIONS", "TABLE1_PART"]
@@ -19,7 +19,7 @@ _QUICK = ("BC", "DQN", "CQL", "IQL", "Ours-paper", "Ours-Concave")
 
 
 def _cells(settings: Settings) -> Iterable[Cell]:
-    tuned = best_settings()
+    tuned = best_settings(TUNED_OFFLINE)
     for seed in range(settings.seeds):
         for env in ENVS[:1] if settings.quick else ENVS:
             for fraction in FRACTIONS[::2] if settings.quick else FRACTIONS:
@@ -39,16 +39,11 @@ def _config(cell: Cell) -> Any:
     return AUCTION_LEARNERS[cell.learner].config(cell["steps"], **cell.tuned)
 
 
-def _measure(cell: Cell) -> Rows:
-    where = (cell["env"], cell["fraction"], cell.seed, cell["steps"], cell["tuned"])
-    return auction.train_and_measure(auction.Cell(cell.learner, *where))
-
-
 TABLE1_PART = Part(
     "table1",
     COLUMNS,
     _cells,
-    _measure,
+    train_and_measure,
     _config,
     learner="algorithm",
     arrange=keys_of("env", "fraction", "algorithm", "seed"),

@@ -16,16 +16,16 @@ from bidclick_gym.evaluators import (
 from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import ConstraintAwareQConfig
 
+from ..auction.measures import GRID, auction_of
 from ..engine import Cell, Part, Rows, Settings, keys_of
 from .critic_views import CriticView
 from .table1 import ENVS
-from .training import auction_of, trained
+from .training import trained
 from .variants import VARIANTS
 
 __all__ = ["FRACTIONS", "TABLE2_PART", "measure_variant"]
 
 FRACTIONS = (1.0, 0.0625)
-GRID = 200
 
 
 def _cells(settings: Settings) -> Iterable[Cell]:

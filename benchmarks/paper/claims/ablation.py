@@ -41,7 +41,8 @@ def _no_violations(m: Measurements) -> Judgement:
     value = mean(m.table2("full", "return", "exact"))
     raw = _errors(m, "full", "raw")
     text = (
-        f"full method, errors in 1,000 contexts: raw {raw.format(0)}, proximal (what Algorithm 1 computes) {proximal.format(0)}, exactly projected "
+        f"full method, errors in 1,000 contexts: raw {raw.format(0)}, proximal (what "
+        f"Algorithm 1 computes) {proximal.format(0)}, exactly projected "
         f"{exact.format(0)} (return {value.format(4)}: it always bids 1)"
     )
     return judged(text, proximal.high == 0.0, exact.high == 0.0, EXACT)
@@ -70,10 +71,8 @@ def _dual_is_best(m: Measurements) -> Judgement:
     "holds if it has more errors and more regret than the full method",
 )
 def _weak(m: Measurements) -> Judgement:
-XXm, "lambda 0.01"),
-        _errors(m, "lambda 0.01"),
-        _errors(m, "full"),
-    )
+    gap, full = _more(m, "lambda 0.01"), _errors(m, "full")
+    errors = _errors(m, "lambda 0.01")
     return judged(
         f"lambda 0.01: {errors.format(0)} errors (full: {full.format(0)}), regret minus "
         f"the full method's {gap.format(4)}",
