@@ -11,7 +11,6 @@ from .verdicts import (
     UNTESTABLE,
     VERDICTS,
     Claim,
-    Entry,
     Judgement,
     judge,
 )
@@ -25,7 +24,6 @@ __all__ = [
     "UNTESTABLE",
     "VERDICTS",
     "Claim",
-    "Entry",
     "Judgement",
     "judge",
 ]

@@ -28,15 +28,13 @@ def _more(m: Measurements, variant: str, column: str = "regret") -> Interval:
     return difference(m.table2(variant, column), m.table2("full", column))
 
 
-@CLAIMS.add(
-    "results / no violations",
-    "Abstract; section IV",
-    "It eliminates all monotonicity violations.",
-    "table2",
-    "holds if its proximal critic has none; under a condition if the exact projection "
-    "has none",
-)
+@CLAIMS.add("results / no violations", "Abstract; section IV", "table2")
 def _no_violations(m: Measurements) -> Judgement:
+    """It eliminates all monotonicity violations.
+
+    Rule: holds if its proximal critic has none; under a condition if the exact projection
+    has none.
+    """
     proximal, exact = _errors(m, "full"), _errors(m, "full", "exact")
     value = mean(m.table2("full", "return", "exact"))
     raw = _errors(m, "full", "raw")
@@ -48,14 +46,12 @@ def _no_violations(m: Measurements) -> Judgement:
     return judged(text, proximal.high == 0.0, exact.high == 0.0, EXACT)
 
 
-@CLAIMS.add(
-    "ablation / dual lambda is best",
-    "Section IV.A",
-    "The full method beats every variant.",
-    "table2",
-    "holds if every variant but five inner steps has more regret (paired intervals)",
-)
+@CLAIMS.add("ablation / dual lambda is best", "Section IV.A", "table2")
 def _dual_is_best(m: Measurements) -> Judgement:
+    """The full method beats every variant.
+
+    Rule: holds if every variant but five inner steps has more regret (paired intervals).
+    """
     names = [name for name in TABLE2 if name not in ("full", "1 inner iteration")]
     gaps = {name: _more(m, name) for name in names}
     # Five inner steps are better by 0.001 in the paper itself.
@@ -63,14 +59,12 @@ def _dual_is_best(m: Measurements) -> Judgement:
     return judged(f"regret minus the full method's: {listed(gaps, 4)}", all(worse))
 
 
-@CLAIMS.add(
-    "ablation / weak lambda",
-    "Section IV.A",
-    "At lambda 0.01 ordering errors remain and performance falls.",
-    "table2",
-    "holds if it has more errors and more regret than the full method",
-)
+@CLAIMS.add("ablation / weak lambda", "Section IV.A", "table2")
 def _weak(m: Measurements) -> Judgement:
+    """At lambda 0.01 ordering errors remain and performance falls.
+
+    Rule: holds if it has more errors and more regret than the full method.
+    """
     gap, full = _more(m, "lambda 0.01"), _errors(m, "full")
     errors = _errors(m, "lambda 0.01")
     return judged(
@@ -80,14 +74,12 @@ def _weak(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "ablation / strong lambda enforces",
-    "Section IV.A",
-    "At lambda 10 monotonicity is enforced.",
-    "table2",
-    "holds if its proximal critic has no errors",
-)
+@CLAIMS.add("ablation / strong lambda enforces", "Section IV.A", "table2")
 def _strong_enforces(m: Measurements) -> Judgement:
+    """At lambda 10 monotonicity is enforced.
+
+    Rule: holds if its proximal critic has no errors.
+    """
     errors = _errors(m, "lambda 10")
     size, weak = _shortfall(m, "lambda 10"), _shortfall(m, "lambda 0.01")
     return judged(
@@ -97,14 +89,12 @@ def _strong_enforces(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "ablation / strong lambda costs",
-    "Section IV.A",
-    "At lambda 10 the residual is inflated and the policy suffers.",
-    "table2",
-    "holds if the residual more than doubles and the regret grows",
-)
+@CLAIMS.add("ablation / strong lambda costs", "Section IV.A", "table2")
 def _strong_residual(m: Measurements) -> Judgement:
+    """At lambda 10 the residual is inflated and the policy suffers.
+
+    Rule: holds if the residual more than doubles and the regret grows.
+    """
     strong, full = (mean(m.table2(name, "residual")) for name in ("lambda 10", "full"))
     gap = _more(m, "lambda 10")
     return judged(
@@ -114,15 +104,13 @@ def _strong_residual(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "ablation / soft penalty",
-    "Section IV.A",
-    "Penalising is weaker than projecting: violations persist.",
-    "table2",
-    "holds if it has errors where the proximal critic has none; under a condition if "
-    "where the exact projection has none",
-)
+@CLAIMS.add("ablation / soft penalty", "Section IV.A", "table2")
 def _soft(m: Measurements) -> Judgement:
+    """Penalising is weaker than projecting: violations persist.
+
+    Rule: holds if it has errors where the proximal critic has none; under a condition if
+    where the exact projection has none.
+    """
     soft, full = _errors(m, "soft penalty"), _errors(m, "full")
     size, full_size = _shortfall(m, "soft penalty"), _shortfall(m, "full")
     return judged(
@@ -134,14 +122,12 @@ def _soft(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "ablation / warm start saves half",
-    "Section IV.A",
-    "Without a warm start the computation doubles.",
-    "cost",
-    "holds if an update takes 1.5 to 2.5 times as long",
-)
+@CLAIMS.add("ablation / warm start saves half", "Section IV.A", "cost")
 def _warm_start_time(m: Measurements) -> Judgement:
+    """Without a warm start the computation doubles.
+
+    Rule: holds if an update takes 1.5 to 2.5 times as long.
+    """
     times = ratio(m.cost("variant: no warm start"), m.cost("Ours-paper"))
     return judged(
         f"an update without a warm start takes {times:.2f} times as long, at the "
@@ -150,40 +136,34 @@ def _warm_start_time(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "ablation / warm start loses nothing",
-    "Section IV.A",
-    "Leaving out the warm start improves no metric.",
-    "table2",
-    f"fails if the regret falls by more than {_NEGLIGIBLE:g}",
-)
+@CLAIMS.add("ablation / warm start loses nothing", "Section IV.A", "table2")
 def _warm_start_quality(m: Measurements) -> Judgement:
+    """Leaving out the warm start improves no metric.
+
+    Rule: fails if the regret falls by more than 0.0005.
+    """
     gap = _more(m, "no warm start")
     text = f"regret without a warm start minus the full method's {gap.format(5)}"
     return judged(text, gap.high >= -_NEGLIGIBLE)
 
 
-@CLAIMS.add(
-    "ablation / one step is enough",
-    "Section III; section IV.A",
-    "Five inner steps gain next to nothing over one.",
-    "table2",
-    "holds if the difference in regret lies within 0.005",
-)
+@CLAIMS.add("ablation / one step is enough", "Section III; section IV.A", "table2")
 def _five_steps(m: Measurements) -> Judgement:
+    """Five inner steps gain next to nothing over one.
+
+    Rule: holds if the difference in regret lies within 0.005.
+    """
     gap = _more(m, "5 inner iterations")
     text = f"regret with five inner steps minus that with one {gap.format(5)}"
     return judged(text, gap.low > -5e-3 and gap.high < 5e-3)
 
 
-@CLAIMS.add(
-    "ablation / spectral norm helps",
-    "Section IV.A",
-    "Spectral normalization lowers the residual and raises the return.",
-    "table2",
-    "holds if without it residual and regret are higher (paired intervals)",
-)
+@CLAIMS.add("ablation / spectral norm helps", "Section IV.A", "table2")
 def _spectral_norm(m: Measurements) -> Judgement:
+    """Spectral normalization lowers the residual and raises the return.
+
+    Rule: holds if without it residual and regret are higher (paired intervals).
+    """
     residual, gap = _more(m, "no spectral norm", "residual"), _more(m, "no spectral norm")
     return judged(
         f"without it: residual {residual.format(4)} more, regret {gap.format(5)} more",
@@ -191,29 +171,25 @@ def _spectral_norm(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "ablation / safe without spectral norm",
-    "Section IV.A",
-    "Monotonicity stays intact without spectral normalization.",
-    "table2",
-    "holds if the proximal critic has no errors; under a condition if the exact one",
-)
+@CLAIMS.add("ablation / safe without spectral norm", "Section IV.A", "table2")
 def _without_spectral_norm(m: Measurements) -> Judgement:
+    """Monotonicity stays intact without spectral normalization.
+
+    Rule: holds if the proximal critic has no errors; under a condition if the exact one.
+    """
     errors = _errors(m, "no spectral norm")
     exact = _errors(m, "no spectral norm", "exact")
     text = f"errors: proximal {errors.format(0)}, exactly projected {exact.format(0)}"
     return judged(text, errors.high == 0.0, exact.high == 0.0, EXACT)
 
 
-@CLAIMS.add(
-    "ablation / actor only",
-    "Section IV.A",
-    "Constraining the actor alone suppresses violations less and costs return.",
-    "table2",
-    "holds if the actor's scores show more errors than the full method's critic, and "
-    "more regret",
-)
+@CLAIMS.add("ablation / actor only", "Section IV.A", "table2")
 def _actor_only(m: Measurements) -> Judgement:
+    """Constraining the actor alone suppresses violations less and costs return.
+
+    Rule: holds if the actor's scores show more errors than the full method's critic, and
+    more regret.
+    """
     errors, critic = _errors(m, "actor only"), _errors(m, "actor only", "raw")
     full, gap = _errors(m, "full"), _more(m, "actor only")
     return judged(
@@ -224,15 +200,13 @@ def _actor_only(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "cost / overhead",
-    "Section I; section V",
-    "The computational overhead is comparable to IQL and CQL.",
-    "cost",
-    "holds if an update takes at most 1.5 times as long as each; under a condition if "
-    "as one of them",
-)
+@CLAIMS.add("cost / overhead", "Section I; section V", "cost")
 def _overhead(m: Measurements) -> Judgement:
+    """The computational overhead is comparable to IQL and CQL.
+
+    Rule: holds if an update takes at most 1.5 times as long as each; under a condition if
+    as one of them.
+    """
     times = {
         f"{name} / {rival}": ratio(m.cost(name), m.cost(rival))
         for name in ("Ours-paper", "Ours-Concave")

@@ -11,14 +11,12 @@ __all__ = ["CLAIMS"]
 CLAIMS = Claims()
 
 
-@CLAIMS.add(
-    "consistency / returns can be had",
-    "Table I",
-    "The returns were earned in the auction of section IV.",
-    "interpretations",
-    "holds if no return exceeds the optimum",
-)
+@CLAIMS.add("consistency / returns can be had", "Table I", "interpretations")
 def _attainable(m: Measurements) -> Judgement:
+    """The returns were earned in the auction of section IV.
+
+    Rule: holds if no return exceeds the optimum.
+    """
     best = m.interpretation("as stated: click", "best")
     above = [row for row in TABLE1 if row.mean_return[0] > best]
     return judged(
@@ -28,15 +26,13 @@ def _attainable(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "consistency / another reading",
-    "Table I",
-    "(What a reader asks:) another interpretation of the auction gives these returns.",
-    "interpretations",
-    "under a condition if in some interpretation all four returns lie between the worst "
-    "and the best policy's value",
-)
+@CLAIMS.add("consistency / another reading", "Table I", "interpretations")
 def _another_interpretation(m: Measurements) -> Judgement:
+    """(What a reader asks:) another interpretation of the auction gives these returns.
+
+    Rule: under a condition if in some interpretation all four returns lie between the
+    worst and the best policy's value.
+    """
     if not m["interpretations"]:
         raise MissingError("interpretations")
     found, lines = [], []
@@ -54,14 +50,12 @@ def _another_interpretation(m: Measurements) -> Judgement:
     return judged(text, False, bool(found), " or ".join(found))
 
 
-@CLAIMS.add(
-    "consistency / one optimum",
-    "Tables I and II",
-    "Returns and normalized regrets belong to one environment.",
-    "theory",
-    "holds if the implied optima differ by no more than 0.012, the largest spread",
-)
+@CLAIMS.add("consistency / one optimum", "Tables I and II", "theory")
 def _implied(m: Measurements) -> Judgement:
+    """Returns and normalized regrets belong to one environment.
+
+    Rule: holds if the implied optima differ by no more than 0.012, the largest spread.
+    """
     optima = [row.implied_optimum for row in (*TABLE1, *TABLE2.values())]
     return judged(
         f"return / (1 - normalized regret) runs from {min(optima):.3f} to "
@@ -70,14 +64,12 @@ def _implied(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "consistency / one inner step",
-    "Section III and Table II",
-    "The full method takes one inner step.",
-    "theory",
-    "holds if Table II's rows for both are equal",
-)
+@CLAIMS.add("consistency / one inner step", "Section III and Table II", "theory")
 def _same_method(m: Measurements) -> Judgement:
+    """The full method takes one inner step.
+
+    Rule: holds if Table II's rows for both are equal.
+    """
     full, one = TABLE2["full"], TABLE2["1 inner iteration"]
     return judged(
         f"Table II prints {full.mean_return[0]:.3f} (residual {full.residual:.3f}) for "
@@ -88,14 +80,12 @@ def _same_method(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "consistency / variances",
-    "Section IV and Table I",
-    "CQL has lower variance than IQL, by the paper's own table.",
-    "theory",
-    "holds if CQL's printed spread of the return is the smaller",
-)
+@CLAIMS.add("consistency / variances", "Section IV and Table I", "theory")
 def _own_spreads(m: Measurements) -> Judgement:
+    """CQL has lower variance than IQL, by the paper's own table.
+
+    Rule: holds if CQL's printed spread of the return is the smaller.
+    """
     iql, cql = (TABLE1[row].mean_return[1] for row in (1, 2))
     text = f"Table I's own spreads: CQL ± {cql:.3f} in return, IQL ± {iql:.3f}"
     return judged(text, cql < iql)

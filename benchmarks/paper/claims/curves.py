@@ -14,14 +14,14 @@ CLAIMS = Claims()
 
 
 @CLAIMS.add(
-    "results / at every gradient step",
-    "Section I, contribution ii; section V",
-    "The constraint is respected at every gradient step.",
-    "curves",
-    "fails if a check after any step of any seed finds a violated inequality of the "
-    "exactly projected critic; under a condition if the proximal one has errors",
+    "results / at every gradient step", "Section I, contribution ii; section V", "curves"
 )
 def _zero_at_every_step(m: Measurements) -> Judgement:
+    """The constraint is respected at every gradient step.
+
+    Rule: fails if a check after any step of any seed finds a violated inequality of the
+    exactly projected critic; under a condition if the proximal one has errors.
+    """
     parts, worst = [], 0.0
     for name in ("Ours-paper", "Ours-Monotone", "Ours-Concave"):
         most = max(m.each_curve(name, "own_errors", _largest).values())
@@ -43,14 +43,13 @@ def _largest(steps: FloatArray, figures: FloatArray) -> float:
     return float(figures.max())
 
 
-@CLAIMS.add(
-    "results / always violating",
-    "Section IV",
-    "The baselines violate the constraint throughout training.",
-    "curves",
-    "holds if neither IQL nor CQL is ever seen without errors",
-)
+@CLAIMS.add("results / always violating", "Section IV", "curves")
 def _always_violating(m: Measurements) -> Judgement:
+    """The baselines violate the constraint throughout training.
+
+    Rule: holds if neither IQL nor CQL is ever seen without errors.
+    """
+
     def fewest(steps: FloatArray, figures: FloatArray) -> float:
         return float(figures.min())
 
@@ -62,15 +61,14 @@ def _always_violating(m: Measurements) -> Judgement:
     return judged(f"fewest errors at any look: {shown}", min(least.values()) > 0)
 
 
-@CLAIMS.add(
-    "results / spikes at refreshes",
-    "Section IV",
-    "Their violations spike when the target network is refreshed.",
-    "curves",
-    "holds if for DQN, CQL and CQL-default the ratio's interval lies above 1.1; under a "
-    "condition if for some",
-)
+@CLAIMS.add("results / spikes at refreshes", "Section IV", "curves")
 def _spikes(m: Measurements) -> Judgement:
+    """Their violations spike when the target network is refreshed.
+
+    Rule: holds if for DQN, CQL and CQL-default the ratio's interval lies above 1.1; under
+    a condition if for some.
+    """
+
     def jump(steps: FloatArray, figures: FloatArray) -> float:
         """Errors in the 50 steps after a copied target against the 50 before."""
         ratios = []
@@ -96,14 +94,13 @@ def _spikes(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "results / similar residuals",
-    "Section IV",
-    "The Bellman residual falls at a similar rate for all.",
-    "curves",
-    "holds if the steps to half of the way down differ by at most a factor of 2",
-)
+@CLAIMS.add("results / similar residuals", "Section IV", "curves")
 def _similar_rate(m: Measurements) -> Judgement:
+    """The Bellman residual falls at a similar rate for all.
+
+    Rule: holds if the steps to half of the way down differ by at most a factor of 2.
+    """
+
     def half_time(steps: FloatArray, figures: FloatArray) -> float:
         """Steps until the residual has come half way down to its last level."""
         last = figures[steps > 0.9 * steps.max()].mean()

@@ -15,7 +15,7 @@ from ..measurements import (
     listed,
     mean,
 )
-from .verdicts import Claims, Judge, Judgement, above, below, judged
+from .verdicts import Claim, Claims, Judge, Judgement, above, below, judged
 
 __all__ = ["CLAIMS"]
 
@@ -28,15 +28,13 @@ _RIVALS = (("IQL", "CQL"), ("IQL-default", "CQL-default"))
 _PAPER = "Ours-paper"
 
 
-@CLAIMS.add(
-    "results / highest return",
-    "Abstract; section IV",
-    "The constraint-aware agent has the highest return and the lowest regret.",
-    "table1",
-    "holds if the paper's algorithm has less regret than every IQL and CQL row (paired "
-    "95 % intervals below 0); under a condition if Ours-Concave has",
-)
+@CLAIMS.add("results / highest return", "Abstract; section IV", "table1")
 def _best_return(m: Measurements) -> Judgement:
+    """The constraint-aware agent has the highest return and the lowest regret.
+
+    Rule: holds if the paper's algorithm has less regret than every IQL and CQL row
+    (paired 95 % intervals below 0); under a condition if Ours-Concave has.
+    """
     gaps, others = _gaps(m, _PAPER), _gaps(m, "Ours-Concave")
     if not gaps:
         raise MissingError(f"Table I, baselines, {MIN_SEEDS} seeds in common")
@@ -57,15 +55,13 @@ def _gaps(m: Measurements, ours: str) -> dict[str, Interval]:
     return gaps
 
 
-@CLAIMS.add(
-    "results / IQL over CQL",
-    "Section IV",
-    "IQL narrows the gap that CQL leaves.",
-    "table1",
-    "holds if IQL has less regret than CQL both tuned and at defaults; under a "
-    "condition if in one of the two",
-)
+@CLAIMS.add("results / IQL over CQL", "Section IV", "table1")
 def _iql_over_cql(m: Measurements) -> Judgement:
+    """IQL narrows the gap that CQL leaves.
+
+    Rule: holds if IQL has less regret than CQL both tuned and at defaults; under a
+    condition if in one of the two.
+    """
     gaps = {
         f"{iql} minus {cql}": difference(m.table1(iql, "regret"), m.table1(cql, "regret"))
         for iql, cql in _RIVALS
@@ -74,15 +70,14 @@ def _iql_over_cql(m: Measurements) -> Judgement:
     return judged(f"regret: {listed(gaps, 5)}", all(wins), any(wins))
 
 
-@CLAIMS.add(
-    "results / CQL has lower variance",
-    "Section IV",
-    "CQL's results vary less than IQL's.",
-    "table1",
-    "holds if its standard deviation over seeds is smaller both tuned and at defaults; "
-    "under a condition if in one of the two",
-)
+@CLAIMS.add("results / CQL has lower variance", "Section IV", "table1")
 def _cql_variance(m: Measurements) -> Judgement:
+    """CQL's results vary less than IQL's.
+
+    Rule: holds if its standard deviation over seeds is smaller both tuned and at
+    defaults; under a condition if in one of the two.
+    """
+
     def spread(name: str) -> float:
         values = list(m.table1(name, "return").values())
         if len(values) < MIN_SEEDS:
@@ -97,14 +92,12 @@ def _cql_variance(m: Measurements) -> Judgement:
     return judged(text, all(wins), any(wins))
 
 
-@CLAIMS.add(
-    "results / cloning is last",
-    "Section IV",
-    "Behaviour cloning is a lower bound on all others.",
-    "table1",
-    "holds if every other row has a higher return (paired intervals above 0)",
-)
+@CLAIMS.add("results / cloning is last", "Section IV", "table1")
 def _cloning_is_last(m: Measurements) -> Judgement:
+    """Behaviour cloning is a lower bound on all others.
+
+    Rule: holds if every other row has a higher return (paired intervals above 0).
+    """
     names = ("BC (sampled)", *_BASELINES, _PAPER)
     cloned, *others = returns = [m.table1(name, "return") for name in names]
     shown = listed(dict(zip(names, map(mean, returns), strict=True)), 4)
@@ -112,14 +105,12 @@ def _cloning_is_last(m: Measurements) -> Judgement:
     return judged(f"return: {shown}", all(better))
 
 
-@CLAIMS.add(
-    "results / several hundred errors",
-    "Section IV",
-    "IQL makes several hundred ordering errors.",
-    "table1",
-    "holds if an IQL row has between 200 and 1,000",
-)
+@CLAIMS.add("results / several hundred errors", "Section IV", "table1")
 def _several_hundred(m: Measurements) -> Judgement:
+    """IQL makes several hundred ordering errors.
+
+    Rule: holds if an IQL row has between 200 and 1,000.
+    """
     errors = {name: mean(m.table1(name, "monotonicity_errors")) for name in _IQL}
     return judged(
         f"errors of 4,000 pairs: {listed(errors, 0)}; a critic that knew the truth would "
@@ -144,32 +135,33 @@ def _lead(fraction: float, paper: float) -> Judge:
     return judge
 
 
-CLAIMS.add(
-    "efficiency / lead of 6.9 %",
-    "Section IV",
-    "On the full log the lead over IQL is 6.9 % absolute return.",
-    "table1",
-    "holds if the lead's interval comes within 0.01 of 0.069",
-)(_lead(1.0, 0.069))
+CLAIMS += [
+    Claim(
+        "efficiency / lead of 6.9 %",
+        "Section IV",
+        "On the full log the lead over IQL is 6.9 % absolute return.",
+        "table1",
+        "holds if the lead's interval comes within 0.01 of 0.069",
+        _lead(1.0, 0.069),
+    ),
+    Claim(
+        "efficiency / lead of 12.4 %",
+        "Section IV",
+        "On a quarter of the log it is 12.4 %.",
+        "table1",
+        "holds if the lead's interval comes within 0.01 of 0.124",
+        _lead(0.25, 0.124),
+    ),
+]
 
-CLAIMS.add(
-    "efficiency / lead of 12.4 %",
-    "Section IV",
-    "On a quarter of the log it is 12.4 %.",
-    "table1",
-    "holds if the lead's interval comes within 0.01 of 0.124",
-)(_lead(0.25, 0.124))
 
-
-@CLAIMS.add(
-    "efficiency / the lead grows",
-    "Abstract; section IV",
-    "The lead widens as data become scarce.",
-    "table1",
-    "holds if the paper's algorithm leads IQL at 25 % and by more than at 100 %; under "
-    "a condition if Ours-Concave does",
-)
+@CLAIMS.add("efficiency / the lead grows", "Abstract; section IV", "table1")
 def _lead_grows(m: Measurements) -> Judgement:
+    """The lead widens as data become scarce.
+
+    Rule: holds if the paper's algorithm leads IQL at 25 % and by more than at 100 %;
+    under a condition if Ours-Concave does.
+    """
     parts, grows = [], []
     for ours in (_PAPER, "Ours-Concave"):
         full, quarter = (
@@ -189,14 +181,12 @@ def _lead_by_seed(m: Measurements, ours: str, fraction: float) -> dict[int, floa
     return {seed: second[seed] - first[seed] for seed in first if seed in second}
 
 
-@CLAIMS.add(
-    "efficiency / violations double",
-    "Section IV",
-    "On a quarter of the log the baselines' violations double.",
-    "table1",
-    "holds if they grow by 1.5 to 2.5 times for IQL and CQL",
-)
+@CLAIMS.add("efficiency / violations double", "Section IV", "table1")
 def _violations_double(m: Measurements) -> Judgement:
+    """On a quarter of the log the baselines' violations double.
+
+    Rule: holds if they grow by 1.5 to 2.5 times for IQL and CQL.
+    """
     parts, doubled = [], []
     for name in ("IQL", "CQL"):
         full, quarter = (

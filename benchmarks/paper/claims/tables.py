@@ -7,11 +7,10 @@ from collections.abc import Callable
 from ...engine import Interval
 from ..measurements import Measurements, MissingError, mean
 from ..paper_figures import TABLE1, TABLE2, PaperRow
-from .verdicts import CONDITION, FAILS, HOLDS, Claims, Judge, Judgement
+from .verdicts import CONDITION, FAILS, HOLDS, Claim, Judge, Judgement
 
 __all__ = ["CLAIMS"]
 
-CLAIMS = Claims()
 #: The paper names no hyperparameters: any of these counts as its row.
 _ROWS = {
     "Constraint-Aware (ours)": ("Ours-paper", "Ours-Monotone"),
@@ -44,7 +43,7 @@ def _on_either(judge_on: Callable[[Measurements, str], tuple[bool, str]]) -> Jud
     return judge
 
 
-def _add_table1(paper: PaperRow, name: str, column: str, figure: Figure) -> None:
+def _table1_claim(paper: PaperRow, name: str, column: str, figure: Figure) -> Claim:
     is_count = column == "monotonicity_errors"
 
     def judge_on(m: Measurements, env: str) -> tuple[bool, str]:
@@ -61,7 +60,7 @@ def _add_table1(paper: PaperRow, name: str, column: str, figure: Figure) -> None
         return met, f"{env}: {', '.join(shown)}"
 
     digits = 0 if is_count else 3
-    CLAIMS.add(
+    return Claim(
         f"table1 / {paper.name} / {name}",
         "Table I",
         f"{paper.name}: {name} {figure[0]:.{digits}f} ± {figure[1]:.{digits}f}.",
@@ -69,10 +68,11 @@ def _add_table1(paper: PaperRow, name: str, column: str, figure: Figure) -> None
         "holds if the 95 % interval of a row of ours that can be meant meets the paper's "
         "figure plus-minus its spread on BidClick-v0; under a condition if only on "
         "BidClickMonotone-v0",
-    )(_on_either(judge_on))
+        _on_either(judge_on),
+    )
 
 
-def _add_table2(variant: str, paper: PaperRow) -> None:
+def _table2_claim(variant: str, paper: PaperRow) -> Claim:
     # The residual is printed without a spread: what rounding allows.
     residual = (paper.residual or 0.0, 0.0005)
 
@@ -92,7 +92,7 @@ def _add_table2(variant: str, paper: PaperRow) -> None:
             parts.append(f"{name} {ours.format(digits)}{' (met)' if met else ''}")
         return all_met, f"{env}: {', '.join(parts)}"
 
-    CLAIMS.add(
+    return Claim(
         f"table2 / {variant}",
         "Table II",
         f"{paper.name}: return {paper.mean_return[0]:.3f} ± {paper.mean_return[1]:.3f}, "
@@ -102,12 +102,19 @@ def _add_table2(variant: str, paper: PaperRow) -> None:
         "table2",
         "holds if our 95 % intervals meet all four figures on BidClick-v0; under a "
         "condition if only on BidClickMonotone-v0",
-    )(_on_either(judge_on))
+        _on_either(judge_on),
+    )
 
 
-for _paper in TABLE1:
-    _add_table1(_paper, "return", "return", _paper.mean_return)
-    _add_table1(_paper, "normalized regret", "normalized_regret", _paper.regret)
-    _add_table1(_paper, "monotonicity errors", "monotonicity_errors", _paper.errors)
-for _variant, _paper in TABLE2.items():
-    _add_table2(_variant, _paper)
+CLAIMS = [
+    *(
+        _table1_claim(paper, name, column, figure)
+        for paper in TABLE1
+        for name, column, figure in (
+            ("return", "return", paper.mean_return),
+            ("normalized regret", "normalized_regret", paper.regret),
+            ("monotonicity errors", "monotonicity_errors", paper.errors),
+        )
+    ),
+    *(_table2_claim(variant, paper) for variant, paper in TABLE2.items()),
+]

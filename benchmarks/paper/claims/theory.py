@@ -6,7 +6,7 @@ import itertools
 
 from ..measurements import Measurements
 from ..theory import GAMMA
-from .verdicts import FAILS, UNTESTABLE, Claims, Judge, Judgement, judged
+from .verdicts import FAILS, UNTESTABLE, Claim, Claims, Judge, Judgement, judged
 
 __all__ = ["CLAIMS"]
 
@@ -14,14 +14,12 @@ CLAIMS = Claims()
 _ROUNDING = 1e-9
 
 
-@CLAIMS.add(
-    "theory / bounded rewards",
-    "Section III, setting",
-    "Rewards are bounded.",
-    "interpretations",
-    "holds if no policy can earn -1 or less",
-)
+@CLAIMS.add("theory / bounded rewards", "Section III, setting", "interpretations")
 def _bounded(m: Measurements) -> Judgement:
+    """Rewards are bounded.
+
+    Rule: holds if no policy can earn -1 or less.
+    """
     # A click is 0 or 1, a payment between 0 and the highest cost.
     low = m.interpretation("as stated: click", "worst")
     return judged(
@@ -30,14 +28,12 @@ def _bounded(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "theory / firmly non-expansive",
-    "Section III, after equation 2",
-    "The proximal map is firmly non-expansive.",
-    "theory",
-    "holds if the smallest ratio is at least 1 up to 1e-6",
-)
+@CLAIMS.add("theory / firmly non-expansive", "Section III, after equation 2", "theory")
 def _firm(m: Measurements) -> Judgement:
+    """The proximal map is firmly non-expansive.
+
+    Rule: holds if the smallest ratio is at least 1 up to 1e-6.
+    """
     value = m.theory("firmness")
     return judged(
         "smallest <Px - Py, x - y> / |Px - Py|^2 of 4,096 pairs, exact and proximal, "
@@ -46,15 +42,13 @@ def _firm(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "theory / contraction",
-    "Abstract; section III, after equation 2",
-    "Composed with the Bellman operator it is a gamma-contraction.",
-    "theory",
-    "fails if a difference-constrained shape grows a sup-norm distance by more than "
-    "gamma; under a condition if another shape, or L2, shows growth above 1",
-)
+@CLAIMS.add("theory / contraction", "Abstract; section III, after equation 2", "theory")
 def _contraction(m: Measurements) -> Judgement:
+    """Composed with the Bellman operator it is a gamma-contraction.
+
+    Rule: fails if a difference-constrained shape grows a sup-norm distance by more than
+    gamma; under a condition if another shape, or L2, shows growth above 1.
+    """
     names = ("monotone", "slope bounds")
     safe = max(m.theory(f"sup-norm growth, {name}") for name in names)
     concave = m.theory("sup-norm growth, concave, worst pair")
@@ -71,14 +65,14 @@ def _contraction(m: Measurements) -> Judgement:
 
 
 @CLAIMS.add(
-    "theory / unique fixed point",
-    "Abstract; section III, after equation 2",
-    "The composed operator has one fixed point, and iterating finds it.",
-    "theory",
-    "fails if the monotone limits differ by more than 1e-6; under a condition if the "
-    "concave iteration grows",
+    "theory / unique fixed point", "Abstract; section III, after equation 2", "theory"
 )
 def _fixed_point(m: Measurements) -> Judgement:
+    """The composed operator has one fixed point, and iterating finds it.
+
+    Rule: fails if the monotone limits differ by more than 1e-6; under a condition if the
+    concave iteration grows.
+    """
     spread = m.theory("monotone: distance of fixed points")
     growth = m.theory("concave: growth in 50 sweeps")
     text = (
@@ -90,14 +84,12 @@ def _fixed_point(m: Measurements) -> Judgement:
     return judged(text, is_one and growth <= 1.0, is_one)
 
 
-@CLAIMS.add(
-    "theory / lambda to zero",
-    "Section III, after equation 2",
-    "The fixed point tends to the optimal value as lambda falls to 0.",
-    "theory",
-    "holds if the distance falls with lambda, to below 2 % of its first value",
-)
+@CLAIMS.add("theory / lambda to zero", "Section III, after equation 2", "theory")
 def _small_lambda(m: Measurements) -> Judgement:
+    """The fixed point tends to the optimal value as lambda falls to 0.
+
+    Rule: holds if the distance falls with lambda, to below 2 % of its first value.
+    """
     lambdas = ("1", "0.1", "0.01", "0.001")
     distances = [m.theory(f"distance to v*, lambda {value}") for value in lambdas]
     falls = all(a > b for a, b in itertools.pairwise(distances))
@@ -108,16 +100,14 @@ def _small_lambda(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "theory / symmetric system",
-    "Section III, after equation 6",
-    "I - gamma P + lambda H is symmetric positive definite, so conjugate gradient "
-    "solves it.",
-    "theory",
-    "holds if it is symmetric and its curvature positive; under a condition if it is "
-    "symmetric without gamma P",
-)
+@CLAIMS.add("theory / symmetric system", "Section III, after equation 6", "theory")
 def _symmetric(m: Measurements) -> Judgement:
+    """I - gamma P + lambda H is symmetric positive definite, so conjugate gradient solves
+    it.
+
+    Rule: holds if it is symmetric and its curvature positive; under a condition if it is
+    symmetric without gamma P.
+    """
     uneven, curvature = m.theory("asymmetry"), m.theory("smallest curvature")
     without = m.theory("asymmetry without gamma P")
     return judged(
@@ -131,15 +121,13 @@ def _symmetric(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "theory / the step",
-    "Algorithm 1",
-    "The proximal step of length alpha (the letter is also the entropy temperature) "
-    "solves the inner problem at the penalties used, up to 10.",
-    "theory",
-    "holds if a step of length 1 converges at lambda 10",
-)
+@CLAIMS.add("theory / the step", "Algorithm 1", "theory")
 def _unit_step(m: Measurements) -> Judgement:
+    """The proximal step of length alpha (the letter is also the entropy temperature)
+    solves the inner problem at the penalties used, up to 10.
+
+    Rule: holds if a step of length 1 converges at lambda 10.
+    """
     stops = m.theory("unit step: stops converging")
     # The paper itself goes up to 10.
     return judged(
@@ -153,14 +141,12 @@ def _unit_step(m: Measurements) -> Judgement:
     )
 
 
-@CLAIMS.add(
-    "theory / finite lambda",
-    "Abstract; section III",
-    "The proximal operator enforces the structure exactly.",
-    "theory",
-    "holds if some finite lambda leaves no violated pair",
-)
+@CLAIMS.add("theory / finite lambda", "Abstract; section III", "theory")
 def _finite_lambda(m: Measurements) -> Judgement:
+    """The proximal operator enforces the structure exactly.
+
+    Rule: holds if some finite lambda leaves no violated pair.
+    """
     lambdas = ("1", "100", "10000")
     counts = [m.theory(f"violations, lambda {value}") for value in lambdas]
     sizes = [m.theory(f"C(u), lambda {value}") for value in lambdas]
@@ -173,15 +159,13 @@ def _finite_lambda(m: Measurements) -> Judgement:
     return judged(text, min(counts) == 0)
 
 
-@CLAIMS.add(
-    "theory / Q inherits",
-    "Section III, after equation 8",
-    "Q inherits the guarantees of V.",
-    "interpretations",
-    "holds if the reward itself has the shape everywhere (V's shape lies along "
-    "states and cannot reach the bid in a single-step task)",
-)
+@CLAIMS.add("theory / Q inherits", "Section III, after equation 8", "interpretations")
 def _inherits(m: Measurements) -> Judgement:
+    """Q inherits the guarantees of V.
+
+    Rule: holds if the reward itself has the shape everywhere (V's shape lies along states
+    and cannot reach the bid in a single-step task).
+    """
     share = m.interpretation("as stated: click", "monotone_share")
     return judged(
         "contexts are independent, so the successor's value is the same for every bid "
@@ -195,54 +179,52 @@ def _untestable(why: str) -> Judge:
     return lambda m: Judgement(UNTESTABLE, why)
 
 
-CLAIMS.add(
-    "theory / target at bids not logged",
-    "Equation 4 and Algorithm 1",
-    "The inner step moves towards the target y.",
-    "theory",
-    "no experiment: y exists for the logged bid only",
-)(
-    _untestable(
-        "y is defined at the logged bid alone; elsewhere we keep the critic's own "
-        "value (`inner_anchor`), which is a choice of ours"
-    )
-)
-
-CLAIMS.add(
-    "theory / almost sure convergence",
-    "Section III, convergence remarks",
-    "The coupled updates converge almost surely to a stationary point.",
-    "theory",
-    "no experiment: the inner error is to vanish, while Algorithm 1 takes one step",
-)(
-    _untestable(
-        "the condition (an inner error that tends to 0) contradicts the algorithm's "
-        "single inner step, and no finite run shows an almost sure limit"
-    )
-)
-
-CLAIMS.add(
-    "theory / value monotone in the bid",
-    "Section IV, environment",
-    "The optimal state value is monotone in the bid.",
-    "interpretations",
-    "no experiment: a value of states has no bid to be monotone in",
-)(
-    _untestable(
-        "v*(s) does not depend on the bid; read as a statement on Q it is the next claim"
-    )
-)
+CLAIMS += [
+    Claim(
+        "theory / target at bids not logged",
+        "Equation 4 and Algorithm 1",
+        "The inner step moves towards the target y.",
+        "theory",
+        "no experiment: y exists for the logged bid only",
+        _untestable(
+            "y is defined at the logged bid alone; elsewhere we keep the critic's own "
+            "value (`inner_anchor`), which is a choice of ours"
+        ),
+    ),
+    Claim(
+        "theory / almost sure convergence",
+        "Section III, convergence remarks",
+        "The coupled updates converge almost surely to a stationary point.",
+        "theory",
+        "no experiment: the inner error is to vanish, while Algorithm 1 takes one step",
+        _untestable(
+            "the condition (an inner error that tends to 0) contradicts the algorithm's "
+            "single inner step, and no finite run shows an almost sure limit"
+        ),
+    ),
+    Claim(
+        "theory / value monotone in the bid",
+        "Section IV, environment",
+        "The optimal state value is monotone in the bid.",
+        "interpretations",
+        "no experiment: a value of states has no bid to be monotone in",
+        _untestable(
+            "v*(s) does not depend on the bid; read as a statement on Q it is the next "
+            "claim"
+        ),
+    ),
+]
 
 
 @CLAIMS.add(
-    "theory / the reward rises in the bid",
-    "Section IV, environment",
-    "The reward's derivative in the bid is positive.",
-    "interpretations",
-    "holds if the expected reward rises in every context; under a condition if it "
-    "does at lower costs",
+    "theory / the reward rises in the bid", "Section IV, environment", "interpretations"
 )
 def _reward_rises(m: Measurements) -> Judgement:
+    """The reward's derivative in the bid is positive.
+
+    Rule: holds if the expected reward rises in every context; under a condition if it
+    does at lower costs.
+    """
     share = m.interpretation("as stated: click", "monotone_share")
     cheap = m.interpretation("as stated, costs", "monotone_share")
     return judged(

@@ -22,7 +22,6 @@ __all__ = [
     "VERDICTS",
     "Claim",
     "Claims",
-    "Entry",
     "Judge",
     "Judgement",
     "above",
@@ -88,37 +87,33 @@ class Claim:
 class Claims(list[Claim]):
     """Claims in the order in which the ledger shows them."""
 
-    def add(
-        self, key: str, place: str, says: str, part: str, rule: str
-    ) -> Callable[[Judge], Judge]:
-        """Decorates the function that judges a claim."""
+    def add(self, key: str, place: str, part: str) -> Callable[[Judge], Judge]:
+        """Decorates the function that judges a claim.
+
+        Its docstring is the claim and, after ``Rule:``, when it holds.
+        """
 
         def register(judge: Judge) -> Judge:
-            self.append(Claim(key, place, says, part, rule, judge))
+            says, rule = " ".join(str(judge.__doc__).split()).split(" Rule: ")
+            self.append(Claim(key, place, says, part, rule.rstrip("."), judge))
             return judge
 
         return register
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A claim and what became of it."""
-
-    claim: Claim
-    judgement: Judgement
-
-
-def judge(rows: Mapping[str, Rows], claims: Sequence[Claim]) -> list[Entry]:
+def judge(
+    rows: Mapping[str, Rows], claims: Sequence[Claim]
+) -> list[tuple[Claim, Judgement]]:
     """Judges every claim by the rows of all parts; without them it is ``NOT_RUN``."""
     measured = Measurements(rows)
-    entries = []
-    for claim in claims:
+
+    def of(claim: Claim) -> Judgement:
         try:
-            judgement = claim.judge(measured)
+            return claim.judge(measured)
         except MissingError as missing:
-            judgement = Judgement(NOT_RUN, f"needs {missing}")
-        entries.append(Entry(claim, judgement))
-    return entries
+            return Judgement(NOT_RUN, f"needs {missing}")
+
+    return [(claim, of(claim)) for claim in claims]
 
 
 def judged(
