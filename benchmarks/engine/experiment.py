@@ -261,8 +261,9 @@ class Experiment:
         title: of the report.
         sections: what the report says, from the rows alone; empty ones are left out.
         pictures: by file name, from the rows alone; ``None`` where there are no rows.
-        defaults: of the options ``seeds``, ``steps``, ``workers`` and ``ray``, as far as
-            it has them, and ``out`` if it is not ``runs/NAME``.
+        defaults: of ``seeds``, ``steps``, ``workers`` and ``ray``, each of which is an
+            option where it has a default; of ``out`` where it is not ``runs/NAME``; and
+            of its own options.
         quick: what ``--quick`` changes of these and of ``options``; no such option if
             ``None``.
         options: its own.

@@ -218,7 +218,7 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("save unbuilt", lambda: save(unbuilt(), "model"), V, "algo must be built"),
     ("save nowhere", lambda: save(built(), "no/model"), F, "path must be in a folder"),
     ("save over", lambda: save(built(), "."), FileExistsError, "path must not exist"),
-    ("load", lambda: load("none"), F, "manifest.json is missing"),
+    ("load", lambda: load("none"), F, "no saved model at none"),
     ("graph name", lambda: save_graph(built(), "g.h5"), V, "fname must end with"),
     ("graph folder", lambda: save_graph(built(), "no/g.pt"), F, r"no/g\.pt"),
     ("graph path", lambda: save_graph(built(), None), T, "fname must be a path, got N"),  # type: ignore[arg-type]
@@ -249,7 +249,7 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     # off-policy estimates, kinds
     ("propensity text", lambda: logged_steps(buffer(), ["x"] * 6), V, "propens.*numbers"),
     ("propensity ragged", lambda: logged_steps(
-        buffer(), [[0.5], [0.5, 0.5]]), V, "propensities must be one list"),
+        buffer(), [[0.5], [0.5, 0.5]]), V, "propensities must be one array"),
     ("propensity square", lambda: logged_steps(
         buffer(), np.full((3, 2), 0.5)), V, r"each of 6 .*got shape \(3, 2\)"),
     ("no estimators", lambda: estimate(buffer(), 0, estimators=()), V, "estimators must"),
@@ -371,7 +371,7 @@ RESULTS: list[tuple[list[str], str]] = [
     (["paper", "--ledger", "."], "--ledger must be a file, got the folder"),
     (["paper", "--ledger", f"{__file__}/x.md"], "--ledger must be a folder that can"),
     (["gallery", "--out", "a\0b"], "--out must be a path, got"),
-    (["table1", "--algorithms", "DQN,DQN"], "--algorithms must name each once"),
+    (["table1", "--algorithms", "DQN,DQN"], "--algorithms: must name each once"),
 ]
 
 
