@@ -145,8 +145,8 @@ def _interpretations(results: Results) -> str:
     return section(
         "Other interpretations of the auction",
         "Exact values, no training. A row of Table I can be reached if its return lies "
-        "between the worst and the best policy's. Only where nothing is paid do all four, "
-        "and there a critic that rises in the bid bids 1 and earns 0.904, not 0.851.",
+        "between the worst and the best policy's. Only where nothing is paid do all "
+        "four. A critic that rises in the bid then bids 1 and earns 0.904, not 0.851.",
         table([*head, "Rows of Table I within reach"], lines),
         level=3,
     )
