@@ -51,7 +51,7 @@ class Measurements:
         self, name: str, column: str, env: str = "BidClick-v0", fraction: float = 1.0
     ) -> BySeed:
         """A figure of Table I by seed."""
-        where = {"algorithm": name, "env": env, "fraction": fraction}
+        where: dict[str, Any] = {"algorithm": name, "env": env, "fraction": fraction}
         what = f"Table I, {name} on {env} at {100 * fraction:g} %"
         return _found(by_seed(self["table1"], column, **where), what)
 
@@ -64,7 +64,7 @@ class Measurements:
         fraction: float = 1.0,
     ) -> BySeed:
         """A figure of Table II by seed; by default of the critic that is deployed."""
-        where = {
+        where: dict[str, Any] = {
             "variant": VARIANTS[name].same_as or name,
             "critic": critic or VARIANTS[name].counted,
             "env": env,

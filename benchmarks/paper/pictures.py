@@ -15,6 +15,7 @@ from ..engine import (
     Results,
     Rows,
     by_seed,
+    distinct,
     dots,
     heat,
     paths,
@@ -60,23 +61,24 @@ def _regret(results: Results) -> Figure | None:
 
 
 def _scarcity(results: Results) -> Figure | None:
-    measured, lines = Measurements(results.rows), {}
-    shares = (0.0625, 0.25, 1.0)
+    rows, lines = select(results["table1"], env="BidClick-v0"), {}
+    shares = sorted(distinct(rows, "fraction"))
     for name in _COLOURS:
-        try:
-            found = [measured.table1(name, "regret", fraction=share) for share in shares]
-        except MissingError:
-            continue
-        seeds = sorted(set.intersection(*map(set, found)))
-        regret = [[by_share[seed] for by_share in found] for seed in seeds]
-        lines[name] = (100.0 * np.array(shares), np.maximum(regret, _LEAST))
+        found = [
+            by_seed(rows, "regret", algorithm=name, fraction=share) for share in shares
+        ]
+        if all(found):
+            seeds = sorted(set.intersection(*map(set, found)))
+            regret = [[of_share[seed] for of_share in found] for seed in seeds]
+            lines[name] = (100.0 * np.array(shares), np.maximum(regret, _LEAST))
     if not lines:
         return None
     figure, axes = subplots(*_SIZE)
     paths(axes[0, 0], lines, _COLOURS)
     axes[0, 0].set(xscale="log", yscale="log", title="Regret and size of the log")
     axes[0, 0].set(xlabel="% of the log of 100,000 impressions", ylabel="regret")
-    axes[0, 0].set_xticks([6.25, 25.0, 100.0], ["6.25", "25", "100"])
+    ticks = [100.0 * share for share in shares]
+    axes[0, 0].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes[0, 0].minorticks_off()
     _legend_below(figure)
     return figure
@@ -106,7 +108,8 @@ def _curve(results: Results, column: str, title: str, scale: str) -> Figure | No
 
 def _legend_below(figure: Figure) -> None:
     """Where many lines leave it no room."""
-    figure.axes[0].get_legend().remove()
+    if legend := figure.axes[0].get_legend():
+        legend.remove()
     figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
 
 
@@ -167,16 +170,14 @@ def _map_rows(results: Results, model: str) -> Rows:
 
 Draw = Callable[[Results], Figure | None]
 
-#: By heading: what decides whether it is shown, what to know, and pictures by name.
-ALBUM: Mapping[str, tuple[str, str, Mapping[str, Draw]]] = {
+#: By heading: what to know, and pictures by name.
+ALBUM: Mapping[str, tuple[str, Mapping[str, Draw]]] = {
     "Regret": (
-        "table1",
         "On BidClick-v0. Left: a dot for each seed, the mean, its 95 % bootstrap "
         "interval. Right: mean, and a band that holds 80 % of the seeds.",
         {"regret": _regret, "scarcity": _scarcity},
     ),
     "Training on campaigns": (
-        "curves",
         "Discount 0.99; mean over seeds, band from the smallest to the largest. Dotted "
         f"lines are target refreshes (every {REFRESH} steps, DQN and CQL). A perfect "
         "critic shows 1,501 monotonicity errors.",
@@ -197,13 +198,11 @@ ALBUM: Mapping[str, tuple[str, str, Mapping[str, Draw]]] = {
         },
     ),
     "Values over the bid": (
-        "policies",
         "The truth, the paper's raw critic, its projection onto Monotone, and the "
         "canonical critic with the prior Concave.",
         {f"q-{i}": partial(_q_values, x=x, c=c) for i, (x, c) in enumerate(CONTEXTS)},
     ),
     "Greedy bids in every context": (
-        "policies",
         "The optimum, and what critics make of it; IQL and CQL are tuned by the oracle.",
         {
             f"map-{model}": partial(_map, model=model, title=title)
@@ -220,6 +219,6 @@ ALBUM: Mapping[str, tuple[str, str, Mapping[str, Draw]]] = {
 }
 PICTURES: dict[str, Draw] = {
     f"pictures/{name}.png": draw
-    for _, _, pictures in ALBUM.values()
+    for _, pictures in ALBUM.values()
     for name, draw in pictures.items()
 }

@@ -55,7 +55,7 @@ def _measure(cell: Cell) -> Rows:
     for model_name, model in models.items():
         values = action_values(model, auction, contexts)
         bids = auction.bid_array[greedy_bids(model, auction, grid)]
-        points = [
+        points: list[tuple[Any, ...]] = [
             ("q", x, c, bid, float(value))
             for (x, c), of_context in zip(contexts, values, strict=True)
             for bid, value in zip(auction.bid_array, of_context, strict=True)

@@ -40,13 +40,14 @@ def sections(results: Results) -> Iterator[str]:
 
 
 def _pictures(results: Results) -> Iterator[str]:
-    for heading, (part, text, pictures) in ALBUM.items():
-        if results[part]:
-            files = "\n".join(
-                f"![{heading}: {name.replace('-', ' ')}](pictures/{name}.png)"
-                for name in pictures
-            )
-            yield section(heading, text, files, level=3)
+    for heading, (text, pictures) in ALBUM.items():
+        files = [
+            f"![{heading}: {name.replace('-', ' ')}](pictures/{name}.png)"
+            for name in pictures
+            if (results.out / "pictures" / f"{name}.png").exists()
+        ]
+        if files:
+            yield section(heading, text, "\n".join(files), level=3)
 
 
 def finish(results: Results, settings: Settings) -> str:
