@@ -19,6 +19,7 @@ from bidclick_gym.evaluators import (
     ViolationEvaluator,
 )
 from bidclick_gym.logs.datasets import to_replay_buffer
+from icac_algo import Euclidean
 
 from ..engine import Cell, Part, Rows, Settings, keys_of
 from ..learners import AUCTION_LEARNERS, Learner
@@ -96,7 +97,7 @@ class _Watch:
             self._checked += 1
         if step % self._every and step != 1:
             return
-        is_euclidean = getattr(algo.config, "projection", "") == "euclidean"
+        is_euclidean = isinstance(getattr(algo.config, "critic", None), Euclidean)
         self.rows.append(
             {
                 "step": step,
@@ -104,7 +105,7 @@ class _Watch:
                 "monotonicity_errors": self._errors(algo),
                 "own_errors": None if self._own is None else self._worst,
                 "checked": self._checked,
-                "lambda": algo.lagrange_multiplier if is_euclidean else None,
+                "lambda": algo.multiplier if is_euclidean else None,
                 "regret": self._regret(algo),
             }
         )

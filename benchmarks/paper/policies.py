@@ -10,7 +10,7 @@ import numpy as np
 from bidclick_gym import Auction, simulate_log
 from bidclick_gym.evaluators import action_values, greedy_bids
 from bidclick_gym.logs.datasets import to_replay_buffer
-from icac_algo import Concave
+from icac_algo import Canonical, Concave
 
 from ..engine import Cell, Part, Rows, Settings, keys_of
 from ..learners import constraint_aware_q
@@ -36,7 +36,7 @@ def _config(cell: Cell) -> Any:
     if cell.learner == "paper":
         return VARIANTS["full"].make(cell["steps"])
     if cell.learner == "canonical":
-        make = constraint_aware_q(constraint=Concave(), projection="canonical")
+        make = constraint_aware_q(constraint=Concave(), critic=Canonical())
         return make(cell["steps"])
     return tuned_config(cell.learner, cell["steps"])
 

@@ -52,7 +52,7 @@ def measure_variant(cell: Cell) -> Rows:
     algo = trained(_config(cell), dataset, cell.seed, cell["steps"])
     seconds = time.perf_counter() - start
     best, contexts = auction.optimal_value(GRID), fixed_contexts(auction)
-    inner_steps = algo.config.inner_iterations
+    inner_steps = algo.config.critic.inner_iterations
     if getattr(algo.impl, "solves", 0):
         inner_steps = algo.impl.inner_steps / algo.impl.solves
     actor_return = ReturnEvaluator(auction)(CriticView(algo, "actor"))
@@ -80,7 +80,7 @@ def measure_variant(cell: Cell) -> Rows:
                 "violation_magnitude": mean,
                 "largest_violation": largest,
                 "residual": residual,
-                "lambda": algo.lagrange_multiplier,
+                "lambda": algo.multiplier,
                 "inner_steps": inner_steps,
                 "train_seconds": seconds,
             }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from icac_algo import ConstraintAwareQConfig, Monotone
+from icac_algo import ConstraintAwareQConfig, Euclidean, Monotone
 
 from ..learners import constraint_aware_q
 from .ablations import AblatedQConfig
@@ -26,7 +26,7 @@ class Variant:
         name: short name, key of ``paper_figures.TABLE2``.
         counted: the critic that the variant deploys, whose errors are counted.
         note: how the paper's words were read.
-        fields: what differs from the full method.
+        switches: of the critic, where they differ from the full method.
         ablation: a name in ``ABLATIONS``, if it is another algorithm.
         same_as: the variant that this one is identical to, if any.
     """
@@ -34,7 +34,7 @@ class Variant:
     name: str
     counted: str
     note: str
-    fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+    switches: dict[str, Any] = dataclasses.field(default_factory=dict)
     ablation: str = ""
     same_as: str = ""
 
@@ -47,14 +47,10 @@ class Variant:
 
     def make(self, steps: int) -> ConstraintAwareQConfig:
         """The d3rlpy config of the variant."""
-        fields = {
-            "constraint": Monotone(),
-            "projection": "euclidean",
-            "pull": 0.0,
-            "spectral_norm": True,
-            **self.fields,
-        }
-        made: ConstraintAwareQConfig = constraint_aware_q(**fields)(steps)
+        switches = {"pull": 0.0, "spectral_norm": True, **self.switches}
+        made: ConstraintAwareQConfig = constraint_aware_q(
+            constraint=Monotone(), critic=Euclidean(**switches), actor="network"
+        )(steps)
         if not self.ablation:
             return made
         settings = {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
@@ -69,13 +65,13 @@ VARIANTS: dict[str, Variant] = {
             "lambda 0.01",
             "proximal",
             "lambda fixed, no dual update",
-            {"initial_lambda": 0.01, "dual_learning_rate": 0.0},
+            {"multiplier": 0.01, "multiplier_learning_rate": 0.0},
         ),
         Variant(
             "lambda 10",
             "proximal",
             "lambda fixed, no dual update",
-            {"initial_lambda": 10.0, "dual_learning_rate": 0.0},
+            {"multiplier": 10.0, "multiplier_learning_rate": 0.0},
         ),
         Variant(
             "soft penalty",
