@@ -268,6 +268,9 @@ def test_the_published_reports_are_what_the_published_rows_give(
     linked = re.findall(r"\]\(([^)]+)\)", report)
     assert len(linked) == 1 + len(PAPER.pictures)
     assert all((published / link).exists() for link in linked)
+    page = (published / "report.html").read_text()
+    assert page.count('src="data:image/png') == len(PAPER.pictures)
+    assert page.count("<h3>") >= len(CLAIMS)
     linked = re.findall(r"\]\(([^)]+)\)", there)
     assert all((PUBLISHED / link).exists() for link in linked)
 
