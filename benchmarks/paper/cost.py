@@ -13,8 +13,6 @@ from ..learners import fit_quietly
 from .training import trained, tuned_config
 from .variants import VARIANTS
 
-__all__ = ["COST_PART"]
-
 _VARIANT = "variant: "
 #: Rows of Table I and, after a colon, variants of Table II.
 TIMED = (

@@ -25,8 +25,6 @@ from ..engine import Cell, Part, Rows, Settings, keys_of
 from ..learners import AUCTION_LEARNERS, Learner
 from .training import tuned_config
 
-__all__ = ["CURVES_PART", "REFRESH", "watch_training"]
-
 REFRESH = 500
 _GAMMA = 0.99
 #: Points of the grid in each dimension: what is watched often must be cheap.

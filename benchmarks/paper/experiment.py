@@ -15,8 +15,6 @@ from .table1 import TABLE1_PART
 from .table2 import TABLE2_PART
 from .theory import THEORY_PART
 
-__all__ = ["PAPER"]
-
 PAPER = register(
     Experiment(
         "paper",

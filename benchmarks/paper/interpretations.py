@@ -23,8 +23,6 @@ from bidclick_gym.behavior import ClippedGaussianPolicy
 from ..engine import Part, Row, Rows, Settings
 from .paper_figures import TABLE1
 
-__all__ = ["INTERPRETATIONS", "INTERPRETATIONS_PART", "Interpretation", "values_of"]
-
 FloatArray = npt.NDArray[np.float64]
 #: Click probability, cost and bid, broadcast, to the expected reward.
 Reward = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]

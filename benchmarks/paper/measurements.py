@@ -11,17 +11,6 @@ import numpy.typing as npt
 from ..engine import Interval, Rows, bootstrap_mean, by_seed, paired_difference, select
 from .variants import VARIANTS
 
-__all__ = [
-    "MIN_SEEDS",
-    "BySeed",
-    "FloatArray",
-    "Measurements",
-    "MissingError",
-    "difference",
-    "listed",
-    "mean",
-]
-
 Found = TypeVar("Found", bound=Collection[Any])
 FloatArray = npt.NDArray[np.float64]
 BySeed = dict[int, float]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-__all__ = ["TABLE1", "TABLE2", "PaperRow"]
-
 
 @dataclasses.dataclass(frozen=True)
 class PaperRow:

@@ -27,8 +27,6 @@ from .curves import REFRESH
 from .measurements import FloatArray, Measurements, MissingError
 from .policies import CONTEXTS
 
-__all__ = ["ALBUM", "PICTURES"]
-
 #: Of lines; dots have those of their learners' kinds.
 _COLOURS = {
     "Ours-paper": "#d1495b",

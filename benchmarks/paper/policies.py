@@ -18,8 +18,6 @@ from .critic_views import CriticView
 from .training import trained, tuned_config
 from .variants import VARIANTS
 
-__all__ = ["CONTEXTS", "POLICIES_PART"]
-
 #: Contexts whose Q is drawn over the bid: ``(x, c)``.
 CONTEXTS = ((0.1, 0.22), (0.5, 0.30), (0.9, 0.38))
 #: Points of a policy map in each dimension.

@@ -13,8 +13,6 @@ from .claims import CLAIMS, NOT_RUN, VERDICTS, Claim, Judgement, judge
 from .pictures import ALBUM
 from .tables import all_tables
 
-__all__ = ["TITLE", "finish", "sections"]
-
 TITLE = "The paper, claim by claim"
 _INTRO = (
     "Baheri, Implicit Constraint-Aware Off-Policy Correction for Offline Reinforcement "

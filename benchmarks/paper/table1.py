@@ -11,8 +11,6 @@ from ..engine import Cell, Part, Settings, keys_of
 from ..engine.tuning import best_settings
 from ..learners import AUCTION_LEARNERS
 
-__all__ = ["ENVS", "FRACTIONS", "TABLE1_PART"]
-
 ENVS = ("BidClick-v0", "BidClickMonotone-v0")
 FRACTIONS = (1.0, 0.25, 0.0625)
 _QUICK = ("BC", "DQN", "CQL", "IQL", "Ours-paper", "Ours-Concave")

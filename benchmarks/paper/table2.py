@@ -23,8 +23,6 @@ from .table1 import ENVS
 from .training import trained
 from .variants import VARIANTS
 
-__all__ = ["FRACTIONS", "TABLE2_PART", "measure_variant"]
-
 FRACTIONS = (1.0, 0.0625)
 
 

@@ -11,8 +11,6 @@ from . import table1, table2
 from .paper_figures import TABLE1, TABLE2
 from .variants import VARIANTS
 
-__all__ = ["all_tables"]
-
 _SHOWN = (
     *("Ours-paper", "Ours-Monotone", "Ours-Concave", "Ours-KnownCost", "CQL + Concave"),
     *("IQL", "IQL-default", "DiscreteIQL", "CQL", "CQL-default", "DQN"),

@@ -22,8 +22,6 @@ from icac_algo.algos import (
 
 from ..engine import Part, Rows, Settings
 
-__all__ = ["GAMMA", "THEORY_PART", "theory_figures"]
-
 FloatArray = npt.NDArray[np.float64]
 SIZE = 5
 GAMMA = 0.99

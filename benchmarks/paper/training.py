@@ -10,8 +10,6 @@ from ..auction.table1 import TUNED_OFFLINE
 from ..engine.tuning import best_settings
 from ..learners import AUCTION_LEARNERS, fit_quietly
 
-__all__ = ["trained", "tuned_config"]
-
 
 def tuned_config(name: str, steps: int) -> Any:
     """The d3rlpy config of a row of Table I, tuned if it is a baseline."""

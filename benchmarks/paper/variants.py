@@ -15,8 +15,6 @@ from icac_algo import ConstraintAwareQConfig, Euclidean, Monotone
 from ..learners import constraint_aware_q
 from .ablations import AblatedQConfig
 
-__all__ = ["VARIANTS", "Variant"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Variant:

@@ -8,8 +8,6 @@ from ..measurements import Measurements, difference, listed, mean
 from ..paper_figures import TABLE2
 from .verdicts import EXACT, Claims, Judgement, above, judged
 
-__all__ = ["CLAIMS"]
-
 CLAIMS = Claims()
 #: A change of less than this in return is not visible in the paper's three digits.
 _NEGLIGIBLE = 5e-4

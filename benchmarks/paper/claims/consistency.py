@@ -6,8 +6,6 @@ from ..measurements import Measurements, MissingError
 from ..paper_figures import TABLE1, TABLE2
 from .verdicts import Claims, Judgement, judged
 
-__all__ = ["CLAIMS"]
-
 CLAIMS = Claims()
 
 

@@ -8,8 +8,6 @@ from ..curves import REFRESH
 from ..measurements import FloatArray, Measurements, MissingError, listed, mean
 from .verdicts import EXACT, FAILS, Claims, Judgement, judged
 
-__all__ = ["CLAIMS"]
-
 CLAIMS = Claims()
 
 

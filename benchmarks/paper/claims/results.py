@@ -17,8 +17,6 @@ from ..measurements import (
 )
 from .verdicts import Claim, Claims, Judge, Judgement, above, below, judged
 
-__all__ = ["CLAIMS"]
-
 CLAIMS = Claims()
 _IQL = ("IQL", "IQL-default", "DiscreteIQL")
 _CQL = ("CQL", "CQL-default")

@@ -9,8 +9,6 @@ from ..measurements import Measurements, MissingError, mean
 from ..paper_figures import TABLE1, TABLE2, PaperRow
 from .verdicts import CONDITION, FAILS, HOLDS, Claim, Judge, Judgement
 
-__all__ = ["CLAIMS"]
-
 #: The paper names no hyperparameters: any of these counts as its row.
 _ROWS = {
     "Constraint-Aware (ours)": ("Ours-paper", "Ours-Monotone"),

@@ -8,8 +8,6 @@ from ..measurements import Measurements
 from ..theory import GAMMA
 from .verdicts import FAILS, UNTESTABLE, Claim, Claims, Judge, Judgement, judged
 
-__all__ = ["CLAIMS"]
-
 CLAIMS = Claims()
 _ROUNDING = 1e-9
 

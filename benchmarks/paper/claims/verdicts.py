@@ -12,24 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from ...engine import Interval, Rows
 from ..measurements import Measurements, MissingError
 
-__all__ = [
-    "CONDITION",
-    "EXACT",
-    "FAILS",
-    "HOLDS",
-    "NOT_RUN",
-    "UNTESTABLE",
-    "VERDICTS",
-    "Claim",
-    "Claims",
-    "Judge",
-    "Judgement",
-    "above",
-    "below",
-    "judge",
-    "judged",
-]
-
 HOLDS = "holds"
 CONDITION = "holds under a stated condition"
 FAILS = "does not hold"
