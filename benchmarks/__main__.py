@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import pathlib
 import sys
 from collections.abc import Sequence
 
-from .auction.robustness import run_robustness
+from .auction import gallery, robustness  # noqa: F401
 from .auction.settings import Settings
 from .auction.table1 import run_table1
 from .auction.tuning import RESULTS, tune
 from .campaigns import command as budget
-from .engine.command_line import fraction, positive_int, typed
+from .engine import EXPERIMENTS, fraction, positive_int
+from .engine.command_line import add_command, check_folders, dispatch
 from .paper import command as paper
 from .timing.speed import PARTS, run_speed
 
@@ -39,15 +39,6 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="also SB3's DQN and PPO, trained online; by default where all algorithms "
         "are run, unless --quick",
-    )
-    robustness = commands.add_parser(
-        "robustness", help="Concave against no shape: many bids, reward sizes, campaigns"
-    )
-    robustness.add_argument("--seeds", type=positive_int, default=5)
-    robustness.add_argument("--steps", type=positive_int, default=3000)
-    robustness.add_argument("--workers", type=positive_int, default=2)
-    robustness.add_argument(
-        "--out", type=pathlib.Path, default=pathlib.Path("runs/robustness")
     )
     speed = commands.add_parser(
         "speed", help="training, loading and stepping, timed against d3rlpy"
@@ -81,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         "ope", help="off-policy estimates: coverage, and what choosing by them costs"
     )
     _add_kit_options(ope, "runs/ope")
-    gallery = commands.add_parser("gallery", help="the pictures of docs/shapes.md")
-    gallery.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs/shapes"))
+    for experiment in EXPERIMENTS.values():
+        add_command(commands, experiment)
     shapes = commands.add_parser(
         "shapes", help="the projection layer: time and error, against other solvers"
     )
@@ -115,7 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     given = parser.parse_args(words)
-    _check_folders(parser, given)
+    check_folders(parser, vars(given))
+    if given.command in EXPERIMENTS:
+        dispatch(parser, vars(given), words)
+        return
     if given.command == "tune":
         from .auction.online import TUNED, tune_online
 
@@ -129,12 +123,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if given.command == "shapes":
         _shapes(parser, given, words)
-        return
-    if given.command == "gallery":
-        from .auction.gallery import draw_gallery
-
-        for path in draw_gallery(given.out):
-            print(path)
         return
     if given.command == "regret":
         _regret(given, words)
@@ -159,10 +147,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.command == "budget":
         budget.run_command(parser, given, words)
         return
-    if given.command == "robustness":
-        run_robustness(given.out, given.seeds, given.steps, given.workers)
-        print((given.out / "robustness.md").read_text())
-        return
     defaults = Settings()
     seeds, steps = (2, 1000) if given.quick else (defaults.seeds, defaults.steps)
     quick_out = pathlib.Path("runs/table1-quick")
@@ -186,23 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"table, picture and raw rows: {report.parent}")
 
 
-def _check_folders(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
-    """Refuses results that could not be written, before anything is computed."""
-    out: pathlib.Path | None = given.out
-    ledger: pathlib.Path | None = getattr(given, "ledger", None)
-    if ledger is not None and ledger.is_dir():
-        parser.error(f"--ledger must be a file, got the folder {ledger}")
-    for option, folder in (("--out", out), ("--ledger", ledger and ledger.parent)):
-        if folder is None:
-            continue
-        if "\0" in str(folder):
-            parser.error(f"{option} must be a path, got {str(folder)!r}")
-        there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK):
-            parser.error(
-                f"{option} must be a folder that can be written, got {folder}: {there} "
-                "cannot"
-            )
+def typed(words: Sequence[str]) -> str:
+    """The command as it was typed, for reports."""
+    return " ".join(["python -m benchmarks", *words])
 
 
 def _shapes(
@@ -252,16 +222,18 @@ def _known_env(parser: argparse.ArgumentParser, name: str) -> str:
 def _known_algorithms(
     parser: argparse.ArgumentParser, names: str | None
 ) -> tuple[str, ...]:
-    from .learners.algorithms import ALGORITHMS
+    from .learners import AUCTION_LEARNERS
 
     if names is None:
-        return tuple(ALGORITHMS)
+        return tuple(AUCTION_LEARNERS)
     chosen = tuple(name.strip() for name in names.split(","))
     if len(set(chosen)) < len(chosen):
         parser.error(f"--algorithms must name each once, got {names!r}")
-    unknown = [name for name in chosen if name not in ALGORITHMS]
+    unknown = [name for name in chosen if name not in AUCTION_LEARNERS]
     if unknown:
-        parser.error(f"--algorithms must be among {', '.join(ALGORITHMS)}; got {unknown}")
+        parser.error(
+            f"--algorithms must be among {', '.join(AUCTION_LEARNERS)}; got {unknown}"
+        )
     return chosen
 
 

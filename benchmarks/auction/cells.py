@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Cell", "digest_of", "fit_quietly", "train_and_measure"]
+__all__ = ["Cell", "digest_of", "train_and_measure"]
 
 # Part of every digest: raise it when training or measuring changes.
 FORMAT = 1
@@ -21,7 +19,7 @@ class Cell:
     """What to run.
 
     Args:
-        algorithm: a name in ``benchmarks.learners.algorithms.ALGORITHMS``.
+        algorithm: a name in ``benchmarks.learners.algorithms.AUCTION_LEARNERS``.
         env: Gymnasium id of the auction.
         fraction: share of the log of 100,000 impressions.
         seed: draws the log, its subsample and the training.
@@ -39,9 +37,9 @@ class Cell:
     @property
     def settings(self) -> dict[str, Any]:
         """All that the result depends on, as JSON types."""
-        from ..learners.algorithms import ALGORITHMS
+        from ..learners import AUCTION_LEARNERS
 
-        make = ALGORITHMS[self.algorithm].make
+        make = AUCTION_LEARNERS[self.algorithm].make
         config = None
         if make is not None:
             made = make(self.steps, **dict(self.tuned))
@@ -60,27 +58,6 @@ def digest_of(settings: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def fit_quietly(
-    model: Any,
-    dataset: Any,
-    steps: int,
-    monitor: Callable[..., None] | None = None,
-    epochs: int = 5,
-) -> None:
-    """Trains without output or logs; calls the monitor after each epoch."""
-    import d3rlpy
-
-    with contextlib.redirect_stdout(None):
-        model.fit(
-            dataset,
-            n_steps=steps,
-            n_steps_per_epoch=max(1, steps // epochs),
-            show_progress=False,
-            logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
-            epoch_callback=monitor,
-        )
-
-
 def train_and_measure(cell: Cell) -> list[dict[str, Any]]:
     """Draws the log, trains, and measures; one row, or two for behaviour cloning."""
     import d3rlpy
@@ -90,11 +67,10 @@ def train_and_measure(cell: Cell) -> list[dict[str, Any]]:
     from bidclick_gym.logs.datasets import to_replay_buffer
     from bidclick_gym.logs.log import subsample_impressions
 
-    from ..learners.algorithms import ALGORITHMS
-    from ..learners.click_model import ClickModel
+    from ..learners import AUCTION_LEARNERS, ClickModel, fit_quietly
     from .measures import ConstraintMonitor, measure
 
-    entry = ALGORITHMS[cell.algorithm]
+    entry = AUCTION_LEARNERS[cell.algorithm]
     auction = gym.make(cell.env).unwrapped.auction  # type: ignore[attr-defined]
     log = simulate_log(auction, seed=cell.seed)
     d3rlpy.seed(cell.seed)
@@ -108,13 +84,13 @@ def train_and_measure(cell: Cell) -> list[dict[str, Any]]:
             log, cell.fraction, cell.seed, continuous=entry.continuous
         )
         model = entry.make(cell.steps, **dict(cell.tuned)).create(device="cpu:0")
-        monitor = ConstraintMonitor(auction, entry.counted_shape)
+        monitor = ConstraintMonitor(auction, entry.counted)
         start = time.perf_counter()
         fit_quietly(model, dataset, cell.steps, monitor)
     seconds = time.perf_counter() - start
     row = {
         "algorithm": entry.name,
-        "constraint": entry.constraint,
+        "constraint": entry.shape,
         "env": cell.env,
         "fraction": cell.fraction,
         "seed": cell.seed,

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import pathlib
+import functools
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from matplotlib.figure import Figure
 
 from icac_algo import (
     Bounded,
@@ -25,9 +24,9 @@ from icac_algo import (
 )
 from icac_algo.critics import Function, make_parametrization
 
-from ..engine.files import write_png
+from ..engine import Experiment, Figure, Results, register, subplots
 
-__all__ = ["GALLERY", "draw_gallery", "fitted"]
+__all__ = ["GALLERY", "fitted"]
 
 FloatArray = npt.NDArray[np.float64]
 Truth = Callable[[FloatArray], FloatArray]
@@ -99,27 +98,33 @@ def fitted(
         return np.linspace(0.0, 1.0, size), made(coordinates)[0].numpy()
 
 
-def draw_gallery(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Draws every shape; returns the files."""
-    actions = np.linspace(0.0, 1.0, ACTIONS)
-    paths = []
-    for number, (name, (title, constraint, truth)) in enumerate(GALLERY.items()):
-        rng = np.random.default_rng(number)
-        raw = truth(actions) + NOISE * rng.normal(size=ACTIONS)
-        projected = constraint.project(torch.as_tensor(raw)[None])[0].numpy()
-        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-        axis = figure.subplots()
-        fine = np.linspace(0.0, 1.0, 300)
-        axis.plot(fine, truth(fine), color="0.6", linewidth=5, alpha=0.6, label="truth")
-        axis.plot(actions, raw, "o", color="black", markersize=4, label="raw critic")
-        axis.plot(actions, projected, "s-", color="C1", markersize=4, label="projected")
-        axis.plot(*fitted(constraint, raw, "canonical"), "^--", color="C2",
-                  markersize=4, label="canonical")  # fmt: skip
-        axis.plot(*fitted(constraint, raw, "functional"), color="C0", label="functional")
-        axis.set_title(title)
-        axis.set_xlabel("action")
-        axis.set_ylabel("value")
-        axis.legend(fontsize=8, frameon=False, loc="best")
-        paths.append(folder / f"{name}.png")
-        write_png(paths[-1], figure)
-    return paths
+def _picture(name: str, results: Results) -> Figure:
+    title, constraint, truth = GALLERY[name]
+    rng = np.random.default_rng(list(GALLERY).index(name))
+    actions, fine = np.linspace(0.0, 1.0, ACTIONS), np.linspace(0.0, 1.0, 300)
+    raw = truth(actions) + NOISE * rng.normal(size=ACTIONS)
+    projected = constraint.project(torch.as_tensor(raw)[None])[0].numpy()
+    figure, axes = subplots(6.4, 3.6)
+    axis = axes[0, 0]
+    axis.plot(fine, truth(fine), color="0.6", linewidth=5, alpha=0.6, label="truth")
+    axis.plot(actions, raw, "o", color="black", markersize=4, label="raw critic")
+    axis.plot(actions, projected, "s-", color="C1", markersize=4, label="projected")
+    canonical = fitted(constraint, raw, "canonical")
+    axis.plot(*canonical, "^--", color="C2", markersize=4, label="canonical")
+    axis.plot(*fitted(constraint, raw, "functional"), color="C0", label="functional")
+    axis.set_title(title)
+    axis.set_xlabel("action")
+    axis.set_ylabel("value")
+    axis.legend(fontsize=8, frameon=False, loc="best")
+    return figure
+
+
+register(
+    Experiment(
+        "gallery",
+        "the pictures of docs/shapes.md",
+        pictures={f"{name}.png": functools.partial(_picture, name) for name in GALLERY},
+        defaults={"out": "docs/shapes"},
+        report="",
+    )
+)

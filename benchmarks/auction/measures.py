@@ -51,7 +51,7 @@ class ConstraintMonitor:
         self._evaluator = (
             ViolationEvaluator(auction, shape[0], known_cost=shape[1]) if shape else None
         )
-        self.errors: float | None = None if shape is None else 0.0
+        self.errors: float | None = 0.0 if shape else None
 
     def __call__(self, algo: Any, epoch: int, step: int) -> None:
         if self._evaluator is not None:

@@ -17,9 +17,8 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from ..engine.files import write_rows
-from ..engine.sweep import run_cells
-from ..learners.algorithms import BATCH_SIZE, HIDDEN_UNITS, LEARNING_RATE
+from ..engine import run_cells, write_rows
+from ..learners import BATCH_SIZE, HIDDEN_UNITS, LEARNING_RATE
 from .cells import digest_of
 from .tuning import COLUMNS as TUNING_COLUMNS
 from .tuning import SEEDS, Pairs, best_settings, search_all

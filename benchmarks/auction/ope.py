@@ -35,10 +35,9 @@ from icac_algo import (
 from icac_algo.data import LoggedSteps, logged_steps
 from icac_algo.evidence import ESTIMATORS, Comparison, SupportWarning, compare, estimate
 
-from ..engine.files import write_png, write_rows, write_text
-from ..engine.intervals import bootstrap_mean
-from ..engine.sweep import run_cells
-from .cells import digest_of, fit_quietly
+from ..engine import bootstrap_mean, run_cells, write_png, write_rows, write_text
+from ..learners import fit_quietly
+from .cells import digest_of
 from .report import versions
 
 __all__ = ["POLICIES", "CoverageCell", "SelectionCell", "run_ope"]

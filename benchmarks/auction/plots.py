@@ -10,9 +10,8 @@ import gymnasium as gym
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..engine.files import write_png
-from ..engine.intervals import bootstrap_mean
-from ..learners.algorithms import ALGORITHMS, CLICK_MODEL
+from ..engine import bootstrap_mean, write_png
+from ..learners import AUCTION_LEARNERS, CLICK_MODEL
 from .verdicts import by_seed
 
 __all__ = ["plot_table1"]
@@ -91,10 +90,10 @@ def plot_table1(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
 
 
 def _label(name: str) -> str:
-    entry = ALGORITHMS.get(name)
-    if entry is None or not entry.constraint:
+    entry = AUCTION_LEARNERS.get(name)
+    if entry is None or not entry.shape:
         return name
-    return f"{name}\ntold {entry.constraint}"
+    return f"{name}\ntold {entry.shape}"
 
 
 def _color(name: str) -> str:
@@ -102,5 +101,5 @@ def _color(name: str) -> str:
         return _ONLINE
     if name == CLICK_MODEL:
         return _LIMIT
-    entry = ALGORITHMS.get(name)
-    return _OURS if entry is not None and entry.counted_shape else _BASELINE
+    entry = AUCTION_LEARNERS.get(name)
+    return _OURS if entry is not None and entry.counted else _BASELINE

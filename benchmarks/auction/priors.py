@@ -31,8 +31,7 @@ from icac_algo import (
     check_prior,
 )
 
-from ..engine.files import write_png, write_rows, write_text
-from ..engine.sweep import run_cells
+from ..engine import run_cells, write_png, write_rows, write_text
 from .cells import digest_of
 from .report import versions
 

@@ -6,9 +6,9 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from ..engine.files import write_rows, write_text
-from ..engine.sweep import run_cells
-from .cells import digest_of, fit_quietly
+from ..engine import run_cells, write_rows, write_text
+from ..learners import fit_quietly
+from .cells import digest_of
 from .regret_plot import plot_ladder
 from .regret_report import regret_report
 from .regret_rows import ROWS

@@ -8,8 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..engine.files import write_png
-from ..engine.intervals import bootstrap_mean
+from ..engine import bootstrap_mean, write_png
 from .regret_report import LIMIT, by_seed
 from .regret_rows import ROWS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.intervals import Interval, bootstrap_mean, paired_difference
+from ..engine import Interval, bootstrap_mean, paired_difference
 from .regret_rows import ROWS
 from .regret_tasks import TASKS
 

@@ -30,8 +30,8 @@ from icac_algo import (
     Unconstrained,
 )
 
-from ..learners.algorithms import (
-    ALGORITHMS,
+from ..learners import (
+    AUCTION_LEARNERS,
     CLICK_MODEL,
     COST_FEATURE,
     HIDDEN_UNITS,
@@ -121,7 +121,7 @@ class Row:
 
 
 def _from_table(name: str) -> Callable[..., Any]:
-    make = ALGORITHMS[name].make
+    make = AUCTION_LEARNERS[name].make
     assert make is not None
     return lambda task, steps, **tuned: make(steps, **tuned)
 

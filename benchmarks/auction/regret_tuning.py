@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.files import write_rows
-from ..engine.sweep import run_cells
+from ..engine import run_cells, write_rows
 from .tuning import START, widened
 
 __all__ = ["RESULTS", "best_tuned", "tune_regret"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import gymnasium as gym
 
-from ..engine.intervals import bootstrap_mean
-from ..learners.algorithms import ALGORITHMS, BATCH_SIZE, HIDDEN_UNITS, LEARNING_RATE
+from ..engine import bootstrap_mean
+from ..learners import AUCTION_LEARNERS, BATCH_SIZE, HIDDEN_UNITS, LEARNING_RATE
 from ..paper.figures import TABLE1, PaperRow
 from .settings import Settings
 from .tuning import best_settings
@@ -123,7 +123,7 @@ def short_table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
     head = ["Algorithm", "Shape", "Regret", "Monotonicity errors", "Own-shape errors"]
     lines = [_line(head), _line(["---"] * len(head))]
     for name in names:
-        shape = ALGORITHMS[name].constraint if name in ALGORITHMS else ""
+        shape = AUCTION_LEARNERS[name].shape if name in AUCTION_LEARNERS else ""
         cells = [name, shape]
         columns = (("regret", 5), ("monotonicity_errors", 0), ("constraint_errors", 0))
         for column, digits in columns:

@@ -7,17 +7,32 @@ bids, reward sizes, and campaigns where bootstrapping matters.
 from __future__ import annotations
 
 import dataclasses
-import pathlib
+from collections.abc import Iterable
 from typing import Any
 
+import d3rlpy
 import numpy as np
 
-from ..engine.files import write_rows, write_text
-from ..engine.intervals import bootstrap_mean, paired_difference
-from ..engine.sweep import run_cells
-from .cells import digest_of, fit_quietly
+from bidclick_gym import Auction, RegretEvaluator, simulate_log
+from bidclick_gym.logs.datasets import to_replay_buffer
+from icac_algo import Concave, ConstraintAwareQConfig, Unconstrained
 
-__all__ = ["SCENARIOS", "RobustnessCell", "Scenario", "run_robustness"]
+from ..engine import (
+    Cell,
+    Experiment,
+    Part,
+    Results,
+    Rows,
+    Settings,
+    by_seed,
+    interval,
+    paired_difference,
+    register,
+    table,
+)
+from ..learners import fit_quietly, hidden_layers
+
+__all__ = ["SCENARIOS", "Scenario"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,106 +60,88 @@ SCENARIOS: dict[str, Scenario] = {
     "campaigns, gamma 0.99": Scenario(campaigns=True),
 }
 VARIANTS = ("Unconstrained", "functional", "canonical")
-COLUMNS = ("scenario", "variant", "seed", "steps", "regret")
 
 
-@dataclasses.dataclass(frozen=True)
-class RobustnessCell:
-    """One training run.
-
-    Args:
-        scenario: a name in ``SCENARIOS``.
-        variant: ``"Unconstrained"`` or the projection that ``Concave`` uses.
-        seed: draws the log and the training.
-        steps: gradient steps.
-    """
-
-    scenario: str
-    variant: str
-    seed: int
-    steps: int
-
-    @property
-    def digest(self) -> str:
-        """Name of the cell's file."""
-        scenario = dataclasses.asdict(SCENARIOS[self.scenario])
-        return digest_of({"robustness": scenario, **dataclasses.asdict(self)})
+def _cells(settings: Settings) -> Iterable[Cell]:
+    for seed in range(settings.seeds):
+        for scenario in SCENARIOS:
+            for variant in VARIANTS:
+                yield Cell.of(
+                    "robustness", variant, seed, scenario=scenario, steps=settings.steps
+                )
 
 
-def run_robustness(
-    folder: pathlib.Path, seeds: int = 5, steps: int = 3000, workers: int = 2
-) -> list[dict[str, Any]]:
-    """Runs what is missing, then writes robustness.csv and robustness.md."""
-    cells = [
-        RobustnessCell(scenario, variant, seed, steps)
-        for seed in range(seeds)
-        for scenario in SCENARIOS
-        for variant in VARIANTS
-    ]
-    rows = run_cells(cells, folder / "cells", workers, train_one)
-    write_rows(folder / "robustness.csv", COLUMNS, rows)
-    write_text(folder / "robustness.md", robustness_report(rows, seeds, steps))
-    return rows
+def _config(cell: Cell) -> ConstraintAwareQConfig:
+    is_free = cell.learner == "Unconstrained"
+    return ConstraintAwareQConfig(
+        constraint=Unconstrained() if is_free else Concave(),
+        projection="functional" if is_free else cell.learner,
+        encoder_factory=hidden_layers(),
+    )
 
 
-def train_one(cell: RobustnessCell) -> list[dict[str, Any]]:
+def _depends(cell: Cell) -> Any:
+    return _config(cell), SCENARIOS[cell["scenario"]]
+
+
+def _measure(cell: Cell) -> Rows:
     """Trains one variant in one scenario; one row with its exact regret."""
-    import d3rlpy
-    from d3rlpy.models import VectorEncoderFactory
-
-    from bidclick_gym import Auction, RegretEvaluator, simulate_log
-    from bidclick_gym.logs.datasets import to_replay_buffer
-    from icac_algo import Concave, ConstraintAwareQConfig, Unconstrained
-
-    from ..learners.algorithms import HIDDEN_UNITS
-
-    scenario = SCENARIOS[cell.scenario]
+    scenario = SCENARIOS[cell["scenario"]]
     auction = Auction(bids=tuple(np.linspace(0.0, 1.0, scenario.bids)))
     log = simulate_log(auction, seed=cell.seed)
     log = dataclasses.replace(log, rewards=log.rewards * scenario.reward_factor)
     dataset = to_replay_buffer(log, as_bandit=not scenario.campaigns)
-    free = cell.variant == "Unconstrained"
-    config = ConstraintAwareQConfig(
-        constraint=Unconstrained() if free else Concave(),
-        projection="functional" if free else cell.variant,
-        encoder_factory=VectorEncoderFactory(list(HIDDEN_UNITS)),
-    )
     d3rlpy.seed(cell.seed)
-    algo = config.create(device="cpu:0")
-    fit_quietly(algo, dataset, cell.steps)
-    return [{**dataclasses.asdict(cell), "regret": RegretEvaluator(auction)(algo)}]
+    algo = _config(cell).create(device="cpu:0")
+    fit_quietly(algo, dataset, cell["steps"])
+    return [{"regret": RegretEvaluator(auction)(algo)}]
 
 
-def robustness_report(rows: list[dict[str, Any]], seeds: int, steps: int) -> str:
-    """Regret by scenario, and the paired difference to the unconstrained critic."""
-    lines = [
-        "| Scenario | Unconstrained | functional | difference | canonical | difference |",
-        "|---|---|---|---|---|---|",
-    ]
+def _sections(results: Results) -> Iterable[str]:
+    rows = results["robustness"]
+    seeds = len({row["seed"] for row in rows})
+    steps = int(rows[0]["steps"])
+    yield (
+        f"Regret on `BidClick-v0`, {seeds} seeds (each its own log and training), "
+        f"{steps:,} steps with the defaults of `ConstraintAwareQConfig` and two hidden "
+        "layers of 64 units. Means with 95 % bootstrap percentile intervals; "
+        '"difference" is to the unconstrained critic, paired by seed (below 0: the shape '
+        "helps)."
+    )
+    lines = []
     for scenario in SCENARIOS:
-        regret = {
-            variant: {
-                int(r["seed"]): float(r["regret"])
-                for r in rows
-                if r["scenario"] == scenario and r["variant"] == variant
-            }
+        free, *shaped = (
+            by_seed(rows, "regret", scenario=scenario, variant=variant)
             for variant in VARIANTS
-        }
-        free = regret["Unconstrained"]
-        cells = [scenario, bootstrap_mean(list(free.values())).format(5)]
-        for variant in VARIANTS[1:]:
-            cells.append(bootstrap_mean(list(regret[variant].values())).format(5))
-            cells.append(paired_difference(regret[variant], free).format(5))
-        lines.append(f"| {' | '.join(cells)} |")
-    table = "\n".join(lines)
-    return f"""# Concave against the same critic without a shape
+        )
+        line = [scenario, interval(free, 5)]
+        for regret in shaped:
+            line += [interval(regret, 5), paired_difference(regret, free).format(5)]
+        lines.append(line)
+    head = [VARIANTS[0]]
+    for variant in VARIANTS[1:]:
+        head += [variant, "difference"]
+    yield table(["Scenario", *head], lines)
 
-`python -m benchmarks robustness --seeds {seeds} --steps {steps}`
 
-Regret on `BidClick-v0`, {seeds} seeds (each its own log and training), {steps:,} steps
-with the defaults of `ConstraintAwareQConfig` and two hidden layers of 64 units. Means
-with 95 % bootstrap percentile intervals; "difference" is to the unconstrained critic,
-paired by seed (below 0: the shape helps).
-
-{table}
-"""
+register(
+    Experiment(
+        "robustness",
+        "Concave against no shape: many bids, reward sizes, campaigns",
+        parts=[
+            Part(
+                "robustness",
+                ("scenario", "variant", "seed", "steps", "regret"),
+                _cells,
+                _measure,
+                _depends,
+                learner="variant",
+            )
+        ],
+        title="Concave against the same critic without a shape",
+        sections=_sections,
+        defaults={"seeds": 5, "steps": 3000, "workers": 2},
+        quick={"seeds": 1, "steps": 200},
+        report="robustness.md",
+    )
+)

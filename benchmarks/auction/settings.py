@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
-from ..learners.algorithms import ALGORITHMS
+from ..learners import AUCTION_LEARNERS
 
 __all__ = ["Settings"]
 
@@ -16,7 +16,7 @@ class Settings:
 
     Args:
         env: Gymnasium id of the auction.
-        algorithms: names in ``ALGORITHMS``.
+        algorithms: names in ``AUCTION_LEARNERS``.
         seeds: number of seeds, from 0.
         steps: gradient steps.
         fraction: share of the log.
@@ -27,7 +27,7 @@ class Settings:
     """
 
     env: str = "BidClick-v0"
-    algorithms: tuple[str, ...] = tuple(ALGORITHMS)
+    algorithms: tuple[str, ...] = tuple(AUCTION_LEARNERS)
     seeds: int = 5
     steps: int = 5000
     fraction: float = 1.0

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.files import write_rows, write_text
-from ..engine.sweep import run_cells
-from ..learners.algorithms import ALGORITHMS
-from .cells import Cell
+from ..engine import run_cells, write_rows, write_text
+from ..learners import AUCTION_LEARNERS
+from .cells import Cell, train_and_measure
 from .measures import COLUMNS
 from .plots import plot_table1
 from .report import table1_report
@@ -37,7 +36,7 @@ def run_table1(settings: Settings) -> list[dict[str, Any]]:
         for seed in range(settings.seeds)
         for name in settings.algorithms
     ]
-    rows = run_cells(cells, settings.out / "cells", settings.workers)
+    rows = run_cells(cells, settings.out / "cells", settings.workers, train_and_measure)
     rows = in_table_order(rows)
     explored = _explored(settings) if settings.online else []
     write_table1(rows, explored, settings)
@@ -68,8 +67,8 @@ def write_table1(
 
 
 def in_table_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows by algorithm as ``ALGORITHMS`` lists them, then by seed."""
-    order = {name: i for i, name in enumerate(ALGORITHMS)}
+    """Rows by algorithm as ``AUCTION_LEARNERS`` lists them, then by seed."""
+    order = {name: i for i, name in enumerate(AUCTION_LEARNERS)}
 
     def position(row: dict[str, Any]) -> tuple[int, str, int]:
         name = str(row["algorithm"])

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..engine.files import write_rows
-from ..engine.sweep import run_cells
-from ..learners.algorithms import ALGORITHMS
-from .cells import Cell
+from ..engine import run_cells, write_rows
+from ..learners import AUCTION_LEARNERS
+from .cells import Cell, train_and_measure
 
 __all__ = ["RESULTS", "best_settings", "search_all", "tune"]
 
@@ -56,16 +55,18 @@ def tune(
 
     def regrets(name: str, tuned: Sequence[Pairs]) -> Sequence[float]:
         cells = [Cell(name, seed=s, steps=steps, tuned=t) for t in tuned for s in SEEDS]
-        return [row["regret"] for row in run_cells(cells, folder, workers)]
+        return [
+            row["regret"] for row in run_cells(cells, folder, workers, train_and_measure)
+        ]
 
-    grids = {name: entry.tuned for name, entry in ALGORITHMS.items() if entry.tuned}
+    grids = {name: entry.tuned for name, entry in AUCTION_LEARNERS.items() if entry.tuned}
     rows = search_all(grids, regrets, steps)
     write_rows(RESULTS, COLUMNS, rows)
     return rows
 
 
 def search_all(
-    grids: Mapping[str, dict[str, tuple[float, ...]]],
+    grids: Mapping[str, Mapping[str, tuple[float, ...]]],
     regrets: Callable[[str, Sequence[Pairs]], Sequence[float]],
     steps: int,
 ) -> list[dict[str, object]]:
@@ -107,7 +108,7 @@ def search_all(
 
 
 def search(
-    grids: dict[str, tuple[float, ...]],
+    grids: Mapping[str, tuple[float, ...]],
     evaluate: Callable[[list[Settings]], None],
     regret: Regrets,
 ) -> Settings:

@@ -7,8 +7,8 @@ from typing import Any
 
 from bidclick_gym.auction import Auction
 
-from ..engine.intervals import paired_difference
-from ..learners.algorithms import ALGORITHMS, CLICK_MODEL
+from ..engine import paired_difference
+from ..learners import AUCTION_LEARNERS, CLICK_MODEL
 from ..paper.figures import TABLE1
 
 __all__ = ["by_seed", "table1_verdicts"]
@@ -36,11 +36,11 @@ def table1_verdicts(rows: Rows, auction: Auction) -> list[str]:
     names = list(dict.fromkeys(str(row["algorithm"]) for row in rows))
     mean = {n: _mean(by_seed(rows, n, "regret")) for n in names}
     lines = [_attainable(auction), _premise(auction)]
-    ours = [n for n in names if n in ALGORITHMS and ALGORITHMS[n].counted_shape]
+    ours = [n for n in names if n in AUCTION_LEARNERS and AUCTION_LEARNERS[n].counted]
     lines.extend(_exactness(rows, name) for name in ours)
     premise_true = auction.monotone_share() == 1.0
     true_priors = [
-        n for n in ours if premise_true or ALGORITHMS[n].constraint != _FALSE_PRIOR
+        n for n in ours if premise_true or AUCTION_LEARNERS[n].shape != _FALSE_PRIOR
     ]
     rivals = [n for n in names if n not in ours and n not in _NOT_RIVALS]
     if true_priors and rivals:
@@ -56,7 +56,7 @@ def table1_verdicts(rows: Rows, auction: Auction) -> list[str]:
         lines.extend(
             _false_prior(rows, n, auction)
             for n in ours
-            if ALGORITHMS[n].constraint == _FALSE_PRIOR
+            if AUCTION_LEARNERS[n].shape == _FALSE_PRIOR
         )
     return lines
 
@@ -89,7 +89,7 @@ def _premise(auction: Auction) -> str:
 
 def _exactness(rows: Rows, name: str) -> str:
     worst = max(by_seed(rows, name, "constraint_errors").values())
-    shape = ALGORITHMS[name].constraint
+    shape = AUCTION_LEARNERS[name].shape
     verdict = "holds" if worst == 0.0 else "**does not hold**"
     return (
         f"Exactness of *{name}* ({shape}) {verdict}: at most {worst:.0f} violated "

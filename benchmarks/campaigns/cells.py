@@ -27,8 +27,9 @@ from bidclick_gym.campaigns.evaluators import (
 )
 from icac_algo import BudgetRelabellingTransitionPicker, MaskedGreedy
 
-from ..auction.cells import digest_of, fit_quietly
-from .algorithms import GAMMA, LEARNERS, other_budgets
+from ..auction.cells import digest_of
+from ..learners import fit_quietly
+from ..learners.campaigns import CAMPAIGN_LEARNERS, GAMMA, other_budgets
 
 __all__ = [
     "COLUMNS",
@@ -92,7 +93,7 @@ class BudgetCell:
     """What to run.
 
     Args:
-        learner: a name in ``LEARNERS``.
+        learner: a name in ``CAMPAIGN_LEARNERS``.
         log: a name in ``LOGGERS``.
         fraction: share of the log's 2,000 campaigns.
         seed: draws the log, its share and the training.
@@ -124,12 +125,12 @@ class BudgetCell:
 
     def config(self) -> Any:
         """The d3rlpy config."""
-        return LEARNERS[self.learner].make(self.steps, **dict(self.tuned))
+        return CAMPAIGN_LEARNERS[self.learner].config(self.steps, **dict(self.tuned))
 
     @property
     def picker(self) -> BudgetRelabellingTransitionPicker | None:
         """What draws other budgets, for learners that are given such."""
-        return other_budgets() if LEARNERS[self.learner].relabelled else None
+        return other_budgets() if CAMPAIGN_LEARNERS[self.learner].relabelled else None
 
 
 class CampaignBidder:
@@ -223,11 +224,11 @@ def train_on_log(
 
 def train_and_measure(cell: BudgetCell) -> list[dict[str, Any]]:
     """One row."""
-    campaign, learner = BudgetedCampaign(), LEARNERS[cell.learner]
+    campaign, learner = BudgetedCampaign(), CAMPAIGN_LEARNERS[cell.learner]
     has_values = learner.name != "BC"
     counts = {s: StateViolationEvaluator(campaign, s, n=STATES) for s in SHAPES}
     # During training fewer states are looked at: it would take longer than the training.
-    watched = [StateViolationEvaluator(campaign, s, n=50) for s in learner.shapes]
+    watched = [StateViolationEvaluator(campaign, s, n=50) for s in learner.counted]
     states = fixed_observations(campaign)
     worst = 0.0
     levels: list[float] = []
@@ -244,7 +245,7 @@ def train_and_measure(cell: BudgetCell) -> list[dict[str, Any]]:
     logger = logger_value(cell.log)
     value = _value(CampaignBidder(algo, campaign, learner.policy), campaign)
     errors = {s: count(algo) for s, count in counts.items()} if has_values else {}
-    worst = max([worst, *(errors[shape] for shape in learner.shapes)])
+    worst = max([worst, *(errors[shape] for shape in learner.counted)])
     return [
         {
             "learner": cell.learner,
@@ -256,7 +257,7 @@ def train_and_measure(cell: BudgetCell) -> list[dict[str, Any]]:
             "regret": best - value,
             "gap_closed": (value - logger) / (best - logger),
             **{f"{shape}_errors": errors.get(shape) for shape in SHAPES},
-            "own_errors": worst if learner.shapes else None,
+            "own_errors": worst if learner.counted else None,
             # How far the mean value moved over the second half of the training.
             "value_drift": levels[-1] - levels[len(levels) // 2] if levels else None,
             "train_seconds": seconds,

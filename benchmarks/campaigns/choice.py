@@ -20,10 +20,10 @@ from bidclick_gym.evaluators import ReturnEvaluator
 from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import ColumnarReplayBuffer, check_prior, select_by_bellman_error
 
-from ..auction.cells import digest_of, fit_quietly
+from ..auction.cells import digest_of
 from ..auction.measures import GRID
-from ..engine.files import write_rows
-from ..engine.sweep import run_cells
+from ..engine import run_cells, write_rows
+from ..learners import fit_quietly
 from ..paper.critic_views import CriticView
 from .cells import BUDGET_POINTS, NODES, CampaignBidder, log_of
 from .choice_candidates import TASKS, Candidate, ProximalQ

@@ -24,8 +24,8 @@ from icac_algo import (
 from icac_algo.algos import ConstraintAwareQImpl
 from icac_algo.shapes import Constraint
 
+from ..learners.campaigns import COST, afterstates, ours
 from ..paper.variants import VARIANTS
-from .algorithms import COST, afterstates, ours
 
 __all__ = ["DUAL", "TASKS", "Candidate", "ProximalQ", "ProximalQConfig", "Task"]
 

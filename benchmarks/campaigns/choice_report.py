@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from ..auction.verdicts import MIN_SEEDS
-from ..engine.files import write_png
-from ..engine.intervals import Interval, bootstrap_mean, paired_difference
+from ..engine import Interval, bootstrap_mean, paired_difference, write_png
 from .choice_candidates import DUAL, TASKS
 
 __all__ = ["MARGIN", "draw", "section", "verdicts"]

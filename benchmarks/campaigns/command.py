@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.command_line import fractions, positive_int, typed
+from ..engine.command_line import fraction, list_of, positive_int
 
 __all__ = ["add_command", "run_command"]
 
@@ -27,7 +27,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     budget.add_argument("--logs", help="unpaced, paced or both (default)")
     budget.add_argument(
         "--fractions",
-        type=fractions,
+        type=list_of(fraction),
         help="shares of the campaigns; 1,0.25,0.0625 by default",
     )
     budget.add_argument(
@@ -64,7 +64,7 @@ def run_command(
         given: the parsed command line.
         words: as typed.
     """
-    from .algorithms import LEARNERS
+    from ..learners.campaigns import CAMPAIGN_LEARNERS
     from .cells import LOGGERS
     from .run import PARTS, BudgetSettings, run_budget
     from .tuning import tune_budget
@@ -92,7 +92,7 @@ def run_command(
     settings = dataclasses.replace(
         defaults,
         parts=chosen("only", PARTS, defaults.parts),
-        learners=chosen("learners", tuple(LEARNERS), defaults.learners),
+        learners=chosen("learners", tuple(CAMPAIGN_LEARNERS), defaults.learners),
         logs=chosen("logs", tuple(LOGGERS), defaults.logs),
         fractions=given.fractions or defaults.fractions,
         seeds=given.seeds or defaults.seeds,
@@ -101,7 +101,7 @@ def run_command(
         workers=given.workers,
         rebuild=given.rebuild,
         out=given.out or defaults.out,
-        command=typed(words),
+        command=" ".join(["python -m benchmarks", *words]),
     )
     if given.tune:
         tune_budget(

@@ -25,10 +25,8 @@ from icac_algo.shapes import Constraint
 
 from ..auction.cells import digest_of
 from ..auction.verdicts import MIN_SEEDS
-from ..engine.files import write_png, write_rows
-from ..engine.intervals import bootstrap_mean, paired_difference
-from ..engine.sweep import run_cells
-from .algorithms import COST, GAMMA, ours
+from ..engine import bootstrap_mean, paired_difference, run_cells, write_png, write_rows
+from ..learners.campaigns import COST, GAMMA, ours
 from .cells import BUDGET_POINTS, NODES, train_on_log
 
 __all__ = ["COLUMNS", "ContractionCell", "measure", "planned", "run", "section"]

@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 
 from bidclick_gym.campaigns import BudgetedCampaign
 
-from ..engine.files import write_png
-from ..engine.intervals import bootstrap_mean
-from .algorithms import LEARNERS
+from ..engine import bootstrap_mean, write_png
+from ..learners.campaigns import CAMPAIGN_LEARNERS
 
 __all__ = [
     "Map",
@@ -43,7 +42,9 @@ def draw_regret(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
     """
     logs = list(dict.fromkeys(str(row["log"]) for row in rows))
     fractions = sorted({float(row["fraction"]) for row in rows}, reverse=True)
-    names = [n for n in LEARNERS if any(row["learner"] == n for row in rows)][::-1]
+    names = [n for n in CAMPAIGN_LEARNERS if any(row["learner"] == n for row in rows)][
+        ::-1
+    ]
     figure = Figure(
         figsize=(2.0 + 2.7 * len(fractions), 0.9 + (0.6 + 0.3 * len(names)) * len(logs)),
         layout="constrained",
@@ -64,7 +65,7 @@ def draw_regret(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
                 if not values:
                     continue
                 found = bootstrap_mean(values)
-                color = "tab:blue" if LEARNERS[name].ours else "0.45"
+                color = "tab:blue" if CAMPAIGN_LEARNERS[name].kind == "ours" else "0.45"
                 axis.plot([found.low, found.high], [y, y], color=color, linewidth=2)
                 axis.plot(found.mean, y, "o", color=color)
             axis.set_title(f"{log} log, {100.0 * fraction:g} % of it", fontsize=9)

@@ -9,8 +9,8 @@ from bidclick_gym.campaigns import BudgetedCampaign, shape_report, shape_table, 
 
 from ..auction.report import versions
 from ..auction.verdicts import MIN_SEEDS
-from ..engine.intervals import Interval, bootstrap_mean, paired_difference
-from .algorithms import GAMMA, LEARNERS, RELABELLED, other_budgets
+from ..engine import Interval, bootstrap_mean, paired_difference
+from ..learners.campaigns import CAMPAIGN_LEARNERS, GAMMA, RELABELLED, other_budgets
 from .cells import SHAPES, STATES
 from .references import Reference
 from .tuning import best_settings
@@ -160,10 +160,10 @@ def _of(
 
 def _comparisons(rows: Rows, log: str, fraction: float) -> list[str]:
     """Our best against the best baseline, and against itself without what it is told."""
-    regret = {n: _of(rows, n, log, fraction, "regret") for n in LEARNERS}
+    regret = {n: _of(rows, n, log, fraction, "regret") for n in CAMPAIGN_LEARNERS}
     regret = {name: seeds for name, seeds in regret.items() if seeds}
-    ours = [name for name in regret if LEARNERS[name].ours]
-    baselines = [name for name in regret if LEARNERS[name].baseline]
+    ours = [name for name in regret if CAMPAIGN_LEARNERS[name].kind == "ours"]
+    baselines = [name for name in regret if CAMPAIGN_LEARNERS[name].kind == "baseline"]
     if not ours:
         return []
 
@@ -174,9 +174,8 @@ def _comparisons(rows: Rows, log: str, fraction: float) -> list[str]:
     bare = [
         name
         for name in regret
-        if not LEARNERS[name].ours
-        and not LEARNERS[name].baseline
-        and LEARNERS[name].relabelled == LEARNERS[best].relabelled
+        if CAMPAIGN_LEARNERS[name].kind == "bare"
+        and CAMPAIGN_LEARNERS[name].relabelled == CAMPAIGN_LEARNERS[best].relabelled
     ]
     logged = [n for n in regret if f"{n}{RELABELLED}" == best]
     closed = bootstrap_mean(list(_of(rows, best, log, fraction, "gap_closed").values()))
@@ -218,7 +217,7 @@ def _reference_table(references: Sequence[Reference]) -> str:
 def _tables(rows: Rows) -> str:
     parts = []
     for log, fraction in _settings(rows):
-        names = [n for n in LEARNERS if _of(rows, n, log, fraction, "regret")]
+        names = [n for n in CAMPAIGN_LEARNERS if _of(rows, n, log, fraction, "regret")]
         seeds = {len(_of(rows, n, log, fraction, "regret")) for n in names}
         count = " to ".join(str(n) for n in sorted({min(seeds), max(seeds)}))
         head = ["Learner", *(title for _, title, _ in _COLUMNS)]

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import pathlib
 
-from ..engine.files import write_rows
-from ..engine.sweep import run_cells
+from ..engine import run_cells, write_rows
 from .risk_cells import COLUMNS, LEARNERS, WEIGHTS, ExactCell, RiskCell, measure
 from .risk_report import draw_risk, section
 

@@ -31,8 +31,8 @@ from icac_algo import (
 )
 
 from ..auction.cells import digest_of
-from ..learners.algorithms import shared_settings
-from .algorithms import GAMMA, LAG, afterstates
+from ..learners import shared_settings
+from ..learners.campaigns import GAMMA, LAG, afterstates
 from .cells import train_on_log
 
 __all__ = [

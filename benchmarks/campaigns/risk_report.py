@@ -9,8 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ..auction.verdicts import MIN_SEEDS
-from ..engine.files import write_png
-from ..engine.intervals import bootstrap_mean, paired_difference
+from ..engine import bootstrap_mean, paired_difference, write_png
 from .risk_cells import LEARNERS, LEVELS, MEASURED, SCALE, WEIGHTS
 
 __all__ = ["draw_risk", "section", "verdicts"]

@@ -14,11 +14,11 @@ from bidclick_gym.campaigns import (
     solve,
 )
 
-from ..engine.files import read_rows, write_rows, write_text
+from ..engine import read_rows, run_cells, write_rows, write_text
 from ..engine.page import page_of
-from ..engine.sweep import finished, run_cells
+from ..engine.sweep import finished
+from ..learners.campaigns import CAMPAIGN_LEARNERS, GAMMA
 from . import choice, contraction, risk, safety
-from .algorithms import GAMMA, LEARNERS
 from .cells import (
     COLUMNS,
     LOGGERS,
@@ -60,7 +60,7 @@ class BudgetSettings:
 
     Args:
         parts: names in ``PARTS``.
-        learners: names in ``LEARNERS``.
+        learners: names in ``CAMPAIGN_LEARNERS``.
         logs: names in ``LOGGERS``.
         fractions: shares of the logs.
         seeds: number of seeds of the learners' table, from 0.
@@ -74,7 +74,7 @@ class BudgetSettings:
     """
 
     parts: tuple[str, ...] = PARTS
-    learners: tuple[str, ...] = tuple(LEARNERS)
+    learners: tuple[str, ...] = tuple(CAMPAIGN_LEARNERS)
     logs: tuple[str, ...] = tuple(LOGGERS)
     fractions: tuple[float, ...] = (1.0, 0.25, 0.0625)
     seeds: int = 20
@@ -156,7 +156,7 @@ def _keep(rows: list[dict[str, Any]], out: pathlib.Path) -> None:
     """Writes the learners' table and its picture, if there is one."""
     if not rows:
         return
-    names = list(LEARNERS)
+    names = list(CAMPAIGN_LEARNERS)
     rows.sort(
         key=lambda row: (
             row["log"],
@@ -181,7 +181,7 @@ def _draw_policies(settings: BudgetSettings) -> None:
                 name, log, steps=settings.steps, tuned=tuned.get((name, log), ())
             )
             algo, _ = train_on_log(cell, picker=cell.picker)
-            bidder = CampaignBidder(algo, campaign, LEARNERS[name].policy)
+            bidder = CampaignBidder(algo, campaign, CAMPAIGN_LEARNERS[name].policy)
             shown[name] = bidder
             worth[name] = value_map(bidder.values(GAMMA), campaign)
     maps = {name: bid_map(policy, campaign) for name, policy in shown.items()}

@@ -29,10 +29,8 @@ from bidclick_gym.campaigns import (
 from icac_algo import Concave, MaskedGreedy, MonotoneConcave, fit_lagrangian
 
 from ..auction.cells import digest_of
-from ..engine.files import write_png, write_rows
-from ..engine.intervals import bootstrap_mean
-from ..engine.sweep import run_cells
-from .algorithms import COST, X, afterstates, ours
+from ..engine import bootstrap_mean, run_cells, write_png, write_rows
+from ..learners.campaigns import COST, X, afterstates, ours
 from .cells import BUDGET_POINTS, NODES, BudgetCell, log_of, train_on_log
 from .tuning import best_settings
 

@@ -11,9 +11,8 @@ import pathlib
 from collections.abc import Sequence
 
 from ..auction.tuning import SEEDS, Pairs, search_all
-from ..engine.files import write_rows
-from ..engine.sweep import run_cells
-from .algorithms import LEARNERS
+from ..engine import run_cells, write_rows
+from ..learners.campaigns import CAMPAIGN_LEARNERS
 from .cells import LOGGERS, BudgetCell, train_and_measure
 
 __all__ = ["FRACTION", "RESULTS", "best_settings", "tune_budget"]
@@ -28,7 +27,7 @@ def tune_budget(
     folder: pathlib.Path,
     steps: int,
     workers: int = 2,
-    learners: Sequence[str] = tuple(LEARNERS),
+    learners: Sequence[str] = tuple(CAMPAIGN_LEARNERS),
     logs: Sequence[str] = tuple(LOGGERS),
     path: pathlib.Path = RESULTS,
 ) -> list[dict[str, object]]:
@@ -38,14 +37,18 @@ def tune_budget(
         folder: where finished cells are kept.
         steps: gradient steps of each run.
         workers: processes.
-        learners: names in ``LEARNERS``.
+        learners: names in ``CAMPAIGN_LEARNERS``.
         logs: names in ``LOGGERS``.
         path: the file; what it says of other learners and logs is kept.
 
     Returns:
         its rows, one for every log, learner and setting tried.
     """
-    grids = {name: LEARNERS[name].tuned for name in learners if LEARNERS[name].tuned}
+    grids = {
+        name: CAMPAIGN_LEARNERS[name].tuned
+        for name in learners
+        if CAMPAIGN_LEARNERS[name].tuned
+    }
     rows: list[dict[str, object]] = []
     if path.exists():
         with path.open(newline="") as file:
@@ -66,7 +69,7 @@ def tune_budget(
             return [row["regret"] for row in found]
 
         rows += [{"log": log, **row} for row in search_all(grids, regrets, steps)]
-    names = list(LEARNERS)
+    names = list(CAMPAIGN_LEARNERS)
     order = list(LOGGERS)
     # Stable: settings of one learner stay in the order of the search.
     rows.sort(

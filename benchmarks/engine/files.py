@@ -3,32 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["read_rows", "write_bytes", "write_png", "write_rows", "write_text"]
-
-
-def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Rows of a CSV file: numbers where they are numbers, ``None`` where empty."""
-    with path.open(newline="") as file:
-        return [{k: _value(v) for k, v in row.items()} for row in csv.DictReader(file)]
-
-
-def _value(text: str) -> str | float | None:
-    if text == "":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
+__all__ = ["write_bytes", "write_text"]
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
@@ -52,25 +30,6 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
             beside.unlink()
 
 
-def write_png(path: pathlib.Path, figure: Figure, dpi: int = 100) -> None:
-    """Replaces a picture as a whole."""
-    buffer = io.BytesIO()
-    # Without the program's version: the same figure gives the same bytes.
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    write_bytes(path, buffer.getvalue())
-
-
 def write_text(path: pathlib.Path, text: str) -> None:
     """Replaces a text file as a whole."""
     write_bytes(path, text.encode())
-
-
-def write_rows(
-    path: pathlib.Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]
-) -> None:
-    """Replaces a CSV file as a whole; ``None`` becomes an empty field."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, buffer.getvalue())

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-__all__ = ["CONFIDENCE", "Interval", "bootstrap_mean", "paired_difference"]
+__all__ = ["CONFIDENCE", "MIN_SEEDS", "Interval", "bootstrap_mean", "paired_difference"]
 
 CONFIDENCE = 0.95
+#: A bootstrap over fewer is no evidence.
+MIN_SEEDS = 5
 _RESAMPLES = 9999
 
 

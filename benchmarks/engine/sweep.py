@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import functools
 import json
 import logging
 import multiprocessing
 import pathlib
+import queue
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -22,13 +23,11 @@ from typing import Any, Protocol, TypeVar
 
 from tqdm.auto import tqdm
 
-from bidclick_gym.process_pools import completed
-
 from .files import write_text
+from .rows import Rows
 
 __all__ = ["BrokenCellsError", "finished", "keep", "quiet_logs", "run_cells"]
 
-Rows = list[dict[str, Any]]
 Run = Callable[[Any], Rows]
 
 
@@ -76,8 +75,8 @@ def finished(cell: HasDigest, folder: pathlib.Path) -> Rows | None:
 def run_cells(
     cells: Iterable[AnyCell],
     folder: pathlib.Path,
-    workers: int = 2,
-    run: Callable[[AnyCell], Rows] | None = None,
+    workers: int,
+    run: Callable[[AnyCell], Rows],
     ray_address: str | None = None,
 ) -> Rows:
     """Runs the cells that are not finished yet and returns the rows of all.
@@ -88,8 +87,7 @@ def run_cells(
         cells: what to run.
         folder: where finished cells are kept; made if missing.
         workers: processes, each on one thread; on Ray, ignored.
-        run: what turns a cell into rows, a function of a module; training and measuring
-            Table I's cells by default.
+        run: what turns a cell into rows; it can be pickled.
         ray_address: of a Ray cluster, ``"local"`` to start one; processes if ``None``.
 
     Returns:
@@ -102,11 +100,6 @@ def run_cells(
     """
     cells = list(cells)
     folder.mkdir(parents=True, exist_ok=True)
-    if run is None:
-        from ..auction.cells import train_and_measure
-
-        run = train_and_measure  # type: ignore[assignment]
-        assert run is not None
     todo = [cell for cell in cells if finished(cell, folder) is None]
     failures: list[tuple[Any, str]] = []
     with tqdm(total=len(cells), initial=len(cells) - len(todo), unit="cell") as bar:
@@ -124,7 +117,7 @@ def run_cells(
                     tqdm.write(f"failed: {cell}")
                 else:
                     _keep_or_stop(cell, rows, folder, len(cells))
-                bar.set_postfix_str(_title(cell))
+                bar.set_postfix_str(str(getattr(cell, "learner", "")))
                 bar.update()
         except KeyboardInterrupt:
             done = sum(finished(cell, folder) is not None for cell in todo)
@@ -161,21 +154,17 @@ def _keep_or_stop(cell: Any, rows: Rows, folder: pathlib.Path, total: int) -> No
         ) from error
 
 
-def _title(cell: Any) -> str:
-    return str(getattr(cell, "algorithm", None) or getattr(cell, "variant", ""))
-
-
 # -- where cells run ---------------------------------------------------------
 
 #: A cell, and its rows or else the traceback.
 Outcome = tuple[Any, Rows | None, str]
 
 
-def _attempt(run: Run, cell: Any) -> tuple[Rows | None, str]:
+def _attempt(run: Run, cell: Any) -> Outcome:
     try:
-        return run(cell), ""
+        return cell, run(cell), ""
     except Exception:
-        return None, traceback.format_exc()
+        return cell, None, traceback.format_exc()
 
 
 def _on_processes(
@@ -189,21 +178,34 @@ def _on_processes(
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
     )
-    ended = False
+    done: queue.SimpleQueue[concurrent.futures.Future[Outcome] | None]
+    done = queue.SimpleQueue()
+    # Ctrl-C waits in the queue that results come through: were it to break into the
+    # bookkeeping of the pool, a lock could stay locked for good.
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT)
+    if is_main:
+        signal.signal(signal.SIGINT, lambda *_: done.put(None))
+    left = len(todo)
     try:
-        attempt = functools.partial(_attempt, run)
-        for cell, future in completed(pool, attempt, todo, workers):
-            rows, error = future.result()
-            yield cell, rows, error
-        ended = True
+        for cell in todo:
+            pool.submit(_attempt, run, cell).add_done_callback(done.put)
+        while left:
+            future = done.get()
+            if future is None:
+                raise KeyboardInterrupt
+            yield future.result()
+            left -= 1
     except BrokenProcessPool:
         raise SystemExit(
             "a worker process was killed (out of memory?); finished cells are kept, the "
             "same command goes on from there"
         ) from None
     finally:
-        if not ended:
-            # Interrupted: what is running would take minutes to end by itself.
+        if is_main:
+            signal.signal(signal.SIGINT, before)
+        if left:
+            # What is running would take minutes to end by itself.
             for process in list((pool._processes or {}).values()):
                 process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
@@ -226,7 +228,7 @@ def _on_ray(
 
     # A node that dies takes its cells along; Ray starts them again on another.
     @ray.remote(num_cpus=1, max_retries=10)
-    def attempt(cell: Any) -> tuple[Rows | None, str]:
+    def attempt(cell: Any) -> Outcome:
         _start_worker()
         return _attempt(run, cell)
 
@@ -236,10 +238,9 @@ def _on_ray(
             (ready, *_), _ = ray.wait(list(pending), num_returns=1)
             cell = pending.pop(ready)
             try:
-                rows, error = ray.get(ready)
+                yield ray.get(ready)
             except ray.exceptions.RayError:
-                rows, error = None, traceback.format_exc()
-            yield cell, rows, error
+                yield cell, None, traceback.format_exc()
     finally:
         if not was_running:
             ray.shutdown()

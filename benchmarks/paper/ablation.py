@@ -6,7 +6,8 @@ import dataclasses
 import time
 from typing import Any
 
-from ..auction.cells import digest_of, fit_quietly
+from ..auction.cells import digest_of
+from ..learners import fit_quietly
 from .critic_views import CriticView
 from .variants import VARIANTS
 

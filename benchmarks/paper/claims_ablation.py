@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..engine.intervals import Interval
+from ..engine import Interval
 from .evidence import Evidence
 from .figures import TABLE2
 from .ledger import CONDITION, FAILS, HOLDS, Claim, Judgement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engine.intervals import bootstrap_mean
+from ..engine import bootstrap_mean
 from .curves import REFRESH
 from .evidence import Evidence, FloatArray, MissingError
 from .ledger import CONDITION, FAILS, HOLDS, Claim, Judgement

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..engine.intervals import Interval
+from ..engine import Interval
 from .evidence import MIN_SEEDS, Evidence, MissingError
 from .ledger import CONDITION, FAILS, HOLDS, Claim, Judgement
 

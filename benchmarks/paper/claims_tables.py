@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..engine.intervals import Interval
+from ..engine import Interval
 from .evidence import Evidence, MissingError
 from .figures import TABLE1, TABLE2, PaperRow
 from .ledger import CONDITION, FAILS, HOLDS, Claim, Judgement

@@ -6,7 +6,7 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
-from ..engine.command_line import positive_int, typed
+from ..engine.command_line import positive_int
 from . import PARTS
 
 __all__ = ["add_command", "run_command"]
@@ -84,6 +84,6 @@ def run_command(
         ray_address=given.ray,
         quick=given.quick,
         out=quick_out if given.quick and given.out == defaults.out else given.out,
-        command=typed(words),
+        command=" ".join(["python -m benchmarks", *words]),
     )
     print(run_paper(settings, given.rebuild, given.ledger, given.extend))

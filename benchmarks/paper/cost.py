@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..auction.cells import digest_of, fit_quietly
+from ..auction.cells import digest_of
 from ..auction.tuning import best_settings
-from ..learners.algorithms import ALGORITHMS
+from ..learners import AUCTION_LEARNERS, fit_quietly
 from .variants import VARIANTS
 
 __all__ = ["COLUMNS", "TIMED", "CostCell", "time_all"]
@@ -89,7 +89,7 @@ def _timers(name: str, updates: int) -> tuple[Callable[[], float], Callable[[], 
     if variant != name:
         config: Any = VARIANTS[variant].make(steps)
     else:
-        make = ALGORITHMS[name].make
+        make = AUCTION_LEARNERS[name].make
         assert make is not None
         config = make(steps, **dict(best_settings().get(name, ())))
     dataset = to_replay_buffer(simulate_log(auction, seed=0), continuous=continuous)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..auction.cells import digest_of
 from ..auction.tuning import best_settings
-from ..learners.algorithms import ALGORITHMS
+from ..learners import AUCTION_LEARNERS
 
 __all__ = ["COLUMNS", "CURVES", "CurveCell", "train_and_watch"]
 
@@ -78,7 +78,7 @@ class CurveCell:
 
     def config(self) -> Any:
         """The d3rlpy config, with visible target refreshes."""
-        make = ALGORITHMS[self.algorithm].make
+        make = AUCTION_LEARNERS[self.algorithm].make
         assert make is not None
         tuned = dict(best_settings().get(self.algorithm, ()))
         config = make(self.steps, **tuned)
@@ -98,7 +98,7 @@ def train_and_watch(cell: CurveCell) -> list[dict[str, Any]]:
     from bidclick_gym import simulate_log
     from bidclick_gym.logs.datasets import to_replay_buffer
 
-    entry = ALGORITHMS[cell.algorithm]
+    entry = AUCTION_LEARNERS[cell.algorithm]
     auction = gym.make("BidClick-v0").unwrapped.auction  # type: ignore[attr-defined]
     dataset = to_replay_buffer(
         simulate_log(auction, seed=cell.seed),
@@ -107,7 +107,7 @@ def train_and_watch(cell: CurveCell) -> list[dict[str, Any]]:
     )
     d3rlpy.seed(cell.seed)
     algo = cell.config().create(device="cpu:0")
-    watch = _Watch(cell, auction, entry.counted_shape)
+    watch = _Watch(cell, auction, entry.counted)
     with contextlib.redirect_stdout(None):
         algo.fit(
             dataset,

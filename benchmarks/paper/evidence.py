@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from ..engine.intervals import Interval, bootstrap_mean, paired_difference
+from ..engine import Interval, bootstrap_mean, paired_difference
 from .experiments import Results, Rows
 
 __all__ = ["MIN_SEEDS", "Evidence", "FloatArray", "MissingError"]

@@ -10,9 +10,9 @@ from typing import Any
 from ..auction.cells import Cell, train_and_measure
 from ..auction.measures import COLUMNS as TABLE1_COLUMNS
 from ..auction.tuning import best_settings
-from ..engine.files import read_rows, write_rows
-from ..engine.sweep import BrokenCellsError, finished, run_cells
-from ..learners.algorithms import ALGORITHMS
+from ..engine import BrokenCellsError, read_rows, run_cells, write_rows
+from ..engine.sweep import finished
+from ..learners import AUCTION_LEARNERS
 from . import PARTS, ablation, cost, curves, policies
 from .readings import READINGS, reachable, values_of
 from .theory import theory_figures
@@ -145,7 +145,7 @@ def planned(part: str, settings: PaperSettings) -> list[Any]:
 def _table1_cells(settings: PaperSettings) -> list[Any]:
     tuned = best_settings()
     fractions = (1.0, 0.0625) if settings.quick else TABLE1_FRACTIONS
-    names: Sequence[str] = tuple(ALGORITHMS)
+    names: Sequence[str] = tuple(AUCTION_LEARNERS)
     if settings.quick:
         names = ("BC", "DQN", "CQL", "IQL", "Ours-paper", "Ours-Concave")
     return [

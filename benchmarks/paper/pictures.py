@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from bidclick_gym.auction import Auction
 
-from ..engine.intervals import bootstrap_mean
+from ..engine import bootstrap_mean
 from .curves import REFRESH
 from .evidence import Evidence, MissingError
 from .policies import CONTEXTS

@@ -9,11 +9,12 @@ import numpy as np
 
 from icac_algo import Concave, ConstraintAwareQConfig
 
-from ..auction.cells import digest_of, fit_quietly
+from ..auction.cells import digest_of
 from ..auction.tuning import best_settings
-from ..learners.algorithms import (
-    ALGORITHMS,
+from ..learners import (
+    AUCTION_LEARNERS,
     LEARNING_RATE,
+    fit_quietly,
     reward_scaler,
     shared_settings,
 )
@@ -67,7 +68,7 @@ def _config(cell: PolicyCell) -> Any:
             actor_learning_rate=LEARNING_RATE,
             **settings,
         )
-    make = ALGORITHMS[cell.variant].make
+    make = AUCTION_LEARNERS[cell.variant].make
     assert make is not None
     return make(cell.steps, **dict(best_settings().get(cell.variant, ())))
 

@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Sequence
 
 from ..auction.report import versions
-from ..engine.files import write_bytes, write_text
+from ..engine import write_bytes, write_text
 from ..engine.page import STYLE
 from .claims import CLAIMS
 from .evidence import Evidence

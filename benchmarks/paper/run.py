@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
-from ..engine.sweep import BrokenCellsError
+from ..engine import BrokenCellsError
 from .experiments import PaperSettings, read_results, run_parts
 from .extend import adopt_published
 from .ledger import NOT_RUN, VERDICTS

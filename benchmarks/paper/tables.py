@@ -6,7 +6,7 @@ import dataclasses
 import html
 from collections.abc import Sequence
 
-from ..learners.algorithms import ALGORITHMS
+from ..learners import AUCTION_LEARNERS
 from .evidence import Evidence, MissingError
 from .figures import TABLE1, TABLE2
 from .variants import VARIANTS
@@ -93,7 +93,7 @@ def table1(evidence: Evidence, env: str, fraction: float) -> Table:
                 cells.append(_mean(evidence, values, digits))
             except MissingError:
                 cells.append("")
-        cells.append(ALGORITHMS[name].constraint if name in ALGORITHMS else "")
+        cells.append(AUCTION_LEARNERS[name].shape if name in AUCTION_LEARNERS else "")
         rows.append(cells)
     if rows and (env, fraction) == ("BidClick-v0", 1.0):
         rows += [

@@ -12,7 +12,7 @@ from typing import Any
 
 from icac_algo import ConstraintAwareQConfig, Monotone
 
-from ..learners.algorithms import LEARNING_RATE, reward_scaler, shared_settings
+from ..learners import LEARNING_RATE, reward_scaler, shared_settings
 from .ablations import AblatedQConfig
 
 __all__ = ["VARIANTS", "Variant"]

@@ -28,7 +28,7 @@ def measure_fit(quick: bool, show: Callable[[str], None]) -> list[dict[str, Any]
     """
     import torch
 
-    from ..engine.sweep import quiet_logs
+    from ..engine import quiet_logs
 
     quiet_logs()
     before = torch.get_num_threads()
@@ -71,7 +71,7 @@ def _runners(
     import bidclick_gym
     from icac_algo import Concave, ConstraintAwareQConfig
 
-    from ..auction.cells import fit_quietly
+    from ..learners import fit_quietly
 
     ours, _ = bidclick_gym.get_dataset(show_progress=False)
     ours_continuous, _ = bidclick_gym.get_dataset(continuous=True, show_progress=False)

@@ -79,8 +79,8 @@ def _measure(kind: str, path: str) -> dict[str, Any]:
     import icac_algo.data.files.tables  # noqa: F401
     from icac_algo import ColumnarReplayBuffer, Concave, ConstraintAwareQConfig
 
-    from ..auction.cells import fit_quietly
-    from ..engine.sweep import quiet_logs
+    from ..engine import quiet_logs
+    from ..learners import fit_quietly
 
     quiet_logs()
     gc.collect()

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from ..engine.files import write_rows, write_text
+from ..engine import write_rows, write_text
 from .projections_measure import COLUMNS, FULL, QUICK, Growth, Plan, measure_methods
 from .projections_plot import plot_shapes
 from .projections_problems import SHAPES

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..engine.files import write_png
+from ..engine import write_png
 from .projections_measure import BATCH
 from .projections_methods import IDENTITY, OURS, SCIPY, SKLEARN
 from .projections_problems import SHAPES

@@ -60,7 +60,7 @@ def _updates(batch_size: int) -> dict[str, Callable[[int], object]]:
     from bidclick_gym.logs.datasets import to_replay_buffer
     from icac_algo import ConstraintAwareQConfig
 
-    from ..engine.sweep import quiet_logs
+    from ..engine import quiet_logs
 
     quiet_logs()
     auction = gym.make("BidClick-v0").unwrapped.auction  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.files import write_rows, write_text
+from ..engine import write_rows, write_text
 from . import env as speed_env
 from . import fit as speed_fit
 from . import load as speed_load

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..engine.files import write_png
+from ..engine import write_png
 from . import env as speed_env
 from . import fit as speed_fit
 from . import load as speed_load

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.campaigns.algorithms import LEARNERS, other_budgets
 from benchmarks.campaigns.cells import (
     COLUMNS,
     BudgetCell,
@@ -33,6 +32,7 @@ from benchmarks.campaigns.report import budget_report, verdicts
 from benchmarks.campaigns.run import BudgetSettings, planned
 from benchmarks.campaigns.tuning import best_settings, tune_budget
 from benchmarks.engine.page import page_of
+from benchmarks.learners.campaigns import CAMPAIGN_LEARNERS, other_budgets
 from bidclick_gym.campaigns import BudgetedCampaign, UnpacedPolicy, simulate, solve
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -53,7 +53,7 @@ def rows_of(regret: dict[str, float], seeds: int = 6, **changes: Any) -> Any:
             "steps": 10,
             "return": 30.7 - value,
             "regret": value * (1.0 + 0.01 * seed),
-            "own_errors": 0.0 if LEARNERS[name].ours else None,
+            "own_errors": 0.0 if CAMPAIGN_LEARNERS[name].kind == "ours" else None,
             **changes,
         }
         for name, value in regret.items()
@@ -111,7 +111,8 @@ def test_a_row_has_every_column_and_comes_out_alike_twice(name: str) -> None:
     assert tuple(first) == COLUMNS
     del first["train_seconds"], second["train_seconds"]
     assert first == second
-    assert (first["own_errors"] == 0.0) == LEARNERS[name].ours
+    is_ours = CAMPAIGN_LEARNERS[name].kind == "ours"
+    assert (first["own_errors"] == 0.0) == is_ours
     assert first["regret"] >= 0.0
 
 
@@ -126,7 +127,7 @@ def test_every_learner_has_a_cell_of_its_own() -> None:
     settings = BudgetSettings(seeds=2)
     cells = planned(settings)
     assert len({cell.digest for cell in cells}) == len(cells)
-    assert len(cells) == 2 * 2 * 3 * len(LEARNERS)
+    assert len(cells) == 2 * 2 * 3 * len(CAMPAIGN_LEARNERS)
     assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
     longer = dataclasses.replace(cells[0], steps=9)
     assert longer.digest != cells[0].digest
@@ -199,12 +200,12 @@ def test_both_rivals_are_named() -> None:
 
 
 def test_all_learners_are_tuned_by_the_same_search() -> None:
-    tuned = {name for name, learner in LEARNERS.items() if learner.tuned}
-    assert tuned == set(LEARNERS) - {"BC"}
+    tuned = {name for name, learner in CAMPAIGN_LEARNERS.items() if learner.tuned}
+    assert tuned == set(CAMPAIGN_LEARNERS) - {"BC"}
     chosen = best_settings()
     assert set(chosen) == {(name, log) for name in tuned for log in ("unpaced", "paced")}
     for (name, log), settings in chosen.items():
-        assert dict(settings).keys() == LEARNERS[name].tuned.keys()
+        assert dict(settings).keys() == CAMPAIGN_LEARNERS[name].tuned.keys()
         cell = BudgetCell(name, log, steps=2000, tuned=settings)
         assert cell in planned(BudgetSettings(fractions=(1.0,), seeds=1))
 

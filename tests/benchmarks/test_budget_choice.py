@@ -9,7 +9,6 @@ import d3rlpy
 import numpy as np
 import pytest
 
-from benchmarks.auction.cells import fit_quietly
 from benchmarks.campaigns.choice import (
     COLUMNS,
     SCORES,
@@ -21,7 +20,8 @@ from benchmarks.campaigns.choice import (
 )
 from benchmarks.campaigns.choice_candidates import DUAL, TASKS
 from benchmarks.campaigns.choice_report import draw, verdicts
-from benchmarks.engine.files import read_rows, write_rows
+from benchmarks.engine import read_rows, write_rows
+from benchmarks.learners import fit_quietly
 from benchmarks.paper.critic_views import CriticView
 from bidclick_gym import simulate_log
 from bidclick_gym.auction import Auction

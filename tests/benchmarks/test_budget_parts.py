@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.campaigns import contraction, safety
-from benchmarks.engine.files import read_rows
+from benchmarks.engine import read_rows
 from bidclick_gym.campaigns import SpendCap, solve_spend_cap
 
 # -- contraction -------------------------------------------------------------

@@ -22,7 +22,7 @@ from benchmarks.campaigns.risk_cells import (
     RiskCell,
 )
 from benchmarks.campaigns.risk_report import verdicts
-from benchmarks.engine.files import read_rows
+from benchmarks.engine import read_rows
 from bidclick_gym.campaigns import BudgetedCampaign
 from icac_algo import CVaR, MaskedGreedy, greedy_actions
 

@@ -39,7 +39,7 @@ def test_digest_depends_on_everything() -> None:
 
 def test_rows_are_kept_and_not_computed_again(tmp_path: pathlib.Path) -> None:
     cells = [Cell("ClickModel", seed=s, **TINY) for s in (0, 1)]
-    rows = run_cells(cells, tmp_path, workers=1)
+    rows = run_cells(cells, tmp_path, 1, train_and_measure)
     assert [row["seed"] for row in rows] == [0, 1]
     kept = sorted(tmp_path.iterdir())
     assert len(kept) == 2
@@ -47,21 +47,21 @@ def test_rows_are_kept_and_not_computed_again(tmp_path: pathlib.Path) -> None:
         content = json.loads(path.read_text())
         content["rows"][0]["return"] = -1.0
         path.write_text(json.dumps(content))
-    again = run_cells(cells, tmp_path, workers=1)
+    again = run_cells(cells, tmp_path, 1, train_and_measure)
     assert [row["return"] for row in again] == [-1.0, -1.0]
 
 
 def test_twin_cells_agree_in_one_process_and_in_another(tmp_path: pathlib.Path) -> None:
     cell = Cell("Ours-KnownCost", **TINY)
     first, second = train_and_measure(cell), train_and_measure(cell)
-    elsewhere = run_cells([cell], tmp_path, workers=1)
+    elsewhere = run_cells([cell], tmp_path, 1, train_and_measure)
     assert without_time(first) == without_time(second) == without_time(elsewhere)
 
 
 def test_a_failing_cell_is_an_error_and_leaves_nothing(tmp_path: pathlib.Path) -> None:
     bad = Cell("CQL", tuned=(("alpha", "nonsense"),), **TINY)  # type: ignore[arg-type]
     with pytest.raises(BrokenCellsError, match="1 of 1 cells failed"):
-        run_cells([bad], tmp_path, workers=1)
+        run_cells([bad], tmp_path, 1, train_and_measure)
     assert list(tmp_path.iterdir()) == []
 
 

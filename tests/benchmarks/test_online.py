@@ -23,7 +23,7 @@ from benchmarks.auction.online import (
     tune_online,
 )
 from benchmarks.auction.tuning import best_settings
-from benchmarks.engine.files import read_rows
+from benchmarks.engine import read_rows
 
 TINY = {"fraction": 0.0025, "steps": 4}
 

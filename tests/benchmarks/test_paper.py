@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.__main__ import main
 from benchmarks.auction import cells
-from benchmarks.auction.cells import fit_quietly
+from benchmarks.learners import fit_quietly
 from benchmarks.paper import ablation, curves, policies
 from benchmarks.paper.ablation import AblationCell, train_variant
 from benchmarks.paper.critic_views import CriticView

@@ -15,7 +15,7 @@ from benchmarks.auction.regret_report import compare, regret_report
 from benchmarks.auction.regret_rows import ROWS
 from benchmarks.auction.regret_tasks import TASKS
 from benchmarks.auction.regret_tuning import best_tuned
-from benchmarks.engine.files import read_rows
+from benchmarks.engine import read_rows
 
 OURS, RIVAL = "concave", "IQL"
 

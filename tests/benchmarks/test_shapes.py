@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from benchmarks.__main__ import main
-from benchmarks.engine.files import read_rows
+from benchmarks.engine import read_rows
 from benchmarks.timing import projections as shapes
 from benchmarks.timing import projections_measure as shapes_measure
 from benchmarks.timing import rivals as shapes_rivals

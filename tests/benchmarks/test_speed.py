@@ -13,7 +13,7 @@ import torch
 from d3rlpy.models import VectorEncoderFactory
 
 from benchmarks.__main__ import main
-from benchmarks.engine.files import read_rows
+from benchmarks.engine import read_rows
 from benchmarks.timing import env as speed_env
 from benchmarks.timing import load as speed_load
 from benchmarks.timing.bare_loop import BareLoop

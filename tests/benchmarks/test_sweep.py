@@ -164,14 +164,14 @@ def test_a_node_killed_in_the_middle_loses_nothing(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    rows = run_cells(toy_cells(tmp_path, 8, 0.4), cells, run=run_toy, ray_address=address)
+    rows = run_cells(toy_cells(tmp_path, 8, 0.4), cells, 2, run_toy, address)
     killer.join()
     assert [row["square"] for row in rows] == [i * i for i in range(8)]
     assert is_whole(tmp_path, 8)
     # A rerun computes nothing; processes give the same rows.
     before = marks(tmp_path)
-    run_cells(toy_cells(tmp_path, 8, 0.4), cells, run=run_toy, ray_address=address)
+    run_cells(toy_cells(tmp_path, 8, 0.4), cells, 2, run_toy, address)
     assert marks(tmp_path) == before
     other = tmp_path / "processes"
-    on_processes = run_cells(toy_cells(other, 8), other / "cells", run=run_toy)
+    on_processes = run_cells(toy_cells(other, 8), other / "cells", 2, run_toy)
     assert [r["square"] for r in on_processes] == [r["square"] for r in rows]

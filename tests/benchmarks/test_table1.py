@@ -16,8 +16,8 @@ from benchmarks.auction.report import table1_report
 from benchmarks.auction.settings import Settings
 from benchmarks.auction.tuning import best_settings, search, widened
 from benchmarks.auction.verdicts import table1_verdicts
-from benchmarks.engine.intervals import bootstrap_mean, paired_difference
-from benchmarks.learners.algorithms import ALGORITHMS
+from benchmarks.engine import bootstrap_mean, paired_difference
+from benchmarks.learners import AUCTION_LEARNERS
 from bidclick_gym import Auction
 from bidclick_gym.auction import MONOTONE_COST_RANGE
 
@@ -28,14 +28,14 @@ def rows_with(regret: dict[str, float], **changes: Any) -> list[dict[str, Any]]:
     best = Auction().optimal_value(200)
     rows = []
     for name, value in regret.items():
-        shaped = ALGORITHMS[name].counted_shape
+        shaped = AUCTION_LEARNERS[name].counted
         for seed in range(5):
             noisy = value * (1.0 + 0.01 * seed)
             rows.append(
                 {
                     **dict.fromkeys(COLUMNS, 0.0),
                     "algorithm": name,
-                    "constraint": ALGORITHMS[name].constraint,
+                    "constraint": AUCTION_LEARNERS[name].shape,
                     "env": "BidClick-v0",
                     "fraction": 1.0,
                     "seed": seed,
@@ -175,9 +175,9 @@ def test_paired_difference_uses_common_seeds() -> None:
 
 
 def test_recorded_tuning_has_its_best_value_inside_the_grid() -> None:
-    tuned = [name for name, entry in ALGORITHMS.items() if entry.tuned]
+    tuned = [name for name, entry in AUCTION_LEARNERS.items() if entry.tuned]
     assert sorted(best_settings()) == sorted(tuned)
-    text = pathlib.Path(search.__code__.co_filename).parent / "results" / "tuning.csv"
+    text = pathlib.Path(search.__code__.co_filename).parents[1] / "results" / "tuning.csv"
     with text.open() as file:
         rows = list(csv.DictReader(file))
     for name, best in best_settings().items():

@@ -12,14 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import d3rlpy
-from d3rlpy.models import VectorEncoderFactory
 
 from bidclick_gym.campaigns import BudgetedCampaign
 from icac_algo import (
     AfterstateQFunctionFactory,
     BudgetRelabellingTransitionPicker,
     Concave,
-    ConstraintAwareQConfig,
     DiscreteIQLConfig,
     KnownCost,
     MonotoneConcave,
@@ -28,19 +26,20 @@ from icac_algo import (
 )
 from icac_algo.shapes import Constraint
 
-from ..learners.algorithms import (
-    HIDDEN_UNITS,
-    LEARNING_RATE,
+from .learner import (
+    Learner,
+    constraint_aware_q,
+    hidden_layers,
+    registry,
     reward_scaler,
     shared_settings,
 )
 
 __all__ = [
+    "CAMPAIGN_LEARNERS",
     "GAMMA",
     "LAG",
-    "LEARNERS",
     "RELABELLED",
-    "Learner",
     "afterstates",
     "other_budgets",
     "ours",
@@ -53,35 +52,6 @@ GAMMA = 0.999
 LAG = 10.0
 
 X, COST, BUDGET, CLOCK = range(4)
-
-
-@dataclasses.dataclass(frozen=True)
-class Learner:
-    """One row.
-
-    Args:
-        name: as shown.
-        make: gradient steps and tuned values to a d3rlpy config.
-        shapes: what its critic obeys, as `StateViolationEvaluator` calls it.
-        policy: whether the ``"critic"`` or the ``"actor"`` bids.
-        baseline: whether it is d3rlpy's method, told no shape.
-        tuned: hyperparameters chosen by the oracle's regret, with the first grid.
-        relabelled: whether half of its transitions are under other budgets than their
-            own.
-    """
-
-    name: str
-    make: Callable[..., Any]
-    shapes: tuple[str, ...] = ()
-    policy: str = "critic"
-    baseline: bool = True
-    tuned: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
-    relabelled: bool = False
-
-    @property
-    def ours(self) -> bool:
-        """Whether it is told a shape."""
-        return bool(self.shapes)
 
 
 def _bc(steps: int) -> Any:
@@ -112,7 +82,7 @@ def _iql(steps: int, lag: float = LAG, **tuned: Any) -> Any:
         gamma=GAMMA,
         tau=1.0 / lag,
         reward_scaler=reward_scaler(),
-        value_encoder_factory=VectorEncoderFactory(list(HIDDEN_UNITS)),
+        value_encoder_factory=hidden_layers(),
         **shared_settings(steps, "actor", "critic"),
         **tuned,
     )
@@ -122,16 +92,7 @@ def ours(**fields: Any) -> Callable[..., Any]:
     """``ConstraintAwareQ`` with these fields: gradient steps and a lag to a config."""
 
     def make(steps: int, lag: float = LAG) -> Any:
-        settings = shared_settings(steps)
-        return ConstraintAwareQConfig(
-            gamma=GAMMA,
-            tau=1.0 / lag,
-            reward_scaler=reward_scaler(),
-            actor_optim_factory=settings["optim_factory"],
-            actor_learning_rate=LEARNING_RATE,
-            **settings,
-            **fields,
-        )
+        return constraint_aware_q(gamma=GAMMA, tau=1.0 / lag, **fields)(steps)
 
     return make
 
@@ -181,49 +142,46 @@ def other_budgets() -> BudgetRelabellingTransitionPicker:
 
 _LAGS = (5.0, 10.0, 20.0)
 
-_AS_LOGGED = {
-    learner.name: learner
-    for learner in (
-        Learner("BC", _bc, policy="actor"),
-        Learner("DQN", _dqn, tuned={"lag": _LAGS}),
-        Learner("CQL", _cql, tuned={"alpha": (0.003, 0.01, 0.03), "lag": _LAGS}),
-        Learner(
-            "DiscreteIQL",
-            _iql,
-            policy="actor",
-            tuned={
-                "expectile": (0.5, 0.7, 0.9),
-                "weight_temp": (3.0, 10.0, 30.0),
-                "lag": _LAGS,
-            },
-        ),
-        Learner(
-            "Ours bid + state",
-            ours(constraint=Concave(), state_constraints=_true_states()),
-            ("rising_in_x", "rising_in_budget", "falling_in_c", "concave"),
-            baseline=False,
-            tuned={"lag": _LAGS},
-        ),
-        Learner(
-            "Ours afterstates",
-            ours(q_func_factory=afterstates(Unconstrained(), Unconstrained())),
-            baseline=False,
-            tuned={"lag": _LAGS},
-        ),
-        Learner(
-            "Ours shaped afterstates",
-            ours(q_func_factory=afterstates(MonotoneConcave(), MonotoneConcave())),
-            ("rising_in_budget", "falling_in_c", "concave"),
-            baseline=False,
-            tuned={"lag": _LAGS},
-        ),
-    )
-}
+_AS_LOGGED = registry(
+    Learner("BC", _bc, policy="actor"),
+    Learner("DQN", _dqn, tuned={"lag": _LAGS}),
+    Learner("CQL", _cql, tuned={"alpha": (0.003, 0.01, 0.03), "lag": _LAGS}),
+    Learner(
+        "DiscreteIQL",
+        _iql,
+        policy="actor",
+        tuned={
+            "expectile": (0.5, 0.7, 0.9),
+            "weight_temp": (3.0, 10.0, 30.0),
+            "lag": _LAGS,
+        },
+    ),
+    Learner(
+        "Ours bid + state",
+        ours(constraint=Concave(), state_constraints=_true_states()),
+        kind="ours",
+        counted=("rising_in_x", "rising_in_budget", "falling_in_c", "concave"),
+        tuned={"lag": _LAGS},
+    ),
+    Learner(
+        "Ours afterstates",
+        ours(q_func_factory=afterstates(Unconstrained(), Unconstrained())),
+        kind="bare",
+        tuned={"lag": _LAGS},
+    ),
+    Learner(
+        "Ours shaped afterstates",
+        ours(q_func_factory=afterstates(MonotoneConcave(), MonotoneConcave())),
+        kind="ours",
+        counted=("rising_in_budget", "falling_in_c", "concave"),
+        tuned={"lag": _LAGS},
+    ),
+)
 
 #: What the names of learners end in that are given other budgets than those logged.
 RELABELLED = " relabelled"
 #: Ours and the best baselines, once more with budgets relabelled.
-LEARNERS: dict[str, Learner] = {
+CAMPAIGN_LEARNERS: dict[str, Learner] = {
     **_AS_LOGGED,
     **{
         f"{name}{RELABELLED}": dataclasses.replace(

@@ -1,0 +1,91 @@
+"""One measurement of an experiment: what is run, and a name for all it depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["Cell"]
+
+#: Part of every digest: raise it when training or measuring changes.
+FORMAT = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What to run; :meth:`of` makes one.
+
+    Args:
+        experiment: the part of an experiment that it belongs to.
+        learner: what is trained or measured, as tables call it.
+        seed: draws the log and the training.
+        where: all other coordinates, as sorted pairs.
+        config: JSON of what else the result depends on, such as the learner's d3rlpy
+            config; the engine fills it in.
+    """
+
+    experiment: str
+    learner: str = ""
+    seed: int = 0
+    where: tuple[tuple[str, Any], ...] = ()
+    config: str = dataclasses.field(default="", repr=False)
+
+    @classmethod
+    def of(cls, experiment: str, learner: str = "", seed: int = 0, **where: Any) -> Cell:
+        """A cell at named coordinates; mappings become sorted pairs."""
+        pairs = sorted((name, _frozen(value)) for name, value in where.items())
+        return cls(experiment, learner, seed, tuple(pairs))
+
+    def __getitem__(self, name: str) -> Any:
+        return dict(self.where)[name]
+
+    @property
+    def tuned(self) -> dict[str, Any]:
+        """The hyperparameters in the coordinate ``tuned``, if it has any."""
+        return dict(dict(self.where).get("tuned", ()))
+
+    def depending_on(self, *things: Any) -> Cell:
+        """The same cell, whose digest depends on these too.
+
+        Args:
+            things: d3rlpy configs, dataclasses, and whatever JSON can hold, nested.
+        """
+        text = json.dumps(things, sort_keys=True, default=_described)
+        return dataclasses.replace(self, config=text)
+
+    @property
+    def digest(self) -> str:
+        """A short name for all that its rows depend on."""
+        settings = {"format": FORMAT, **dataclasses.asdict(self)}
+        text = json.dumps(settings, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+    def __str__(self) -> str:
+        words = [self.experiment, self.learner, f"seed {self.seed}"]
+        words += [f"{name} {worded(value)}" for name, value in self.where if value != ()]
+        return ", ".join(word for word in words if word)
+
+
+def worded(value: Any) -> Any:
+    """A coordinate as tables show it: pairs as ``name=value``, the rest unchanged."""
+    if isinstance(value, tuple):
+        return " ".join(f"{name}={number:g}" for name, number in value)
+    return value
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return tuple(sorted(value.items()))
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _described(thing: Any) -> Any:
+    if hasattr(thing, "serialize_to_dict"):
+        return {"type": thing.get_type(), "params": thing.serialize_to_dict()}
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        fields = dataclasses.fields(thing)
+        return {field.name: getattr(thing, field.name) for field in fields}
+    return str(thing)

@@ -1,0 +1,392 @@
+"""An experiment as data: what to run and measure, and what to say about it.
+
+``python -m benchmarks NAME`` runs what is missing of its parts, writes a CSV file for
+each of them, and makes pictures and report from the CSV files alone; ``--rebuild`` does
+only the last.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import importlib.metadata
+import json
+import pathlib
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from .cell import Cell, worded
+from .files import write_text
+from .pictures import Figure, write_png
+from .rows import Rows, read_rows, write_rows
+from .sweep import BrokenCellsError, finished, run_cells
+
+__all__ = [
+    "EXPERIMENTS",
+    "Experiment",
+    "Option",
+    "Origin",
+    "Part",
+    "Results",
+    "Settings",
+    "keys_of",
+    "rebuild",
+    "register",
+    "report_of",
+    "run",
+    "versions",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What was asked for.
+
+    Args:
+        out: folder of results.
+        seeds: how many, from 0; 0 where an experiment has none.
+        steps: gradient steps; 0 where an experiment has none.
+        workers: processes.
+        ray: address of a Ray cluster, ``"local"`` to start one.
+        quick: whether the smallest thing is run that has every path.
+        parts: names of the parts that are run.
+        command: as typed.
+        options: the experiment's own options, also ``settings["name"]``.
+    """
+
+    out: pathlib.Path
+    seeds: int = 0
+    steps: int = 0
+    workers: int = 2
+    ray: str | None = None
+    quick: bool = False
+    parts: tuple[str, ...] = ()
+    command: str = "python -m benchmarks"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.options[name]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One CSV file: cells, and the rows that each of them gives.
+
+    Args:
+        name: of ``--only``; also the experiment of its cells.
+        columns: of the file.  Those that are coordinates of a cell need not be in what
+            ``measure`` returns.
+        cells: what to run, most important first: an early end then loses least.
+        measure: trains or measures one cell; a function of a module, for it travels to
+            other processes.
+        config: what a cell's rows depend on beside its coordinates: the learner's d3rlpy
+            config, or several things in a list.
+        compute: instead of cells, all rows at once, in this process and not kept: for
+            timings and for what takes seconds.
+        learner: the column of the learner's name.
+        arrange: sorts or joins the rows of all cells.
+        file: of the CSV; ``NAME.csv`` if empty.
+        planned: whether this run needs it, where options decide that.
+    """
+
+    name: str
+    columns: Sequence[str]
+    cells: Callable[[Settings], Iterable[Cell]] | None = None
+    measure: Callable[[Cell], Rows] | None = None
+    config: Callable[[Cell], Any] | None = None
+    compute: Callable[[Settings], Rows] | None = None
+    learner: str = "learner"
+    arrange: Callable[[Rows], Rows] = list
+    file: str = ""
+    planned: Callable[[Settings], bool] = lambda settings: True
+
+    def path(self, out: pathlib.Path) -> pathlib.Path:
+        """Of its CSV file."""
+        return out / (self.file or f"{self.name}.csv")
+
+    def plan(self, settings: Settings) -> list[Cell]:
+        """Its cells, with all that they depend on."""
+        assert self.cells is not None
+        return [self.planned_cell(cell) for cell in self.cells(settings)]
+
+    def planned_cell(self, cell: Cell) -> Cell:
+        """The cell, with all that its rows depend on."""
+        return cell if self.config is None else cell.depending_on(self.config(cell))
+
+    def run(self, settings: Settings) -> Rows:
+        """Rows of what is finished and of what is not, which is run."""
+        if self.compute is not None:
+            return self.arrange(self.compute(settings))
+        return self.arrange(
+            run_cells(
+                self.plan(settings),
+                settings.out / "cells",
+                settings.workers,
+                self.measured,
+                settings.ray,
+            )
+        )
+
+    @property
+    def measured(self) -> Callable[[Cell], Rows]:
+        """``measure``, with the coordinates of the cell in every row."""
+        assert self.measure is not None
+        return functools.partial(
+            _measured, self.measure, tuple(self.columns), self.learner
+        )
+
+    def finished(self, settings: Settings) -> Rows:
+        """Rows of what is finished."""
+        folder = settings.out / "cells"
+        if self.cells is None or not folder.exists():
+            return []
+        kept = [finished(cell, folder) for cell in self.plan(settings)]
+        return self.arrange([row for rows in kept for row in rows or []])
+
+
+def _measured(
+    measure: Callable[[Cell], Rows], columns: tuple[str, ...], learner: str, cell: Cell
+) -> Rows:
+    known = {learner: cell.learner, "seed": cell.seed, **dict(cell.where)}
+    known = {name: worded(value) for name, value in known.items() if name in columns}
+    return [{**known, **row} for row in measure(cell)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where results come from, kept beside them.
+
+    Args:
+        command: as typed, and what else a reader must know.
+        date: of the run.
+        versions: of what results depend on, as a Markdown list.
+    """
+
+    command: str
+    date: str
+    versions: str
+
+    FILE = "run.json"
+
+    @classmethod
+    def now(cls, command: str) -> Origin:
+        """Of a run that begins now, here."""
+        today = datetime.datetime.now(datetime.timezone.utc)
+        return cls(command, f"{today:%Y-%m-%d}", versions())
+
+    @classmethod
+    def read(cls, folder: pathlib.Path) -> Origin:
+        """Of the results in a folder.
+
+        Raises:
+            FileNotFoundError: nothing says where they come from.
+        """
+        return cls(**json.loads((folder / cls.FILE).read_text()))
+
+    def write(self, folder: pathlib.Path) -> None:
+        """Keeps it beside the results."""
+        text = json.dumps(dataclasses.asdict(self), indent=1)
+        write_text(folder / self.FILE, text + "\n")
+
+
+_PACKAGES = (
+    "torch",
+    "d3rlpy",
+    "gymnasium",
+    "minari",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+)
+
+
+def versions() -> str:
+    """Python and the packages that results depend on, as a Markdown list."""
+    lines = [f"- Python {platform.python_version()}, {platform.machine()}"]
+    for package in _PACKAGES:
+        try:
+            lines.append(f"- {package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            lines.append(f"- {package} not installed")
+    return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """The rows of every part that was ever run in a folder.
+
+    Args:
+        rows: by part; ``results["name"]`` is empty for a part that was not run.
+        origin: where they come from.
+        out: their folder.
+    """
+
+    rows: Mapping[str, Rows]
+    origin: Origin
+    out: pathlib.Path
+
+    def __getitem__(self, part: str) -> Rows:
+        return list(self.rows.get(part, []))
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """A command-line option of one experiment: its name and argparse's arguments."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, name: str, **arguments: Any) -> Option:
+        """``Option.of("--env", default=..., help=...)``."""
+        return cls(name, arguments)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A command.
+
+    Args:
+        name: ``python -m benchmarks NAME``.
+        help: one line.
+        parts: what is run, in this order; more than one can be chosen by ``--only``.
+        title: of the report.
+        sections: what the report says, from the rows alone; empty ones are left out.
+        pictures: by file name, from the rows alone; ``None`` where there are no rows.
+        defaults: of the options ``seeds``, ``steps``, ``workers`` and ``ray``, as far as
+            it has them, and ``out`` if it is not ``runs/NAME``.
+        quick: what ``--quick`` changes of these and of ``options``; no such option if
+            ``None``.
+        options: its own.
+        report: name of the report; none is written if empty.
+        prepare: called before anything is run, for ``--tune`` and for checks.
+        finish: called after the report is written; returns what is printed.
+    """
+
+    name: str
+    help: str
+    parts: Sequence[Part] = ()
+    title: str = ""
+    sections: Callable[[Results], Iterable[str]] = lambda results: ()
+    pictures: Mapping[str, Callable[[Results], Figure | None]] = dataclasses.field(
+        default_factory=dict
+    )
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    quick: Mapping[str, Any] | None = None
+    options: Sequence[Option] = ()
+    report: str = "report.md"
+    prepare: Callable[[Settings], None] = lambda settings: None
+    finish: Callable[[Results, Settings], str] | None = None
+
+
+#: Every experiment by its name; modules of experiments fill it when they are imported.
+EXPERIMENTS: dict[str, Experiment] = {}
+
+
+def register(experiment: Experiment) -> Experiment:
+    """Makes it a command."""
+    EXPERIMENTS[experiment.name] = experiment
+    return experiment
+
+
+def run(experiment: Experiment, settings: Settings) -> str:
+    """Runs what is missing, then writes rows, pictures and report.
+
+    Returns:
+        what to print.
+
+    Raises:
+        BrokenCellsError: cells failed.  The other parts are run, and reported.
+    """
+    experiment.prepare(settings)
+    if experiment.parts:
+        Origin.now(settings.command).write(settings.out)
+    failures: list[tuple[Any, str]] = []
+    done = total = 0
+    for part in experiment.parts:
+        if settings.parts and part.name not in settings.parts:
+            continue
+        if not part.planned(settings):
+            continue
+        try:
+            rows = part.run(settings)
+        except BrokenCellsError as error:
+            failures.extend(error.failures)
+            done, total = done + error.finished, total + error.total
+            continue
+        write_rows(part.path(settings.out), part.columns, rows)
+    text = _publish(experiment, settings, complete=not failures)
+    if failures:
+        raise BrokenCellsError(failures, done, total)
+    return text
+
+
+def rebuild(experiment: Experiment, settings: Settings) -> str:
+    """Runs nothing: rows from what is finished, pictures and report from the rows.
+
+    Returns:
+        what to print.
+
+    Raises:
+        FileNotFoundError: there is nothing to make a report from.
+    """
+    for part in experiment.parts:
+        if rows := part.finished(settings):
+            write_rows(part.path(settings.out), part.columns, rows)
+    if not (settings.out / Origin.FILE).exists() or not any(
+        part.path(settings.out).exists() for part in experiment.parts
+    ):
+        raise FileNotFoundError(f"--rebuild needs results in --out, got {settings.out}")
+    return _publish(experiment, settings, complete=True)
+
+
+def _publish(experiment: Experiment, settings: Settings, complete: bool) -> str:
+    out = settings.out
+    rows = {
+        part.name: read_rows(part.path(out))
+        for part in experiment.parts
+        if part.path(out).exists()
+    }
+    if not complete and not rows:
+        return ""
+    origin = Origin.read(out) if experiment.parts else Origin.now(settings.command)
+    results = Results(rows, origin, out)
+    for name, draw in experiment.pictures.items():
+        if (figure := draw(results)) is not None:
+            write_png(out / name, figure)
+    said = f"tables, pictures and raw rows: {out}"
+    if experiment.report:
+        text = report_of(experiment, results)
+        write_text(out / experiment.report, text)
+        said = f"{_verdict(text)}\n{said}"
+    return said if experiment.finish is None else experiment.finish(results, settings)
+
+
+def report_of(experiment: Experiment, results: Results) -> str:
+    """The report in Markdown."""
+    parts = [
+        f"# {experiment.title}",
+        f"`{results.origin.command}`",
+        *experiment.sections(results),
+        f"## Versions\n\n{results.origin.versions}",
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
+def _verdict(report: str) -> str:
+    """The section of verdicts of a report, the whole of it if it has none."""
+    for section in report.split("\n## "):
+        if section.startswith("Verdict"):
+            return f"## {section}"
+    return report
+
+
+def keys_of(*columns: str) -> Callable[[Rows], Rows]:
+    """Sorts rows by these columns, for :class:`Part`'s ``arrange``."""
+
+    def arrange(rows: Rows) -> Rows:
+        return sorted(rows, key=lambda row: tuple(row[column] for column in columns))
+
+    return arrange

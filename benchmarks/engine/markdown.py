@@ -1,0 +1,74 @@
+"""Reports in Markdown: tables, lists, and words for comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from .intervals import MIN_SEEDS, Interval, bootstrap_mean
+
+__all__ = ["bullets", "interval", "percent", "said", "section", "table"]
+
+
+def table(
+    head: Sequence[object], rows: Iterable[Sequence[object]], align: str = ""
+) -> str:
+    """A table.
+
+    Args:
+        head: of its columns.
+        rows: cells; ``None`` is left empty.
+        align: a letter for each column, ``l`` or ``r``; left where there is none.
+    """
+    rules = ["---:" if side == "r" else "---" for side in align.ljust(len(head), "l")]
+    lines = [head, rules, *rows]
+    return "\n".join(
+        f"| {' | '.join('' if cell is None else str(cell) for cell in line)} |"
+        for line in lines
+    )
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """A list; empty lines are left out."""
+    return "\n".join(f"- {line}" for line in lines if line)
+
+
+def section(heading: str, *parts: str, level: int = 2) -> str:
+    """A heading and what stands under it; empty if all parts are."""
+    shown = [part for part in parts if part]
+    return "\n\n".join([f"{'#' * level} {heading}", *shown]) if shown else ""
+
+
+def interval(values: Mapping[int, float] | Sequence[float], digits: int) -> str:
+    """Mean and interval of figures by seed; empty if there are none."""
+    figures = list(values.values()) if isinstance(values, Mapping) else list(values)
+    return bootstrap_mean(figures).format(digits) if figures else ""
+
+
+def percent(share: float) -> str:
+    """A share, as ``6.25 %``."""
+    return f"{100.0 * share:.4g} %"
+
+
+def said(
+    difference: Interval,
+    below: str = "is below",
+    above: str = "**is above**",
+    same: str = "**cannot be told from**",
+    few: str = "with too few seeds to tell, stands beside",
+    least: int = MIN_SEEDS,
+) -> str:
+    """Words for a paired difference, by where its interval lies.
+
+    Args:
+        difference: of one learner minus another.
+        below: if the interval is below 0.
+        above: if it is above 0.
+        same: if it holds 0.
+        few: if there are fewer seeds than ``least``.
+        least: seeds that a verdict needs.
+    """
+    if difference.seeds < least:
+        return few
+    if difference.high < 0.0:
+        return below
+    return above if difference.low > 0.0 else same

@@ -1,0 +1,113 @@
+"""Timings: all in turn, round after round, so that a slow minute hits all alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .rows import Row
+
+__all__ = [
+    "Target",
+    "growth_exponent",
+    "in_turn",
+    "median",
+    "medians",
+    "ratio",
+    "seconds_of",
+    "spread",
+]
+
+Key = TypeVar("Key")
+
+
+def seconds_of(call: Callable[[], Any]) -> float:
+    """How long a call takes."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def in_turn(
+    timed: Mapping[Key, Callable[[], float]],
+    rounds: int,
+    show: Callable[[str], None] = lambda text: None,
+) -> Iterator[tuple[Key, int, float]]:
+    """What each function says that it took, all of them once in every round.
+
+    Args:
+        timed: functions that return seconds.
+        rounds: how many.
+        show: is told what is timed.
+
+    Yields:
+        name, round and seconds.
+    """
+    for turn in range(rounds):
+        for name, seconds in timed.items():
+            show(str(name))
+            yield name, turn, seconds()
+
+
+def median(values: Sequence[float]) -> float:
+    """The median; ``nan`` of nothing."""
+    return float(np.median(values)) if len(values) else math.nan
+
+
+def medians(rows: Sequence[Row], field: str, *keys: str) -> dict[tuple[Any, ...], float]:
+    """The median of a column for all values of others; empty fields are left out."""
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for row in rows:
+        if row[field] is not None:
+            found.setdefault(tuple(row[k] for k in keys), []).append(float(row[field]))
+    return {key: median(values) for key, values in found.items()}
+
+
+def ratio(first: Mapping[int, float], second: Mapping[int, float]) -> float:
+    """The median over shared rounds of one time in units of the other."""
+    return median([first[turn] / second[turn] for turn in first if turn in second])
+
+
+def spread(values: Sequence[float], factor: float = 1.0, digits: int = 3) -> str:
+    """``median [smallest, largest]``, the median alone of one value."""
+    middle, low, high = (f * factor for f in (median(values), min(values), max(values)))
+    if len(values) == 1:
+        return f"{middle:.{digits}g}"
+    return f"{middle:.{digits}g} [{low:.{digits}g}, {high:.{digits}g}]"
+
+
+def growth_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """The slope of log value over log size; ``nan`` for fewer than two sizes."""
+    if len(set(sizes)) < 2 or min(values) <= 0.0:
+        return math.nan
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A figure to be reached.
+
+    Args:
+        name: what is compared.
+        measured: the figure, ``nan`` if it was not measured.
+        bound: what it is to be.
+        at_least: whether larger is better.
+    """
+
+    name: str
+    measured: float
+    bound: float
+    at_least: bool
+
+    @property
+    def verdict(self) -> str:
+        """``reached``, ``missed`` or ``not measured``."""
+        if math.isnan(self.measured):
+            return "not measured"
+        above = self.measured >= self.bound
+        return "reached" if above == self.at_least else "missed"

@@ -1,0 +1,157 @@
+"""A learner as tables name it, and what all share: network, optimizer, schedule."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import d3rlpy
+from d3rlpy.models import VectorEncoderFactory
+from d3rlpy.optimizers import AdamFactory
+from d3rlpy.optimizers.lr_schedulers import CosineAnnealingLRFactory
+from d3rlpy.preprocessing import StandardRewardScaler
+
+from icac_algo import ConstraintAwareQConfig
+
+from ..engine.pictures import BASELINE, LIMIT, ONLINE, OURS
+
+__all__ = [
+    "BATCH_SIZE",
+    "HIDDEN_UNITS",
+    "LEARNING_RATE",
+    "Learner",
+    "constraint_aware_q",
+    "fit_quietly",
+    "hidden_layers",
+    "registry",
+    "reward_scaler",
+    "shared_settings",
+]
+
+LEARNING_RATE = 1e-3
+HIDDEN_UNITS = (64, 64)
+BATCH_SIZE = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Learner:
+    """One row of a table.
+
+    Args:
+        name: as shown.
+        make: gradient steps and tuned values to a d3rlpy config; ``None`` for the click
+            model, which is no d3rlpy algorithm.
+        kind: ``"ours"`` has a shape; ``"bare"`` is our critic without one;
+            ``"baseline"`` is a tuned rival; ``"untuned"`` has d3rlpy's own
+            hyperparameters; ``"limit"`` knows what no learner is told; ``"online"``
+            chooses its own bids.
+        shape: label of the shape imposed, if any.
+        counted: what its critic obeys, for counting errors: in auctions
+            `ViolationEvaluator`'s shape and known-cost flag, in campaigns the shapes of
+            `StateViolationEvaluator`.
+        continuous: whether it is trained on bids as floats.
+        tuned: hyperparameters chosen by the oracle's regret, with the first grid.
+        policy: whether the ``"critic"`` or the ``"actor"`` bids.
+        relabelled: whether half of its transitions are under other budgets than their
+            own.
+    """
+
+    name: str
+    make: Callable[..., Any] | None
+    kind: Literal["ours", "bare", "baseline", "untuned", "limit", "online"] = "baseline"
+    shape: str = ""
+    counted: tuple[Any, ...] = ()
+    continuous: bool = False
+    tuned: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    policy: str = "critic"
+    relabelled: bool = False
+
+    @property
+    def colour(self) -> str:
+        """In pictures."""
+        colours = {"ours": OURS, "limit": LIMIT, "online": ONLINE}
+        return colours.get(self.kind, BASELINE)
+
+    def config(self, steps: int, **tuned: float) -> Any:
+        """Its d3rlpy config; ``None`` for the click model."""
+        return None if self.make is None else self.make(steps, **tuned)
+
+
+def registry(*learners: Learner) -> dict[str, Learner]:
+    """Learners by name, in the order of tables."""
+    return {learner.name: learner for learner in learners}
+
+
+def hidden_layers() -> VectorEncoderFactory:
+    """The hidden layers of every network."""
+    return VectorEncoderFactory(list(HIDDEN_UNITS))
+
+
+def shared_settings(steps: int, *parts: str) -> dict[str, Any]:
+    """Network, optimizer, schedule and batch size, for a d3rlpy config.
+
+    Args:
+        steps: gradient steps; the learning rate falls to 0 along a cosine.
+        parts: the config's name prefixes (``"actor"``, ``"critic"``, ``"value"``); none
+            for configs with one network.
+    """
+
+    def optimizer() -> AdamFactory:
+        return AdamFactory(lr_scheduler_factory=CosineAnnealingLRFactory(T_max=steps))
+
+    settings: dict[str, Any] = {"batch_size": BATCH_SIZE}
+    for part in parts or ("",):
+        prefix = f"{part}_" if part else ""
+        settings[f"{prefix}encoder_factory"] = hidden_layers()
+        if part != "value":
+            settings[f"{prefix}optim_factory"] = optimizer()
+            settings[f"{prefix}learning_rate"] = LEARNING_RATE
+    return settings
+
+
+def reward_scaler() -> StandardRewardScaler:
+    """Centred rewards of spread one half, for every algorithm that learns values.
+
+    Centring helps all of them.  One half keeps every Bellman error of this task inside
+    the quadratic part of the Huber loss of d3rlpy's DQN and CQL; at spread 1 they would
+    learn something between mean and median.
+    """
+    return StandardRewardScaler(multiplier=0.5)
+
+
+def constraint_aware_q(**fields: Any) -> Callable[..., Any]:
+    """``ConstraintAwareQ`` with these fields and what all learners share, as ``make``."""
+
+    def make(steps: int, **tuned: Any) -> Any:
+        settings = shared_settings(steps)
+        return ConstraintAwareQConfig(
+            reward_scaler=reward_scaler(),
+            actor_optim_factory=settings["optim_factory"],
+            actor_learning_rate=LEARNING_RATE,
+            **settings,
+            **fields,
+            **tuned,
+        )
+
+    return make
+
+
+def fit_quietly(
+    model: Any,
+    dataset: Any,
+    steps: int,
+    monitor: Callable[..., None] | None = None,
+    epochs: int = 5,
+) -> None:
+    """Trains without output or logs; calls the monitor after each epoch."""
+    with contextlib.redirect_stdout(None):
+        model.fit(
+            dataset,
+            n_steps=steps,
+            n_steps_per_epoch=max(1, steps // epochs),
+            show_progress=False,
+            logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
+            epoch_callback=monitor,
+        )
