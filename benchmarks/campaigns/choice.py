@@ -132,8 +132,8 @@ def _scores(cell: ChoiceCell) -> list[dict[str, Any]]:
 
     dataset = _dataset(cell)
     found = select_by_bellman_error(
-        {name: maker(candidate) for name, candidate in choosable.items()},
         dataset,
+        {name: maker(candidate) for name, candidate in choosable.items()},
         cell.steps,
         seed=cell.seed,
         show_progress=False,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from .comparison import Comparison, PolicyReport, compare
-from .contrasts import action_contrasts
-from .estimates import ESTIMATORS, Estimate, SupportWarning, estimate
-from .evaluators import OffPolicyEvaluator
+from .estimates import ESTIMATORS, Estimate, OffPolicyEvaluator, estimate
 from .fitted_q import fitted_q_estimate
-from .inference import max_test
 from .nuisance import action_scores
 from .prior_check import PriorRejectedError, PriorWarning, check_prior, check_prior_at_fit
-from .prior_result import Contrast, PriorCheck
+from .prior_report import Contrast, PriorCheck
 from .selection import Selection, select_by_bellman_error
-from .weights import action_probabilities
+from .simultaneous_tests import action_contrasts, max_test
+from .support import SupportWarning, action_probabilities
 
 __all__ = [
     "ESTIMATORS",

@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .._util.checks import check_choice, check_count, check_number, check_seed
-from ..data import logged_steps
+from .._util.checks import check_choice
+from .._util.pictures import new_figure
 from .estimates import (
     ESTIMATORS,
+    BanditLog,
     Estimate,
     Moments,
-    as_bandit_log,
-    bootstrap_ratios,
+    bandit_steps,
+    check_interval,
     interval,
-    moments_of,
-    warn_of_support,
 )
-from .nuisance import cross_fitted_rewards, folds_of
-from .weights import action_probabilities, logged_propensities, support_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,8 +50,13 @@ class PolicyReport:
     @property
     def better(self) -> bool:
         """Whether it beats the logger beyond chance, and the log can say so."""
+        return self.lift_lower > 0.0 and not self.problems
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the log lacks to judge the policy; empty if nothing is missing."""
         assert self.estimate.support is not None
-        return self.lift_lower > 0.0 and not self.estimate.support.problems
+        return self.estimate.support.problems
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,19 +95,43 @@ class Comparison:
                 f"| {p.name} | {_figures(p.estimate)} | {p.lift:+.4f} "
                 f"[{p.lift_lower:+.4f}, {p.lift_upper:+.4f}] | {p.changed:.1%} | "
                 f"{support.effective:,.0f} | {'yes' if p.better else 'not shown'} | "
-                f"{'; '.join(support.problems) or 'whole'} |"
+                f"{'; '.join(p.problems) or 'whole'} |"
             )
         return "\n".join(lines)
 
     def plot(self) -> Figure:
-        """Values with intervals beside the logger's.
+        """Values with intervals, the best on top; the logger is a band.
 
         Raises:
             ImportError: matplotlib is missing.
         """
-        from .comparison_plot import plot_comparison
-
-        return plot_comparison(self)
+        policies = self.policies[::-1]
+        figure = new_figure(6.5, 1.3 + 0.42 * len(policies))
+        axes = figure.subplots()
+        logger = self.logger
+        axes.axvspan(logger.lower, logger.upper, color="#cccccc", alpha=0.6, lw=0)
+        axes.axvline(logger.value, color="#555555", lw=1.2, label="logger")
+        labels = []
+        for height, policy in enumerate(policies):
+            found = policy.estimate
+            axes.errorbar(
+                found.value,
+                height,
+                xerr=[[found.value - found.lower], [found.upper - found.value]],
+                fmt="o",
+                color="#c0392b" if policy.problems else "#1b6ca8",
+                capsize=3,
+            )
+            label = f"{policy.name} ({policy.changed:.0%} of bids changed)"
+            labels.append(label + ("\nlacks support" if policy.problems else ""))
+        axes.set_yticks(range(len(policies)), labels)
+        axes.set_ylim(-0.6, len(policies) - 0.4)
+        axes.set_xlabel(
+            f"value ({policies[0].estimate.estimator}), {logger.level:.0%} intervals; "
+            "grey: the logger"
+        )
+        axes.grid(axis="x", alpha=0.25)
+        return figure
 
 
 def compare(
@@ -144,37 +170,28 @@ def compare(
     if not policies:
         raise ValueError("policies must name at least one policy, got none")
     check_choice("estimator", estimator, ESTIMATORS)
-    check_number("level", level, above=0.0, below=1.0)
-    check_count("resamples", resamples)
-    check_seed(seed)
-    steps = as_bandit_log(logged_steps(dataset, propensities), as_bandit)
-    propensity = logged_propensities(steps, seed)
-    predicted = cross_fitted_rewards(steps, folds_of(steps, seed))
-    rows = np.arange(len(steps))
-    supports, changed = [], []
-    moments = [Moments(steps.rewards, np.ones(len(steps)))]
-    for name, policy in policies.items():
-        probabilities = action_probabilities(policy, steps, f"policies[{name!r}]")
-        agreed = probabilities[rows, steps.actions]
-        weights = agreed / propensity
-        supports.append(support_of(steps, probabilities, weights))
-        warn_of_support(name, supports[-1])
-        changed.append(1.0 - float(agreed.mean()))
-        moments.append(moments_of(estimator, steps, probabilities, weights, predicted))
-    draws = bootstrap_ratios(moments, steps, resamples, seed)
+    check_interval(level, resamples, seed)
+    log = BanditLog(bandit_steps(dataset, propensities, as_bandit), seed)
+    rewards = log.steps.rewards
+    seen = [log.under(policy, f"policies[{name!r}]") for name, policy in policies.items()]
+    for name, each in zip(policies, seen, strict=True):
+        each.support.warn(name)
+    moments = [Moments(rewards, np.ones(len(rewards)))]
+    moments += [log.moments(each, estimator) for each in seen]
+    draws = log.bootstrap(moments, resamples)
     logger = Estimate(
         "logged", moments[0].value, *interval(draws[:, 0], level), level, None
     )
     reports = [
         PolicyReport(
             name,
-            Estimate(estimator, m.value, *interval(drawn, level), level, support),
+            Estimate(estimator, m.value, *interval(drawn, level), level, each.support),
             m.value - logger.value,
             *interval(drawn - draws[:, 0], level),
-            share,
+            1.0 - float(each.agreed.mean()),
         )
-        for name, m, drawn, support, share in zip(
-            policies, moments[1:], draws[:, 1:].T, supports, changed, strict=True
+        for name, each, m, drawn in zip(
+            policies, seen, moments[1:], draws[:, 1:].T, strict=True
         )
     ]
     # NaN, which nothing supports, goes last.

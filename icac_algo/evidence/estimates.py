@@ -10,7 +10,7 @@ With weights :math:`w_i = \pi(a_i | s_i) / e(a_i | s_i)` and a cross-fitted rewa
 * ``"dr"``, doubly robust: :math:`\frac1n \sum_i \hat m(s_i, \pi) + w_i (r_i -
   \hat m(s_i, a_i))` (Dudik, Langford and Li, 2011).
 
-The direct method's interval knows of its model's noise, not of its bias.
+The direct method's interval includes the noise of its model, not the bias.
 """
 
 from __future__ import annotations
@@ -24,29 +24,24 @@ import numpy.typing as npt
 
 from .._util.checks import check_choice, check_count, check_flag, check_number, check_seed
 from ..data import LoggedSteps, logged_steps
-from .nuisance import cross_fitted_rewards, folds_of, regression_weights
-from .weights import Support, action_probabilities, logged_propensities, support_of
+from .nuisance import cross_fitted_rewards, logged_propensities, regression_weights
+from .support import Support, SupportWarning, action_probabilities
 
 __all__ = [
     "ESTIMATORS",
+    "BanditLog",
     "Estimate",
     "Moments",
-    "SupportWarning",
-    "as_bandit_log",
-    "bootstrap_ratios",
+    "OffPolicyEvaluator",
+    "bandit_steps",
+    "check_interval",
     "estimate",
     "interval",
-    "moments_of",
-    "warn_of_support",
 ]
 
 FloatArray = npt.NDArray[np.float64]
 ESTIMATORS = ("dm", "ips", "snips", "dr")
 _ROWS_AT_ONCE = 4_000_000
-
-
-class SupportWarning(UserWarning):
-    """The log has seen too little of what a policy would do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,20 +70,6 @@ class Estimate:
         return float("nan") if self.support is None else self.support.effective
 
 
-@dataclasses.dataclass(frozen=True)
-class Moments:
-    """An estimate as a ratio of means: ``sum numerators / sum denominators``."""
-
-    numerators: FloatArray
-    denominators: FloatArray
-
-    @property
-    def value(self) -> float:
-        """The estimate; NaN if nothing supports it."""
-        below = self.denominators.sum()
-        return float(self.numerators.sum() / below) if below else float("nan")
-
-
 def estimate(
     dataset: Any,
     policy: Any,
@@ -103,7 +84,7 @@ def estimate(
     """Estimates a policy's mean reward from a log that another policy wrote.
 
     Args:
-        dataset: a log, as :func:`~icac_algo.data.steps.logged_steps` takes it.
+        dataset: a log, as :func:`~icac_algo.data.logged_steps` takes it.
         policy: as :func:`action_probabilities` takes it.
         estimators: which of ``ESTIMATORS``.
         level: confidence of the intervals.
@@ -130,81 +111,69 @@ def estimate(
         )
     for name in estimators:
         check_choice("estimators", name, ESTIMATORS)
-    check_number("level", level, above=0.0, below=1.0)
-    check_count("resamples", resamples)
-    check_seed(seed)
-    steps = as_bandit_log(logged_steps(dataset, propensities), as_bandit)
-    probabilities = action_probabilities(policy, steps)
-    weights = probabilities[np.arange(len(steps)), steps.actions] / logged_propensities(
-        steps, seed
-    )
-    support = support_of(steps, probabilities, weights)
-    warn_of_support("policy", support)
-    predicted = cross_fitted_rewards(steps, folds_of(steps, seed))
-    moments = [
-        moments_of(name, steps, probabilities, weights, predicted) for name in estimators
-    ]
-    draws = bootstrap_ratios(moments, steps, resamples, seed)
+    check_interval(level, resamples, seed)
+    log = BanditLog(bandit_steps(dataset, propensities, as_bandit), seed)
+    seen = log.under(policy)
+    seen.support.warn("policy")
+    moments = [log.moments(seen, name) for name in estimators]
+    draws = log.bootstrap(moments, resamples)
     return {
-        name: Estimate(name, m.value, *interval(drawn, level), level, support)
+        name: Estimate(name, m.value, *interval(drawn, level), level, seen.support)
         for name, m, drawn in zip(estimators, moments, draws.T, strict=True)
     }
 
 
-def as_bandit_log(steps: LoggedSteps, as_bandit: bool) -> LoggedSteps:
-    """Refuses longer episodes unless they were said to be decisions on their own."""
-    check_flag("as_bandit", as_bandit)
-    if not as_bandit and not steps.is_bandit:
-        raise ValueError(
-            "dataset has episodes of several steps: as_bandit=True takes every step "
-            "for a decision of its own; fitted_q_estimate() follows the episodes"
-        )
-    return steps
+class OffPolicyEvaluator:
+    """A d3rlpy evaluator: the greedy policy's value, estimated from a log.
 
+    .. code-block:: python
 
-def moments_of(
-    estimator: str,
-    steps: LoggedSteps,
-    probabilities: FloatArray,
-    weights: FloatArray,
-    predicted: FloatArray,
-) -> Moments:
-    """One estimator's numerators and denominators, ``(N,)`` each."""
-    ones = np.ones(len(steps))
-    if estimator == "ips":
-        return Moments(weights * steps.rewards, ones)
-    if estimator == "snips":
-        return Moments(weights * steps.rewards, weights)
-    model = (probabilities * predicted).sum(axis=1)
-    surprise = steps.rewards - predicted[np.arange(len(steps)), steps.actions]
-    if estimator == "dm":
-        # What the fitted model owes to each row's noise; it changes the interval only.
-        noise = regression_weights(steps, probabilities) * surprise
-        return Moments(model + noise - noise.mean(), ones)
-    return Moments(model + weights * surprise, ones)
+        algo.fit(train, evaluators={"value": OffPolicyEvaluator(held_out)}, ...)
 
+    A log that the algorithm does not learn from keeps its errors out of the estimate.
+    It does not warn about support at every epoch; :func:`compare` warns.
 
-def bootstrap_ratios(
-    moments: list[Moments], steps: LoggedSteps, resamples: int, seed: int
-) -> FloatArray:
-    """Resampled estimates, ``(resamples, M)``; episodes are drawn as wholes.
+    Args:
+        dataset: as in :func:`estimate`; by default what is fitted to.
+        estimator: one of ``ESTIMATORS``.
+        as_bandit: as in :func:`estimate`.
 
-    The Poisson bootstrap (Chamandy et al., "Estimating uncertainty for massive data
-    streams", 2012): each episode counts as often as a Poisson variable of mean 1 says.
+    Raises:
+        ValueError: the estimator is unknown, or the log cannot be read.
     """
-    columns = np.stack([c for m in moments for c in (m.numerators, m.denominators)], 1)
-    starts = np.flatnonzero(np.diff(steps.episodes, prepend=steps.episodes[0] - 1))
-    if len(starts) < len(columns):
-        columns = np.add.reduceat(columns, starts, axis=0)
-    rng = np.random.default_rng(seed)
-    at_once = max(1, _ROWS_AT_ONCE // len(columns))
-    sums = [
-        rng.poisson(1.0, (min(at_once, resamples - done), len(columns))) @ columns
-        for done in range(0, resamples, at_once)
-    ]
-    totals = np.concatenate(sums)
-    below = np.where(totals[:, 1::2] == 0.0, np.nan, totals[:, 1::2])
-    return np.asarray(totals[:, ::2] / below)
+
+    def __init__(
+        self, dataset: Any = None, estimator: str = "dr", as_bandit: bool = False
+    ):
+        check_choice("estimator", estimator, ESTIMATORS)
+        self._steps = None
+        if dataset is not None:
+            self._steps = bandit_steps(dataset, None, as_bandit)
+        self._estimator = estimator
+        self._as_bandit = as_bandit
+
+    def __call__(self, algo: Any, dataset: Any) -> float:
+        """The estimate; ``dataset`` is used if none was given before."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SupportWarning)
+            found = estimate(
+                dataset if self._steps is None else self._steps,
+                algo,
+                estimators=(self._estimator,),
+                as_bandit=self._as_bandit,
+                resamples=1,
+            )
+        return found[self._estimator].value
+
+
+# -- what estimates are made of ------------------------------------------------
+
+
+def check_interval(level: float, resamples: int, seed: int) -> None:
+    """Checks the arguments of a bootstrap interval."""
+    check_number("level", level, above=0.0, below=1.0)
+    check_count("resamples", resamples)
+    check_seed(seed)
 
 
 def interval(draws: FloatArray, level: float) -> tuple[float, float]:
@@ -217,12 +186,97 @@ def interval(draws: FloatArray, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def warn_of_support(name: str, support: Support, stacklevel: int = 3) -> None:
-    """Warns of everything that is missing."""
-    if support.problems:
-        problems = "; ".join(support.problems)
-        warnings.warn(
-            f"{name} lacks support in the log: {problems}. Its estimates may be far off.",
-            SupportWarning,
-            stacklevel=stacklevel,
+def bandit_steps(
+    dataset: Any, propensities: npt.ArrayLike | None, as_bandit: bool
+) -> LoggedSteps:
+    """A log whose steps are decisions on their own, or are said to be."""
+    steps = logged_steps(dataset, propensities)
+    check_flag("as_bandit", as_bandit)
+    if not as_bandit and not steps.is_bandit:
+        raise ValueError(
+            "dataset has episodes of several steps: as_bandit=True takes every step "
+            "for a decision of its own; fitted_q_estimate() follows the episodes"
         )
+    return steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """An estimate as a ratio of sums, ``(N,)`` each."""
+
+    numerators: FloatArray
+    denominators: FloatArray
+
+    @property
+    def value(self) -> float:
+        """The estimate; NaN if nothing supports it."""
+        below = self.denominators.sum()
+        return float(self.numerators.sum() / below) if below else float("nan")
+
+
+@dataclasses.dataclass(frozen=True)
+class _UnderPolicy:
+    """What a policy makes of the logged contexts."""
+
+    probabilities: FloatArray  # (N, K)
+    agreed: FloatArray  # of the logged actions, (N,)
+    weights: FloatArray  # over the logger's, (N,)
+    support: Support
+
+
+class BanditLog:
+    """Logged decisions with their nuisance models, to judge policies by."""
+
+    def __init__(self, steps: LoggedSteps, seed: int):
+        self.steps = steps
+        self._seed = seed
+        self._propensities = logged_propensities(steps, seed)
+        self._predicted = cross_fitted_rewards(steps, seed)
+
+    def under(self, policy: Any, name: str = "policy") -> _UnderPolicy:
+        steps = self.steps
+        probabilities = action_probabilities(steps, policy, name)
+        agreed = probabilities[np.arange(len(steps)), steps.actions]
+        weights = agreed / self._propensities
+        support = Support.of(steps, probabilities, weights)
+        return _UnderPolicy(probabilities, agreed, weights, support)
+
+    def moments(self, seen: _UnderPolicy, estimator: str) -> Moments:
+        steps, weights = self.steps, seen.weights
+        ones = np.ones(len(steps))
+        if estimator == "ips":
+            return Moments(weights * steps.rewards, ones)
+        if estimator == "snips":
+            return Moments(weights * steps.rewards, weights)
+        model = (seen.probabilities * self._predicted).sum(axis=1)
+        logged = self._predicted[np.arange(len(steps)), steps.actions]
+        surprise = steps.rewards - logged
+        if estimator == "dr":
+            return Moments(model + weights * surprise, ones)
+        # What the fitted model owes to each row's noise; it changes the interval only.
+        noise = regression_weights(steps, seen.probabilities) * surprise
+        return Moments(model + noise - noise.mean(), ones)
+
+    def bootstrap(self, moments: list[Moments], resamples: int) -> FloatArray:
+        """Resampled estimates, ``(resamples, M)``; episodes are drawn as wholes.
+
+        The Poisson bootstrap (Chamandy et al., "Estimating uncertainty for massive data
+        streams", 2012): each episode counts as often as a Poisson variable of mean 1
+        says.
+        """
+        columns = np.stack(
+            [c for m in moments for c in (m.numerators, m.denominators)], 1
+        )
+        episodes = self.steps.episodes
+        starts = np.flatnonzero(np.diff(episodes, prepend=episodes[0] - 1))
+        if len(starts) < len(columns):
+            columns = np.add.reduceat(columns, starts, axis=0)
+        rng = np.random.default_rng(self._seed)
+        at_once = max(1, _ROWS_AT_ONCE // len(columns))
+        sums = [
+            rng.poisson(1.0, (min(at_once, resamples - done), len(columns))) @ columns
+            for done in range(0, resamples, at_once)
+        ]
+        totals = np.concatenate(sums)
+        below = np.where(totals[:, 1::2] == 0.0, np.nan, totals[:, 1::2])
+        return np.asarray(totals[:, ::2] / below)

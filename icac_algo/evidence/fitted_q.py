@@ -11,9 +11,9 @@ from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 from d3rlpy.ope import DiscreteFQE, FQEConfig
 
-from .._util.checks import check_built, check_count, check_flag, check_number, check_seed
+from .._util.checks import check_built, check_count, check_flag, check_number
 from ..data import ColumnarReplayBuffer, check_dataset
-from .estimates import Estimate, interval
+from .estimates import Estimate, check_interval, interval
 
 __all__ = ["fitted_q_estimate"]
 
@@ -53,11 +53,9 @@ def fitted_q_estimate(
             the dataset do not fit each other.
     """
     check_number("gamma", gamma, at_least=0.0, at_most=1.0)
-    check_number("level", level, above=0.0, below=1.0)
+    check_interval(level, resamples, seed)
     check_count("n_steps", n_steps)
-    check_count("resamples", resamples)
     check_built(algo)
-    check_seed(seed)
     check_flag("show_progress", show_progress)
     config = FQEConfig(learning_rate=1e-3, batch_size=256) if config is None else config
     if not isinstance(config, FQEConfig):

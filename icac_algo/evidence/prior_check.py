@@ -1,13 +1,14 @@
 r"""``check_prior``: is ``E[reward | context, action]`` consistent with a shape?
 
 The mean reward of every action in every region of contexts is estimated by doubly robust
-scores (:mod:`icac_algo.evidence.nuisance`), so that a logger who bids by context does not
-deceive; every inequality of the shape (``contrasts``) in every region
-is tested at once (:mod:`icac_algo.evidence.inference`).
+scores (:func:`action_scores`), so that a logger who bids by context does not deceive;
+every inequality of the shape (:func:`action_contrasts`) in every region is tested at once
+(:func:`max_test`).
 """
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,14 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import ndtri
 
 from .._util.checks import check_choice, check_count, check_number, check_seed
 from ..data import LoggedSteps, logged_steps
 from ..shapes import Constraint
-from .contrasts import action_contrasts
-from .inference import SELECTION_ERROR, max_test
 from .nuisance import action_scores
-from .prior_result import Contrast, Curve, PriorCheck
+from .prior_report import Contrast, Curve, PriorCheck
+from .simultaneous_tests import SELECTION_ERROR, action_contrasts, max_test
 
 __all__ = ["PriorRejectedError", "PriorWarning", "check_prior", "check_prior_at_fit"]
 
@@ -64,7 +65,7 @@ def check_prior(
     contexts.  Campaigns of 50 episodes or more are clustered by episode.
 
     Args:
-        dataset: a log, as :func:`~icac_algo.data.steps.logged_steps` takes it.
+        dataset: a log, as :func:`~icac_algo.data.logged_steps` takes it.
         constraint: the shape; a known cost (``known_cost``) is added back.
         level: chance to reject a shape that is true, in (0.002, 0.5].
         regions: name to a function from observations ``(N, d)`` to booleans ``(N,)``;
@@ -97,32 +98,32 @@ def check_prior(
     constraint.check_observation_shape(steps.observations.shape[1:])
     masks = _regions(steps.observations, regions, feature_names)
     if constraint.known_cost is not None:
-        steps = steps.with_rewards(steps.rewards + _cost(steps, constraint, positions))
+        chosen = torch.from_numpy(positions[steps.actions][:, None])
+        cost = constraint.known_cost(torch.from_numpy(steps.observations), chosen)
+        steps = steps.with_rewards(steps.rewards + cost[:, 0].numpy())
     scores = action_scores(steps, seed)
-    names = list(masks)
-    support = np.stack([_support(steps, masks[name]) for name in names])
-    means, influence = _moments(scores, [masks[name] for name in names])
+    support = np.stack([_support(steps, mask) for mask in masks.values()])
+    means, influence = _moments(scores, list(masks.values()))
     covariance = _covariance(influence, steps)
-    loadings, bounds, about = [], [], []
-    for contrast in action_contrasts(constraint.shape_set(), positions):
-        for r, name in enumerate(names):
-            if (support[r, list(contrast.actions)] < min_support).any():
-                continue
-            row = np.zeros((len(names), steps.action_size))
-            row[r] = contrast.weights
-            loadings.append(row.reshape(-1))
-            bounds.append(contrast.bound)
-            about.append((name, contrast))
+    tested = [
+        (r, name, contrast)
+        for contrast in action_contrasts(constraint.shape_set(), positions)
+        for r, name in enumerate(masks)
+        if (support[r, list(contrast.actions)] >= min_support).all()
+    ]
     contrasts: list[Contrast] = []
     p_value = None
-    if about:
-        matrix = np.stack(loadings)
-        slack = matrix @ means.reshape(-1) - np.asarray(bounds)
+    if tested:
+        loadings = np.zeros((len(tested), *means.shape))
+        for row, (r, _, contrast) in zip(loadings, tested, strict=True):
+            row[r] = contrast.weights
+        matrix = loadings.reshape(len(tested), -1)
+        slack = matrix @ means.reshape(-1) - [contrast.bound for *_, contrast in tested]
         test = max_test(slack, matrix, covariance, level, draws, seed)
         p_value = test.p_value
         errors = (test.upper - test.lower) / 2.0
         for i in np.argsort(slack / np.maximum(errors, 1e-300), kind="stable"):
-            name, contrast = about[i]
+            _, name, contrast = tested[i]
             contrasts.append(
                 Contrast(
                     name,
@@ -142,7 +143,13 @@ def check_prior(
     elif p_value is None or unsupported:
         verdict = "cannot tell"
     deviations = np.sqrt(np.diag(covariance)).reshape(means.shape)
-    quantile = float(torch.special.ndtri(torch.tensor(1.0 - level / 2.0).double()))
+    half_widths = ndtri(1.0 - level / 2.0) * deviations
+    curves = []
+    for r, (name, mask) in enumerate(masks.items()):
+        values = np.where(support[r] >= min_support, means[r], np.nan)
+        nearest = _nearest(values, constraint, positions)
+        share = float(mask.mean())
+        curves.append(Curve(name, share, values, half_widths[r], nearest, support[r]))
     return PriorCheck(
         constraint=constraint,
         verdict=verdict,
@@ -152,25 +159,14 @@ def check_prior(
         propensities="estimated" if steps.propensities is None else "logged",
         positions=positions,
         contrasts=contrasts,
-        curves=[
-            _curve(
-                constraint,
-                positions,
-                name,
-                float(masks[name].mean()),
-                np.where(support[r] >= min_support, means[r], np.nan),
-                quantile * deviations[r],
-                support[r],
-            )
-            for r, name in enumerate(names)
-        ],
+        curves=curves,
         without_support=unsupported,
         min_support=min_support,
     )
 
 
 def check_prior_at_fit(dataset: Any, constraint: Constraint, mode: str) -> None:
-    """What ``ConstraintAwareQConfig(check_prior=...)`` does before training.
+    """Checks a shape before training, as ``ConstraintAwareQConfig(check_prior=...)``.
 
     Args:
         dataset: the log.
@@ -192,15 +188,6 @@ def check_prior_at_fit(dataset: Any, constraint: Constraint, mode: str) -> None:
 
 
 # -- pieces --------------------------------------------------------------------
-
-
-def _cost(
-    steps: LoggedSteps, constraint: Constraint, positions: FloatArray
-) -> FloatArray:
-    assert constraint.known_cost is not None
-    chosen = torch.from_numpy(positions[steps.actions][:, None])
-    cost = constraint.known_cost(torch.from_numpy(steps.observations), chosen)
-    return np.asarray(cost[:, 0].numpy())
 
 
 def _check_names(
@@ -229,48 +216,50 @@ def _regions(
     regions: Mapping[str, Region] | None,
     names: Sequence[str] | None,
 ) -> dict[str, Mask]:
-    width = observations.shape[1]
-    if names is not None and len(names) != width:
+    count, width = observations.shape
+    if names is None:
+        names = [f"feature {feature}" for feature in range(width)]
+    elif len(names) != width:
         raise ValueError(
             f"feature_names must have one name for each of {width} features, "
             f"got {len(names)}"
         )
-    masks = {"all": np.ones(len(observations), dtype=bool)}
-    if regions is not None:
-        for name, function in regions.items():
-            mask = np.asarray(function(observations))
-            if mask.shape != (len(observations),) or mask.dtype != np.bool_:
-                raise ValueError(
-                    f"regions[{name!r}] must give one boolean for each of "
-                    f"{len(observations)} observations, got {mask.dtype} of shape "
-                    f"{mask.shape}"
-                )
-            if mask.any():
-                masks[name] = mask
-        return masks
-    halves: list[list[tuple[str, Mask]]] = []
-    for feature in range(min(width, _MAX_FEATURES)):
-        name = f"feature {feature}" if names is None else names[feature]
-        values = observations[:, feature]
-        middle = np.median(values)
-        low = values <= middle if values.max() > middle else values < middle
-        if low.any() and not low.all():
-            edge = float(middle)
-            sign = ("<=", ">") if values.max() > middle else ("<", ">=")
-            halves.append(
-                [
-                    (f"{name} {sign[0]} {edge:.3g}", low),
-                    (f"{name} {sign[1]} {edge:.3g}", ~low),
-                ]
+    if regions is None:
+        found = _halves_and_quarters(observations, names)
+    else:
+        found = {
+            name: np.asarray(region(observations)) for name, region in regions.items()
+        }
+    for name, mask in found.items():
+        if mask.shape != (count,) or mask.dtype != np.bool_:
+            raise ValueError(
+                f"regions[{name!r}] must give one boolean for each of {count} "
+                f"observations, got {mask.dtype} of shape {mask.shape}"
             )
-    for pair in halves:
-        masks.update(pair)
-    for first in halves[0] if len(halves) > 1 else []:
-        for second in halves[1]:
-            mask = first[1] & second[1]
-            if mask.any():
-                masks[f"{first[0]} and {second[0]}"] = mask
-    return masks
+    every = np.ones(count, dtype=bool)
+    return {"all": every, **{name: mask for name, mask in found.items() if mask.any()}}
+
+
+def _halves_and_quarters(
+    observations: npt.NDArray[np.float32], names: Sequence[str]
+) -> dict[str, Mask]:
+    """Halves of each of the first features, and the quarters of the first two."""
+    halves: list[dict[str, Mask]] = []
+    for name, values in zip(names[:_MAX_FEATURES], observations.T, strict=False):
+        middle = np.median(values)
+        # Where most values are the largest one, it is the upper half.
+        below, above = ("<=", ">") if values.max() > middle else ("<", ">=")
+        low = values <= middle if below == "<=" else values < middle
+        if low.any() and not low.all():
+            edge = f"{float(middle):.3g}"
+            halves.append({f"{name} {below} {edge}": low, f"{name} {above} {edge}": ~low})
+    quarters = {}
+    if len(halves) > 1:
+        for (a, first), (b, second) in itertools.product(
+            *(h.items() for h in halves[:2])
+        ):
+            quarters[f"{a} and {b}"] = first & second
+    return {name: mask for part in [*halves, quarters] for name, mask in part.items()}
 
 
 def _support(steps: LoggedSteps, mask: Mask) -> FloatArray:
@@ -306,21 +295,13 @@ def _covariance(influence: FloatArray, steps: LoggedSteps) -> FloatArray:
     return influence.T @ influence / count / max(count - 1, 1)
 
 
-def _curve(
-    constraint: Constraint,
-    positions: FloatArray,
-    name: str,
-    share: float,
-    values: FloatArray,
-    half_width: FloatArray,
-    support: FloatArray,
-) -> Curve:
+def _nearest(
+    values: FloatArray, constraint: Constraint, positions: FloatArray
+) -> FloatArray:
+    """The nearest curve with the shape, of the actions that are not NaN."""
     known = np.isfinite(values)
-    nearest = np.full_like(values, np.nan)
-    if known.sum() == 1:
-        nearest[known] = values[known]
-    elif known.any():
-        nearest[known] = constraint.project_gross(
-            torch.from_numpy(values[known])[None], positions[known]
-        )[0].numpy()
-    return Curve(name, share, values, half_width, nearest, support)
+    nearest = values.copy()
+    if known.sum() > 1:
+        rows = torch.from_numpy(values[known])[None]
+        nearest[known] = constraint.project_gross(rows, positions[known])[0].numpy()
+    return nearest

@@ -34,25 +34,144 @@ from typing import Any
 import d3rlpy
 import numpy as np
 import numpy.typing as npt
-from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
 from .._util.checks import check_count, check_flag, check_number, check_seed
-from ..critics import reward_slope
-from ..data import ColumnarReplayBuffer, check_dataset
-from ..decisions import MaskedGreedy
-from .selection_result import Selection
+from .candidates import (
+    Answers,
+    Transitions,
+    as_columns,
+    check_candidates,
+    make_candidate,
+)
 
 __all__ = ["Selection", "select_by_bellman_error"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-_ROWS_AT_ONCE = 1 << 15
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Selection:
+    """Held-out Bellman errors of C candidates on E episodes, in squared reward units.
+
+    Args:
+        names: of the candidates, as they were listed.
+        squared: summed over each episode's steps, with the common target, ``(C, E)``.
+        own_squared: the same with each candidate's own target, ``(C, E)``.
+        steps: transitions of each episode, ``(E,)``.
+        fold: in which each episode was held out, from 0, ``(E,)``.
+        gamma: of the targets; ``None`` if every step ends its episode, and there is
+            nothing but the reward.
+    """
+
+    names: tuple[str, ...]
+    squared: FloatArray
+    own_squared: FloatArray
+    steps: IntArray
+    fold: IntArray
+    gamma: float | None
+
+    @property
+    def errors(self) -> FloatArray:
+        """Mean over all steps, ``(C,)``."""
+        return np.asarray(self.squared.sum(axis=1) / self.steps.sum())
+
+    @property
+    def own_errors(self) -> FloatArray:
+        """Mean over all steps with each candidate's own target, ``(C,)``."""
+        return np.asarray(self.own_squared.sum(axis=1) / self.steps.sum())
+
+    @property
+    def fold_errors(self) -> FloatArray:
+        """Mean over the steps of each fold, ``(C, F)``."""
+        inside = self.fold[:, None] == np.arange(self.fold.max() + 1)
+        return np.asarray(self.squared @ inside / (self.steps @ inside))
+
+    @property
+    def differences(self) -> FloatArray:
+        """Error minus the lowest one, ``(C,)``."""
+        errors = self.errors
+        return np.asarray(errors - errors.min())
+
+    @property
+    def standard_errors(self) -> FloatArray:
+        """Of the differences, paired over episodes, ``(C,)``.
+
+        Episodes may be long and their steps hang together, so an episode is what counts
+        as one observation.  It is the error of judging these networks; what another
+        training would change is not in it.
+        """
+        episodes = len(self.steps)
+        gaps = self.squared - self.squared[self.errors.argmin()]
+        off = gaps - self.differences[:, None] * self.steps
+        variance = (off**2).sum(axis=1) * episodes / (episodes - 1)
+        return np.asarray(np.sqrt(variance) / self.steps.sum())
+
+    @property
+    def lowest(self) -> str:
+        """The candidate of the lowest error, whatever its lead is worth."""
+        return self.names[int(self.errors.argmin())]
+
+    @property
+    def best(self) -> str:
+        """The first listed candidate within one standard error of the lowest error.
+
+        Candidates are listed from the most constrained to the freest: of those that the
+        log cannot tell apart, the most constrained one is chosen.
+        """
+        near = self.differences <= self.standard_errors
+        return self.names[int(near.argmax())]
+
+    def among(self, names: Sequence[str]) -> Selection:
+        """The same scores of some of the candidates, in the order of the list.
+
+        The common target stays the one that all of them made.
+
+        Raises:
+            ValueError: there are none, or one is unknown.
+        """
+        unknown = [name for name in names if name not in self.names]
+        if unknown or not len(names):
+            raise ValueError(f"names must be some of {self.names}, got {list(names)}")
+        kept = [i for i, name in enumerate(self.names) if name in names]
+        return dataclasses.replace(
+            self,
+            names=tuple(self.names[i] for i in kept),
+            squared=self.squared[kept],
+            own_squared=self.own_squared[kept],
+        )
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def table(self) -> str:
+        """A Markdown table."""
+        lines = [
+            "| candidate | error | above the lowest | by fold | own target | chosen |",
+            "| --- | ---: | --- | --- | ---: | --- |",
+        ]
+        columns = zip(
+            self.names,
+            self.errors,
+            self.differences,
+            self.standard_errors,
+            self.fold_errors,
+            self.own_errors,
+            strict=True,
+        )
+        for name, error, difference, deviation, by_fold, own in columns:
+            folds = ", ".join(f"{value:.6g}" for value in by_fold)
+            lines.append(
+                f"| {name} | {error:.6g} | {difference:.3g} ± {deviation:.2g} | "
+                f"{folds} | {own:.6g} | {'yes' if name == self.best else ''} |"
+            )
+        return "\n".join(lines)
 
 
 def select_by_bellman_error(
-    candidates: Mapping[str, Callable[[], Any]],
     dataset: ReplayBufferBase,
+    candidates: Mapping[str, Callable[[], Any]],
     n_steps: int,
     folds: int = 2,
     seed: int = 0,
@@ -64,10 +183,9 @@ def select_by_bellman_error(
 
     .. code-block:: python
 
-        selection = select_by_bellman_error(
-            {"rises and concave": make_shaped, "free": make_free}, dataset, 5_000
-        )
-        algo = {"rises and concave": make_shaped, "free": make_free}[selection.best]()
+        candidates = {"rises and concave": make_shaped, "free": make_free}
+        selection = select_by_bellman_error(dataset, candidates, n_steps=5_000)
+        algo = candidates[selection.best]()
         algo.fit(dataset, n_steps=5_000)
 
     Folds hold whole episodes.  Each candidate is trained ``folds`` times from the same
@@ -90,9 +208,9 @@ def select_by_bellman_error(
     up to a constant that all candidates share.
 
     Args:
+        dataset: a replay buffer of discrete actions and at least ``folds`` episodes.
         candidates: name to a function that makes a discrete d3rlpy algorithm with values
             that is not built yet; the most constrained first.
-        dataset: a replay buffer of discrete actions and at least ``folds`` episodes.
         n_steps: gradient steps of each training.
         folds: at least 2.
         seed: of the folds and of every training.
@@ -111,7 +229,7 @@ def select_by_bellman_error(
             Where an episode has several steps, a shift of rewards adds up along it, so
             there all candidates must shift rewards by the same amount.
     """
-    _check_candidates(candidates)
+    check_candidates(candidates)
     check_count("n_steps", n_steps)
     check_count("folds", folds)
     if folds < 2:
@@ -120,13 +238,13 @@ def select_by_bellman_error(
     if gamma is not None:
         check_number("gamma", gamma, at_least=0.0, at_most=1.0)
     check_flag("show_progress", show_progress)
-    log = _as_columns(dataset)
+    log = as_columns(dataset)
     episodes = log.columns.index.episodes
     if episodes < folds:
         raise ValueError(
             f"dataset must have an episode for each of {folds} folds, has {episodes}"
         )
-    made = {name: _make(name, make) for name, make in candidates.items()}
+    made = {name: make_candidate(name, make) for name, make in candidates.items()}
     # Every transition ends an episode.
     is_one_step = log.columns.index.terminals == log.transition_count
     discount = 0.0 if is_one_step else _discount(made, gamma)
@@ -134,34 +252,39 @@ def select_by_bellman_error(
     squared, own_squared = np.zeros((2, len(candidates), episodes))
     steps = np.zeros(episodes, np.int64)
     for number in range(folds):
-        training, held_out = (
-            log.replace(episodes=np.flatnonzero((fold == number) == inside))
-            for inside in (False, True)
-        )
-        if not (training.transition_count and held_out.transition_count):
+        training = log.replace(episodes=np.flatnonzero(fold != number))
+        numbers = np.flatnonzero(fold == number)
+        held_out = Transitions.of(log.replace(episodes=numbers))
+        if not training.transition_count or not len(held_out.rewards):
             raise ValueError(
                 f"dataset must have transitions in and outside of each of {folds} folds, "
-                f"fold {number} has {held_out.transition_count}, the others "
+                f"fold {number} has {len(held_out.rewards)}, the others "
                 f"{training.transition_count}"
             )
-        numbers = np.flatnonzero(fold == number)
-        read = _Transitions.of(held_out)
         answers = []
         for name, make in candidates.items():
             d3rlpy.seed(seed)
-            algo = _make(name, make)
-            _fit(algo, training, n_steps, show_progress)
-            answers.append(_Answers.of(name, algo, read, is_one_step))
-        _refuse_shifts(list(candidates), answers, is_one_step)
+            algo = make_candidate(name, make)
+            algo.fit(
+                training,
+                n_steps=n_steps,
+                n_steps_per_epoch=n_steps,
+                show_progress=show_progress,
+                logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
+            )
+            answers.append(Answers.of(name, algo, held_out, is_one_step))
+        if not is_one_step:
+            _check_shifts(list(candidates), answers)
         reference = np.mean([answer.next_values for answer in answers], axis=0)
-        steps[numbers] = read.per_episode(np.ones(len(read.rewards)))
+        steps[numbers] = held_out.per_episode(np.ones(len(held_out.rewards)))
         for i, answer in enumerate(answers):
+            rewards = held_out.rewards - answer.shift
             for values, sums in (
                 (reference, squared),
                 (answer.next_values, own_squared),
             ):
-                target = read.rewards - answer.shift + discount * values
-                sums[i, numbers] = read.per_episode((answer.values - target) ** 2)
+                errors = answer.values - (rewards + discount * values)
+                sums[i, numbers] = held_out.per_episode(errors**2)
     return Selection(
         tuple(candidates),
         squared,
@@ -172,169 +295,15 @@ def select_by_bellman_error(
     )
 
 
-# -- the log -----------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class _Transitions:
-    """All N transitions of a fold of F episodes."""
-
-    observations: npt.NDArray[Any]
-    actions: IntArray
-    rewards: FloatArray
-    successors: npt.NDArray[Any]
-    terminal: npt.NDArray[np.bool_]
-    episode: IntArray
-    episodes: int
-
-    @classmethod
-    def of(cls, log: ColumnarReplayBuffer) -> _Transitions:
-        columns, index = log.columns, log.columns.index
-        rows = index.rows_of(np.arange(index.transitions))
-        after = index.successors(rows)
-        observations = columns.observations[0]
-        return cls(
-            _floats(observations.take(rows)),
-            np.asarray(columns.actions.take(rows), np.int64).reshape(-1),
-            np.asarray(columns.rewards.take(rows), np.float64).reshape(-1),
-            _floats(observations.take(after.rows)),
-            np.asarray(after.terminal),
-            np.asarray(index.episode_of(rows), np.int64),
-            index.episodes,
-        )
-
-    def per_episode(self, values: FloatArray) -> FloatArray:
-        """Sums over each episode's transitions, ``(N,)`` to ``(F,)``."""
-        sums = np.bincount(self.episode, values, minlength=self.episodes)
-        return np.asarray(sums, np.float64)
-
-
-def _floats(observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    # Pictures stay as they are: their scalers expect bytes.
-    if observations.dtype == np.uint8:
-        return observations
-    return observations.astype(np.float32)
-
-
-def _as_columns(dataset: Any) -> ColumnarReplayBuffer:
-    if not isinstance(dataset, ReplayBufferBase):
-        raise TypeError(
-            f"dataset must be a d3rlpy replay buffer, got {type(dataset).__name__}"
-        )
-    check_dataset("select_by_bellman_error", dataset)
-    if not isinstance(dataset, ColumnarReplayBuffer):
-        dataset = ColumnarReplayBuffer.from_replay_buffer(dataset)
-    if dataset.columns.is_tuple:
-        raise ValueError("dataset must have one array of observations, got tuples")
-    return dataset
-
-
-# -- the candidates ----------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class _Answers:
-    """What one trained candidate says of N transitions, of rewards less a shift."""
-
-    values: FloatArray
-    next_values: FloatArray
-    shift: float
-
-    @classmethod
-    def of(cls, name: str, algo: Any, log: _Transitions, is_one_step: bool) -> _Answers:
-        try:
-            slope = reward_slope(algo.reward_scaler)
-        except ValueError:
-            raise ValueError(
-                f"candidates[{name!r}] must have a reward_scaler that can be undone, "
-                f"affine and rising, got {type(algo.reward_scaler).__name__}"
-            ) from None
-        shift = 0.0
-        if algo.reward_scaler is not None:
-            origin = algo.reward_scaler.transform_numpy(np.zeros(1, np.float64))
-            # Adding zero turns -0.0 into 0.0.
-            shift = -float(origin[0]) / slope + 0.0
-        values = _values(algo, log.observations) / slope
-        values = values[np.arange(len(values)), log.actions]
-        next_values = np.zeros(len(values))
-        if not is_one_step:
-            # What follows a terminal step is worth nothing.
-            goes_on = ~log.terminal
-            following = _values(algo, log.successors[goes_on]) / slope
-            next_values[goes_on] = following.max(axis=1, initial=-np.inf)
-        if not (np.isfinite(values).all() and np.isfinite(next_values).all()):
-            raise ValueError(
-                f"candidates[{name!r}] must have finite values after training, got some "
-                "that are not"
-            )
-        return cls(values, next_values, shift)
-
-
-def _fit(algo: Any, log: ColumnarReplayBuffer, n_steps: int, show_progress: bool) -> None:
-    algo.fit(
-        log,
-        n_steps=n_steps,
-        n_steps_per_epoch=n_steps,
-        show_progress=show_progress,
-        logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
-    )
-
-
-def _values(algo: Any, observations: npt.NDArray[Any]) -> FloatArray:
-    greedy = MaskedGreedy(algo, lambda x: np.ones((len(x), algo.impl.action_size), bool))
-    parts = [np.zeros((0, algo.impl.action_size))]
-    for start in range(0, len(observations), _ROWS_AT_ONCE):
-        parts.append(greedy.values(observations[start : start + _ROWS_AT_ONCE]))
-    return np.concatenate(parts)
-
-
-def _refuse_shifts(
-    names: Sequence[str], answers: Sequence[_Answers], is_one_step: bool
-) -> None:
+def _check_shifts(names: Sequence[str], answers: Sequence[Answers]) -> None:
     first = answers[0].shift
     for name, answer in zip(names, answers, strict=True):
-        if not is_one_step and abs(answer.shift - first) > 1e-6 * (1.0 + abs(first)):
+        if abs(answer.shift - first) > 1e-6 * (1.0 + abs(first)):
             raise ValueError(
                 "candidates must shift rewards by the same amount where episodes have "
                 f"several steps, got reward scalers of {names[0]!r} and {name!r} that "
                 f"subtract {first:g} and {answer.shift:g}"
             )
-
-
-def _check_candidates(candidates: Any) -> None:
-    if not isinstance(candidates, Mapping):
-        raise TypeError(
-            "candidates must map names to functions that make an algorithm, got "
-            f"{type(candidates).__name__}"
-        )
-    if len(candidates) < 2:
-        raise ValueError(f"candidates must be at least two, got {list(candidates)}")
-    for name, make in candidates.items():
-        if not isinstance(name, str):
-            raise TypeError(f"candidates must have names that are texts, got {name!r}")
-        if not callable(make):
-            raise TypeError(
-                f"candidates[{name!r}] must be a function without arguments, got {make!r}"
-            )
-
-
-def _make(name: str, make: Callable[[], Any]) -> Any:
-    algo = make()
-    if not hasattr(algo, "impl") or not hasattr(algo, "fit"):
-        raise TypeError(
-            f"candidates[{name!r}] must make a d3rlpy algorithm, got "
-            f"{type(algo).__name__}"
-        )
-    if algo.impl is not None:
-        raise ValueError(
-            f"candidates[{name!r}] must make a new algorithm each time, got one that is "
-            "built already"
-        )
-    if algo.get_action_type() != ActionSpace.DISCRETE:
-        raise ValueError(
-            f"candidates[{name!r}] must have discrete actions, got continuous ones"
-        )
-    return algo
 
 
 def _discount(made: Mapping[str, Any], gamma: float | None) -> float:

@@ -5,8 +5,14 @@ their author's code runs there.  What :func:`save` writes is numbers and JSON, a
 :func:`load` executes nothing of it.
 """
 
-from .artefacts import load, save
+from .artefacts import ArtefactError, describe, load, save
 from .graphs import save_graph, save_greedy_policy
-from .manifest import ArtefactError
 
-__all__ = ["ArtefactError", "load", "save", "save_graph", "save_greedy_policy"]
+__all__ = [
+    "ArtefactError",
+    "describe",
+    "load",
+    "save",
+    "save_graph",
+    "save_greedy_policy",
+]

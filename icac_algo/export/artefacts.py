@@ -1,4 +1,8 @@
-"""``save`` and ``load``: a folder of numbers and JSON, written whole or not at all."""
+"""``save`` and ``load``: numbers and JSON in one file, written whole or not at all.
+
+A file is one of safetensors, whose header holds tensors' names and a text of ours: the
+config and what people want to know of a model.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,6 @@ import importlib.metadata
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 from typing import Any
 
 import torch
@@ -17,36 +19,42 @@ from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
 from .._util.checks import check_built, check_flag, check_path
-from .._util.files import errors_that_name
+from .._util.files import write_whole
 from ..data import blocks
-from .manifest import MANIFEST, WEIGHTS, ArtefactError, Manifest, sha256_of
 
-__all__ = ["load", "save"]
+__all__ = ["ArtefactError", "describe", "load", "save"]
 
 PathLike = str | os.PathLike[str]
+_KEY = "icac_algo"
+_FORMAT = 1
 _PACKAGES = ("bidclick-icac", "d3rlpy", "torch", "numpy", "safetensors")
+
+
+class ArtefactError(ValueError):
+    """A saved model is not what it should be; nothing of it was loaded."""
 
 
 def save(
     algo: Any, path: PathLike, dataset: Any = None, overwrite: bool = False
 ) -> pathlib.Path:
-    """Writes a model as a folder: ``weights.safetensors`` and ``manifest.json``.
+    """Writes a model as one safetensors file.
 
     Holds what predicting needs, networks and fitted scalers, not the optimizers
     (:func:`icac_algo.save_checkpoint` keeps those).
 
     Args:
         algo: a built or fitted d3rlpy algorithm, ours or its own.
-        path: the folder; its parent must exist.
+        path: the file; its folder must exist.
         dataset: what it was trained on, for a fingerprint; a replay buffer.
         overwrite: whether a saved model that is there may be replaced.
 
     Returns:
-        the folder.
+        the file.
 
     Raises:
+        TypeError: ``algo`` or ``dataset`` is of another kind.
         ValueError: the algorithm is not built.
-        FileNotFoundError: the parent folder does not exist.
+        FileNotFoundError: the folder does not exist.
         FileExistsError: there is something at ``path`` that may not be replaced.
         OSError: it cannot be written; what was there stays.
     """
@@ -62,104 +70,141 @@ def save(
     path = pathlib.Path(path)
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"path must be in a folder that exists, got {path}")
-    if path.exists() and not (overwrite and (path / MANIFEST).is_file()):
+    if path.exists() and not (overwrite and _is_model(path)):
         allowed = "overwrite=True replaces a saved model"
         raise FileExistsError(f"path must not exist yet ({allowed}), got {path}")
     shaped = LearnableConfigWithShape(
         algo.impl.observation_shape, algo.impl.action_size, algo.config
     )
-    with errors_that_name(path):
-        beside = pathlib.Path(
-            tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.absolute().parent)
-        )
-        try:
-            weights = beside / WEIGHTS
-            # In memory first: safetensors answers a full disk with an error of its own.
-            weights.write_bytes(serialize(_tensors(algo)))
-            manifest = Manifest(
-                config=json.loads(shaped.serialize()),
-                action_grid=_action_grid(algo),
-                grad_step=int(algo.grad_step),
-                versions=_versions(),
-                data=None if dataset is None else _fingerprint(dataset),
-                weights_sha256=sha256_of(weights),
-                weights_bytes=weights.stat().st_size,
-            )
-            (beside / MANIFEST).write_text(manifest.to_json())
-            beside.chmod(0o755)
-            _replace(beside, path)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+    tensors = _tensors(algo)
+    description = {
+        "format": _FORMAT,
+        "config": json.loads(shaped.serialize()),
+        "action_grid": _action_grid(algo),
+        "grad_step": int(algo.grad_step),
+        "versions": _versions(),
+        "data": None if dataset is None else _fingerprint(dataset),
+        "sha256": _digest(tensors),
+    }
+    text = json.dumps(description, sort_keys=True, allow_nan=False)
+    write_whole(path, serialize(tensors, metadata={_KEY: text}))
     return path
 
 
-def load(path: PathLike, device: DeviceArg = None) -> Any:
-    """The model of :func:`save`, ready to predict; nothing in the folder is executed.
+def describe(path: PathLike) -> dict[str, Any]:
+    """What :func:`save` wrote beside the numbers, without loading the model.
 
     Args:
-        path: the folder.
+        path: the file.
+
+    Returns:
+        ``config``, ``action_grid`` (positions of discrete actions, or ``None``),
+        ``grad_step``, ``versions`` of the packages that wrote it, ``data`` (fingerprint
+        and size of the training data, or ``None``), ``format`` and ``sha256``, the
+        checksum of the tensors.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ArtefactError: it is not a saved model, or of a newer format.
+    """
+    return _read(path, with_tensors=False)[0]
+
+
+def load(path: PathLike, device: DeviceArg = None) -> Any:
+    """The model of :func:`save`, ready to predict; nothing in the file is executed.
+
+    Args:
+        path: the file.
         device: as in ``create``.
 
     Raises:
-        FileNotFoundError: there is no manifest or no weights.
-        ArtefactError: the manifest is malformed, newer or names other files, the weights
-            are truncated, changed or of another model, or the config is unknown.
+        FileNotFoundError: there is no file.
+        ArtefactError: it is not a saved model, of a newer format, truncated, changed or
+            of another model, or the config is unknown.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    check_path("path", path)
-    folder = pathlib.Path(path)
-    manifest = Manifest.read(folder)
-    weights = folder / WEIGHTS
-    if not weights.exists():
-        raise FileNotFoundError(f"{weights} is missing")
-    if not weights.is_file() or weights.is_symlink():
-        raise ArtefactError(f"{weights} must be a plain file")
-    size = weights.stat().st_size
-    if size != manifest.weights_bytes:
+    description, tensors = _read(path, with_tensors=True)
+    if _digest(tensors) != description["sha256"]:
         raise ArtefactError(
-            f"{weights} must have {manifest.weights_bytes} bytes, got {size}: it was "
-            "truncated or replaced"
-        )
-    digest = sha256_of(weights)
-    if digest != manifest.weights_sha256:
-        raise ArtefactError(
-            f"{weights} must have the checksum {manifest.weights_sha256}, got {digest}: "
-            "it was changed after it was saved"
+            f"{path} must have tensors of the checksum {description['sha256']}, got "
+            f"{_digest(tensors)}: it was changed after it was saved"
         )
     try:
-        tensors = load_file(str(weights), device="cpu")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ArtefactError(f"{weights} is not a safetensors file: {error}") from None
-    try:
-        shaped = LearnableConfigWithShape.deserialize(json.dumps(manifest.config))
+        shaped = LearnableConfigWithShape.deserialize(json.dumps(description["config"]))
         algo: Any = shaped.config.create(device)
         algo.create_impl(shaped.observation_shape, shaped.action_size)
     except Exception as error:
         raise ArtefactError(
-            f"{folder / MANIFEST}: config is not one that this version can build: {error}"
+            f"{path}: config is not one that this version can build: {error}"
         ) from error
-    _restore(algo, tensors, weights)
-    algo.set_grad_step(manifest.grad_step)
+    _restore(algo, tensors, path)
+    algo.set_grad_step(description["grad_step"])
     return algo
 
 
-def _modules(algo: Any) -> dict[str, torch.nn.Module]:
-    found = algo.impl.modules.get_torch_modules()
-    return dict(sorted(found.items()))
+# -- reading -------------------------------------------------------------------
 
 
-def _tensors(algo: Any) -> dict[str, torch.Tensor]:
-    # Copies: networks that share an encoder would otherwise share memory in the file.
-    return {
-        f"{name}.{key}": value.detach().cpu().contiguous().clone()
-        for name, module in _modules(algo).items()
-        for key, value in module.state_dict().items()
-    }
+def _read(
+    path: PathLike, with_tensors: bool
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    check_path("path", path)
+    if not pathlib.Path(path).exists():
+        raise FileNotFoundError(f"no saved model at {path}")
+    if not pathlib.Path(path).is_file():
+        raise ArtefactError(f"{path} must be a file")
+    try:
+        with safe_open(os.fspath(path), framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            names = file.keys() if with_tensors else ()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ArtefactError(f"{path} is not a safetensors file: {error}") from None
+    if _KEY not in metadata:
+        raise ArtefactError(f"{path} must have a description of {_KEY!r} in its header")
+    return _parse(metadata[_KEY], str(path)), tensors
 
 
-def _restore(algo: Any, tensors: dict[str, torch.Tensor], file: pathlib.Path) -> None:
+def _parse(text: str, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ArtefactError(f"{name}: the description is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ArtefactError(f"{name}: the description must be an object, got {found!r}")
+    for field, kind in (
+        ("format", int),
+        ("config", dict),
+        ("grad_step", int),
+        ("sha256", str),
+    ):
+        if type(found.get(field)) is not kind:
+            raise ArtefactError(
+                f"{name}: {field} must be of type {kind.__name__}, got "
+                f"{found.get(field)!r}"
+            )
+    if found["grad_step"] < 0:
+        raise ArtefactError(
+            f"{name}: grad_step must be at least 0, got {found['grad_step']}"
+        )
+    if found["format"] > _FORMAT:
+        raise ArtefactError(
+            f"{name}: format {found['format']} is newer than {_FORMAT}, the newest that "
+            "this version of icac_algo knows; update it"
+        )
+    return found
+
+
+def _is_model(path: pathlib.Path) -> bool:
+    try:
+        describe(path)
+    except ArtefactError:
+        return False
+    return True
+
+
+def _restore(algo: Any, tensors: dict[str, torch.Tensor], file: PathLike) -> None:
     expected = _tensors(algo)
     if expected.keys() != tensors.keys():
         odd = sorted(expected.keys() ^ tensors.keys())
@@ -180,6 +225,32 @@ def _restore(algo: Any, tensors: dict[str, torch.Tensor], file: pathlib.Path) ->
             if key.startswith(f"{name}.")
         }
         module.load_state_dict(state)
+
+
+# -- what is written ----------------------------------------------------------
+
+
+def _modules(algo: Any) -> dict[str, torch.nn.Module]:
+    found = algo.impl.modules.get_torch_modules()
+    return dict(sorted(found.items()))
+
+
+def _tensors(algo: Any) -> dict[str, torch.Tensor]:
+    # Copies: networks that share an encoder would otherwise share memory in the file.
+    return {
+        f"{name}.{key}": value.detach().cpu().contiguous().clone()
+        for name, module in _modules(algo).items()
+        for key, value in module.state_dict().items()
+    }
+
+
+def _digest(tensors: dict[str, torch.Tensor]) -> str:
+    """Of names, types, shapes and numbers."""
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _action_grid(algo: Any) -> list[float] | None:
@@ -212,20 +283,3 @@ def _fingerprint(dataset: Any) -> dict[str, Any]:
         "transitions": int(dataset.transition_count),
         "episodes": len(dataset.episodes),
     }
-
-
-def _replace(new: pathlib.Path, path: pathlib.Path) -> None:
-    if not path.exists():
-        os.rename(new, path)
-        return
-    # A folder cannot replace a folder in one step: the old one steps aside first, and
-    # comes back if the new one cannot take its place.
-    old = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=new.parent))
-    os.rename(path, old / "old")
-    try:
-        os.rename(new, path)
-    except BaseException:
-        os.rename(old / "old", path)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)

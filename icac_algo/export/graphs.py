@@ -66,9 +66,6 @@ class _Graph(_GreedyPolicy):
         return greedy, torch.stack(values, dim=1), chances
 
 
-OUTPUTS = ("action", "q_values", "probabilities")
-
-
 def save_graph(algo: Any, fname: str | os.PathLike[str]) -> None:
     """Writes greedy action, Q-values and probabilities as one graph.
 
@@ -94,19 +91,11 @@ def save_graph(algo: Any, fname: str | os.PathLike[str]) -> None:
     if hasattr(algo, "check_exportable"):
         algo.check_exportable()
     with written_beside(fname) as beside:
-        _save(algo, _Graph(algo), beside, OUTPUTS)
+        _save(algo, _Graph(algo), beside, ("action", "q_values", "probabilities"))
 
 
 def save_greedy_policy(algo: Any, fname: str) -> None:
-    """Writes ``algo.predict`` as a graph; see ``DiscreteAlgorithm.save_policy``.
-
-    Args:
-        algo: a built discrete algorithm, exportable.
-        fname: ends with ``.pt`` (TorchScript) or ``.onnx``.
-
-    Raises:
-        ImportError: ONNX's packages are missing.
-    """
+    """Writes ``algo.predict`` as a graph: what d3rlpy's ``save_policy`` asks for."""
     _save(algo, _GreedyPolicy(algo), fname, ("output_0",))
 
 

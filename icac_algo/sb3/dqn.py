@@ -36,8 +36,8 @@ class ConstraintAwareDQN(DQN):
         model.fit(replay_buffer, gradient_steps=5_000)  # or from a log
 
     Everything else is SB3's ``DQN``: arguments, callbacks, saving, TensorBoard.  Before
-    its first gradient step the critic is told level and spread of the rewards in the
-    replay buffer.  ``load`` unpickles, as SB3's does.
+    its first gradient step the critic gets level and spread of the rewards in the replay
+    buffer.  ``load`` unpickles, as SB3's does.
 
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or a class.
@@ -64,9 +64,7 @@ class ConstraintAwareDQN(DQN):
         buffer: Any = self.replay_buffer
         count = buffer.size()
         rewards = np.asarray(buffer.rewards[:count], np.float64)
-        ended = np.asarray(buffer.dones[:count]) * (
-            1 - np.asarray(buffer.timeouts[:count])
-        )
+        ended = buffer.dones[:count] * (1 - buffer.timeouts[:count])
         found = Standardisation.of_rewards(
             float(rewards.mean()),
             float(rewards.std()),
@@ -155,29 +153,24 @@ class ConstraintAwareDQN(DQN):
                 "replay_buffer must be an SB3 ReplayBuffer or a ColumnarReplayBuffer, "
                 f"got {type(given).__name__}"
             )
-        if buffer.size() == 0:
-            raise ValueError("replay_buffer must hold transitions, got an empty one")
+        count = buffer.size()
+        actions = np.asarray(buffer.actions[:count])
+        action_size = int(self.action_space.n)  # type: ignore[attr-defined]
         shape = self.observation_space.shape
-        if buffer.obs_shape != shape:
-            raise ValueError(
-                f"replay_buffer must hold observations of shape {shape}, "
-                f"got {buffer.obs_shape}"
-            )
-        size = int(self.action_space.n)  # type: ignore[attr-defined]
-        actions = np.asarray(buffer.actions[: buffer.size()])
-        if actions.dtype.kind not in "iu":
-            raise ValueError(
-                "replay_buffer must hold discrete actions (indices), "
-                f"got an array of {actions.dtype}"
-            )
-        bad = actions[(actions < 0) | (actions >= size)]
-        if bad.size:
-            raise ValueError(
-                f"replay_buffer must hold actions from 0 to {size - 1}, got {bad[0]}"
-            )
-        for name in ("observations", "rewards"):
-            if not np.isfinite(getattr(buffer, name)[: buffer.size()]).all():
-                raise ValueError(
-                    f"replay_buffer must hold finite {name}, got NaN or infinity"
-                )
+        problem = None
+        if count == 0:
+            problem = "transitions, got an empty one"
+        elif buffer.obs_shape != shape:
+            problem = f"observations of shape {shape}, got {buffer.obs_shape}"
+        elif actions.dtype.kind not in "iu":
+            problem = f"discrete actions (indices), got an array of {actions.dtype}"
+        elif actions.min() < 0 or actions.max() >= action_size:
+            bad = actions[(actions < 0) | (actions >= action_size)]
+            problem = f"actions from 0 to {action_size - 1}, got {bad[0]}"
+        elif not np.isfinite(buffer.observations[:count]).all():
+            problem = "finite observations, got NaN or infinity"
+        elif not np.isfinite(buffer.rewards[:count]).all():
+            problem = "finite rewards, got NaN or infinity"
+        if problem is not None:
+            raise ValueError(f"replay_buffer must hold {problem}")
         return buffer

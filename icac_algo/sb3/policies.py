@@ -13,6 +13,7 @@ from torch import nn
 
 from .._util.checks import check_choice, check_count
 from ..critics import PROJECTIONS, ShapedQFunction
+from ..decisions import best_actions
 from ..shapes import Concave, Constraint, parse_shape
 
 __all__ = ["CnnPolicy", "ConstraintAwareDQNPolicy", "MlpPolicy", "ShapedQNetwork"]
@@ -26,9 +27,8 @@ class _Encoder(nn.Module):
         self.extractor = extractor
         self.layers = layers
 
-    def forward(self, x: Any) -> torch.Tensor:
-        hidden: torch.Tensor = self.layers(self.extractor(x))
-        return hidden
+    def forward(self, x: Any) -> Any:
+        return self.layers(self.extractor(x))
 
 
 class ShapedQNetwork(QNetwork):
@@ -69,11 +69,7 @@ class ShapedQNetwork(QNetwork):
         return values
 
     def _predict(self, observation: Any, deterministic: bool = True) -> torch.Tensor:
-        values = self(observation)
-        if not self.constraint.favours_last:
-            return values.argmax(dim=1)
-        # A plateau of a rising shape: the prior favours its upper end.
-        return values.shape[1] - 1 - values.flip(1).argmax(dim=1)
+        return best_actions(self(observation), self.constraint.favours_last)
 
 
 class ConstraintAwareDQNPolicy(DQNPolicy):

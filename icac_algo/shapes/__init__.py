@@ -11,16 +11,11 @@ from .actions import (
     MonotoneConcave,
     SlopeBounds,
     Unconstrained,
-)
-from .base import (
-    Constraint,
-    KnownCost,
-    is_finite,
     make_constraint_field,
     register_constraint,
 )
-from .normal_form import ShapeSet
-from .scans import running_maximum, running_minimum
+from .base import Constraint, KnownCost, is_finite
+from .normal_form import ShapeSet, running_maximum, running_minimum
 from .states import (
     StateConstraint,
     StateLipschitz,

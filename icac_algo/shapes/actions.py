@@ -12,11 +12,13 @@ import dataclasses
 import functools
 import math
 import operator
-from typing import Any
 
-from d3rlpy.serializable_config import generate_list_config_field
+from d3rlpy.serializable_config import (
+    generate_config_registration,
+    generate_list_config_field,
+)
 
-from .base import Constraint, is_finite, register_constraint
+from .base import Constraint, is_finite
 from .normal_form import ShapeSet
 
 __all__ = [
@@ -28,6 +30,8 @@ __all__ = [
     "MonotoneConcave",
     "SlopeBounds",
     "Unconstrained",
+    "make_constraint_field",
+    "register_constraint",
 ]
 
 
@@ -47,10 +51,6 @@ class Unconstrained(Constraint):
 
     def shape_set(self) -> ShapeSet:
         return ShapeSet()
-
-    @staticmethod
-    def get_type() -> str:
-        return "unconstrained"
 
 
 @dataclasses.dataclass()
@@ -73,13 +73,40 @@ class Monotone(Constraint):
             return ShapeSet(slope_lower=0.0)
         return ShapeSet(slope_upper=0.0)
 
-    @staticmethod
-    def get_type() -> str:
-        return "monotone"
+
+@dataclasses.dataclass()
+class _Bounds(Constraint):
+    """Two numbers, at least one of them given."""
+
+    lower: float | None = None
+    upper: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = type(self).__name__
+        for side, infinity in (("lower", -math.inf), ("upper", math.inf)):
+            bound = getattr(self, side)
+            if bound is None or bound == infinity:
+                setattr(self, side, None)
+            elif is_finite(bound):
+                setattr(self, side, float(bound))
+            else:
+                raise ValueError(
+                    f"{name} {side} must be a finite number, or None for no bound, "
+                    f"got {bound!r}"
+                )
+        if self.lower is None and self.upper is None:
+            raise ValueError(f"{name} needs a finite lower or upper bound, got neither")
+        _check_not_empty(self)
+
+    @property
+    def _interval(self) -> tuple[float, float]:
+        lower = -math.inf if self.lower is None else self.lower
+        return lower, math.inf if self.upper is None else self.upper
 
 
 @dataclasses.dataclass()
-class SlopeBounds(Constraint):
+class SlopeBounds(_Bounds):
     r""":math:`l \le (v_{i+1}-v_i)/(a_{i+1}-a_i) \le u` for every ``i``.
 
     "Nothing jumps": with ``lower=-L, upper=L`` the values are Lipschitz in the action.
@@ -96,29 +123,17 @@ class SlopeBounds(Constraint):
             ``lower > upper``.
     """
 
-    lower: float | None = None
-    upper: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.lower, self.upper = _checked_bounds(self, self.lower, self.upper)
-        _refuse_contradiction(self)
-
     def shape_set(self) -> ShapeSet:
-        lower, upper = _as_infinite(self.lower, self.upper)
+        lower, upper = self._interval
         return ShapeSet(slope_lower=lower, slope_upper=upper)
-
-    @staticmethod
-    def get_type() -> str:
-        return "slope_bounds"
 
 
 @dataclasses.dataclass()
-class Bounded(Constraint):
+class Bounded(_Bounds):
     r""":math:`l \le v_i \le u` for every ``i``.
 
     A probability, a capped payment.  Bounds are in the units of the *unscaled* value (of
-    Q itself, not of one reward), so a reward scaler that shifts rewards is refused.  The
+    Q itself, not of one reward), so a reward scaler may not shift rewards.  The
     projection (clipping) is sup-norm non-expansive and order-preserving: safe under
     bootstrapping.  Canonical coordinates: the K values, each squashed into the bounds.
 
@@ -131,21 +146,9 @@ class Bounded(Constraint):
             ``lower > upper``.
     """
 
-    lower: float | None = None
-    upper: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.lower, self.upper = _checked_bounds(self, self.lower, self.upper)
-        _refuse_contradiction(self)
-
     def shape_set(self) -> ShapeSet:
-        lower, upper = _as_infinite(self.lower, self.upper)
+        lower, upper = self._interval
         return ShapeSet(lower=lower, upper=upper)
-
-    @staticmethod
-    def get_type() -> str:
-        return "bounded"
 
 
 @dataclasses.dataclass()
@@ -161,9 +164,10 @@ class Concave(Constraint):
     def shape_set(self) -> ShapeSet:
         return ShapeSet(concave=True)
 
-    @staticmethod
-    def get_type() -> str:
-        return "concave"
+
+register_constraint, make_constraint_field = generate_config_registration(
+    Constraint, Concave
+)
 
 
 @dataclasses.dataclass()
@@ -177,10 +181,6 @@ class Convex(Constraint):
 
     def shape_set(self) -> ShapeSet:
         return ShapeSet(convex=True)
-
-    @staticmethod
-    def get_type() -> str:
-        return "convex"
 
 
 @dataclasses.dataclass()
@@ -204,10 +204,6 @@ class MonotoneConcave(Constraint):
             return ShapeSet(slope_lower=0.0, concave=True)
         return ShapeSet(slope_upper=0.0, concave=True)
 
-    @staticmethod
-    def get_type() -> str:
-        return "monotone_concave"
-
 
 @dataclasses.dataclass()
 class Intersection(Constraint):
@@ -216,8 +212,8 @@ class Intersection(Constraint):
     The projection is the exact nearest point of the intersection (not one projection
     after the other); sup-norm non-expansive if no member asks for curvature.  Canonical
     coordinates exist for slope bounds with or without one curvature, and for value
-    bounds alone or with :class:`Monotone`; other intersections are refused by name and
-    have ``projection="euclidean"``.
+    bounds alone or with :class:`Monotone`; other intersections need the Euclidean
+    projection.
 
     Args:
         members: shapes without ``actions`` and ``known_cost`` of their own; those belong
@@ -245,15 +241,11 @@ class Intersection(Constraint):
                     "members must leave actions and known_cost to the Intersection, "
                     f"got {member!r}"
                 )
-        _refuse_contradiction(self)
+        _check_not_empty(self)
 
     def shape_set(self) -> ShapeSet:
         sets = (member.shape_set() for member in self.members)
         return functools.reduce(operator.and_, sets)
-
-    @staticmethod
-    def get_type() -> str:
-        return "intersection"
 
 
 for _shape in (
@@ -269,31 +261,7 @@ for _shape in (
     register_constraint(_shape)
 
 
-def _checked_bounds(
-    shape: Constraint, lower: Any, upper: Any
-) -> tuple[float | None, float | None]:
-    name = type(shape).__name__
-    checked: list[float | None] = []
-    for argument, bound, none in (
-        ("lower", lower, -math.inf),
-        ("upper", upper, math.inf),
-    ):
-        if bound is not None and bound != none and not is_finite(bound):
-            raise ValueError(
-                f"{name} {argument} must be a finite number, or None for no bound, "
-                f"got {bound!r}"
-            )
-        checked.append(None if bound is None or bound == none else float(bound))
-    if checked == [None, None]:
-        raise ValueError(f"{name} needs a finite lower or upper bound, got neither")
-    return checked[0], checked[1]
-
-
-def _as_infinite(lower: float | None, upper: float | None) -> tuple[float, float]:
-    return -math.inf if lower is None else lower, math.inf if upper is None else upper
-
-
-def _refuse_contradiction(shape: Constraint) -> None:
+def _check_not_empty(shape: Constraint) -> None:
     actions = shape.actions or [0.0, 1.0]
     reason = shape.shape_set().contradiction(actions[-1] - actions[0])
     if reason is not None:

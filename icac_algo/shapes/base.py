@@ -10,33 +10,37 @@ in ``actions``.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from d3rlpy.serializable_config import (
-    DynamicConfig,
-    SerializableConfig,
-    generate_config_registration,
-)
+from d3rlpy.serializable_config import DynamicConfig, SerializableConfig
 
 from .normal_form import ShapeSet
 from .projection import has_closed_form, project_onto_set
 
-__all__ = [
-    "Constraint",
-    "KnownCost",
-    "is_finite",
-    "make_constraint_field",
-    "register_constraint",
-]
+__all__ = ["Constraint", "KnownCost", "NamedConfig", "is_finite"]
 
 FloatArray = npt.NDArray[np.float64]
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value is a finite number, which a bool is not."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
+class NamedConfig(DynamicConfig):
+    """A config that files know by its class's name, ``SlopeBounds`` as slope_bounds."""
+
+    @classmethod
+    def get_type(cls) -> str:
+        return re.sub("(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
 
 
 @dataclasses.dataclass()
@@ -59,9 +63,8 @@ class KnownCost(SerializableConfig):
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.feature, bool) or not isinstance(self.feature, int):
-            raise ValueError(f"feature must be an integer >= 0, got {self.feature!r}")
-        if self.feature < 0:
+        integer = isinstance(self.feature, int) and not isinstance(self.feature, bool)
+        if not integer or self.feature < 0:
             raise ValueError(f"feature must be an integer >= 0, got {self.feature!r}")
         if not is_finite(self.coefficient):
             raise ValueError(f"coefficient must be finite, got {self.coefficient!r}")
@@ -69,17 +72,21 @@ class KnownCost(SerializableConfig):
     def __call__(
         self, observations: torch.Tensor, positions: FloatArray | torch.Tensor
     ) -> torch.Tensor:
-        """The cost: observations ``(B, d)``, positions ``(K,)`` or ``(B, M)`` to float64.
+        """The cost of every action in every state, float64.
+
+        Args:
+            observations: unscaled, ``(B, d)``.
+            positions: of the actions, ``(K,)`` or ``(B, K)``.
 
         Returns:
-            ``(B, K)`` or ``(B, M)``.
+            ``(B, K)``.
         """
         feature = observations[:, self.feature : self.feature + 1].double()
         return self.coefficient * feature * torch.as_tensor(positions).to(feature)
 
 
 @dataclasses.dataclass()
-class Constraint(DynamicConfig):
+class Constraint(NamedConfig):
     """Base of all shapes.
 
     Args:
@@ -118,7 +125,7 @@ class Constraint(DynamicConfig):
         """
         self._require_action_count(action_size, "the action space has")
         if self.actions is None:
-            return _equally_spaced(action_size).copy()
+            return np.linspace(0.0, 1.0, action_size)
         if len(self.actions) != action_size:
             raise ValueError(
                 f"{type(self).__name__}(actions=...) names {len(self.actions)} actions "
@@ -127,7 +134,7 @@ class Constraint(DynamicConfig):
         return np.asarray(self.actions, dtype=np.float64)
 
     def shape_set(self) -> ShapeSet:
-        """The set, in the units of the values; what a shape of your own must define."""
+        """The set, in the units of the values; a shape of your own must define it."""
         raise NotImplementedError
 
     def inequalities(self, positions: npt.ArrayLike) -> FloatArray:
@@ -212,7 +219,7 @@ class Constraint(DynamicConfig):
     # -- checks --------------------------------------------------------------
 
     def check_observation_shape(self, shape: Sequence[Any]) -> None:
-        """Refuses a known cost feature that the observation does not have.
+        """Checks that the observation has the feature of the known cost.
 
         Raises:
             ValueError: the observation is not a vector, or is too short.
@@ -234,25 +241,3 @@ class Constraint(DynamicConfig):
             raise ValueError(
                 f"{type(self).__name__} needs at least 2 actions, but {subject} {count}"
             )
-
-
-@functools.lru_cache(maxsize=64)
-def _equally_spaced(action_size: int) -> FloatArray:
-    return np.linspace(0.0, 1.0, action_size)
-
-
-def _default_constraint() -> Constraint:
-    from .actions import Concave
-
-    return Concave()
-
-
-register_constraint, make_constraint_field = generate_config_registration(
-    Constraint, _default_constraint
-)
-
-
-def is_finite(value: Any) -> bool:
-    """Whether a value is an ordinary finite number."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value)

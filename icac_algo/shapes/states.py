@@ -1,7 +1,7 @@
 r"""Shapes over features of the observation, at every action.
 
 They hold at every state by the architecture of the network
-(:mod:`icac_algo.critics.state_networks`), not on a grid of states.
+(:mod:`icac_algo.critics`), not on a grid of states.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from d3rlpy.serializable_config import (
-    DynamicConfig,
     generate_config_registration,
     generate_list_config_field,
 )
 
-from .base import is_finite
+from .base import NamedConfig, is_finite
 
 __all__ = [
     "StateConstraint",
@@ -34,7 +33,7 @@ __all__ = [
 
 
 @dataclasses.dataclass()
-class StateConstraint(DynamicConfig):
+class StateConstraint(NamedConfig):
     """Base of shapes over state features."""
 
 
@@ -61,19 +60,15 @@ class StateMonotone(StateConstraint):
 
     def __post_init__(self) -> None:
         allowed = "features must be a list of distinct integers >= 0"
-        if not isinstance(self.features, (list, tuple)) or not self.features:
-            raise ValueError(f"{allowed}, got {self.features!r}")
-        integers = all(
+        listed = isinstance(self.features, (list, tuple)) and len(self.features) > 0
+        if not listed or not all(
             isinstance(f, (int, np.integer)) and not isinstance(f, bool) and f >= 0
             for f in self.features
-        )
-        if not integers or len(set(self.features)) != len(self.features):
+        ):
+            raise ValueError(f"{allowed}, got {self.features!r}")
+        if len(set(self.features)) != len(self.features):
             raise ValueError(f"{allowed}, got {self.features!r}")
         self.features = [int(f) for f in self.features]
-
-    @staticmethod
-    def get_type() -> str:
-        return "state_monotone"
 
 
 @dataclasses.dataclass()
@@ -97,10 +92,6 @@ class StateLipschitz(StateConstraint):
                 f"constant must be a finite number > 0, got {self.constant!r}"
             )
 
-    @staticmethod
-    def get_type() -> str:
-        return "state_lipschitz"
-
 
 register_state_constraint(StateMonotone)
 register_state_constraint(StateLipschitz)
@@ -109,7 +100,7 @@ register_state_constraint(StateLipschitz)
 def check_state_constraints(
     constraints: Sequence[StateConstraint], observation_shape: Sequence[Any]
 ) -> None:
-    """Refuses constraints that do not fit the observation or each other.
+    """Checks that constraints fit the observation and each other.
 
     Raises:
         ValueError: an entry is no state constraint, the observation is not a vector or

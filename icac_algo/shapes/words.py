@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from typing import Any
 
 from .actions import (
@@ -102,21 +101,13 @@ def _shape(part: str, text: str, common: dict[str, Any]) -> Constraint:
                 f"constraint {name} takes {allowed}, each once; got {assignment!r} in "
                 f"{text!r}"
             )
-        boolean = "bool" in str(inspect.signature(shape).parameters[key].annotation)
-        given[key] = _value(key, value, boolean, text)
-    return shape(**given, **common)
-
-
-def _value(key: str, value: str, boolean: bool, text: str) -> float | bool:
-    if boolean:
-        if value not in _BOOLEANS:
+        # A field is a boolean where its default is one.
+        is_flag = isinstance(fields[key].default, bool)
+        try:
+            given[key] = _BOOLEANS[value] if is_flag else float(value)
+        except (KeyError, ValueError):
+            allowed = "true or false" if is_flag else "a number"
             raise ValueError(
-                f"constraint field {key} must be true or false, got {value!r} in {text!r}"
-            )
-        return _BOOLEANS[value]
-    try:
-        return float(value)
-    except ValueError:
-        raise ValueError(
-            f"constraint field {key} must be a number, got {value!r} in {text!r}"
-        ) from None
+                f"constraint field {key} must be {allowed}, got {value!r} in {text!r}"
+            ) from None
+    return shape(**given, **common)

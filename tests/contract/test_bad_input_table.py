@@ -218,7 +218,7 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("save unbuilt", lambda: save(unbuilt(), "model"), V, "algo must be built"),
     ("save nowhere", lambda: save(built(), "no/model"), F, "path must be in a folder"),
     ("save over", lambda: save(built(), "."), FileExistsError, "path must not exist"),
-    ("load", lambda: load("none"), F, "manifest.json is missing"),
+    ("load", lambda: load("none"), F, "no saved model at none"),
     ("graph name", lambda: save_graph(built(), "g.h5"), V, "fname must end with"),
     ("graph folder", lambda: save_graph(built(), "no/g.pt"), F, r"no/g\.pt"),
     ("graph path", lambda: save_graph(built(), None), T, "fname must be a path, got N"),  # type: ignore[arg-type]

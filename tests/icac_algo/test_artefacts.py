@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import pickle
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from d3rlpy.algos import DiscreteCQLConfig, IQLConfig
 from d3rlpy.preprocessing import MinMaxObservationScaler
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import bidclick_gym
@@ -32,8 +32,8 @@ from icac_algo import (
     Monotone,
     ShapedQFunctionFactory,
 )
-from icac_algo.export import ArtefactError, load, save, save_graph
-from icac_algo.export.manifest import Manifest, sha256_of
+from icac_algo.export import ArtefactError, describe, load, save, save_graph
+from icac_algo.export.artefacts import _digest
 
 CONTEXTS = np.random.default_rng(0).random((40, 2)).astype(np.float32)
 CONFIGS: dict[str, Callable[[], Any]] = {
@@ -88,17 +88,17 @@ def all_values(algo: Any) -> Any:
 @pytest.mark.parametrize("name", sorted(CONFIGS))
 def test_round_trip(name: str, trained: Any, dataset: Any) -> None:
     algo = trained(name)
-    folder = save(algo, "model", dataset)
-    back = load(folder)
+    file = save(algo, "model.safetensors", dataset)
+    back = load(file)
     assert type(back) is type(algo)
     assert np.array_equal(all_values(back), all_values(algo))
     assert np.array_equal(back.predict(CONTEXTS), algo.predict(CONTEXTS))
     assert back.grad_step == 20
-    manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["data"]["transitions"] == 1000
-    assert len(manifest["action_grid"]) == 5
-    assert manifest["versions"]["d3rlpy"] == d3rlpy.__version__
-    assert sorted(os.listdir()) == ["model"]
+    found = describe(file)
+    assert found["data"]["transitions"] == 1000
+    assert len(found["action_grid"]) == 5
+    assert found["versions"]["d3rlpy"] == d3rlpy.__version__
+    assert os.listdir() == ["model.safetensors"]
 
 
 def test_round_trip_in_a_fresh_process(trained: Any) -> None:
@@ -121,7 +121,7 @@ def test_round_trip_in_a_fresh_process(trained: Any) -> None:
 def test_a_different_log_has_a_different_fingerprint(trained: Any, dataset: Any) -> None:
     other, _ = bidclick_gym.get_dataset(fraction=0.01, log_seed=1, show_progress=False)
     prints = [
-        json.loads((save(trained("concave"), n, d) / "manifest.json").read_text())["data"]
+        describe(save(trained("concave"), n, d))["data"]
         for n, d in (("a", dataset), ("b", other), ("c", dataset))
     ]
     assert prints[0] == prints[2] != prints[1]
@@ -129,43 +129,45 @@ def test_a_different_log_has_a_different_fingerprint(trained: Any, dataset: Any)
 
 def test_what_is_there_is_not_replaced_unasked(trained: Any) -> None:
     algo = trained("concave")
-    folder = save(algo, "model")
-    before = (folder / "manifest.json").read_bytes()
+    file = save(algo, "model")
+    before = file.read_bytes()
     with pytest.raises(FileExistsError, match="path must not exist yet"):
         save(trained("euclidean"), "model")
-    assert (folder / "manifest.json").read_bytes() == before
+    assert file.read_bytes() == before
     save(trained("euclidean"), "model", overwrite=True)
     assert load("model").config.projection == "euclidean"
-    pathlib.Path("mine").mkdir()
-    pathlib.Path("mine/notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="path must not exist yet"):
-        save(algo, "mine", overwrite=True)
-    assert pathlib.Path("mine/notes.txt").read_text() == "mine"
+    pathlib.Path("notes.txt").write_text("mine")
+    save_file({"a": torch.ones(2)}, "other.safetensors")
+    pathlib.Path("folder").mkdir()
+    for name in ("notes.txt", "other.safetensors", "folder"):
+        with pytest.raises(FileExistsError, match="path must not exist yet"):
+            save(algo, name, overwrite=True)
+    assert pathlib.Path("notes.txt").read_text() == "mine"
     with pytest.raises(FileNotFoundError, match="path must be in a folder that exists"):
         save(algo, "nowhere/model")
     with pytest.raises(ValueError, match="algo must be built"):
         save(ConstraintAwareQConfig().create(device="cpu:0"), "new")
-    assert sorted(os.listdir()) == ["mine", "model"]
+    assert sorted(os.listdir()) == ["folder", "model", "notes.txt", "other.safetensors"]
 
 
 def test_a_failed_write_leaves_the_old_model(
     trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = save(trained("concave"), "model")
-    before = sha256_of(folder / "weights.safetensors")
+    file = save(trained("concave"), "model")
+    before = file.read_bytes()
 
     def full(*arguments: Any, **named: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pathlib.Path, "write_text", full)
+        patch.setattr(pathlib.Path, "write_bytes", full)
         with pytest.raises(OSError, match="No space left"):
             save(trained("euclidean"), "model", overwrite=True)
         with pytest.raises(OSError, match="No space left"):
             save(trained("euclidean"), "other")
     assert os.listdir() == ["model"]
-    assert sha256_of(folder / "weights.safetensors") == before
-    load(folder)
+    assert file.read_bytes() == before
+    load(file)
 
 
 # -- what must be refused --------------------------------------------------------
@@ -176,112 +178,84 @@ class _Bomb:
         return os.mkdir, ("exploded",)
 
 
-def edit(folder: pathlib.Path, **changes: Any) -> None:
-    path = folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-def sign(folder: pathlib.Path) -> None:
-    """Makes size and checksum those of whatever the weights now are."""
-    weights = folder / "weights.safetensors"
-    entry = {"sha256": sha256_of(weights), "bytes": weights.stat().st_size}
-    edit(folder, files={"weights.safetensors": entry})
-
-
-def replace_weights(folder: pathlib.Path, content: bytes) -> None:
-    (folder / "weights.safetensors").write_bytes(content)
-    sign(folder)
-
-
-def with_tensors(folder: pathlib.Path, change: Callable[[Any], Any]) -> None:
-    path = folder / "weights.safetensors"
-    tensors = load_file(str(path))
+def rewrite(
+    file: pathlib.Path,
+    change: Callable[[Any], Any] = lambda tensors: None,
+    **fields: Any,
+) -> None:
+    """The same file with other tensors, or other fields of its description."""
+    description = {**describe(file), **fields}
+    tensors = load_file(str(file))
     change(tensors)
-    save_file(tensors, str(path))
-    sign(folder)
+    save_file(tensors, str(file), metadata={"icac_algo": json.dumps(description)})
+
+
+def describe_as(file: pathlib.Path, text: str) -> None:
+    save_file(load_file(str(file)), str(file), metadata={"icac_algo": text})
 
 
 def first(tensors: dict[str, torch.Tensor]) -> str:
     return next(k for k, v in sorted(tensors.items()) if v.dim() == 2)
 
 
-def truncate(folder: pathlib.Path) -> None:
-    path = folder / "weights.safetensors"
-    path.write_bytes(path.read_bytes()[:-10])
-
-
-def truncate_and_sign(folder: pathlib.Path) -> None:
-    truncate(folder)
-    sign(folder)
-
-
-def flip_a_byte(folder: pathlib.Path) -> None:
-    path = folder / "weights.safetensors"
-    content = bytearray(path.read_bytes())
+def flip_a_byte(file: pathlib.Path) -> None:
+    content = bytearray(file.read_bytes())
     content[-1] ^= 1
-    path.write_bytes(content)
+    file.write_bytes(content)
 
 
-def link_elsewhere(folder: pathlib.Path) -> None:
-    path = folder / "weights.safetensors"
-    shutil.copy(path, "secret")
-    path.unlink()
-    path.symlink_to(pathlib.Path("secret").absolute())
-
-
-def named(name: str) -> Callable[[pathlib.Path], None]:
-    return lambda folder: edit(folder, files={name: {"sha256": "0" * 64, "bytes": 1}})
+def sign(file: pathlib.Path, change: Callable[[Any], Any]) -> None:
+    """Changes tensors and makes the checksum theirs."""
+    tensors = load_file(str(file))
+    change(tensors)
+    rewrite(file, change, sha256=_digest(tensors))
 
 
 TAMPERINGS: dict[str, tuple[Callable[[pathlib.Path], Any], str]] = {
-    "pickle as weights": (
-        lambda f: replace_weights(f, pickle.dumps(_Bomb())),
+    "pickle": (
+        lambda f: f.write_bytes(pickle.dumps(_Bomb())),
         "is not a safetensors file",
     ),
-    "pickle as manifest": (
-        lambda f: (f / "manifest.json").write_bytes(pickle.dumps(_Bomb())),
-        "is not JSON",
-    ),
-    "torch file as weights": (
-        lambda f: (torch.save(_Bomb(), f / "weights.safetensors"), sign(f)),
+    "torch file": (lambda f: torch.save(_Bomb(), f), "is not a safetensors file"),
+    "truncated": (
+        lambda f: f.write_bytes(f.read_bytes()[:-10]),
         "is not a safetensors file",
     ),
-    "truncated": (truncate, "truncated or replaced"),
-    "truncated, signed": (truncate_and_sign, "is not a safetensors file"),
+    "empty": (lambda f: f.write_bytes(b""), "is not a safetensors file"),
+    "a folder": (lambda f: (f.unlink(), f.mkdir()), "must be a file"),
     "wrong checksum": (flip_a_byte, "changed after it was saved"),
-    "path traversal": (named("../../etc/passwd"), "must name 'weights.safetensors'"),
-    "absolute path": (named("/etc/passwd"), "must name 'weights.safetensors'"),
-    "link": (link_elsewhere, "must be a plain file"),
-    "newer": (lambda f: edit(f, format=2), "format 2 is newer than 1"),
-    "no version": (lambda f: edit(f, format=True), "format must be an integer >= 1"),
-    "another kind": (lambda f: edit(f, kind="other"), "of kind 'icac-model'"),
-    "a list": (lambda f: (f / "manifest.json").write_text("[]"), "of kind 'icac-model'"),
-    "too large": (
-        lambda f: (f / "manifest.json").write_text(" " * (1 << 21)),
-        "must be below",
+    "newer": (lambda f: rewrite(f, format=2), "format 2 is newer than 1"),
+    "no version": (lambda f: rewrite(f, format=True), "format must be of type int"),
+    "another kind": (
+        lambda f: save_file(load_file(str(f)), str(f)),
+        "must have a description",
     ),
-    "no config": (lambda f: edit(f, config=None), "config must be an object"),
+    "a list": (lambda f: describe_as(f, "[]"), "the description must be an object"),
+    "no JSON": (lambda f: describe_as(f, "{"), "the description is not JSON"),
+    "deep JSON": (lambda f: describe_as(f, "[" * 10**6), "the description is not JSON"),
+    "no config": (lambda f: rewrite(f, config=None), "config must be of type dict"),
     "unknown algorithm": (
-        lambda f: edit(f, config={"type": "os.system", "params": {}}),
+        lambda f: rewrite(f, config={"type": "os.system", "params": {}}),
         "config is not one that this version can build",
     ),
     "checksum of another form": (
-        lambda f: edit(f, files={"weights.safetensors": {"sha256": "x", "bytes": 1}}),
-        "sha256 must be 64 hexadecimal digits",
+        lambda f: rewrite(f, sha256=3),
+        "sha256 must be of type str",
     ),
-    "negative step": (lambda f: edit(f, grad_step=-1), "grad_step must be an integer"),
-    "odd grid": (lambda f: edit(f, action_grid=["a"]), "action_grid must be numbers"),
-    "odd versions": (lambda f: edit(f, versions=[1]), "versions must be texts"),
+    "negative step": (
+        lambda f: rewrite(f, grad_step=-1),
+        "grad_step must be at least 0, got -1",
+    ),
     "missing tensor": (
-        lambda f: with_tensors(f, lambda t: t.pop(first(t))),
+        lambda f: sign(f, lambda t: t.pop(first(t))),
         "other tensors than the config asks for",
     ),
     "another shape": (
-        lambda f: with_tensors(f, lambda t: t.update({first(t): torch.zeros(2, 2)})),
+        lambda f: sign(f, lambda t: t.update({first(t): torch.zeros(2, 2)})),
         r"of shape \(\d+, \d+\), got",
     ),
     "NaN": (
-        lambda f: with_tensors(f, lambda t: t[first(t)].fill_(float("nan"))),
+        lambda f: sign(f, lambda t: t[first(t)].fill_(float("nan"))),
         "must be finite",
     ),
 }
@@ -290,18 +264,22 @@ TAMPERINGS: dict[str, tuple[Callable[[pathlib.Path], Any], str]] = {
 @pytest.mark.parametrize("name", sorted(TAMPERINGS))
 def test_tampering_is_refused_without_a_side_effect(name: str, trained: Any) -> None:
     tamper, message = TAMPERINGS[name]
-    folder = save(trained("concave"), "model")
-    tamper(folder)
-    before = sorted(os.listdir())
+    file = save(trained("concave"), "model")
+    tamper(file)
     with pytest.raises(ArtefactError, match=message):
-        load(folder)
-    assert not pathlib.Path("exploded").exists()
-    assert sorted(os.listdir()) == before
+        load(file)
+    assert os.listdir() == ["model"]
 
 
 def test_nothing_there() -> None:
-    with pytest.raises(FileNotFoundError, match=r"manifest\.json is missing"):
+    with pytest.raises(FileNotFoundError, match="no saved model at nowhere"):
         load("nowhere")
+
+
+def test_the_description_is_in_the_header(trained: Any) -> None:
+    file = save(trained("concave"), "model")
+    with safe_open(str(file), framework="np") as opened:
+        assert json.loads(opened.metadata()["icac_algo"]) == describe(file)
 
 
 @settings(max_examples=200, deadline=None)
@@ -313,9 +291,7 @@ def test_nothing_there() -> None:
             lambda inner: (
                 st.lists(inner)
                 | st.dictionaries(
-                    st.sampled_from(
-                        ["kind", "format", "config", "files", "data", "weights"]
-                    ),
+                    st.sampled_from(["format", "config", "grad_step", "sha256", "data"]),
                     inner,
                 )
             ),
@@ -323,12 +299,23 @@ def test_nothing_there() -> None:
         ).map(lambda value: json.dumps(value).encode()),
     )
 )
-def test_any_bytes_are_a_manifest_or_refused(content: bytes) -> None:
+def test_any_description_is_one_or_refused(content: bytes) -> None:
+    file = pathlib.Path("any")
+    text = content.decode(errors="replace")
+    save_file({"a": torch.ones(1)}, str(file), metadata={"icac_algo": text})
     try:
-        manifest = Manifest.parse(content)
+        found = describe(file)
     except ArtefactError:
         return
-    assert Manifest.parse(manifest.to_json().encode()) == manifest
+    assert found["format"] == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused(content: bytes) -> None:
+    pathlib.Path("any").write_bytes(content)
+    with pytest.raises(ArtefactError, match="is not a safetensors file"):
+        load("any")
 
 
 # -- graphs ------------------------------------------------------------------------

@@ -24,8 +24,8 @@ from icac_algo import (
     Unconstrained,
 )
 from icac_algo.shapes import running_maximum, running_minimum
-from icac_algo.shapes.projection.flat import is_flat
-from icac_algo.shapes.projection.isotonic import project_onto_rising
+from icac_algo.shapes.projection.lines import holds_only_lines
+from icac_algo.shapes.projection.slopes import project_onto_rising
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -92,7 +92,7 @@ def nearest(values: FloatArray, constraint: Constraint) -> FloatArray:
         return values
     length = np.linalg.norm(matrix, axis=1)
     rows, bounds = matrix / length[:, None], bounds / length
-    if is_flat(constraint.shape_set(), positions):
+    if holds_only_lines(constraint.shape_set(), positions):
         # The solver calls sets without interior inconsistent, by rounding.
         bounds = bounds - 1e-9
     identity = np.eye(values.shape[1])
@@ -122,7 +122,8 @@ def test_projection_is_the_nearest_point(
     constraint, values = make(shape, size, equal), data(size)
     projected = constraint.project(torch.as_tensor(values)).numpy()
     # The reference, too, is only so good where all rows are tight.
-    close = 1e-4 if is_flat(constraint.shape_set(), constraint.positions(size)) else 1e-5
+    only_lines = holds_only_lines(constraint.shape_set(), constraint.positions(size))
+    close = 1e-4 if only_lines else 1e-5
     assert distance(projected, nearest(values, constraint), values) < close
     positions = constraint.positions(size)
     slack = projected @ constraint.inequalities(positions).T

@@ -84,7 +84,7 @@ def constant(value: float) -> Callable[[Any, Any], Any]:
 def select(candidates: Any, dataset: Any = None, **options: Any) -> Selection:
     dataset = bandit() if dataset is None else dataset
     options = {"n_steps": 5, "show_progress": False, **options}
-    return select_by_bellman_error(candidates, dataset, **options)
+    return select_by_bellman_error(dataset, candidates, **options)
 
 
 FLAT, TRUE = known(constant(0.5)), known(lambda x, a: np.asarray(a, float))

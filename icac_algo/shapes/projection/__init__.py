@@ -1,5 +1,5 @@
 """Exact Euclidean projections onto shapes, with exact (generalised) gradients."""
 
-from .onto_set import has_closed_form, project_onto_set
+from .methods import has_closed_form, project_onto_set
 
 __all__ = ["has_closed_form", "project_onto_set"]

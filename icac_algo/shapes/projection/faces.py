@@ -31,33 +31,53 @@ def count_faces(matrix: FloatArray) -> int:
 
 
 class Faces:
-    """All faces of a set, ready to project onto.
-
-    Args:
-        matrix: ``A``, ``(m, K)``.
-        bounds: ``b``, ``(m,)``.
-    """
+    """All faces of ``{u : A u >= b}``, ready to project onto."""
 
     def __init__(self, matrix: FloatArray, bounds: FloatArray):
-        signs, sign_offsets, projectors, offsets = _enumerate(matrix, bounds)
-        self._rows = len(matrix)
+        # Rows of one length: unequal gaps must not weigh them differently.
+        lengths = np.linalg.norm(matrix, axis=1)
+        matrix, bounds = matrix / lengths[:, None], bounds / lengths
+        count, size = matrix.shape
+        opposite = _opposite_pairs(matrix)
+        signs, sign_offsets, projectors, offsets = [], [], [], []
+        for active in itertools.product((False, True), repeat=count):
+            tight = np.flatnonzero(active)
+            if any(active[i] and active[j] for i, j in opposite):
+                continue
+            rows = matrix[tight]
+            # Multipliers can always be chosen on independent rows.
+            if len(tight) and np.linalg.matrix_rank(rows) < len(tight):
+                continue
+            gram = rows @ rows.T
+            inverse: FloatArray = np.asarray(np.linalg.solve(gram, rows))
+            pulled: FloatArray = np.asarray(np.linalg.solve(gram, bounds[tight]))
+            projector = np.eye(size) - rows.T @ inverse
+            offset = rows.T @ pulled
+            # Slack of free rows: A (P v + offset) - b.  Multipliers: (G^-1)(b - A v).
+            sign, sign_offset = matrix @ projector, matrix @ offset - bounds
+            sign[tight], sign_offset[tight] = -inverse, pulled
+            signs.append(sign)
+            sign_offsets.append(sign_offset)
+            projectors.append(projector)
+            offsets.append(offset)
+        self._rows = count
         # (m F, K), rows first: minima then run along the batch, which is far quicker.
-        self._signs = signs.transpose(1, 0, 2).reshape(-1, matrix.shape[1])
-        self._sign_offsets = sign_offsets.T.reshape(-1, 1)
-        self._projectors = projectors
-        self._offsets = offsets
+        self._arrays = (
+            np.stack(signs, axis=1).reshape(-1, size),
+            np.stack(sign_offsets, axis=1).reshape(-1, 1),
+            np.stack(projectors),
+            np.stack(offsets),
+        )
         self._shifted = bool(np.any(sign_offsets))
         self._kept: dict[Any, tuple[torch.Tensor, ...]] = {}
 
     def project(
         self, values: torch.Tensor, raw: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, Jacobian]:
-        """The projection, feasible up to rounding, and its Jacobian.
+        """The projection of float64 ``(B, K)``, exact up to rounding, and its Jacobian.
 
-        Args:
-            values: float64, ``(B, K)``.
-            raw: the same in the dtype they came in: a face chosen in float32 for
-                float32 values is wrong by no more than their own rounding.
+        ``raw`` are the values in the dtype they came in: a face chosen in float32 for
+        float32 values is wrong by no more than their own rounding.
         """
         raw = values if raw is None else raw
         signs, sign_offsets, _, _ = self._tensors(raw)
@@ -80,10 +100,9 @@ class Faces:
     def _tensors(self, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
         key = (like.dtype, like.device)
         if key not in self._kept:
-            arrays = (self._signs, self._sign_offsets, self._projectors, self._offsets)
             self._kept[key] = tuple(
                 torch.as_tensor(np.ascontiguousarray(array)).to(like.device, like.dtype)
-                for array in arrays
+                for array in self._arrays
             )
         return self._kept[key]
 
@@ -91,50 +110,6 @@ class Faces:
 def _times(values: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     """Row by row ``values @ matrices``: ``(B, K)`` and ``(B, K, K)`` to ``(B, K)``."""
     return torch.bmm(values[:, None], matrices)[:, 0]
-
-
-def _enumerate(
-    matrix: FloatArray, bounds: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """For F faces of m rows over K values, what is linear in the values.
-
-    Returns:
-        slacks of free rows and multipliers of tight ones, ``(F, m, K)``, and what is
-        added, ``(F, m)``; the projector onto each face, ``(F, K, K)``, and what is added,
-        ``(F, K)``.
-    """
-    # Rows of one length: unequal gaps between actions must not weigh them differently.
-    lengths = np.linalg.norm(matrix, axis=1)
-    matrix, bounds = matrix / lengths[:, None], bounds / lengths
-    count, size = matrix.shape
-    opposite = _opposite_pairs(matrix)
-    signs, sign_offsets, projectors, offsets = [], [], [], []
-    for active in itertools.product((False, True), repeat=count):
-        tight = np.flatnonzero(active)
-        if any(active[i] and active[j] for i, j in opposite):
-            continue
-        rows = matrix[tight]
-        # Multipliers can always be chosen on independent rows.
-        if len(tight) and np.linalg.matrix_rank(rows) < len(tight):
-            continue
-        gram = rows @ rows.T
-        inverse: FloatArray = np.asarray(np.linalg.solve(gram, rows))
-        pulled: FloatArray = np.asarray(np.linalg.solve(gram, bounds[tight]))
-        projector = np.eye(size) - rows.T @ inverse
-        offset = rows.T @ pulled
-        # Slack of free rows: A (P v + offset) - b.  Multipliers: (G^-1)(b - A v).
-        sign, sign_offset = matrix @ projector, matrix @ offset - bounds
-        sign[tight], sign_offset[tight] = -inverse, pulled
-        signs.append(sign)
-        sign_offsets.append(sign_offset)
-        projectors.append(projector)
-        offsets.append(offset)
-    return (
-        np.stack(signs),
-        np.stack(sign_offsets),
-        np.stack(projectors),
-        np.stack(offsets),
-    )
 
 
 def _opposite_pairs(matrix: FloatArray) -> list[tuple[int, int]]:

@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..normal_form import ShapeSet
 from .jacobians import Jacobian
-from .systems import LinearSystem, make_system
+from .linear_systems import LinearSystem, make_system
 
 __all__ = ["project_by_interior_point"]
 
@@ -34,18 +35,15 @@ _MAX_ITERATIONS = 200
 _TOLERANCE = 1e-12
 _NOTICEABLE_GAP = 1e-6
 _CONFIRMED = -1e-9
+# Beyond, small errors of curvature would add up where rounding is removed.
+_LONGEST_WITHOUT_DRIFT = 32
 
 
 def project_by_interior_point(
-    values: torch.Tensor, matrix: FloatArray, bounds: FloatArray
+    values: torch.Tensor, shape_set: ShapeSet, positions: FloatArray
 ) -> tuple[torch.Tensor, Jacobian]:
-    """The projection, feasible up to rounding, and its Jacobian.
-
-    Args:
-        values: float64, ``(B, K)``.
-        matrix: ``A``, ``(m, K)``.
-        bounds: ``b``, ``(m,)``.
-    """
+    """The projection of float64 ``(B, K)``, feasible up to rounding, and its Jacobian."""
+    matrix, bounds = shape_set.inequalities(positions)
     lengths = np.linalg.norm(matrix, axis=1)
     system = make_system(matrix / lengths[:, None], values.device)
     b = torch.as_tensor(bounds / lengths).to(values)
@@ -54,14 +52,17 @@ def project_by_interior_point(
         point, tight = _project_block(block, system, b)
         projected.append(point)
         active.append(tight)
-    tight = torch.cat(active)
+    nearest, tight = torch.cat(projected), torch.cat(active)
+    if len(positions) > _LONGEST_WITHOUT_DRIFT and shape_set.has_curvature:
+        sign = -1.0 if shape_set.convex else 1.0
+        nearest = sign * _concave_majorant(sign * nearest, positions)
 
     def jacobian(grad: torch.Tensor) -> torch.Tensor:
         full = grad.double()
         multipliers = system.solve_active(tight, -system.apply(full))
         return (full + system.transpose(multipliers)).to(grad.dtype)
 
-    return torch.cat(projected), jacobian
+    return nearest, jacobian
 
 
 def _project_block(
@@ -145,3 +146,32 @@ def _to_boundary(point: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
     """Longest step in [0, 1] that keeps each row positive, ``(B, 1)``."""
     ratio = torch.where(direction < 0.0, -point / direction, torch.inf)
     return ratio.amin(dim=1, keepdim=True).clamp(max=1.0)
+
+
+def _concave_majorant(values: torch.Tensor, positions: FloatArray) -> torch.Tensor:
+    """The smallest concave values above these, ``(B, K)``, row by row on the CPU.
+
+    Cutting slopes one after the other adds their errors up over a long row.  The majorant
+    of values within ``e`` of a concave function is within ``2 e`` of them.
+    """
+    rows = values.detach().cpu().numpy()
+    lifted = [np.interp(positions, *_upper_hull(positions, row)) for row in rows]
+    return torch.as_tensor(np.stack(lifted)).to(values)
+
+
+def _upper_hull(
+    positions: FloatArray, row: FloatArray
+) -> tuple[list[float], list[float]]:
+    """Corners of the upper hull, by Andrew's monotone chain."""
+    x: list[float] = []
+    y: list[float] = []
+    for place, value in zip(positions.tolist(), row.tolist(), strict=True):
+        while len(x) > 1:
+            turn = (y[-1] - y[-2]) * (place - x[-1]) - (value - y[-1]) * (x[-1] - x[-2])
+            if turn > 0.0:
+                break
+            x.pop()
+            y.pop()
+        x.append(place)
+        y.append(value)
+    return x, y

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data import LoggedSteps
-from .nuisance import cross_fitted_propensities, folds_of
 
-__all__ = ["Support", "action_probabilities", "logged_propensities", "support_of"]
+__all__ = ["Support", "SupportWarning", "action_probabilities"]
 
 FloatArray = npt.NDArray[np.float64]
 
 
+class SupportWarning(UserWarning):
+    """The log has seen too little of what a policy would do."""
+
+
 def action_probabilities(
-    policy: Any, steps: LoggedSteps, name: str = "policy"
+    steps: LoggedSteps, policy: Any, name: str = "policy"
 ) -> FloatArray:
     """Probability of every action in every logged context, ``(N, K)``.
 
     Args:
+        steps: the log.
         policy: a d3rlpy algorithm or a Stable-Baselines3 policy (what ``predict``
             says), an index (always this action), or
             a function from observations ``(N, d)`` to indices ``(N,)`` or probabilities
             ``(N, K)``.
-        steps: the log.
         name: what errors call the policy.
 
     Raises:
@@ -36,7 +40,7 @@ def action_probabilities(
     """
     size = steps.action_size
     if hasattr(policy, "predict"):
-        _check_fits(policy, steps, name)
+        _check_fits(steps, policy, name)
         found = policy.predict(steps.observations)
         # Policies of Stable-Baselines3 return their state too.
         chosen = np.asarray(found[0] if isinstance(found, tuple) else found)
@@ -74,7 +78,7 @@ def action_probabilities(
     return np.eye(size)[chosen]
 
 
-def _check_fits(policy: Any, steps: LoggedSteps, name: str) -> None:
+def _check_fits(steps: LoggedSteps, policy: Any, name: str) -> None:
     if not hasattr(policy, "impl"):
         return
     if policy.impl is None:
@@ -85,14 +89,6 @@ def _check_fits(policy: Any, steps: LoggedSteps, name: str) -> None:
             f"{name} must take observations of shape {steps.observations.shape[1:]}, as "
             f"the log's, got one for {shape}"
         )
-
-
-def logged_propensities(steps: LoggedSteps, seed: int) -> FloatArray:
-    """The logger's probability of each logged action, estimated if not logged."""
-    if steps.propensities is not None:
-        return steps.propensities
-    every = cross_fitted_propensities(steps, folds_of(steps, seed))
-    return np.asarray(every[np.arange(len(steps)), steps.actions])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +110,23 @@ class Support:
     largest: float
     unseen: float
 
+    @classmethod
+    def of(
+        cls, steps: LoggedSteps, probabilities: FloatArray, weights: FloatArray
+    ) -> Support:
+        """Of a policy's probabilities ``(N, K)`` and importance weights ``(N,)``."""
+        squares = float(np.square(weights).sum())
+        total = float(weights.sum())
+        seen = np.bincount(steps.actions, minlength=steps.action_size) > 0
+        spread = float(weights.std(ddof=1)) if len(weights) > 1 else 0.0
+        return cls(
+            effective=total**2 / squares if squares > 0.0 else 0.0,
+            covered=total / len(weights),
+            covered_error=spread / float(np.sqrt(len(weights))),
+            largest=float(weights.max()),
+            unseen=float(probabilities[:, ~seen].sum() / len(weights)),
+        )
+
     @property
     def problems(self) -> tuple[str, ...]:
         """What is missing, in words; empty if nothing is."""
@@ -132,19 +145,12 @@ class Support:
             found.append(f"its effective sample size is {self.effective:.1f}, below 100")
         return tuple(found)
 
-
-def support_of(
-    steps: LoggedSteps, probabilities: FloatArray, weights: FloatArray
-) -> Support:
-    """Support of a policy; ``weights`` are its over the logger's probabilities."""
-    squares = float(np.square(weights).sum())
-    total = float(weights.sum())
-    seen = np.bincount(steps.actions, minlength=steps.action_size) > 0
-    spread = float(weights.std(ddof=1)) if len(weights) > 1 else 0.0
-    return Support(
-        effective=total**2 / squares if squares > 0.0 else 0.0,
-        covered=total / len(weights),
-        covered_error=spread / float(np.sqrt(len(weights))),
-        largest=float(weights.max()),
-        unseen=float(probabilities[:, ~seen].sum() / len(weights)),
-    )
+    def warn(self, name: str) -> None:
+        """Warns the caller's caller of everything that is missing."""
+        if self.problems:
+            warnings.warn(
+                f"{name} lacks support in the log: {'; '.join(self.problems)}. Its "
+                "estimates may be far off.",
+                SupportWarning,
+                stacklevel=3,
+            )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .._util.pictures import new_figure
 from ..shapes import Constraint
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Contrast", "Curve", "PriorCheck"]
 
 FloatArray = npt.NDArray[np.float64]
+_PANELS = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Contrast:
 
     Args:
         region: name of the region.
-        kind: as :class:`~icac_algo.evidence.contrasts.ActionContrast`.
+        kind: as in :func:`~icac_algo.evidence.action_contrasts`.
         actions: indices it is about.
         estimate: what should be at least 0, in units of reward; negative is a violation.
         lower: lower end of the simultaneous interval.
@@ -200,6 +202,79 @@ class PriorCheck:
         Raises:
             ImportError: matplotlib is missing.
         """
-        from .prior_plot import plot_check
+        # The regions with the worst inequalities first.
+        order = list(dict.fromkeys(["all", *(c.region for c in self.contrasts)]))
+        order += [curve.region for curve in self.curves if curve.region not in order]
+        curves = sorted(self.curves, key=lambda curve: order.index(curve.region))
+        curves = curves[:_PANELS]
+        columns = min(3, len(curves))
+        rows = -(-len(curves) // columns)
+        figure = new_figure(3.6 * columns, 3.0 * rows + 0.7)
+        axes = np.atleast_1d(figure.subplots(rows, columns, sharex=True)).ravel()
+        for panel in axes[len(curves) :]:
+            panel.set_visible(False)
+        for panel, curve in zip(axes, curves, strict=False):
+            self._draw(panel, curve)
+        axes[0].set_ylabel("mean reward")
+        for panel in axes[len(curves) - columns : len(curves)]:
+            panel.set_xlabel("position of the action", fontsize=9)
+        legend = {
+            label: handle
+            for panel in axes
+            for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(
+            legend.values(), legend, loc="outside lower center", ncols=3, fontsize=8
+        )
+        p = "" if self.p_value is None else f", p = {self.p_value:.3g}"
+        figure.suptitle(
+            f"{type(self.constraint).__name__}: {self.verdict}{p}", fontsize=11
+        )
+        return figure
 
-        return plot_check(self)
+    def _draw(self, panel: Any, curve: Curve) -> None:
+        known = np.isfinite(curve.values)
+        x = self.positions[known]
+        panel.errorbar(
+            x,
+            curve.values[known],
+            yerr=curve.half_width[known],
+            color="#1b6ca8",
+            marker="o",
+            ms=4,
+            lw=1.5,
+            capsize=3,
+            label=f"estimate, {1.0 - self.level:.0%} each",
+        )
+        panel.plot(
+            x,
+            curve.nearest[known],
+            "--",
+            color="#444444",
+            lw=1.2,
+            label=f"nearest {type(self.constraint).__name__}",
+        )
+        missed = {
+            action
+            for c in self.contrasts
+            if c.rejected and c.region == curve.region
+            for action in c.actions
+        }
+        at = [a for a in sorted(missed) if known[a]]
+        if at:
+            panel.plot(
+                self.positions[at],
+                curve.values[at],
+                "o",
+                mfc="none",
+                mec="#c0392b",
+                ms=11,
+                mew=1.6,
+                label="part of a missed inequality",
+            )
+        panel.set_title(
+            f"{'all contexts' if curve.region == 'all' else curve.region} "
+            f"({curve.share:.0%})\nfarthest from the shape: {curve.distance:.3g}",
+            fontsize=9,
+        )
+        panel.grid(alpha=0.25)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from scipy.linalg import LinAlgError, solveh_banded
 
-__all__ = ["BandedSystem", "DenseSystem", "LinearSystem", "make_system"]
+__all__ = ["LinearSystem", "make_system"]
 
 FloatArray = npt.NDArray[np.float64]
 Solve = Callable[[torch.Tensor], torch.Tensor]
@@ -24,11 +24,7 @@ _LARGEST_DENSE = 96
 
 
 class DenseSystem:
-    """Solves with the Gram matrix ``G = A A'``.
-
-    Args:
-        matrix: ``A``, rows of unit length, float64, ``(m, K)``.
-    """
+    """Solves with the Gram matrix ``G = A A'`` of ``A``, ``(m, K)``."""
 
     def __init__(self, matrix: torch.Tensor):
         self._matrix = matrix
@@ -68,12 +64,7 @@ class DenseSystem:
 
 
 class BandedSystem:
-    """As :class:`DenseSystem`, with banded solves on the CPU.
-
-    Args:
-        matrix: ``A``, its rows in any order, ``(m, K)``.
-        device: where values live.
-    """
+    """As :class:`DenseSystem`, with banded solves on the CPU; rows in any order."""
 
     def __init__(self, matrix: FloatArray, device: torch.device):
         middle = (np.abs(matrix) @ np.arange(matrix.shape[1])) / np.abs(matrix).sum(1)

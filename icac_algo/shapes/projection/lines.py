@@ -1,4 +1,4 @@
-"""Projection onto sets without interior: lines of given slope, constants, any line."""
+"""Projection onto sets that hold nothing but straight lines."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..normal_form import ShapeSet
 from .faces import Faces
 from .jacobians import Jacobian
 
-__all__ = ["is_flat", "project_onto_flat"]
+__all__ = ["holds_only_lines", "project_onto_lines"]
 
 FloatArray = npt.NDArray[np.float64]
 
 
-def is_flat(shape_set: ShapeSet, positions: FloatArray) -> bool:
+def holds_only_lines(shape_set: ShapeSet, positions: FloatArray) -> bool:
     """Whether the set holds nothing but straight lines."""
     return (
         shape_set.slope_lower == shape_set.slope_upper
@@ -35,40 +35,31 @@ def _just_fits(shape_set: ShapeSet, positions: FloatArray) -> bool:
     return slope != 0.0 and math.isclose(needed, room, rel_tol=1e-12, abs_tol=0.0)
 
 
-def project_onto_flat(
+def project_onto_lines(
     values: torch.Tensor, shape_set: ShapeSet, positions: FloatArray
 ) -> tuple[torch.Tensor, Jacobian]:
     """The nearest line in the set, float64 ``(B, K)``, and the Jacobian."""
     size, span = len(positions), float(positions[-1] - positions[0])
     line = positions - positions.mean()
     constant = np.full(size, 1.0 / math.sqrt(size))
-    steep = line / np.linalg.norm(line)
     lower, upper = shape_set.slope_lower, shape_set.slope_upper
     fixed = None
     if shape_set.lower == shape_set.upper:
         fixed = 0.0
     elif lower == upper or _just_fits(shape_set, positions):
         fixed = min(max(0.0, lower), upper)
-    if fixed is not None:
-        # One coordinate: the level, with the line's ends within the value bounds.
-        offset = fixed * line
-        basis = constant[None]
-        ends = np.stack([basis[:, 0], basis[:, -1]])
-        at_ends = offset[[0, -1]]
-        rows = [ends, -ends]
-        bounds = [shape_set.lower - at_ends, at_ends - shape_set.upper]
-    else:
-        offset = np.zeros(size)
-        basis = np.stack([constant, steep])
-        ends = np.stack([basis[:, 0], basis[:, -1]])
+    # Coordinates: the level and, where it is free, the slope.
+    offset = np.zeros(size) if fixed is None else fixed * line
+    steep = [line / np.linalg.norm(line)] if fixed is None else []
+    basis = np.stack([constant, *steep])
+    ends = np.stack([basis[:, 0], basis[:, -1]])
+    at_ends = offset[[0, -1]]
+    rows = [ends, -ends]
+    bounds = [shape_set.lower - at_ends, at_ends - shape_set.upper]
+    if fixed is None:
         slope = (ends[1:] - ends[:1]) / span
-        rows = [ends, -ends, slope, -slope]
-        bounds = [
-            np.full(2, shape_set.lower),
-            np.full(2, -shape_set.upper),
-            np.array([lower]),
-            np.array([-upper]),
-        ]
+        rows += [slope, -slope]
+        bounds += [np.array([lower]), np.array([-upper])]
     matrix, bound = np.concatenate(rows), np.concatenate(bounds)
     finite = np.isfinite(bound)
     matrix, bound = matrix[finite], bound[finite]

@@ -1,0 +1,164 @@
+"""Candidates of a selection: checked, made, and asked for their values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from d3rlpy.constants import ActionSpace
+from d3rlpy.dataset import ReplayBufferBase
+
+from ..critics import reward_slope
+from ..data import ColumnarReplayBuffer, check_dataset
+from ..decisions import MaskedGreedy
+
+__all__ = [
+    "Answers",
+    "Transitions",
+    "as_columns",
+    "check_candidates",
+    "make_candidate",
+]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+_ROWS_AT_ONCE = 1 << 15
+
+
+def check_candidates(candidates: Any) -> None:
+    if not isinstance(candidates, Mapping):
+        raise TypeError(
+            "candidates must map names to functions that make an algorithm, got "
+            f"{type(candidates).__name__}"
+        )
+    if len(candidates) < 2:
+        raise ValueError(f"candidates must be at least two, got {list(candidates)}")
+    for name, make in candidates.items():
+        if not isinstance(name, str):
+            raise TypeError(f"candidates must have names that are texts, got {name!r}")
+        if not callable(make):
+            raise TypeError(
+                f"candidates[{name!r}] must be a function without arguments, got {make!r}"
+            )
+
+
+def make_candidate(name: str, make: Callable[[], Any]) -> Any:
+    algo = make()
+    if not hasattr(algo, "impl") or not hasattr(algo, "fit"):
+        raise TypeError(
+            f"candidates[{name!r}] must make a d3rlpy algorithm, got "
+            f"{type(algo).__name__}"
+        )
+    if algo.impl is not None:
+        raise ValueError(
+            f"candidates[{name!r}] must make a new algorithm each time, got one that is "
+            "built already"
+        )
+    if algo.get_action_type() != ActionSpace.DISCRETE:
+        raise ValueError(
+            f"candidates[{name!r}] must have discrete actions, got continuous ones"
+        )
+    return algo
+
+
+@dataclasses.dataclass(frozen=True)
+class Transitions:
+    """All N transitions of a fold of F episodes."""
+
+    observations: npt.NDArray[Any]
+    actions: IntArray
+    rewards: FloatArray
+    successors: npt.NDArray[Any]
+    terminal: npt.NDArray[np.bool_]
+    episode: IntArray
+    episodes: int
+
+    @classmethod
+    def of(cls, log: ColumnarReplayBuffer) -> Transitions:
+        columns, index = log.columns, log.columns.index
+        rows = index.rows_of(np.arange(index.transitions))
+        after = index.successors(rows)
+        observations = columns.observations[0]
+        return cls(
+            _floats(observations.take(rows)),
+            np.asarray(columns.actions.take(rows), np.int64).reshape(-1),
+            np.asarray(columns.rewards.take(rows), np.float64).reshape(-1),
+            _floats(observations.take(after.rows)),
+            np.asarray(after.terminal),
+            np.asarray(index.episode_of(rows), np.int64),
+            index.episodes,
+        )
+
+    def per_episode(self, values: FloatArray) -> FloatArray:
+        """Sums over each episode's transitions, ``(N,)`` to ``(F,)``."""
+        sums = np.bincount(self.episode, values, minlength=self.episodes)
+        return np.asarray(sums, np.float64)
+
+
+def _floats(observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # Pictures stay as they are: their scalers expect bytes.
+    if observations.dtype == np.uint8:
+        return observations
+    return observations.astype(np.float32)
+
+
+def as_columns(dataset: Any) -> ColumnarReplayBuffer:
+    if not isinstance(dataset, ReplayBufferBase):
+        raise TypeError(
+            f"dataset must be a d3rlpy replay buffer, got {type(dataset).__name__}"
+        )
+    check_dataset("select_by_bellman_error", dataset)
+    if not isinstance(dataset, ColumnarReplayBuffer):
+        dataset = ColumnarReplayBuffer.from_replay_buffer(dataset)
+    if dataset.columns.is_tuple:
+        raise ValueError("dataset must have one array of observations, got tuples")
+    return dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What one trained candidate says of N transitions, of rewards less a shift."""
+
+    values: FloatArray
+    next_values: FloatArray
+    shift: float
+
+    @classmethod
+    def of(cls, name: str, algo: Any, log: Transitions, is_one_step: bool) -> Answers:
+        try:
+            slope = reward_slope(algo.reward_scaler)
+        except ValueError:
+            raise ValueError(
+                f"candidates[{name!r}] must have a reward_scaler that can be undone, "
+                f"affine and rising, got {type(algo.reward_scaler).__name__}"
+            ) from None
+        shift = 0.0
+        if algo.reward_scaler is not None:
+            origin = algo.reward_scaler.transform_numpy(np.zeros(1, np.float64))
+            # Adding zero turns -0.0 into 0.0.
+            shift = -float(origin[0]) / slope + 0.0
+        values = _values(algo, log.observations) / slope
+        values = values[np.arange(len(values)), log.actions]
+        next_values = np.zeros(len(values))
+        if not is_one_step:
+            # What follows a terminal step is worth nothing.
+            goes_on = ~log.terminal
+            following = _values(algo, log.successors[goes_on]) / slope
+            next_values[goes_on] = following.max(axis=1, initial=-np.inf)
+        if not (np.isfinite(values).all() and np.isfinite(next_values).all()):
+            raise ValueError(
+                f"candidates[{name!r}] must have finite values after training, got some "
+                "that are not"
+            )
+        return cls(values, next_values, shift)
+
+
+def _values(algo: Any, observations: npt.NDArray[Any]) -> FloatArray:
+    greedy = MaskedGreedy(algo, lambda x: np.ones((len(x), algo.impl.action_size), bool))
+    parts = [np.zeros((0, algo.impl.action_size))]
+    for start in range(0, len(observations), _ROWS_AT_ONCE):
+        parts.append(greedy.values(observations[start : start + _ROWS_AT_ONCE]))
+    return np.concatenate(parts)

@@ -1,0 +1,130 @@
+"""Which exact method projects onto which shape."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..normal_form import ShapeSet
+from .faces import MAX_FACES, Faces, count_faces
+from .interior_point import project_by_interior_point
+from .jacobians import Jacobian, Method, differentiable
+from .lines import holds_only_lines, project_onto_lines
+from .slopes import project_onto_rising, project_onto_steps
+
+__all__ = ["has_closed_form", "project_onto_set"]
+
+FloatArray = npt.NDArray[np.float64]
+#: Values in float64, and as they came in, to their projection and its Jacobian.
+Projector = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, Jacobian]]
+
+_SIGNS = ((0.0, math.inf), (-math.inf, 0.0))
+# No set over more actions has few faces but the trivial ones.
+_LONGEST_BY_FACES = 16
+
+
+def project_onto_set(
+    values: torch.Tensor, shape_set: ShapeSet, positions: FloatArray
+) -> torch.Tensor:
+    """The nearest values in the set, with the exact generalised Jacobian.
+
+    Bounds on values: clipping.  One bound on slopes: isotonic regression of what
+    remains.  Few inequalities: all faces at once.  Two bounds on slopes: dynamic
+    programming.  Sets without interior: least squares.  Else (curvature over many
+    actions): a certified interior point method.
+
+    Args:
+        values: finite, float32 or float64, ``(B, K)``; float64 inside.
+        shape_set: a set that is not empty over these actions.
+        positions: of the actions, ``(K,)``.
+
+    Returns:
+        the projection, ``(B, K)`` in the dtype of ``values``, moved into the set exactly
+        before it is rounded to that dtype.
+    """
+    method, _ = _choose(shape_set, positions.tobytes())
+    return values if method is None else differentiable(values, method)
+
+
+def has_closed_form(shape_set: ShapeSet, positions: FloatArray) -> bool:
+    """Whether the projection is a formula that a fixed graph can hold."""
+    return _choose(shape_set, positions.tobytes())[1]
+
+
+@functools.lru_cache(maxsize=512)
+def _choose(shape_set: ShapeSet, positions_bytes: bytes) -> tuple[Method | None, bool]:
+    """The method (``None`` for nothing to do) and whether it is a formula."""
+    positions = np.frombuffer(positions_bytes, dtype=np.float64)
+    # Two actions have no curvature.
+    curved = shape_set.has_curvature and len(positions) > 2
+    bounded = shape_set.has_value_bounds
+    if not curved and not shape_set.has_slope_bounds:
+        return functools.partial(_clip, shape_set) if bounded else None, True
+    signs_only = (shape_set.slope_lower, shape_set.slope_upper) in _SIGNS and not curved
+    project, is_formula = _projector(shape_set, positions, signs_only, curved)
+
+    def method(raw: torch.Tensor) -> tuple[torch.Tensor, Jacobian]:
+        projected, jacobian = project(raw.double(), raw)
+        # Order and bounds survive being stored in float32, exact slopes would not.
+        if raw.dtype == torch.float64 or signs_only or bounded:
+            projected = shape_set.remove_rounding(projected, positions)
+        rounded = projected.to(raw.dtype)
+        if bounded and raw.dtype != torch.float64:
+            rounded = rounded.clamp(shape_set.lower, shape_set.upper)
+        return rounded, jacobian
+
+    return method, is_formula
+
+
+def _projector(
+    shape_set: ShapeSet, positions: FloatArray, signs_only: bool, curved: bool
+) -> tuple[Projector, bool]:
+    lower, upper = shape_set.slope_lower, shape_set.slope_upper
+    if holds_only_lines(shape_set, positions):
+        return lambda values, _: project_onto_lines(values, shape_set, positions), True
+    if len(positions) <= _LONGEST_BY_FACES:
+        matrix, bounds = shape_set.inequalities(positions)
+        if count_faces(matrix) <= MAX_FACES:
+            return Faces(matrix, bounds).project, True
+    gaps = torch.as_tensor(np.diff(positions))
+    if curved or (shape_set.has_value_bounds and not signs_only):
+        return (
+            lambda values, _: project_by_interior_point(values, shape_set, positions),
+            False,
+        )
+    if math.isinf(lower) or math.isinf(upper):
+        return lambda values, _: _isotonic(values, shape_set, gaps.to(values)), True
+    return (
+        lambda values, _: project_onto_steps(
+            values, lower * gaps.to(values), upper * gaps.to(values)
+        ),
+        False,
+    )
+
+
+def _clip(shape_set: ShapeSet, raw: torch.Tensor) -> tuple[torch.Tensor, Jacobian]:
+    inside = (raw >= shape_set.lower) & (raw <= shape_set.upper)
+    return raw.clamp(shape_set.lower, shape_set.upper), lambda grad: grad * inside
+
+
+def _isotonic(
+    values: torch.Tensor, shape_set: ShapeSet, gaps: torch.Tensor
+) -> tuple[torch.Tensor, Jacobian]:
+    """Isotonic regression of what remains when the steepest allowed line is taken off."""
+    rising = math.isfinite(shape_set.slope_lower)
+    bound = shape_set.slope_lower if rising else shape_set.slope_upper
+    line = torch.cat([gaps.new_zeros(1), torch.cumsum(bound * gaps, dim=0)])
+    sign = 1.0 if rising else -1.0
+    fitted, jacobian = project_onto_rising(sign * (values - line))
+    fitted = sign * fitted + line
+    if not shape_set.has_value_bounds:
+        return fitted, jacobian
+    # Clipping the isotonic fit is exact for signs; it would not be with other slopes.
+    inside = (fitted >= shape_set.lower) & (fitted <= shape_set.upper)
+    clipped = fitted.clamp(shape_set.lower, shape_set.upper)
+    return clipped, lambda grad: jacobian(grad * inside)
