@@ -70,10 +70,15 @@ class Cell:
 
 
 def worded(value: Any) -> Any:
-    """A coordinate as tables show it: pairs as ``name=value``, the rest unchanged."""
-    if isinstance(value, tuple):
-        return " ".join(f"{name}={number:g}" for name, number in value)
-    return value
+    """A coordinate as tables show it: pairs as ``name=value``, lists as words."""
+    if not isinstance(value, tuple):
+        return value
+    words = ("=".join(map(_short, v)) if isinstance(v, tuple) else v for v in value)
+    return " ".join(map(str, words))
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def _frozen(value: Any) -> Any:

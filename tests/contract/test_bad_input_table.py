@@ -249,7 +249,7 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     # off-policy estimates, kinds
     ("propensity text", lambda: logged_steps(buffer(), ["x"] * 6), V, "propens.*numbers"),
     ("propensity ragged", lambda: logged_steps(
-        buffer(), [[0.5], [0.5, 0.5]]), V, "propensities must be one list"),
+        buffer(), [[0.5], [0.5, 0.5]]), V, "propensities must be one array"),
     ("propensity square", lambda: logged_steps(
         buffer(), np.full((3, 2), 0.5)), V, r"each of 6 .*got shape \(3, 2\)"),
     ("no estimators", lambda: estimate(buffer(), 0, estimators=()), V, "estimators must"),
@@ -371,7 +371,7 @@ RESULTS: list[tuple[list[str], str]] = [
     (["paper", "--ledger", "."], "--ledger must be a file, got the folder"),
     (["paper", "--ledger", f"{__file__}/x.md"], "--ledger must be a folder that can"),
     (["gallery", "--out", "a\0b"], "--out must be a path, got"),
-    (["table1", "--algorithms", "DQN,DQN"], "--algorithms must name each once"),
+    (["table1", "--algorithms", "DQN,DQN"], "--algorithms: must name each once"),
 ]
 
 

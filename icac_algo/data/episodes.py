@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,29 +13,16 @@ Rows = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
-@dataclasses.dataclass(frozen=True)
-class Successors:
-    """Where transitions lead to, ``n`` steps on.
+class Successors(NamedTuple):
+    """Where B transitions lead to, ``n`` steps on, each ``(B,)``."""
 
-    Args:
-        rows: row of the successor, shape ``(B,)``; the row itself where terminal.
-        terminal: whether the episode terminates on the way, ``(B,)``.
-        interval: steps taken, at most ``n``, ``(B,)``.
-    """
-
-    rows: Rows
-    terminal: Flags
-    interval: Rows
+    rows: Rows  # of the successors; the row itself where terminal
+    terminal: Flags  # whether the episode terminates on the way
+    interval: Rows  # steps taken, at most n
 
 
 class BadMark(ValueError):
-    """A row is marked as it must not be.
-
-    Args:
-        mark: ``"terminal"``, ``"timeout"`` or ``"final"``.
-        reason: what is wrong with it.
-        row: where.
-    """
+    """A row is marked as it must not be: by which mark, why, and where."""
 
     def __init__(self, mark: str, reason: str, row: int):
         super().__init__(f"{mark} {reason}: row {row}")
@@ -89,18 +75,11 @@ class EpisodeIndex:
     def from_marks(
         cls, rows: int, terminal: Rows, timeout: Rows, final: Rows, ends: Rows | None
     ) -> EpisodeIndex:
-        """From the rows that carry a mark, each an array of rising row numbers.
+        """From the rows of last steps, of cut-off last steps and of final observations.
 
-        Args:
-            rows: number of rows, at least 1.
-            terminal: rows of last steps that led to a terminal state.
-            timeout: rows of last steps after which an episode was cut off.
-            final: rows that hold only what was observed after a last step.
-            ends: row after each episode's last, if known; otherwise an episode ends
-                after a terminal or a timeout, or after the final row that follows.
-
-        Raises:
-            BadMark: marks contradict each other or the ends.
+        ``ends`` is as in the constructor; if it is unknown, an episode ends after a
+        terminal or a timeout, or after the final row that follows.  Raises ``BadMark`` if
+        marks contradict each other or the ends.
         """
         both = np.intersect1d(terminal, timeout)
         if both.size:
@@ -149,25 +128,31 @@ class EpisodeIndex:
     def arrays(self) -> tuple[Rows, Flags, Flags]:
         """``ends``, ``terminated`` and ``has_final``, all explicit."""
         if self._ends is None:
-            count = self._rows
-            return (
-                np.arange(1, count + 1),
-                np.ones(count, dtype=bool),
-                np.zeros(count, dtype=bool),
-            )
+            terminated = np.ones(self._rows, dtype=bool)
+            return np.arange(1, self._rows + 1), terminated, ~terminated
         return self._ends, self._terminated, self._has_final
+
+    def marks(self) -> dict[str, Flags]:
+        """Which rows are ``terminal``, ``timeout`` and ``final``, each ``(R,)``."""
+        ends, terminated, has_final = self.arrays()
+        last_step = ends - 1 - has_final
+        marked = {
+            "terminal": last_step[terminated],
+            "timeout": last_step[~terminated],
+            "final": (ends - 1)[has_final],
+        }
+        marks = {name: np.zeros(self._rows, dtype=bool) for name in marked}
+        for name, rows in marked.items():
+            marks[name][rows] = True
+        return marks
 
     def episode(self, number: int) -> tuple[int, int, bool, bool]:
         """First row, row after the last, ``terminated`` and ``has_final`` of one."""
         if self._ends is None:
             return number, number + 1, True, False
         start = int(self._ends[number - 1]) if number else 0
-        return (
-            start,
-            int(self._ends[number]),
-            bool(self._terminated[number]),
-            bool(self._has_final[number]),
-        )
+        flags = bool(self._terminated[number]), bool(self._has_final[number])
+        return start, int(self._ends[number]), *flags
 
     def episode_of(self, rows: Any) -> Any:
         """The episodes that rows belong to."""
@@ -183,11 +168,7 @@ class EpisodeIndex:
         return np.asarray(transitions + before)
 
     def successors(self, rows: Rows, n_steps: int = 1) -> Successors:
-        """Where the transitions that begin at ``rows`` lead to.
-
-        Raises:
-            IndexError: a row begins no transition.
-        """
+        """Where the transitions that begin at ``rows`` lead to."""
         if self._ends is None:
             ones = np.ones(len(rows), dtype=np.int64)
             return Successors(rows, ones.astype(bool), ones)

@@ -8,7 +8,7 @@ from d3rlpy.dataset import Episode, MultiStepTransitionPicker
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icac_algo.data import BadMark, EpisodeIndex
+from icac_algo.data.episodes import BadMark, EpisodeIndex
 
 lengths = st.lists(
     st.tuples(st.integers(1, 6), st.booleans(), st.booleans()), min_size=1, max_size=8

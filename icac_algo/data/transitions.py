@@ -1,10 +1,10 @@
-"""Mini-batches from columns: d3rlpy's transition pickers, a batch at a time."""
+"""Transitions from columns: a batch at a time, as d3rlpy's pickers take each."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,24 +19,18 @@ from d3rlpy.dataset import (
 from .columns import Column, Columns
 from .pickers import BudgetRelabellingTransitionPicker
 
-__all__ = ["StepRule", "interleave", "pick_batch"]
+__all__ = ["Reach", "interleave", "pick_batch"]
 
 
-@dataclasses.dataclass(frozen=True)
-class StepRule:
-    """How far a transition reaches.
-
-    Args:
-        n_steps: steps between observation and next observation, at most.
-        gamma: discount of the rewards between.
-    """
+class Reach(NamedTuple):
+    """How far a transition reaches: at most ``n_steps``, their rewards discounted."""
 
     n_steps: int = 1
     gamma: float = 1.0
 
     @classmethod
-    def of_picker(cls, picker: Any) -> StepRule | None:
-        """The rule of a d3rlpy picker; ``None`` for one that only itself can apply."""
+    def of_picker(cls, picker: Any) -> Reach | None:
+        """That of a known picker; ``None`` for one that only itself can apply."""
         # Of a sparse-reward picker only the returns-to-go differ, which are always
         # computed by the picker itself; budgets are relabelled once a batch is picked.
         if type(picker) in (
@@ -53,18 +47,14 @@ class StepRule:
 def pick_batch(
     columns: Columns,
     rows: npt.NDArray[np.int64],
-    rule: StepRule,
+    reach: Reach,
     transitions: Sequence[Transition],
 ) -> TransitionMiniBatch:
-    """The transitions that begin at ``rows``, as d3rlpy's algorithms take them.
+    """The transitions that begin at ``rows``, ``(B,)``, as d3rlpy's algorithms take them.
 
-    Args:
-        columns: the log.
-        rows: rows that begin a transition, shape ``(B,)``.
-        rule: how far they reach.
-        transitions: the same transitions one by one, kept for whoever asks.
+    ``transitions`` are the same ones one by one, kept for whoever asks.
     """
-    after = columns.index.successors(rows, rule.n_steps)
+    after = columns.index.successors(rows, reach.n_steps)
     terminal = after.terminal
     actions = _take(columns.actions, rows)
     observations = [_take(part, rows) for part in columns.observations]
@@ -79,10 +69,10 @@ def pick_batch(
             for part in (*next_observations, next_actions):
                 part[terminal] = 0.0
     return TransitionMiniBatch(
-        observations=_pack(observations, columns.is_tuple),
+        observations=observations if columns.is_tuple else observations[0],
         actions=actions,
-        rewards=_rewards(columns.rewards, rows, after.interval, rule),
-        next_observations=_pack(next_observations, columns.is_tuple),
+        rewards=_rewards(columns.rewards, rows, after.interval, reach),
+        next_observations=next_observations if columns.is_tuple else next_observations[0],
         next_actions=next_actions,
         terminals=terminal.astype(np.float32)[:, None],
         intervals=after.interval.astype(np.float32)[:, None],
@@ -96,14 +86,7 @@ def interleave(
     is_first: npt.NDArray[np.bool_],
     transitions: Sequence[Transition],
 ) -> TransitionMiniBatch:
-    """Two batches as one.
-
-    Args:
-        first: rows where ``is_first``, in order.
-        second: the other rows, in order.
-        is_first: ``(B,)``.
-        transitions: the transitions of the whole.
-    """
+    """Two batches as one: rows of ``first`` where ``is_first``, ``(B,)``, in order."""
 
     def merge(a: Any, b: Any) -> Any:
         if isinstance(a, list):
@@ -124,22 +107,17 @@ def _rewards(
     column: Column,
     rows: npt.NDArray[np.int64],
     interval: npt.NDArray[np.int64],
-    rule: StepRule,
+    reach: Reach,
 ) -> npt.NDArray[np.float32]:
     """Discounted sums of the rewards of ``interval`` steps, float32 ``(B, 1)``."""
-    if rule.n_steps == 1:
+    if reach.n_steps == 1:
         return _take(column, rows)
     total = np.zeros((len(rows), *column.row_shape), dtype=np.float64)
     for step in range(int(interval.max(initial=1))):
         counted = interval > step
-        reward = _take(column, rows[counted] + step)
-        total[counted] += rule.gamma**step * reward
+        total[counted] += reach.gamma**step * _take(column, rows[counted] + step)
     return total.astype(np.float32)
 
 
 def _take(column: Column, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     return column.take(rows).astype(np.float32, copy=False)
-
-
-def _pack(parts: list[npt.NDArray[np.float32]], is_tuple: bool) -> Any:
-    return parts if is_tuple else parts[0]

@@ -382,7 +382,7 @@ def test_graphs_that_cannot_be(trained: Any) -> None:
 def test_the_serving_example_needs_nothing_of_ours(trained: Any) -> None:
     algo = trained("concave")
     save_graph(algo, "policy.onnx")
-    example = pathlib.Path(__file__).parents[2] / "examples" / "serve_bids.py"
+    example = pathlib.Path(__file__).parents[3] / "examples" / "serve_bids.py"
     imported = {"icac_algo", "torch", "d3rlpy", "gymnasium"}
     assert not any(f"import {name}" in example.read_text() for name in imported)
 
