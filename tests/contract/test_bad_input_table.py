@@ -21,8 +21,7 @@ import bidclick_gym
 from benchmarks.__main__ import main as benchmarks_main
 from bidclick_gym.auction import Auction
 from bidclick_gym.behavior import ClippedGaussianPolicy
-from bidclick_gym.logs.log import simulate_log
-from bidclick_gym.logs.shards import write_shards
+from bidclick_gym.logs import simulate_log, write_shards
 from icac_algo import (
     Bounded,
     ColumnarReplayBuffer,

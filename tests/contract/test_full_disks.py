@@ -37,7 +37,7 @@ from benchmarks.engine import (
 )
 from benchmarks.engine.sweep import finished, keep
 from bidclick_gym.__main__ import main as bidclick_main
-from bidclick_gym.logs.shards import write_shards
+from bidclick_gym.logs import write_shards
 from icac_algo import ColumnarReplayBuffer, ConstraintAwareQConfig, save_checkpoint
 from icac_algo.__main__ import main as icac_main
 from icac_algo.data.files import cache

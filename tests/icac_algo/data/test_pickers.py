@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bidclick_gym.campaigns import BudgetedCampaign, PacedPolicy, solve
-from bidclick_gym.logs.campaign_log import simulate_budget_log
-from bidclick_gym.logs.datasets import to_replay_buffer
+from bidclick_gym.logs import simulate_budget_log, to_replay_buffer
 from icac_algo import (
     BudgetRelabellingTransitionPicker,
     ColumnarReplayBuffer,

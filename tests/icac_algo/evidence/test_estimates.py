@@ -14,8 +14,7 @@ from d3rlpy.algos import DQNConfig
 import bidclick_gym
 from bidclick_gym.auction import Auction
 from bidclick_gym.behavior import ClippedGaussianPolicy
-from bidclick_gym.logs.datasets import to_replay_buffer
-from bidclick_gym.logs.log import simulate_log
+from bidclick_gym.logs import simulate_log, to_replay_buffer
 from icac_algo import ColumnarReplayBuffer, Concave, ConstraintAwareQConfig
 from icac_algo.data import LoggedSteps, logged_steps
 from icac_algo.evidence import (

@@ -13,8 +13,7 @@ import torch
 
 import bidclick_gym
 from bidclick_gym.auction import MONOTONE_COST_RANGE, Auction
-from bidclick_gym.logs.datasets import to_replay_buffer
-from bidclick_gym.logs.log import simulate_log
+from bidclick_gym.logs import simulate_log, to_replay_buffer
 from icac_algo import (
     Bounded,
     ColumnarReplayBuffer,
@@ -297,7 +296,7 @@ def test_fit_cannot_ask_about_continuous_actions() -> None:
 def test_command_line_on_minari(
     capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
 ) -> None:
-    bidclick_gym.logs.datasets.load_minari("bidclick/logged-v0", show_progress=False)
+    bidclick_gym.load_minari("bidclick/logged-v0", show_progress=False)
     plot = tmp_path / "check.png"
     words = ["check-prior", "bidclick/logged-v0", "--constraint"]
     assert main([*words, "monotone", "--plot", str(plot)]) == 1
