@@ -33,6 +33,7 @@ def single_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning:minari.*")
 @pytest.mark.usefixtures("single_process", "working_folder")
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_runs(page: str) -> None:
