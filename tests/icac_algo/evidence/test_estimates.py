@@ -174,8 +174,9 @@ def test_policies_that_are_none(policy: Any, message: str) -> None:
         estimate(small_log(), policy)
 
 
-def test_same_seed_same_estimates(auction_log: LoggedSteps) -> None:
-    assert estimate(auction_log, 2) == estimate(auction_log, 2)
+def test_same_seed_same_estimates() -> None:
+    log = logged_steps(to_replay_buffer(simulate_log(Auction(), campaigns=10)))
+    assert estimate(log, 2) == estimate(log, 2)
 
 
 # -- comparing -----------------------------------------------------------------
