@@ -69,6 +69,7 @@ def train_and_measure(cell: Cell) -> list[dict[str, Any]]:
 
     from ..learners import AUCTION_LEARNERS, ClickModel, fit_quietly
     from .measures import ConstraintMonitor, measure
+    from .regret_tasks import click_columns
 
     entry = AUCTION_LEARNERS[cell.algorithm]
     auction = gym.make(cell.env).unwrapped.auction  # type: ignore[attr-defined]
@@ -77,8 +78,8 @@ def train_and_measure(cell: Cell) -> list[dict[str, Any]]:
     start = time.perf_counter()
     if entry.make is None:
         kept = subsample_impressions(log, cell.fraction, cell.seed)
-        model: Any = ClickModel(auction).fit(log, kept)
-        monitor = ConstraintMonitor(auction, None)
+        model: Any = ClickModel(auction.bids).fit(*click_columns(log, kept))
+        monitor = ConstraintMonitor(auction, ())
     else:
         dataset = to_replay_buffer(
             log, cell.fraction, cell.seed, continuous=entry.continuous
@@ -97,6 +98,6 @@ def train_and_measure(cell: Cell) -> list[dict[str, Any]]:
         "steps": cell.steps,
     }
     return [
-        {**row, **measured, "train_seconds": seconds}
-        for measured in measure(model, auction, monitor.errors, entry.name)
+        {**row, "algorithm": entry.name, **measured, "train_seconds": seconds}
+        for measured in measure(model, auction, monitor.errors, entry.name == "BC")
     ]

@@ -1,9 +1,10 @@
-"""The figures of a row, as ``docs/results/README.md`` defines them."""
+"""The figures of Table I, as ``docs/results/README.md`` defines them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +17,9 @@ from bidclick_gym.evaluators import (
     fixed_contexts,
 )
 
-__all__ = ["COLUMNS", "ConstraintMonitor", "figures", "measure"]
+from ..engine import Row, Rows
+
+__all__ = ["COLUMNS", "GRID", "ConstraintMonitor", "auction_of", "figures", "measure"]
 
 COLUMNS = (
     "algorithm",
@@ -39,15 +42,20 @@ COLUMNS = (
 GRID = 200
 
 
+def auction_of(env: str) -> Auction:
+    """The auction behind a Gymnasium id."""
+    return gym.make(env).unwrapped.auction  # type: ignore[attr-defined]
+
+
 class ConstraintMonitor:
     """Counts errors of an algorithm's own shape at every evaluation; keeps the largest.
 
     Args:
         auction: the true auction.
-        shape: name of the shape and whether the cost is added back, or ``None``.
+        shape: name of the shape and whether the cost is added back; empty for none.
     """
 
-    def __init__(self, auction: Auction, shape: tuple[str, bool] | None):
+    def __init__(self, auction: Auction, shape: tuple[Any, ...]):
         self._evaluator = (
             ViolationEvaluator(auction, shape[0], known_cost=shape[1]) if shape else None
         )
@@ -60,29 +68,23 @@ class ConstraintMonitor:
 
 
 def measure(
-    model: Any, auction: Auction, constraint_errors: float | None, name: str
-) -> list[dict[str, Any]]:
+    model: Any, auction: Auction, own_errors: float | None, is_cloned: bool = False
+) -> Rows:
     """All figures of a trained model; behaviour cloning gives a second, sampled row."""
-
-    def row(value: float, q: npt.NDArray[Any], residual: float | None) -> dict[str, Any]:
-        return figures(auction, value, q, residual, constraint_errors)
-
     value = ReturnEvaluator(auction, GRID)(model)
     contexts = fixed_contexts(auction)
-    if name != "BC":
+    if not is_cloned:
         q = action_values(model, auction, contexts)
-        return [row(value, q, ResidualEvaluator(auction, n=GRID)(model))]
+        residual = ResidualEvaluator(auction, n=GRID)(model)
+        return [figures(auction, value, q, residual, own_errors)]
     # A cloned policy has no values: its log-probabilities are counted instead.
     grid = auction.contexts(GRID)
-    sampled = (np.exp(_log_probabilities(model, grid)) * auction.reward_table(grid)).sum(
-        1
-    )
-    log_probabilities = _log_probabilities(model, contexts)
-    greedy = row(value, log_probabilities, None)
-    stochastic = row(float(sampled.mean()), log_probabilities, None)
+    sampled = np.exp(_log_probabilities(model, grid)) * auction.reward_table(grid)
+    scores = _log_probabilities(model, contexts)
+    values = {"BC (greedy)": value, "BC (sampled)": float(sampled.sum(1).mean())}
     return [
-        {**greedy, "algorithm": "BC (greedy)"},
-        {**stochastic, "algorithm": "BC (sampled)"},
+        {"algorithm": name, **figures(auction, value, scores, None, own_errors)}
+        for name, value in values.items()
     ]
 
 
@@ -91,8 +93,8 @@ def figures(
     value: float,
     q: npt.NDArray[Any],
     residual: float | None,
-    constraint_errors: float | None = None,
-) -> dict[str, Any]:
+    own_errors: float | None = None,
+) -> Row:
     """What every row of the table has.
 
     Args:
@@ -100,7 +102,7 @@ def figures(
         value: exact return of the policy.
         q: values, or log-probabilities, at the fixed contexts, ``(1000, K)``.
         residual: of the values, if it has any.
-        constraint_errors: of its own shape, if it has one.
+        own_errors: of its own shape, if it has one.
     """
     best = auction.optimal_value(GRID)
 
@@ -115,7 +117,7 @@ def figures(
         "violation_magnitude": count("monotone", "mean"),
         "largest_violation": count("monotone", "max"),
         "concavity_errors": count("concave", "count"),
-        "constraint_errors": constraint_errors,
+        "constraint_errors": own_errors,
         "residual": residual,
     }
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import pathlib
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from scipy import stats
 from sklearn.isotonic import isotonic_regression
 
@@ -31,15 +29,27 @@ from icac_algo import (
     check_prior,
 )
 
-from ..engine import run_cells, write_png, write_rows, write_text
-from .cells import digest_of
-from .report import versions
+from ..engine import (
+    Cell,
+    Experiment,
+    Figure,
+    Part,
+    Results,
+    Rows,
+    distinct,
+    keys_of,
+    percent,
+    plural,
+    register,
+    select,
+    share,
+    table,
+)
 
-__all__ = ["CASES", "PriorCell", "oracle_power", "run_priors"]
+__all__ = ["CASES", "check_all", "oracle_power"]
 
 LEVEL = 0.05
 FRACTIONS = (1.0, 0.25, 0.0625)
-COLUMNS = ("auction", "shape", "fraction", "seed", "verdict", "p_value")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,22 +89,8 @@ CASES = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class PriorCell:
-    """All cases on the logs of one seed."""
-
-    seed: int
-
-    @property
-    def digest(self) -> str:
-        """Names the cell's file."""
-        return digest_of(
-            {"experiment": "priors", "version": 1, **dataclasses.asdict(self)}
-        )
-
-
-def check_all(cell: PriorCell) -> list[dict[str, Any]]:
-    """One row for each case and share of the log."""
+def check_all(cell: Cell) -> Rows:
+    """All cases on the logs of one seed: a row for each case and share of the log."""
     torch.set_num_threads(1)
     rows = []
     for case in CASES:
@@ -107,7 +103,6 @@ def check_all(cell: PriorCell) -> list[dict[str, Any]]:
                     "auction": case.auction,
                     "shape": case.label,
                     "fraction": fraction,
-                    "seed": cell.seed,
                     "verdict": check.verdict,
                     "p_value": check.p_value,
                 }
@@ -152,62 +147,75 @@ def oracle_power(fraction: float, contexts: int = 60) -> float:
     )
 
 
-def run_priors(out: pathlib.Path, seeds: int, workers: int, command: str) -> None:
-    """Runs what is missing and writes ``results.csv``, ``report.md`` and a picture."""
-    cells = [PriorCell(seed) for seed in range(seeds)]
-    rows = run_cells(cells, out / "cells", workers, check_all)
-    rows.sort(key=lambda row: [row[name] for name in COLUMNS[:4]])
-    write_rows(out / "results.csv", COLUMNS, rows)
-    write_text(out / "report.md", _report(rows, seeds, command))
-    write_png(out / "example.png", _example(), dpi=110)
+def _sections(results: Results) -> Iterable[str]:
+    rows = results["priors"]
+    logs = plural(len(distinct(rows, "seed")), "log")
+    yield (
+        f"`check_prior` at level {LEVEL:g} on {logs} simulated afresh, at three shares "
+        "of 100,000 impressions. Share of logs on which the shape is rejected, with 95 % "
+        "Clopper-Pearson intervals. Where the shape is false, that is the power; where "
+        "it is true, false rejections. In the flat auction clicks do not depend on the "
+        "bid: every inequality holds with nothing to spare."
+    )
+    yield table(
+        ["auction", "shape", "true there", *(percent(f) for f in FRACTIONS)],
+        [
+            [
+                case.auction,
+                case.label,
+                "yes" if case.true else "no",
+                *(
+                    share(
+                        row["verdict"] == "rejected"
+                        for row in select(
+                            rows,
+                            auction=case.auction,
+                            shape=case.label,
+                            fraction=fraction,
+                        )
+                    )
+                    for fraction in FRACTIONS
+                ),
+            ]
+            for case in CASES
+        ],
+    )
+    yield (
+        "A test that knew the true reward, and so where to look, has this power against "
+        "`Monotone` on BidClick, and no test can have more:"
+    )
+    yield table(
+        [f"{percent(fraction)} of the log" for fraction in FRACTIONS],
+        [[f"{oracle_power(fraction):.3f}" for fraction in FRACTIONS]],
+    )
+    yield "![Monotone, tested on one log of BidClick](example.png)"
 
 
-def _report(rows: list[dict[str, Any]], seeds: int, command: str) -> str:
-    lines = [
-        "# Would the log have said so?",
-        "",
-        f"`check_prior` at level {LEVEL:g} on {seeds} logs simulated afresh, at three "
-        "shares of 100,000 impressions. Share of logs on which the shape is rejected, "
-        "with 95 % Clopper-Pearson intervals. Where the shape is false, that is the "
-        "power; where it is true, false rejections. In the flat auction clicks do "
-        "not depend on the bid: every inequality holds with nothing to spare.",
-        "",
-        "| auction | shape | true there | 100 % | 25 % | 6.25 % |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for case in CASES:
-        found = [_share(rows, case, fraction) for fraction in FRACTIONS]
-        lines.append(
-            f"| {case.auction} | {case.label} | {'yes' if case.true else 'no'} | "
-            + " | ".join(found)
-            + " |"
-        )
-    oracle = ", ".join(f"{oracle_power(f):.3f} at {f:.4g}" for f in FRACTIONS)
-    lines += [
-        "",
-        "A test that knew the true reward, and so where to look, would have the power "
-        f"{oracle} of the log against `Monotone` on BidClick: no test can have more.",
-        "",
-        "![Monotone, tested on one log of BidClick](example.png)",
-        "",
-        f"Made by `{command}` with",
-        "",
-        versions(),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _share(rows: list[dict[str, Any]], case: Case, fraction: float) -> str:
-    verdicts = [
-        row["verdict"] == "rejected"
-        for row in rows
-        if (row["auction"], row["shape"], float(row["fraction"]))
-        == (case.auction, case.label, fraction)
-    ]
-    interval = stats.binomtest(sum(verdicts), len(verdicts)).proportion_ci(0.95)
-    return f"{np.mean(verdicts):.3f} [{interval.low:.3f}, {interval.high:.3f}]"
-
-
-def _example() -> Figure:
+def _example(results: Results) -> Figure:
     log = to_replay_buffer(simulate_log(Auction(), seed=0))
     return check_prior(log, Monotone(), feature_names=["x", "c"]).plot()
+
+
+register(
+    Experiment(
+        "priors",
+        "power and false rejections of the prior check",
+        parts=[
+            Part(
+                "priors",
+                ("auction", "shape", "fraction", "seed", "verdict", "p_value"),
+                lambda settings: [
+                    Cell.of("priors", "", s) for s in range(settings.seeds)
+                ],
+                check_all,
+                arrange=keys_of("auction", "shape", "fraction", "seed"),
+                file="results.csv",
+            )
+        ],
+        title="Would the log have said so?",
+        sections=_sections,
+        pictures={"example.png": _example},
+        defaults={"seeds": 200, "workers": 2},
+        quick={"seeds": 3},
+    )
+)

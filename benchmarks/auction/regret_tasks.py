@@ -12,15 +12,24 @@ from bidclick_gym import Auction, simulate_log
 from bidclick_gym.auction import click_probability, expected_reward
 from bidclick_gym.evaluators import greedy_bids
 from bidclick_gym.logs.datasets import to_replay_buffer
-from bidclick_gym.logs.log import subsample_impressions
+from bidclick_gym.logs.log import Log, subsample_impressions
 
-__all__ = ["TASKS", "Task"]
+__all__ = ["TASKS", "Task", "click_columns"]
+
+Array = npt.NDArray[Any]
 
 GRID = 200
 IMPRESSIONS = 100_000
 # What the logging policy draws before it is clipped to [0, 1] (and, over a list of
 # bids, snapped to the nearest one).
 LOGGER_MEAN, LOGGER_SPREAD = 0.4, 0.4
+
+
+def click_columns(log: Log, rows: npt.NDArray[np.int64]) -> tuple[Array, Array, Array]:
+    """Query, bid and click of some impressions, given by flat index, each ``(N,)``."""
+    x = log.observations[:, :-1, 0].reshape(-1)
+    bids = np.asarray(log.bids)[log.actions.reshape(-1)]
+    return x[rows], bids[rows], log.clicks.reshape(-1)[rows]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,23 +73,16 @@ class Task:
             rewards[kept, None].astype(np.float32),
         )
 
-    def click_columns(
-        self, seed: int, fraction: float
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    def click_columns(self, seed: int, fraction: float) -> tuple[Array, Array, Array]:
         """Query, bid and click of the same impressions, each ``(N,)``."""
         if self.continuous:
             contexts, bids, clicks = self._real_bids(seed)
             kept = self._kept(seed, fraction)
             return contexts[kept, 0], bids[kept], clicks[kept]
         log = simulate_log(self.auction, seed=seed)
-        kept = subsample_impressions(log, fraction, seed)
-        x = log.observations[:, :-1, 0].reshape(-1)
-        bids = np.asarray(log.bids)[log.actions.reshape(-1)]
-        return x[kept], bids[kept], log.clicks.reshape(-1)[kept]
+        return click_columns(log, subsample_impressions(log, fraction, seed))
 
-    def _real_bids(
-        self, seed: int
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    def _real_bids(self, seed: int) -> tuple[Array, Array, Array]:
         rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
         contexts = self.auction.context_from_uniform(rng.random((IMPRESSIONS, 2)))
         bids = rng.normal(LOGGER_MEAN, LOGGER_SPREAD, IMPRESSIONS)

@@ -25,8 +25,10 @@ from ..engine import (
     Rows,
     Settings,
     by_seed,
+    distinct,
     interval,
     paired_difference,
+    plural,
     register,
     table,
 )
@@ -99,10 +101,10 @@ def _measure(cell: Cell) -> Rows:
 
 def _sections(results: Results) -> Iterable[str]:
     rows = results["robustness"]
-    seeds = len({row["seed"] for row in rows})
+    seeds = plural(len(distinct(rows, "seed")), "seed")
     steps = int(rows[0]["steps"])
     yield (
-        f"Regret on `BidClick-v0`, {seeds} seeds (each its own log and training), "
+        f"Regret on `BidClick-v0`, {seeds} (each its own log and training), "
         f"{steps:,} steps with the defaults of `ConstraintAwareQConfig` and two hidden "
         "layers of 64 units. Means with 95 % bootstrap percentile intervals; "
         '"difference" is to the unconstrained critic, paired by seed (below 0: the shape '

@@ -154,6 +154,7 @@ def best_settings(
             pairs = (pair.split("=") for pair in row["hyperparameters"].split())
             settings = tuple((k, float(v)) for k, v in pairs)
             regret = float(row["mean_regret"])
-            if row["algorithm"] not in best or regret < best[row["algorithm"]][0]:
-                best[row["algorithm"]] = (regret, settings)
+            name = row["learner"]
+            if name not in best or regret < best[name][0]:
+                best[name] = (regret, settings)
     return {name: settings for name, (_, settings) in best.items()}

@@ -2,63 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from bidclick_gym.auction import Auction
+from bidclick_gym.behavior import ClippedGaussianPolicy
 
-from ..engine import paired_difference
-from ..learners import AUCTION_LEARNERS, CLICK_MODEL
+from ..engine import MIN_SEEDS, Rows, by_seed, distinct, paired_difference, said
+from ..learners import AUCTION_LEARNERS
 from ..paper.figures import TABLE1
 
-__all__ = ["by_seed", "table1_verdicts"]
+__all__ = ["MIN_SEEDS", "table1_verdicts"]
 
-Rows = Sequence[dict[str, Any]]
-
-# Rows that are not rivals: the limit, and baselines on purpose left untuned.
-_NOT_RIVALS = (CLICK_MODEL, "CQL-default", "IQL-default")
 _FALSE_PRIOR = "Monotone"
-# A bootstrap over fewer is no evidence.
-MIN_SEEDS = 5
-
-
-def by_seed(rows: Rows, algorithm: str, column: str) -> dict[int, float]:
-    """One figure of one algorithm for each seed."""
-    return {
-        int(row["seed"]): float(row[column])
-        for row in rows
-        if row["algorithm"] == algorithm and row[column] is not None
-    }
 
 
 def table1_verdicts(rows: Rows, auction: Auction) -> list[str]:
     """Sentences for the report, each decided by the figures it quotes."""
-    names = list(dict.fromkeys(str(row["algorithm"]) for row in rows))
-    mean = {n: _mean(by_seed(rows, n, "regret")) for n in names}
+    names = [str(name) for name in distinct(rows, "algorithm")]
+    regret = {n: by_seed(rows, "regret", algorithm=n) for n in names}
+    mean = {name: _mean(values) for name, values in regret.items()}
+    kinds = {
+        name: AUCTION_LEARNERS[name].kind if name in AUCTION_LEARNERS else "baseline"
+        for name in names
+    }
+    ours = [name for name in names if kinds[name] == "ours"]
+    rivals = [name for name in names if kinds[name] == "baseline"]
     lines = [_attainable(auction), _premise(auction)]
-    ours = [n for n in names if n in AUCTION_LEARNERS and AUCTION_LEARNERS[n].counted]
-    lines.extend(_exactness(rows, name) for name in ours)
-    premise_true = auction.monotone_share() == 1.0
-    true_priors = [
-        n for n in ours if premise_true or AUCTION_LEARNERS[n].shape != _FALSE_PRIOR
+    lines += [_exactness(rows, name) for name in ours]
+    premise_is_true = auction.monotone_share() == 1.0
+    false = [
+        n
+        for n in ours
+        if not premise_is_true and AUCTION_LEARNERS[n].shape == _FALSE_PRIOR
     ]
-    rivals = [n for n in names if n not in ours and n not in _NOT_RIVALS]
-    if true_priors and rivals:
-        best = min(true_priors, key=mean.__getitem__)
+    true = [name for name in ours if name not in false]
+    if true and rivals:
+        best = min(true, key=mean.__getitem__)
         rival = min(rivals, key=mean.__getitem__)
-        lines.append(_against(rows, best, rival))
-        lines.extend(
-            _ratio(best, name, mean)
-            for name in ("CQL-default", "IQL-default")
-            if name in names
-        )
-    if not premise_true:
-        lines.extend(
-            _false_prior(rows, n, auction)
-            for n in ours
-            if AUCTION_LEARNERS[n].shape == _FALSE_PRIOR
-        )
-    return lines
+        lines.append(_against(best, regret[best], rival, regret[rival]))
+        lines += [
+            _ratio(name, mean[best], mean[name])
+            for name in names
+            if kinds[name] == "untuned"
+        ]
+    return lines + [_false_prior(rows, name, auction) for name in false]
 
 
 def _attainable(auction: Auction) -> str:
@@ -88,7 +73,7 @@ def _premise(auction: Auction) -> str:
 
 
 def _exactness(rows: Rows, name: str) -> str:
-    worst = max(by_seed(rows, name, "constraint_errors").values())
+    worst = max(by_seed(rows, "constraint_errors", algorithm=name).values())
     shape = AUCTION_LEARNERS[name].shape
     verdict = "holds" if worst == 0.0 else "**does not hold**"
     return (
@@ -97,40 +82,33 @@ def _exactness(rows: Rows, name: str) -> str:
     )
 
 
-def _against(rows: Rows, best: str, rival: str) -> str:
-    ours, theirs = by_seed(rows, best, "regret"), by_seed(rows, rival, "regret")
+def _against(
+    best: str, ours: dict[int, float], rival: str, theirs: dict[int, float]
+) -> str:
     gap = paired_difference(ours, theirs)
-    theirs_is_visible = _mean(theirs) > 1e-5
-    ratio = f" ({_mean(ours) / _mean(theirs):.2f} times)" if theirs_is_visible else ""
-    if gap.seeds < MIN_SEEDS:
-        verdict = "with too few seeds to tell, stands beside"
-    elif gap.high < 0.0:
-        verdict = "is below"
-    elif gap.low > 0.0:
-        verdict = "**is above**"
-    else:
-        verdict = "**cannot be told from**"
+    visible = _mean(theirs) > 1e-5
+    ratio = f" ({_mean(ours) / _mean(theirs):.2f} times)" if visible else ""
     return (
-        f"The regret of our best row with a true prior, *{best}*, {verdict} that of the "
-        f"best oracle-tuned baseline, *{rival}*: {_mean(ours):.5f} against "
+        f"The regret of our best row with a true prior, *{best}*, {said(gap)} that of "
+        f"the best oracle-tuned baseline, *{rival}*: {_mean(ours):.5f} against "
         f"{_mean(theirs):.5f}{ratio}, paired difference {gap.format(5)} over "
         f"{gap.seeds} seeds."
     )
 
 
-def _ratio(best: str, name: str, mean: dict[str, float]) -> str:
-    ratio = mean[best] / max(mean[name], 1e-12)
-    verdict = "at most" if ratio <= 0.1 else "**more than**"
+def _ratio(name: str, ours: float, theirs: float) -> str:
+    verdict = "at most" if ours / max(theirs, 1e-12) <= 0.1 else "**more than**"
     return (
         f"It is {verdict} one tenth of that of *{name}* (same network and budget, "
-        f"d3rlpy's own hyperparameters): {mean[best]:.5f} against {mean[name]:.5f}."
+        f"d3rlpy's own hyperparameters): {ours:.5f} against {theirs:.5f}."
     )
 
 
 def _false_prior(rows: Rows, name: str, auction: Auction) -> str:
-    value = _mean(by_seed(rows, name, "return"))
+    value = _mean(by_seed(rows, "return", algorithm=name))
     highest = auction.value_of_constant_bid(auction.bids[-1])
-    logger = auction.value_of_random_bid(_logger_probabilities(auction))
+    policy = ClippedGaussianPolicy(bids=auction.bids)
+    logger = auction.value_of_random_bid(list(policy.probabilities))
     if abs(value - highest) < 1e-4:
         reason = (
             f"it always bids {auction.bids[-1]:g}, worth {highest:.5f}: if Q rises in "
@@ -143,15 +121,9 @@ def _false_prior(rows: Rows, name: str, auction: Auction) -> str:
             "decides"
         )
     return (
-        f"*{name}*, told the false prior, earns {value:.5f} (the logger: {logger:.5f}): "
-        f"{reason}."
+        f"*{name}*, given the false prior, earns {value:.5f} (the logger: "
+        f"{logger:.5f}): {reason}."
     )
-
-
-def _logger_probabilities(auction: Auction) -> list[float]:
-    from bidclick_gym.behavior import ClippedGaussianPolicy
-
-    return list(ClippedGaussianPolicy(bids=auction.bids).probabilities)
 
 
 def _mean(values: dict[int, float]) -> float:

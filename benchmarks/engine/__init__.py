@@ -10,6 +10,7 @@ from .experiment import (
     Part,
     Results,
     Settings,
+    UsageError,
     keys_of,
     register,
     report_of,
@@ -18,7 +19,7 @@ from .experiment import (
 )
 from .files import write_bytes, write_text
 from .intervals import MIN_SEEDS, Interval, bootstrap_mean, paired_difference
-from .markdown import bullets, interval, percent, said, section, table
+from .markdown import bullets, interval, percent, plural, said, section, share, table
 from .pictures import (
     BASELINE,
     LIMIT,
@@ -56,6 +57,7 @@ __all__ = [
     "Row",
     "Rows",
     "Settings",
+    "UsageError",
     "bars",
     "bootstrap_mean",
     "bullets",
@@ -71,6 +73,7 @@ __all__ = [
     "paired_difference",
     "paths",
     "percent",
+    "plural",
     "positive_int",
     "quiet_logs",
     "read_rows",
@@ -81,6 +84,7 @@ __all__ = [
     "said",
     "section",
     "select",
+    "share",
     "subplots",
     "table",
     "versions",

@@ -70,10 +70,10 @@ class Cell:
 
 
 def worded(value: Any) -> Any:
-    """A coordinate as tables show it: pairs as ``name=value``, the rest unchanged."""
-    if isinstance(value, tuple):
-        return " ".join(f"{name}={number:g}" for name, number in value)
-    return value
+    """A coordinate as tables show it: pairs as ``name=value``, lists as words."""
+    if not isinstance(value, tuple):
+        return value
+    return " ".join(f"{v[0]}={v[1]:g}" if isinstance(v, tuple) else str(v) for v in value)
 
 
 def _frozen(value: Any) -> Any:

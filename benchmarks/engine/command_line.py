@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .experiment import EXPERIMENTS, Experiment, Settings, rebuild, run
+from .experiment import EXPERIMENTS, Experiment, Settings, UsageError, rebuild, run
 
 __all__ = ["fraction", "list_of", "main", "one_of", "positive_int"]
 
@@ -177,10 +177,8 @@ def dispatch(
     """Runs or rebuilds the experiment that was asked for."""
     experiment = EXPERIMENTS[given["command"]]
     settings = settings_of(experiment, given, words)
-    if not given.get("rebuild"):
-        print(run(experiment, settings))
-        return
+    work = rebuild if given.get("rebuild") else run
     try:
-        print(rebuild(experiment, settings))
-    except FileNotFoundError as error:
+        print(work(experiment, settings))
+    except UsageError as error:
         parser.error(str(error))

@@ -19,6 +19,7 @@ from typing import Any
 
 from .cell import Cell, worded
 from .files import write_text
+from .markdown import section
 from .pictures import Figure, write_png
 from .rows import Rows, read_rows, write_rows
 from .sweep import BrokenCellsError, finished, run_cells
@@ -31,6 +32,7 @@ __all__ = [
     "Part",
     "Results",
     "Settings",
+    "UsageError",
     "keys_of",
     "rebuild",
     "register",
@@ -255,20 +257,22 @@ class Experiment:
         title: of the report.
         sections: what the report says, from the rows alone; empty ones are left out.
         pictures: by file name, from the rows alone; ``None`` where there are no rows.
-        defaults: of the options ``seeds``, ``steps``, ``workers`` and ``ray``, as far as
-            it has them, and ``out`` if it is not ``runs/NAME``.
+        defaults: of ``seeds``, ``steps``, ``workers`` and ``ray``, each of which is an
+            option where it has a default; of ``out`` where it is not ``runs/NAME``; and
+            of its own options.
         quick: what ``--quick`` changes of these and of ``options``; no such option if
             ``None``.
         options: its own.
         report: name of the report; none is written if empty.
-        prepare: called before anything is run, for ``--tune`` and for checks.
+        prepare: called before anything is run, for ``--tune`` and for checks, which raise
+            :class:`UsageError`.
         finish: called after the report is written; returns what is printed.
     """
 
     name: str
     help: str
     parts: Sequence[Part] = ()
-    title: str = ""
+    title: str | Callable[[Results], str] = ""
     sections: Callable[[Results], Iterable[str]] = lambda results: ()
     pictures: Mapping[str, Callable[[Results], Figure | None]] = dataclasses.field(
         default_factory=dict
@@ -279,6 +283,10 @@ class Experiment:
     report: str = "report.md"
     prepare: Callable[[Settings], None] = lambda settings: None
     finish: Callable[[Results, Settings], str] | None = None
+
+
+class UsageError(Exception):
+    """What was asked for cannot be run; the command line says so and ends with 2."""
 
 
 #: Every experiment by its name; modules of experiments fill it when they are imported.
@@ -330,7 +338,7 @@ def rebuild(experiment: Experiment, settings: Settings) -> str:
         what to print.
 
     Raises:
-        FileNotFoundError: there is nothing to make a report from.
+        UsageError: there is nothing to make a report from.
     """
     for part in experiment.parts:
         if rows := part.finished(settings):
@@ -338,7 +346,7 @@ def rebuild(experiment: Experiment, settings: Settings) -> str:
     if not (settings.out / Origin.FILE).exists() or not any(
         part.path(settings.out).exists() for part in experiment.parts
     ):
-        raise FileNotFoundError(f"--rebuild needs results in --out, got {settings.out}")
+        raise UsageError(f"--rebuild needs results in --out, got {settings.out}")
     return _publish(experiment, settings, complete=True)
 
 
@@ -366,20 +374,21 @@ def _publish(experiment: Experiment, settings: Settings, complete: bool) -> str:
 
 def report_of(experiment: Experiment, results: Results) -> str:
     """The report in Markdown."""
+    title = experiment.title
     parts = [
-        f"# {experiment.title}",
+        f"# {title if isinstance(title, str) else title(results)}",
         f"`{results.origin.command}`",
         *experiment.sections(results),
-        f"## Versions\n\n{results.origin.versions}",
+        section("Versions", results.origin.versions),
     ]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
 def _verdict(report: str) -> str:
     """The section of verdicts of a report, the whole of it if it has none."""
-    for section in report.split("\n## "):
-        if section.startswith("Verdict"):
-            return f"## {section}"
+    for part in report.split("\n## "):
+        if part.startswith("Verdict"):
+            return f"## {part}"
     return report
 
 

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from .intervals import MIN_SEEDS, Interval, bootstrap_mean
+from scipy import stats
 
-__all__ = ["bullets", "interval", "percent", "said", "section", "table"]
+from .intervals import CONFIDENCE, MIN_SEEDS, Interval, bootstrap_mean
+
+__all__ = [
+    "bullets",
+    "interval",
+    "percent",
+    "plural",
+    "said",
+    "section",
+    "share",
+    "table",
+]
 
 
 def table(
@@ -44,9 +55,21 @@ def interval(values: Mapping[int, float] | Sequence[float], digits: int) -> str:
     return bootstrap_mean(figures).format(digits) if figures else ""
 
 
-def percent(share: float) -> str:
+def percent(part: float) -> str:
     """A share, as ``6.25 %``."""
-    return f"{100.0 * share:.4g} %"
+    return f"{100.0 * part:.4g} %"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 seed``, ``2 seeds``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def share(hits: Iterable[bool]) -> str:
+    """The share of hits, with its 95 % Clopper-Pearson interval."""
+    found = list(hits)
+    ends = stats.binomtest(sum(found), len(found)).proportion_ci(CONFIDENCE)
+    return f"{sum(found) / len(found):.3f} [{ends.low:.3f}, {ends.high:.3f}]"
 
 
 def said(

@@ -127,6 +127,7 @@ def bars(axis: Any, lines: Sequence[Line], digits: int = 0) -> None:
         axis.plot([mean.low, mean.high], [y, y], color="black", linewidth=1.2)
         _write(axis, f"{mean.mean:.{digits}f}", (mean.high, y), (4, 0), va="center")
     axis.margins(x=0.15)
+    axis.set_axisbelow(True)
     axis.grid(axis="x", color="0.92")
 
 

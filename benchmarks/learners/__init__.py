@@ -15,6 +15,8 @@ from .learner import (
     reward_scaler,
     shared_settings,
 )
+from .online import ENVS, ONLINE_LEARNERS, PPO_EPOCHS, PPO_ROLLOUTS
+from .priors import EVERY_TASK, PRIOR_LEARNERS, PriorLearner
 
 __all__ = [
     "AUCTION_LEARNERS",
@@ -22,10 +24,17 @@ __all__ = [
     "CAMPAIGN_LEARNERS",
     "CLICK_MODEL",
     "COST_FEATURE",
+    "ENVS",
+    "EVERY_TASK",
     "HIDDEN_UNITS",
     "LEARNING_RATE",
+    "ONLINE_LEARNERS",
+    "PPO_EPOCHS",
+    "PPO_ROLLOUTS",
+    "PRIOR_LEARNERS",
     "ClickModel",
     "Learner",
+    "PriorLearner",
     "constraint_aware_q",
     "fit_quietly",
     "hidden_layers",

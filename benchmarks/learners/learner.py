@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import d3rlpy
 from d3rlpy.models import VectorEncoderFactory
@@ -74,12 +74,15 @@ class Learner:
         colours = {"ours": OURS, "limit": LIMIT, "online": ONLINE}
         return colours.get(self.kind, BASELINE)
 
-    def config(self, steps: int, **tuned: float) -> Any:
-        """Its d3rlpy config; ``None`` for the click model."""
-        return None if self.make is None else self.make(steps, **tuned)
+    def config(self, *arguments: Any, **tuned: float) -> Any:
+        """What ``make`` makes, its d3rlpy config; ``None`` for the click model."""
+        return None if self.make is None else self.make(*arguments, **tuned)
 
 
-def registry(*learners: Learner) -> dict[str, Learner]:
+AnyLearner = TypeVar("AnyLearner", bound=Learner)
+
+
+def registry(*learners: AnyLearner) -> dict[str, AnyLearner]:
     """Learners by name, in the order of tables."""
     return {learner.name: learner for learner in learners}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -13,11 +14,16 @@ from typing import Any
 
 import pytest
 
-from benchmarks.auction.cells import Cell, train_and_measure
+from benchmarks.auction.table1 import TABLE
+from benchmarks.engine import Cell
 from benchmarks.engine.sweep import BrokenCellsError, finished, run_cells
 
 ROOT = pathlib.Path(__file__).parents[2]
-TINY = {"steps": 5, "fraction": 0.01}
+
+
+def tiny(learner: str, seed: int = 0, **where: Any) -> Cell:
+    place = {"env": "BidClick-v0", "fraction": 0.01, "steps": 5, **where}
+    return TABLE.planned_cell(Cell.of("table1", learner, seed, **place))
 
 
 def without_time(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -25,21 +31,27 @@ def without_time(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_digest_depends_on_everything() -> None:
-    base = Cell("DQN", **TINY)
+    base = tiny("DQN")
     others = [
-        Cell("DQN", steps=6, fraction=0.01),
-        Cell("DQN", steps=5, fraction=0.02),
-        Cell("DQN", seed=1, **TINY),
-        Cell("BC", **TINY),
-        Cell("DQN", env="BidClickMonotone-v0", **TINY),
+        tiny("DQN", steps=6),
+        tiny("DQN", fraction=0.02),
+        tiny("DQN", 1),
+        tiny("BC"),
+        tiny("DQN", env="BidClickMonotone-v0"),
+        tiny("CQL"),
+        tiny("CQL", tuned={"alpha": 0.3}),
+        dataclasses.replace(base, experiment="other"),
+        dataclasses.replace(base, config=base.config.replace("256", "512")),
     ]
-    assert len({cell.digest for cell in [base, *others]}) == 6
-    assert base.digest == Cell("DQN", **TINY).digest
+    assert len({cell.digest for cell in [base, *others]}) == 10
+    assert base.digest == tiny("DQN").digest
+    pairs = {"b": 1, "a": 2}, (("a", 2), ("b", 1))
+    assert len({Cell.of("x", tuned=tuned) for tuned in pairs}) == 1
 
 
 def test_rows_are_kept_and_not_computed_again(tmp_path: pathlib.Path) -> None:
-    cells = [Cell("ClickModel", seed=s, **TINY) for s in (0, 1)]
-    rows = run_cells(cells, tmp_path, 1, train_and_measure)
+    cells = [tiny("ClickModel", s) for s in (0, 1)]
+    rows = run_cells(cells, tmp_path, 1, TABLE.measured)
     assert [row["seed"] for row in rows] == [0, 1]
     kept = sorted(tmp_path.iterdir())
     assert len(kept) == 2
@@ -47,21 +59,22 @@ def test_rows_are_kept_and_not_computed_again(tmp_path: pathlib.Path) -> None:
         content = json.loads(path.read_text())
         content["rows"][0]["return"] = -1.0
         path.write_text(json.dumps(content))
-    again = run_cells(cells, tmp_path, 1, train_and_measure)
+    again = run_cells(cells, tmp_path, 1, TABLE.measured)
     assert [row["return"] for row in again] == [-1.0, -1.0]
 
 
 def test_twin_cells_agree_in_one_process_and_in_another(tmp_path: pathlib.Path) -> None:
-    cell = Cell("Ours-KnownCost", **TINY)
-    first, second = train_and_measure(cell), train_and_measure(cell)
-    elsewhere = run_cells([cell], tmp_path, 1, train_and_measure)
+    cell = tiny("Ours-KnownCost")
+    first, second = TABLE.measured(cell), TABLE.measured(cell)
+    elsewhere = run_cells([cell], tmp_path, 1, TABLE.measured)
     assert without_time(first) == without_time(second) == without_time(elsewhere)
 
 
 def test_a_failing_cell_is_an_error_and_leaves_nothing(tmp_path: pathlib.Path) -> None:
-    bad = Cell("CQL", tuned=(("alpha", "nonsense"),), **TINY)  # type: ignore[arg-type]
+    place = {"env": "BidClick-v0", "fraction": 0.01, "steps": 5}
+    bad = Cell.of("table1", "CQL", tuned={"alpha": "nonsense"}, **place)
     with pytest.raises(BrokenCellsError, match="1 of 1 cells failed"):
-        run_cells([bad], tmp_path, 1, train_and_measure)
+        run_cells([bad], tmp_path, 1, TABLE.measured)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -103,7 +116,7 @@ def test_interrupted_run_goes_on_where_it_stopped(tmp_path: pathlib.Path) -> Non
     after = {p.name: p.read_text() for p in cells.glob("*.json")}
     assert len(after) == 4
     assert {name: after[name] for name in done} == done
-    assert finished(Cell("DQN", seed=1, steps=400, fraction=0.01), cells) is not None
+    assert finished(tiny("DQN", 1, steps=400, tuned=()), cells) is not None
     assert sorted(p.name for p in out.iterdir()) == [
-        "cells", "report.md", "results.csv", "table1.png",
+        "cells", "report.md", "results.csv", "run.json", "table1.png",
     ]  # fmt: skip

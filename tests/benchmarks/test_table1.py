@@ -11,12 +11,20 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.auction.measures import COLUMNS
-from benchmarks.auction.plots import plot_table1
-from benchmarks.auction.report import table1_report
-from benchmarks.auction.settings import Settings
-from benchmarks.auction.tuning import best_settings, search, widened
+from benchmarks.auction.table1 import TUNED_OFFLINE
 from benchmarks.auction.verdicts import table1_verdicts
-from benchmarks.engine import bootstrap_mean, paired_difference
+from benchmarks.engine import (
+    Cell,
+    Origin,
+    Part,
+    bootstrap_mean,
+    paired_difference,
+    read_rows,
+    select,
+    tuning,
+    write_rows,
+)
+from benchmarks.engine.tuning import best_settings, search, widened
 from benchmarks.learners import AUCTION_LEARNERS
 from bidclick_gym import Auction
 from bidclick_gym.auction import MONOTONE_COST_RANGE
@@ -108,15 +116,29 @@ def test_the_click_model_is_not_a_rival() -> None:
     assert "best oracle-tuned baseline, *IQL*" in text
 
 
-def test_report_holds_every_row_and_the_picture_is_a_picture(
-    tmp_path: pathlib.Path,
+def test_report_and_picture_are_made_of_stored_rows_alone(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = rows_with({OURS: 1e-4, RIVAL: 1e-3, "ClickModel": 0.0})
-    text = table1_report(rows, Settings(command="the command"))
-    for name in (OURS, RIVAL, "ClickModel", "the command", "0.851 ± 0.006"):
+    write_rows(tmp_path / "results.csv", COLUMNS, rows)
+    with pytest.raises(SystemExit, match="2"):
+        main(["table1", "--rebuild", "--out", str(tmp_path)])
+    assert f"--rebuild needs results in --out, got {tmp_path}" in capsys.readouterr().err
+    Origin("the command", "2025-01-01", "- a version").write(tmp_path)
+    main(["table1", "--rebuild", "--out", str(tmp_path)])
+    text = (tmp_path / "report.md").read_text()
+    for name in (OURS, RIVAL, "ClickModel", "the command", "0.851 ± 0.006", "a version"):
         assert name in text
-    plot_table1(rows, tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert "explore" not in text
+    picture = (tmp_path / "table1.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    explored = [{**row, "algorithm": "SB3-DQN (online)"} for row in rows[:5]]
+    write_rows(tmp_path / "online.csv", COLUMNS, explored)
+    main(["table1", "--rebuild", "--out", str(tmp_path)])
+    text = (tmp_path / "report.md").read_text()
+    assert "What if you could explore?" in text
+    assert "| SB3-DQN (online) |" in text
+    assert (tmp_path / "table1.png").read_bytes() != picture
 
 
 def test_command_writes_every_column(tmp_path: pathlib.Path) -> None:
@@ -176,16 +198,13 @@ def test_paired_difference_uses_common_seeds() -> None:
 
 def test_recorded_tuning_has_its_best_value_inside_the_grid() -> None:
     tuned = [name for name, entry in AUCTION_LEARNERS.items() if entry.tuned]
-    assert sorted(best_settings()) == sorted(tuned)
-    text = pathlib.Path(search.__code__.co_filename).parents[1] / "results" / "tuning.csv"
-    with text.open() as file:
-        rows = list(csv.DictReader(file))
-    for name, best in best_settings().items():
+    assert sorted(best_settings(TUNED_OFFLINE)) == sorted(tuned)
+    rows = read_rows(TUNED_OFFLINE)
+    for name, best in best_settings(TUNED_OFFLINE).items():
         for key, value in best:
             tried = {
                 float(pair.split("=")[1])
-                for row in rows
-                if row["algorithm"] == name
+                for row in select(rows, learner=name)
                 for pair in row["hyperparameters"].split()
                 if pair.split("=")[0] == key
             }
@@ -193,14 +212,42 @@ def test_recorded_tuning_has_its_best_value_inside_the_grid() -> None:
 
 
 def test_search_widens_until_the_best_is_inside() -> None:
-    regret: dict[Any, float] = {}
+    tried: dict[Any, float] = {}
 
-    def evaluate(settings: list[dict[str, float]]) -> None:
-        for s in settings:
-            regret[tuple(sorted(s.items()))] = abs(np.log10(s["alpha"] / 3.0))
+    def regrets(settings: Any) -> list[float]:
+        return [abs(np.log10(dict(pairs)["alpha"] / 3.0)) for pairs in settings]
 
-    assert search({"alpha": (0.01, 0.03, 0.1)}, evaluate, regret) == {"alpha": 3.7}
-    assert max(key[0][1] for key in regret) > 3.7
+    assert search({"alpha": (0.01, 0.03, 0.1)}, regrets, tried) == {"alpha": 3.7}
+    assert max(key[0][1] for key in tried) > 3.7
+
+
+def test_the_tuner_asks_for_other_seeds_and_keeps_what_it_does_not_search(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Cell] = []
+
+    def pretend(cells: Any, folder: Any, workers: int, run: Any) -> Any:
+        asked.extend(cells)
+        return [{"regret": abs(np.log10(cell.tuned["alpha"] / 0.02))} for cell in cells]
+
+    monkeypatch.setattr(tuning, "run_cells", pretend)
+    path = tmp_path / "tuned.csv"
+    part = Part("toy", ("learner", "seed", "regret"))
+
+    def search_at(fractions: list[float], alphas: tuple[float, ...]) -> None:
+        places = [{"fraction": fraction} for fraction in fractions]
+        tuning.tune(
+            path, part, {"CQL": {"alpha": alphas}}, places, tmp_path, 7, keys=["fraction"]
+        )
+
+    search_at([1.0, 0.25], (0.01, 0.02, 0.03))
+    assert {(cell.seed, cell["steps"]) for cell in asked} == {
+        (seed, 7) for seed in tuning.SEEDS
+    }
+    assert not set(tuning.SEEDS) & set(range(100))
+    search_at([0.25], (0.003, 0.01, 0.03))
+    assert best_settings(path, fraction=1.0) == {"CQL": (("alpha", 0.02),)}
+    assert best_settings(path, fraction=0.25) == {"CQL": (("alpha", 0.01),)}
 
 
 def test_widening_of_a_share_stays_between_zero_and_one() -> None:

@@ -24,9 +24,10 @@ from matplotlib.figure import Figure
 
 import benchmarks
 import bidclick_gym
-from benchmarks.auction.settings import Settings
-from benchmarks.auction.table1 import write_table1
+from benchmarks.__main__ import main as benchmarks_main
+from benchmarks.auction.measures import COLUMNS
 from benchmarks.engine import (
+    Origin,
     read_rows,
     run_cells,
     write_bytes,
@@ -153,7 +154,9 @@ def as_table(folder: pathlib.Path, version: int) -> None:
 def published(folder: pathlib.Path, version: int) -> None:
     found = read_rows(ROOT / "docs" / "results" / "BidClick-v0" / "results.csv")
     kept = [row for row in found if row["seed"] != version]
-    write_table1(kept, [], Settings(out=folder))
+    write_rows(folder / "results.csv", COLUMNS, kept)
+    Origin("a command", "2025-01-01", "- a version").write(folder)
+    benchmarks_main(["table1", "--rebuild", "--out", str(folder)])
 
 
 def to_table(suffix: str) -> Callable[[pathlib.Path, int], Any]:
