@@ -22,11 +22,11 @@ from .algos import (  # noqa: E402
     save_checkpoint,
 )
 from .critics import (  # noqa: E402
-    PROJECTIONS,
-    AfterstateQFunctionFactory,
-    AfterstateQRQFunctionFactory,
+    Afterstates,
+    Canonical,
+    Euclidean,
+    Functional,
     ShapedQFunctionFactory,
-    ShapedQRQFunctionFactory,
 )
 from .data import BudgetRelabellingTransitionPicker, ColumnarReplayBuffer  # noqa: E402
 from .decisions import (  # noqa: E402
@@ -61,12 +61,11 @@ from .shapes import (  # noqa: E402
 )
 
 __all__ = [
-    "PROJECTIONS",
-    "AfterstateQFunctionFactory",
-    "AfterstateQRQFunctionFactory",
+    "Afterstates",
     "Bounded",
     "BudgetRelabellingTransitionPicker",
     "CVaR",
+    "Canonical",
     "ColumnarReplayBuffer",
     "Concave",
     "Constraint",
@@ -76,6 +75,8 @@ __all__ = [
     "DiscreteIQL",
     "DiscreteIQLConfig",
     "DivergenceError",
+    "Euclidean",
+    "Functional",
     "Intersection",
     "KnownCost",
     "LagrangianFit",
@@ -90,7 +91,6 @@ __all__ = [
     "ShapedIQL",
     "ShapedIQLConfig",
     "ShapedQFunctionFactory",
-    "ShapedQRQFunctionFactory",
     "SlopeBounds",
     "StateConstraint",
     "StateLipschitz",

@@ -22,7 +22,7 @@ from icac_algo import (
     MonotoneConcave,
     SlopeBounds,
 )
-from icac_algo.critics import Function, make_parametrization
+from icac_algo.critics import Function, function_over, make_coordinates
 
 from ..engine import Experiment, Figure, Results, register, subplots
 
@@ -78,7 +78,10 @@ def fitted(
         seed: of the first coordinates.
     """
     size = len(values)
-    made = make_parametrization(constraint, projection, size, n_pieces=6).double()
+    if projection == "canonical":
+        made = make_coordinates(constraint, size).double()
+    else:
+        made = function_over(constraint, size, n_pieces=6).double()
     generator = torch.Generator().manual_seed(seed)
     coordinates = 0.1 * torch.randn(
         1, made.n_coordinates, generator=generator, dtype=torch.float64

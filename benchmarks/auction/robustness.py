@@ -15,7 +15,13 @@ import numpy as np
 
 from bidclick_gym import Auction, RegretEvaluator, simulate_log
 from bidclick_gym.logs.datasets import to_replay_buffer
-from icac_algo import Concave, ConstraintAwareQConfig, Unconstrained
+from icac_algo import (
+    Canonical,
+    Concave,
+    ConstraintAwareQConfig,
+    Functional,
+    Unconstrained,
+)
 
 from ..engine import (
     Cell,
@@ -77,8 +83,8 @@ def _config(cell: Cell) -> ConstraintAwareQConfig:
     is_free = cell.learner == "Unconstrained"
     return ConstraintAwareQConfig(
         constraint=Unconstrained() if is_free else Concave(),
-        projection="functional" if is_free else cell.learner,
-        encoder_factory=hidden_layers(),
+        critic=Canonical() if cell.learner == "canonical" else Functional(),
+        critic_encoder_factory=hidden_layers(),
     )
 
 

@@ -185,7 +185,7 @@ def _training(cell: ChoiceCell) -> dict[str, Any]:
         "is_false": int(candidate.is_false),
         "regret": _regret(cell, algo),
         "regret_projected": None if projected is None else _regret(cell, projected),
-        "final_lambda": algo.lagrange_multiplier if is_proximal else None,
+        "final_lambda": algo.multiplier if is_proximal else None,
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from d3rlpy.base import DeviceArg
-from d3rlpy.types import Shape, TorchObservation
+from d3rlpy.types import TorchObservation
 
 from icac_algo import (
     Concave,
@@ -21,7 +21,7 @@ from icac_algo import (
     MonotoneConcave,
     Unconstrained,
 )
-from icac_algo.algos import ConstraintAwareQImpl
+from icac_algo.algos import EuclideanConstraintAwareQImpl
 from icac_algo.shapes import Constraint
 
 from ..learners.campaigns import COST, afterstates, ours
@@ -53,19 +53,11 @@ class ProximalQConfig(ConstraintAwareQConfig):
 class ProximalQ(ConstraintAwareQ):
     """See :class:`ProximalQConfig`."""
 
-    def inner_create_impl(self, observation_shape: Shape, action_size: int) -> None:
-        super().inner_create_impl(observation_shape, action_size)
-        assert self._impl is not None
-        self._impl = _ProximalImpl(
-            observation_shape=observation_shape,
-            action_size=action_size,
-            modules=self._impl.modules,
-            config=self._config,
-            device=self._device,
-        )
+    def euclidean_impl(self) -> type[EuclideanConstraintAwareQImpl]:
+        return _ProximalImpl
 
 
-class _ProximalImpl(ConstraintAwareQImpl):
+class _ProximalImpl(EuclideanConstraintAwareQImpl):
     def action_values(self, x: TorchObservation) -> torch.Tensor:
         q_func: Any = self._modules.average_q_funcs[0]
         raw = q_func.trained_values(x)
@@ -110,14 +102,15 @@ class Task:
     is_campaign: bool = False
 
 
-def _proximal(steps: int, **fields: Any) -> ProximalQConfig:
+def _proximal(steps: int, **switches: Any) -> ProximalQConfig:
     made = VARIANTS["full"].make(steps)
     copied = {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
-    return ProximalQConfig(**{**copied, "constraint": Concave(), **fields})
+    critic: Any = dataclasses.replace(made.critic, **switches)
+    return ProximalQConfig(**{**copied, "constraint": Concave(), "critic": critic})
 
 
 def _fixed(lam: float) -> Candidate:
-    fields: dict[str, Any] = {"initial_lambda": lam, "dual_learning_rate": 0.0}
+    fields = {"multiplier": lam, "multiplier_learning_rate": 0.0}
     return Candidate(functools.partial(_proximal, **fields))
 
 
@@ -126,7 +119,7 @@ def _shaped(shape: Constraint, is_false: bool = False) -> Candidate:
 
 
 def _pair(now: Constraint, later: Constraint, is_false: bool = False) -> Candidate:
-    return Candidate(ours(q_func_factory=afterstates(now, later)), None, is_false)
+    return Candidate(ours(constraint=now, critic=afterstates(later)), None, is_false)
 
 
 DUAL = "dual update"

@@ -20,7 +20,14 @@ from matplotlib.figure import Figure
 
 from bidclick_gym.campaigns import BudgetedCampaign, solve
 from bidclick_gym.campaigns.evaluators import campaign_values, fixed_observations
-from icac_algo import Concave, KnownCost, Monotone, Unconstrained
+from icac_algo import (
+    Concave,
+    Euclidean,
+    Functional,
+    KnownCost,
+    Monotone,
+    Unconstrained,
+)
 from icac_algo.shapes import Constraint
 
 from ..auction.cells import digest_of
@@ -39,7 +46,7 @@ SHAPES: dict[str, tuple[Constraint, bool]] = {
     "monotone": (Monotone(known_cost=KnownCost(feature=COST)), True),
     "concave": (Concave(), False),
 }
-PROJECTIONS = ("euclidean", "functional")
+PROJECTIONS = {"euclidean": Euclidean(), "functional": Functional()}
 #: Gradient steps by which targets lag; 1 is no target network.
 LAGS = (1.0, 10.0)
 FRACTION = 0.0625
@@ -86,7 +93,7 @@ class ContractionCell:
     def config(self) -> Any:
         """The d3rlpy config."""
         constraint, _ = SHAPES[self.shape]
-        make = ours(constraint=constraint, projection=self.projection)
+        make = ours(constraint=constraint, critic=PROJECTIONS[self.projection])
         return make(self.steps, lag=self.lag)
 
 
@@ -126,7 +133,7 @@ def planned(seeds: int, steps: int) -> list[ContractionCell]:
         for shape in SHAPES
         for projection in PROJECTIONS
         # Without a shape there is nothing to project.
-        if shape != "none" or projection == PROJECTIONS[-1]
+        if shape != "none" or projection == "functional"
         for lag in LAGS
     ]
 

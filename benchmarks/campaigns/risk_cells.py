@@ -22,11 +22,10 @@ from bidclick_gym.campaigns import (
     solve_risk,
 )
 from icac_algo import (
-    AfterstateQRQFunctionFactory,
     Concave,
     CVaR,
     MonotoneConcave,
-    ShapedQRQFunctionFactory,
+    ShapedQFunctionFactory,
     greedy_actions,
 )
 
@@ -78,13 +77,16 @@ def _free(scaler: RewardScaler) -> QFunctionFactory:
 
 
 def _concave(scaler: RewardScaler) -> QFunctionFactory:
-    return ShapedQRQFunctionFactory(constraint=Concave(), scale=SCALE)
+    return ShapedQFunctionFactory(Concave(), n_quantiles=32, scale=SCALE)
 
 
 def _afterstates(scaler: RewardScaler) -> QFunctionFactory:
-    mean = afterstates(MonotoneConcave(), MonotoneConcave())
-    return AfterstateQRQFunctionFactory(
-        mean=dataclasses.replace(mean, scale=SCALE, reward_scaler=scaler)
+    return ShapedQFunctionFactory(
+        MonotoneConcave(),
+        afterstates(MonotoneConcave()),
+        n_quantiles=32,
+        scale=SCALE,
+        reward_scaler=scaler,
     )
 
 

@@ -132,12 +132,11 @@ def _lagrangian(cell: SafetyCell) -> dict[str, Any]:
     cost = (payments - cap.cap * log.clicks).ravel()
     # The multiplier adds to the payment and to the worth of a click, so that what is
     # earned now is concave and no more, and depends on the price too.
-    factory = dataclasses.replace(
-        afterstates(Concave(), MonotoneConcave()), context=[X, COST]
-    )
+    critic = dataclasses.replace(afterstates(MonotoneConcave()), context=[X, COST])
+    make = ours(constraint=Concave(), critic=critic)
     tuned = dict(best_settings().get((LEARNER, cell.log), ()))
     fit = fit_lagrangian(
-        lambda: ours(q_func_factory=factory)(cell.steps, **tuned).create(device="cpu:0"),
+        lambda: make(cell.steps, **tuned).create(device="cpu:0"),
         to_replay_buffer(log),
         cost,
         n_steps=cell.steps,

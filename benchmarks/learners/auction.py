@@ -10,6 +10,7 @@ from d3rlpy.preprocessing import MinMaxActionScaler
 from icac_algo import (
     Concave,
     DiscreteIQLConfig,
+    Euclidean,
     KnownCost,
     Monotone,
     MonotoneConcave,
@@ -103,7 +104,9 @@ AUCTION_LEARNERS: dict[str, Learner] = registry(
         # The paper's algorithm to the letter: its ablation says that the full method
         # has spectral normalization; it has no pull.
         constraint_aware_q(
-            constraint=Monotone(), projection="euclidean", pull=0.0, spectral_norm=True
+            constraint=Monotone(),
+            critic=Euclidean(pull=0.0, spectral_norm=True),
+            actor="network",
         ),
         kind="ours",
         shape="Monotone",

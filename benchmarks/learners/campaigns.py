@@ -15,7 +15,7 @@ import d3rlpy
 
 from bidclick_gym.campaigns import BudgetedCampaign
 from icac_algo import (
-    AfterstateQFunctionFactory,
+    Afterstates,
     BudgetRelabellingTransitionPicker,
     Concave,
     DiscreteIQLConfig,
@@ -109,17 +109,15 @@ def _true_states() -> list[StateMonotone]:
     ]
 
 
-def afterstates(now: Constraint, later: Constraint) -> AfterstateQFunctionFactory:
+def afterstates(later: Constraint) -> Afterstates:
     """A critic that knows that payments leave the budget.
 
     Args:
-        now: the shape over bids of the clicks of this impression.
         later: the shape over the budget of what the rest of it is worth.
     """
     campaign = BudgetedCampaign()
-    return AfterstateQFunctionFactory(
-        constraint=now,
-        payment=KnownCost(feature=COST),
+    return Afterstates(
+        known_cost=KnownCost(feature=COST),
         value_shape=later,
         context=[X],
         budget_feature=BUDGET,
@@ -165,13 +163,13 @@ _AS_LOGGED = registry(
     ),
     Learner(
         "Ours afterstates",
-        ours(q_func_factory=afterstates(Unconstrained(), Unconstrained())),
+        ours(constraint=Unconstrained(), critic=afterstates(Unconstrained())),
         kind="bare",
         tuned={"lag": _LAGS},
     ),
     Learner(
         "Ours shaped afterstates",
-        ours(q_func_factory=afterstates(MonotoneConcave(), MonotoneConcave())),
+        ours(constraint=MonotoneConcave(), critic=afterstates(MonotoneConcave())),
         kind="ours",
         counted=("rising_in_budget", "falling_in_c", "concave"),
         tuned={"lag": _LAGS},

@@ -128,12 +128,9 @@ def constraint_aware_q(**fields: Any) -> Callable[..., Any]:
     """``ConstraintAwareQ`` with these fields and what all learners share, as ``make``."""
 
     def make(steps: int, **tuned: Any) -> Any:
-        settings = shared_settings(steps)
         return ConstraintAwareQConfig(
             reward_scaler=reward_scaler(),
-            actor_optim_factory=settings["optim_factory"],
-            actor_learning_rate=LEARNING_RATE,
-            **settings,
+            **shared_settings(steps, "critic", "actor"),
             **fields,
             **tuned,
         )

@@ -92,7 +92,7 @@ def train_variant(cell: AblationCell) -> list[dict[str, Any]]:
     seconds = time.perf_counter() - start
     best = auction.optimal_value(200)
     impl: Any = algo.impl
-    steps = algo.config.inner_iterations
+    steps = algo.config.critic.inner_iterations
     if getattr(impl, "solves", 0):
         steps = impl.inner_steps / impl.solves
     actor_return = ReturnEvaluator(auction)(CriticView(algo, "actor"))
@@ -128,7 +128,7 @@ def train_variant(cell: AblationCell) -> list[dict[str, Any]]:
                 "residual": None
                 if name == "actor"
                 else ResidualEvaluator(auction, n=200)(view),
-                "lambda": algo.lagrange_multiplier,
+                "lambda": algo.multiplier,
                 "inner_steps": steps,
                 "train_seconds": seconds,
             }

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from d3rlpy.base import DeviceArg, register_learnable
-from d3rlpy.torch_utility import TorchMiniBatch, unwrap_ddp_model
-from d3rlpy.types import Shape, TorchObservation
+from d3rlpy.torch_utility import unwrap_ddp_model
+from d3rlpy.types import TorchObservation
 from torch import nn
 
-from icac_algo import ConstraintAwareQ, ConstraintAwareQConfig
+from icac_algo import ConstraintAwareQ, ConstraintAwareQConfig, Euclidean
 from icac_algo.algos import (
-    ConstraintAwareQImpl,
+    EuclideanConstraintAwareQImpl,
     penalty,
     penalty_gradient,
     proximal_iterations,
@@ -46,7 +46,8 @@ class AblatedQConfig(ConstraintAwareQConfig):
         ablation (str): one of ``ABLATIONS``.
 
     Raises:
-        ValueError: the ablation is unknown, or the projection not the euclidean one.
+        ValueError: the ablation is unknown, the critic not a Euclidean one, or the actor
+            without a network.
     """
 
     ablation: str = "soft penalty"
@@ -57,9 +58,10 @@ class AblatedQConfig(ConstraintAwareQConfig):
             raise ValueError(
                 f"ablation must be one of {ABLATIONS}, got {self.ablation!r}"
             )
-        if self.projection != "euclidean":
+        if not isinstance(self.critic, Euclidean) or self.actor != "network":
             raise ValueError(
-                f"projection must be 'euclidean' to be ablated, got {self.projection!r}"
+                "critic must be Euclidean() and actor 'network' to be ablated, got "
+                f"{self.critic!r} and {self.actor!r}"
             )
 
     def create(self, device: DeviceArg = False, enable_ddp: bool = False) -> AblatedQ:
@@ -74,45 +76,23 @@ class AblatedQConfig(ConstraintAwareQConfig):
 class AblatedQ(ConstraintAwareQ):
     """See :class:`AblatedQConfig`."""
 
-    def inner_create_impl(self, observation_shape: Shape, action_size: int) -> None:
-        super().inner_create_impl(observation_shape, action_size)
+    def euclidean_impl(self) -> type[EuclideanConstraintAwareQImpl]:
         assert isinstance(self._config, AblatedQConfig)
-        assert self._impl is not None
-        self._impl = _IMPLS[self._config.ablation](
-            observation_shape=observation_shape,
-            action_size=action_size,
-            modules=self._impl.modules,
-            config=self._config,
-            device=self._device,
-        )
+        return _IMPLS[self._config.ablation]
 
 
-class _FreeCritic(ConstraintAwareQImpl):
+class _FreeCritic(EuclideanConstraintAwareQImpl):
     """Nothing is projected: neither for the actor, nor in what is deployed."""
 
-    def _actor_loss(
-        self, batch: TorchMiniBatch, critics: list[torch.Tensor]
+    def actor_values(
+        self, x: TorchObservation, critics: list[torch.Tensor]
     ) -> torch.Tensor:
-        alpha = self._config.entropy_temperature
-        q = torch.stack(critics).mean(dim=0).detach()
-        q = (q - q.mean(dim=1, keepdim=True)) / self._scale
-        log_probs = self._modules.policy(batch.observations).logits
-        return (log_probs.exp() * (alpha * log_probs - q)).sum(dim=1).mean()
+        return torch.stack(critics).mean(dim=0)
 
-    def _free_values(self, x: TorchObservation) -> torch.Tensor:
-        values = [
-            unwrap_ddp_model(q_func).trained_values(x)
-            for q_func in self._modules.average_q_funcs
-        ]
+    def action_values(self, x: TorchObservation) -> torch.Tensor:
+        q_funcs = self._modules.average_q_funcs
+        values = [unwrap_ddp_model(q_func).trained_values(x) for q_func in q_funcs]
         return torch.stack(values).mean(dim=0)
-
-    def inner_predict_best_action(self, x: TorchObservation) -> torch.Tensor:
-        return best_actions(self._free_values(x), self._constraint.favours_last)
-
-    def inner_predict_value(
-        self, x: TorchObservation, action: torch.Tensor
-    ) -> torch.Tensor:
-        return self._free_values(x).gather(1, action.reshape(-1, 1)).reshape(-1)
 
 
 class _SoftPenalty(_FreeCritic):
@@ -129,7 +109,7 @@ class _SoftPenalty(_FreeCritic):
         return q, self._modules.state.multiplier * violation, violation.detach()
 
 
-class _ColdStart(ConstraintAwareQImpl):
+class _ColdStart(EuclideanConstraintAwareQImpl):
     #: Inner steps since training began, and how many solves they served.
     inner_steps = 0
     solves = 0
@@ -138,22 +118,22 @@ class _ColdStart(ConstraintAwareQImpl):
         self,
         start: torch.Tensor,
         anchor: torch.Tensor,
-        lam: torch.Tensor,
+        multiplier: torch.Tensor,
         step: torch.Tensor | float,
         bounds: torch.Tensor | float,
     ) -> torch.Tensor:
         matrix = self._matrix
 
         def residual(u: torch.Tensor) -> torch.Tensor:
-            return (u - anchor + lam * penalty_gradient(u, matrix, bounds)).norm()
+            return (u - anchor + multiplier * penalty_gradient(u, matrix, bounds)).norm()
 
-        warm = proximal_iterations(anchor, anchor, matrix, lam, 1, step, bounds)
+        warm = proximal_iterations(anchor, anchor, matrix, multiplier, 1, step, bounds)
         # float32 cannot do better than its rounding, where the warm start is exact.
         tolerance = torch.maximum(residual(warm), 1e-6 * anchor.norm())
         u, steps = torch.zeros_like(anchor), 0
         while steps < _MOST_STEPS and bool(residual(u) > tolerance):
             u = proximal_iterations(
-                u, anchor, matrix, lam, _STEPS_BETWEEN_LOOKS, step, bounds
+                u, anchor, matrix, multiplier, _STEPS_BETWEEN_LOOKS, step, bounds
             )
             steps += _STEPS_BETWEEN_LOOKS
         self.inner_steps += steps
@@ -170,16 +150,17 @@ class _ActorOnly(_FreeCritic):
         actions: torch.Tensor,
         target: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        assert self._modules.policy is not None
         scores = self._modules.policy(observations).logits
         violation = penalty(scores, self._matrix).mean()
         return q, self._modules.state.multiplier * violation, violation.detach()
 
     def inner_predict_best_action(self, x: TorchObservation) -> torch.Tensor:
-        logits = self._modules.policy(x).logits
-        return best_actions(logits, self._constraint.favours_last)
+        assert self._modules.policy is not None
+        return best_actions(self._modules.policy(x).logits, self.favours_last)
 
 
-_IMPLS = {
+_IMPLS: dict[str, type[EuclideanConstraintAwareQImpl]] = {
     "soft penalty": _SoftPenalty,
     "cold start": _ColdStart,
     "actor only": _ActorOnly,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from icac_algo import Euclidean
+
 from ..auction.cells import digest_of
 from ..auction.tuning import best_settings
 from ..learners import AUCTION_LEARNERS
@@ -144,7 +146,7 @@ class _Watch:
             self._checked += 1
         if step % self._cell.every and step != 1:
             return
-        is_euclidean = getattr(algo.config, "projection", "") == "euclidean"
+        is_euclidean = isinstance(getattr(algo.config, "critic", None), Euclidean)
         self.rows.append(
             {
                 "algorithm": self._cell.algorithm,
@@ -154,7 +156,7 @@ class _Watch:
                 "monotonicity_errors": self._errors(algo),
                 "own_errors": None if self._own is None else self._worst,
                 "checked": self._checked,
-                "lambda": algo.lagrange_multiplier if is_euclidean else None,
+                "lambda": algo.multiplier if is_euclidean else None,
                 "regret": self._regret(algo),
             }
         )

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from icac_algo import Concave, ConstraintAwareQConfig
+from icac_algo import Canonical, Concave, ConstraintAwareQConfig
 
 from ..auction.cells import digest_of
 from ..auction.tuning import best_settings
 from ..learners import (
     AUCTION_LEARNERS,
-    LEARNING_RATE,
     fit_quietly,
     reward_scaler,
     shared_settings,
@@ -59,14 +58,11 @@ def _config(cell: PolicyCell) -> Any:
     if cell.variant == "paper":
         return VARIANTS["full"].make(cell.steps)
     if cell.variant == "canonical":
-        settings = shared_settings(cell.steps)
         return ConstraintAwareQConfig(
             constraint=Concave(),
-            projection="canonical",
+            critic=Canonical(),
             reward_scaler=reward_scaler(),
-            actor_optim_factory=settings["optim_factory"],
-            actor_learning_rate=LEARNING_RATE,
-            **settings,
+            **shared_settings(cell.steps, "critic", "actor"),
         )
     make = AUCTION_LEARNERS[cell.variant].make
     assert make is not None

@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from icac_algo import ConstraintAwareQConfig, Monotone
+from icac_algo import ConstraintAwareQConfig, Euclidean, Monotone
 
-from ..learners import LEARNING_RATE, reward_scaler, shared_settings
+from ..learners import reward_scaler, shared_settings
 from .ablations import AblatedQConfig
 
 __all__ = ["VARIANTS", "Variant"]
@@ -26,32 +26,30 @@ class Variant:
         name: short name, key of ``figures.TABLE2``.
         counted: the critic that the variant deploys, whose errors are counted.
         note: how the paper's words were read.
-        fields: what differs from the full method.
+        switches: of the critic, where they differ from the full method.
+        ablation: a name in ``ABLATIONS``, if it is another algorithm.
         same_as: the variant that this one is identical to, if any.
     """
 
     name: str
     counted: str
     note: str
-    fields: dict[str, Any] = dataclasses.field(default_factory=dict)
+    switches: dict[str, Any] = dataclasses.field(default_factory=dict)
+    ablation: str = ""
     same_as: str = ""
 
     def make(self, steps: int) -> ConstraintAwareQConfig:
         """The d3rlpy config of the variant."""
-        settings = shared_settings(steps)
-        settings["actor_optim_factory"] = settings["optim_factory"]
-        settings["actor_learning_rate"] = LEARNING_RATE
-        fields = {
+        switches: dict[str, Any] = {"pull": 0.0, "spectral_norm": True, **self.switches}
+        fields: dict[str, Any] = {
             "constraint": Monotone(),
-            "projection": "euclidean",
-            "pull": 0.0,
-            "spectral_norm": True,
+            "critic": Euclidean(**switches),
+            "actor": "network",
             "reward_scaler": reward_scaler(),
-            **settings,
-            **self.fields,
+            **shared_settings(steps, "critic", "actor"),
         }
-        if "ablation" in fields:
-            return AblatedQConfig(**fields)
+        if self.ablation:
+            return AblatedQConfig(ablation=self.ablation, **fields)
         return ConstraintAwareQConfig(**fields)
 
 
@@ -63,25 +61,25 @@ VARIANTS: dict[str, Variant] = {
             "lambda 0.01",
             "proximal",
             "lambda fixed, no dual update",
-            {"initial_lambda": 0.01, "dual_learning_rate": 0.0},
+            {"multiplier": 0.01, "multiplier_learning_rate": 0.0},
         ),
         Variant(
             "lambda 10",
             "proximal",
             "lambda fixed, no dual update",
-            {"initial_lambda": 10.0, "dual_learning_rate": 0.0},
+            {"multiplier": 10.0, "multiplier_learning_rate": 0.0},
         ),
         Variant(
             "soft penalty",
             "raw",
             "lambda C(f) in the loss, dual lambda, nothing projected",
-            {"ablation": "soft penalty"},
+            ablation="soft penalty",
         ),
         Variant(
             "no warm start",
             "proximal",
             "starts at zero, goes on to the tolerance that one warm step reaches",
-            {"ablation": "cold start"},
+            ablation="cold start",
         ),
         Variant(
             "1 inner iteration",
@@ -102,7 +100,7 @@ VARIANTS: dict[str, Variant] = {
             "actor",
             "free critic; lambda C(log pi) in the actor's loss; the actor bids and its "
             "log-probabilities are counted",
-            {"ablation": "actor only"},
+            ablation="actor only",
         ),
     )
 }

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from icac_algo import Concave
-from icac_algo.critics import make_parametrization
+from icac_algo.critics import function_over
 
 __all__ = ["BareLoop"]
 
@@ -17,8 +16,8 @@ __all__ = ["BareLoop"]
 class BareLoop:
     """One-step ``ConstraintAwareQ(constraint=Concave())`` without d3rlpy or checks.
 
-    Critic, target, deployed average and actor, both losses, fused Adam, Polyak: what
-    each update computes, on batches that are tensors already.
+    Critic, target and deployed average, loss, fused Adam, Polyak: what each update
+    computes, on batches that are tensors already.
 
     Args:
         hidden: units of the hidden layers.
@@ -28,16 +27,12 @@ class BareLoop:
     """
 
     def __init__(self, hidden: Sequence[int], actions: int, level: float, scale: float):
-        self.parametrization = make_parametrization(Concave(), "functional", actions)
+        self.parametrization = function_over(Concave(), actions)
         size = self.parametrization.n_coordinates
         self.critic, self.target, self.average = (_network(hidden, size) for _ in "123")
-        self.actor = _network(hidden, actions)
         self._level, self._scale = level, scale
         self._updates = 0
-        self._critic_optim = torch.optim.Adam(
-            self.critic.parameters(), lr=1e-3, fused=True
-        )
-        self._actor_optim = torch.optim.Adam(self.actor.parameters(), lr=1e-3, fused=True)
+        self._optimizer = torch.optim.Adam(self.critic.parameters(), lr=1e-3, fused=True)
         self._followed: list[torch.Tensor] = list(self.critic.parameters())
         self._copies: list[list[torch.Tensor]] = [
             list(copy.parameters()) for copy in (self.target, self.average)
@@ -45,7 +40,7 @@ class BareLoop:
 
     def update(
         self, observations: torch.Tensor, actions: torch.Tensor, rewards: torch.Tensor
-    ) -> tuple[float, float]:
+    ) -> float:
         """One gradient step on terminal transitions.
 
         Args:
@@ -54,28 +49,22 @@ class BareLoop:
             rewards: ``(B, 1)``.
 
         Returns:
-            critic and actor loss.
+            the loss.
         """
         values = self._level + self._scale * self.parametrization(
             self.critic(observations)
         )
         residual = (values.gather(1, actions) - rewards) / self._scale
-        critic_loss = 0.5 * residual.square().mean()
-        with torch.no_grad():
-            q = (values - values.mean(dim=1, keepdim=True)) / self._scale
-        log_probs = F.log_softmax(self.actor(observations), dim=1)
-        actor_loss = (log_probs.exp() * (0.01 * log_probs - q)).sum(dim=1).mean()
-        self._critic_optim.zero_grad()
-        self._actor_optim.zero_grad()
-        (critic_loss + actor_loss).backward()
-        self._critic_optim.step()
-        self._actor_optim.step()
+        loss = 0.5 * residual.square().mean()
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
         self._updates += 1
         with torch.no_grad():
             shares = (0.005, min(1.0, 1.0 / (0.2 * self._updates)))
             for copy, share in zip(self._copies, shares, strict=True):
                 torch._foreach_lerp_(copy, self._followed, share)
-        return critic_loss.item(), actor_loss.item()
+        return loss.item()
 
 
 def _network(hidden: Sequence[int], size: int) -> nn.Sequential:

@@ -102,7 +102,7 @@ def _runners(
             algo = config(name).create(device="cpu:0")
             runners[name, buffer] = runner(algo, datasets[name == "IQL"])
     mine = ConstraintAwareQConfig(
-        constraint=Concave(), batch_size=batch, encoder_factory=encoder
+        constraint=Concave(), batch_size=batch, critic_encoder_factory=encoder
     )
     runners[OURS, "ours"] = runner(mine.create(device="cpu:0"), ours)
     runners[FLOOR, "none"] = _bare(hidden, batch, ours)

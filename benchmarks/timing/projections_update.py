@@ -67,10 +67,17 @@ def _updates(batch_size: int) -> dict[str, Callable[[int], object]]:
     dataset = to_replay_buffer(simulate_log(auction, campaigns=10, seed=0))
     batches = [dataset.sample_transition_batch(batch_size) for _ in range(_DRAWN)]
     updates: dict[str, Callable[[int], object]] = {}
-    for name, make in ((OURS_UPDATE, ConstraintAwareQConfig), (DQN, DQNConfig)):
-        config: Any = make(
-            batch_size=batch_size, encoder_factory=VectorEncoderFactory(list(_HIDDEN))
-        )
+    encoder = VectorEncoderFactory(list(_HIDDEN))
+    configs: dict[str, Any] = {
+        OURS_UPDATE: ConstraintAwareQConfig(
+            batch_size=batch_size,
+            critic_encoder_factory=encoder,
+            actor_encoder_factory=encoder,
+            actor="network",
+        ),
+        DQN: DQNConfig(batch_size=batch_size, encoder_factory=encoder),
+    }
+    for name, config in configs.items():
         algo = config.create(device="cpu:0")
         algo.build_with_dataset(dataset)
         updates[name] = functools.partial(_update, algo, batches)

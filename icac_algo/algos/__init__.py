@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .checkpoints import load_checkpoint, save_checkpoint
 from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig
+from .constraint_aware_q_euclidean import EuclideanConstraintAwareQImpl
 from .constraint_aware_q_impl import ConstraintAwareQImpl
 from .discrete_iql import DiscreteIQL, DiscreteIQLConfig
 from .divergence import DivergenceError
@@ -27,6 +28,7 @@ __all__ = [
     "DiscreteIQL",
     "DiscreteIQLConfig",
     "DivergenceError",
+    "EuclideanConstraintAwareQImpl",
     "LagrangianFit",
     "ShapedIQL",
     "ShapedIQLConfig",

@@ -38,8 +38,14 @@ class ActorCriticImpl(QLearningAlgoImplBase):
     def inner_sample_action(self, x: TorchObservation) -> torch.Tensor:
         return self._modules.policy(x).sample()
 
+    def probabilities(self, x: TorchObservation) -> torch.Tensor:
+        """What ``sample_action`` draws from, ``(B, K)``."""
+        return self._modules.policy(x).logits.softmax(dim=1)
+
     @property
     def policy(self) -> CategoricalPolicy:
+        if self._modules.policy is None:
+            raise NotImplementedError("the actor is the softmax of the critic's values")
         return self._modules.policy
 
     @property

@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from d3rlpy.models.torch import NormalPolicy, build_squashed_gaussian_distribution
+from d3rlpy.models.torch import build_squashed_gaussian_distribution
+from d3rlpy.preprocessing import ActionScaler
 from d3rlpy.torch_utility import TorchMiniBatch, unwrap_ddp_model
-from d3rlpy.types import Shape, TorchObservation
+from d3rlpy.types import TorchObservation
 
-from ..critics import AfterstateQFunctionFactory, ContinuousShapedQFunction
+from ..critics import ContinuousShapedQFunction
 from ..decisions import best_continuous_actions
-from .constraint_aware_q_impl import ConstraintAwareQImpl, ConstraintAwareQModules
-from .torch_batches import all_terminal
+from .constraint_aware_q_impl import ConstraintAwareQImpl
 
-if TYPE_CHECKING:
-    from .constraint_aware_q import ConstraintAwareQConfig
-
-__all__ = ["ContinuousConstraintAwareQImpl", "check_continuous_config"]
-
-
-def check_continuous_config(config: ConstraintAwareQConfig, action_size: int) -> None:
-    """Refuses what only ordered lists of actions have.
-
-    Raises:
-        ValueError: a field does not go with continuous actions, or there are several.
-    """
-    if action_size != 1:
-        raise ValueError(
-            f"a shape is over one action, the action space has {action_size} of them"
-        )
-    if isinstance(config.q_func_factory, AfterstateQFunctionFactory):
-        raise ValueError(
-            "continuous actions need a MeanQFunctionFactory as q_func_factory, got an "
-            "AfterstateQFunctionFactory, which is for discrete ones"
-        )
-    if config.projection != "functional":
-        raise ValueError(
-            "continuous actions need projection='functional', got "
-            f"{config.projection!r}: there is no finite list of values to project"
-        )
-    if config.actor_gradient != "exact":
-        raise ValueError(
-            "continuous actions need actor_gradient='exact' (reparametrised), got "
-            f"{config.actor_gradient!r}"
-        )
+__all__ = ["ContinuousConstraintAwareQImpl"]
 
 
 class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
@@ -53,52 +23,42 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
 
     Actions come in and go out as ``action_scaler`` leaves them, as in all of d3rlpy;
     inside they have their own units, in which the shape is stated.
+
+    Args:
+        action_scaler: how actions were scaled.
+        others: those of :class:`ConstraintAwareQImpl`.
     """
 
-    def __init__(
-        self,
-        observation_shape: Shape,
-        action_size: int,
-        modules: ConstraintAwareQModules,
-        config: ConstraintAwareQConfig,
-        device: str,
-    ):
-        super().__init__(observation_shape, action_size, modules, config, device)
-        actions = config.constraint.actions or [0.0, 1.0]
+    def __init__(self, *, action_scaler: ActionScaler | None, **others: Any):
+        super().__init__(**others)
+        self._action_scaler = action_scaler
+        actions = self._constraint.actions or [0.0, 1.0]
         self._range = (actions[0], actions[-1])
 
     # -- update ----------------------------------------------------------------
 
-    def _critic_loss(
+    def critic_loss(
         self, batch: TorchMiniBatch
-    ) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None]:
-        """The loss, every critic's coordinates ``(B, n)``, and nothing."""
-        target = self._bellman_target(batch)
-        losses, coordinates = [], []
+    ) -> tuple[torch.Tensor, list[torch.Tensor], dict[str, torch.Tensor]]:
+        """The loss, every critic's coordinates ``(B, n)``, and metrics."""
+        target = self.bellman_target(batch)
+        values, coordinates = [], []
         for wrapped in self._modules.q_funcs:
             q_func = _critic(wrapped)
             of_states = q_func.coordinates(batch.observations)
             actions = q_func.unscaled_actions(batch.actions)
-            values = q_func.at_coordinates(batch.observations, of_states, actions)
-            residual = (values - target) / self._scale
-            losses.append(0.5 * residual.square().mean())
+            values.append(q_func.at_coordinates(batch.observations, of_states, actions))
             coordinates.append(of_states)
-        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
-        return loss, coordinates, None
+        loss = self.squared_error(values, target)
+        return loss, coordinates, {"critic_loss": loss.detach()}
 
-    @torch.no_grad()
-    def _bellman_target(self, batch: TorchMiniBatch) -> torch.Tensor:
-        """``r + gamma (1 - done) max_a Qbar(s', a)``, over the whole range."""
-        if all_terminal(batch):
-            return batch.rewards
-        x = batch.next_observations
+    def best_target_value(self, x: TorchObservation) -> torch.Tensor:
+        """The least of target critics at the best action of their mean, ``(B, 1)``."""
         q_funcs = [_critic(q_func) for q_func in self._modules.targ_q_funcs]
         best = self._best_actions(q_funcs, x)
-        value = torch.stack([q_func.at(x, best) for q_func in q_funcs]).amin(dim=0)
-        discount = self._config.gamma**batch.intervals
-        return batch.rewards + discount * (1.0 - batch.terminals) * value
+        return torch.stack([q_func.at(x, best) for q_func in q_funcs]).amin(dim=0)
 
-    def _actor_loss(
+    def actor_loss(
         self, batch: TorchMiniBatch, critics: list[torch.Tensor]
     ) -> torch.Tensor:
         r"""What raises :math:`E_\pi[Q - \alpha \log\pi]`, reparametrised, Q fixed.
@@ -108,8 +68,7 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
             critics: coordinates that the critics were just trained at, each ``(B, n)``.
         """
         x = batch.observations
-        distribution = self._distribution(x)
-        squashed, log_prob = distribution.sample_with_log_prob()
+        squashed, log_prob = self._distribution(x).sample_with_log_prob()
         actions = self._unsquashed(squashed)
         values = [
             _critic(q_func).at_coordinates(x, coordinates.detach(), actions)
@@ -121,14 +80,14 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
             )
         ]
         q = torch.stack(values).mean(dim=0) / self._scale
-        return (self._config.entropy_temperature * log_prob - q).mean()
+        return (self._entropy_temperature * log_prob - q).mean()
 
     # -- prediction ------------------------------------------------------------
 
     def inner_predict_best_action(self, x: TorchObservation) -> torch.Tensor:
-        if self._config.greedy == "actor":
-            output = self._modules.policy(x)
-            return self._scaled(self._unsquashed(output.squashed_mu))
+        if self._greedy == "actor":
+            assert self._modules.policy is not None
+            return self._scaled(self._unsquashed(self._modules.policy(x).squashed_mu))
         q_funcs = [_critic(q_func) for q_func in self._modules.average_q_funcs]
         return self._scaled(self._best_actions(q_funcs, x))
 
@@ -163,8 +122,7 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
     # -- units of actions ------------------------------------------------------
 
     def _distribution(self, x: TorchObservation) -> Any:
-        policy = unwrap_ddp_model(self._modules.policy)
-        assert isinstance(policy, NormalPolicy)
+        assert self._modules.policy is not None
         return build_squashed_gaussian_distribution(self._modules.policy(x))
 
     def _unsquashed(self, squashed: torch.Tensor) -> torch.Tensor:
@@ -174,7 +132,7 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
 
     def _scaled(self, actions: torch.Tensor) -> torch.Tensor:
         actions = actions.float().clamp(*self._range)
-        scaler = self._config.action_scaler
+        scaler = self._action_scaler
         return actions if scaler is None else scaler.transform(actions)
 
 

@@ -1,41 +1,25 @@
-"""One update of ConstraintAwareQ: Algorithm 1, each piece with its switch."""
+"""One update of ConstraintAwareQ over discrete actions, and what its predictions are."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed
 from d3rlpy.algos.qlearning.base import QLearningAlgoImplBase
-from d3rlpy.models.torch import CategoricalPolicy
 from d3rlpy.optimizers import OptimizerWrapper
 from d3rlpy.torch_utility import Modules, TorchMiniBatch, unwrap_ddp_model
 from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
-from ..critics import ShapedCritic, Standardisation, StandardisedCritic, reward_slope
+from ..critics import ShapedCritic, Standardisation, StandardisedCritic
 from ..decisions import best_actions
+from ..shapes import Constraint
 from .base import ActorCriticImpl
 from .polyak import Follower, polyak_update
-from .proximal import (
-    implicit_proximal,
-    inner_step_size,
-    penalty,
-    penalty_lipschitz,
-    proximal_iterations,
-)
 from .torch_batches import all_terminal
 
-if TYPE_CHECKING:
-    from .constraint_aware_q import ConstraintAwareQConfig
-
-__all__ = [
-    "ConstraintAwareQImpl",
-    "ConstraintAwareQModules",
-    "TrainingState",
-]
+__all__ = ["ConstraintAwareQImpl", "ConstraintAwareQModules", "TrainingState"]
 
 
 class TrainingState(nn.Module):
@@ -45,34 +29,48 @@ class TrainingState(nn.Module):
     updates: torch.Tensor
     standardised: torch.Tensor
 
-    def __init__(self, initial_lambda: float):
+    def __init__(self, multiplier: float = 0.0):
         super().__init__()
-        self.register_buffer("multiplier", torch.tensor(float(initial_lambda)))
+        self.register_buffer("multiplier", torch.tensor(float(multiplier)))
         self.register_buffer("updates", torch.tensor(0))
         self.register_buffer("standardised", torch.tensor(False))
 
 
 @dataclasses.dataclass(frozen=True)
 class ConstraintAwareQModules(Modules):
-    """Everything a checkpoint holds."""
+    """Everything a checkpoint holds; no policy and actor_optim without a network."""
 
     q_funcs: nn.ModuleList
     targ_q_funcs: nn.ModuleList
     average_q_funcs: nn.ModuleList
-    policy: CategoricalPolicy
     state: TrainingState
     critic_optim: OptimizerWrapper
-    actor_optim: OptimizerWrapper
+    policy: nn.Module | None = None
+    actor_optim: OptimizerWrapper | None = None
 
     def set_train(self) -> None:
         """Only what is trained: the copies stay in evaluation mode."""
         for trained in (self.q_funcs, self.policy):
-            if not trained.training:
+            if trained is not None and not trained.training:
                 trained.train()
 
 
 class ConstraintAwareQImpl(ActorCriticImpl):
-    """The torch side of :class:`~icac_algo.ConstraintAwareQ`."""
+    r"""The torch side of :class:`~icac_algo.ConstraintAwareQ` over discrete actions.
+
+    Args:
+        observation_shape: as in d3rlpy.
+        action_size: number of actions, K.
+        modules: networks and optimizers.
+        constraint: the shape over actions.
+        gamma: discount factor.
+        tau: Polyak factor of the target critic.
+        average_window: share of training that the deployed critic averages over.
+        actor: ``"softmax"``, ``"network"`` or ``"network-sampled"``.
+        greedy: what is greedy for, the ``"critic"`` or the ``"actor"``.
+        entropy_temperature: :math:`\alpha`, in units of the reward spread.
+        device: as in d3rlpy.
+    """
 
     _modules: ConstraintAwareQModules
 
@@ -81,7 +79,13 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         observation_shape: Shape,
         action_size: int,
         modules: ConstraintAwareQModules,
-        config: ConstraintAwareQConfig,
+        constraint: Constraint,
+        gamma: float,
+        tau: float,
+        average_window: float,
+        actor: str,
+        greedy: str,
+        entropy_temperature: float,
         device: str,
     ):
         super().__init__(
@@ -90,11 +94,11 @@ class ConstraintAwareQImpl(ActorCriticImpl):
             modules=modules,
             device=device,
         )
-        self._config = config
-        self._constraint = config.shape
-        self._is_euclidean = config.projection == "euclidean"
-        if self._is_euclidean:
-            self._prepare_proximal_layer(config.constraint.positions(action_size))
+        self._constraint = constraint
+        self._gamma, self._tau = gamma, tau
+        self._average_window = average_window
+        self._actor, self._greedy = actor, greedy
+        self._entropy_temperature = entropy_temperature
         for copies in (modules.targ_q_funcs, modules.average_q_funcs):
             # Only ever read.
             copies.eval()
@@ -103,175 +107,101 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         self._target.follow(1.0)
         self._average.follow(1.0)
 
-    def _prepare_proximal_layer(self, positions: Any) -> None:
-        matrix, bounds = self._constraint.shape_set().inequalities(positions)
-        options: Any = {"dtype": torch.float32, "device": self._device}
-        self._matrix = torch.as_tensor(matrix, **options)
-        self._bounds = torch.as_tensor(bounds, **options)
-        self._is_cone = self._constraint.shape_set().is_cone
-        self._lipschitz = penalty_lipschitz(self._matrix)
-
     # -- update ----------------------------------------------------------------
 
     def inner_update(self, batch: TorchMiniBatch, grad_step: int) -> dict[str, float]:
+        modules = self._modules
         if not self.standardised:
             self.standardise(
-                Standardisation.of_batch(
-                    batch.rewards, batch.terminals, self._config.gamma
-                )
+                Standardisation.of_batch(batch.rewards, batch.terminals, self._gamma)
             )
-        critic_loss, values, violation = self._critic_loss(batch)
-        actor_loss = self._actor_loss(batch, values)
-        self._modules.critic_optim.zero_grad()
-        self._modules.actor_optim.zero_grad()
-        # Critic and actor share no parameters: one pass backward serves both.
-        (critic_loss + actor_loss).backward()
-        self._modules.critic_optim.step()
-        self._modules.actor_optim.step()
-        metrics = {"critic_loss": critic_loss.detach(), "actor_loss": actor_loss.detach()}
-        if violation is not None:
-            self._update_dual(violation)
-            metrics["raw_violation"] = violation
-            metrics["lambda"] = self._modules.state.multiplier
-        self._modules.state.updates += 1
+        loss, critics, metrics = self.critic_loss(batch)
+        modules.critic_optim.zero_grad()
+        if modules.actor_optim is not None:
+            actor_loss = self.actor_loss(batch, critics)
+            modules.actor_optim.zero_grad()
+            metrics["actor_loss"] = actor_loss.detach()
+            # Critic and actor share no parameters: one pass backward serves both.
+            loss = loss + actor_loss
+        loss.backward()
+        modules.critic_optim.step()
+        if modules.actor_optim is not None:
+            modules.actor_optim.step()
+        self.after_step(metrics)
+        modules.state.updates += 1
         self._move_copies()
         return {name: float(value) for name, value in metrics.items()}
 
-    def _critic_loss(
+    def critic_loss(
         self, batch: TorchMiniBatch
-    ) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None]:
-        """The loss, every critic's values ``(B, K)``, and ``C(u)`` (euclidean)."""
-        target = self._bellman_target(batch)
+    ) -> tuple[torch.Tensor, list[torch.Tensor], dict[str, torch.Tensor]]:
+        """The loss, every critic's values ``(B, K)``, and metrics."""
+        target = self.bellman_target(batch)
         actions = batch.actions.long().view(-1, 1)
-        losses, critics, violations = [], [], []
-        for q_func in self._modules.q_funcs:
-            values = q_func(batch.observations).q_value
-            if self._is_euclidean:
-                values, pulled, violation = self.proximal_layer(
-                    values, q_func, batch.observations, actions, target
-                )
-                losses.append(pulled)
-                violations.append(violation)
-            residual = (values.gather(1, actions) - target) / self._scale
-            losses.append(0.5 * residual.square().mean())
-            critics.append(values)
-        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
-        if not violations:
-            return loss, critics, None
-        return loss, critics, _mean_over_processes(torch.stack(violations).mean())
+        critics = [q_func(batch.observations).q_value for q_func in self._modules.q_funcs]
+        loss = self.squared_error([q.gather(1, actions) for q in critics], target)
+        return loss, critics, {"critic_loss": loss.detach()}
+
+    def squared_error(
+        self, values: list[torch.Tensor], target: torch.Tensor
+    ) -> torch.Tensor:
+        """Half of it in units of the reward spread, summed over critics."""
+        losses = [0.5 * ((v - target) / self._scale).square().mean() for v in values]
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     @torch.no_grad()
-    def _bellman_target(self, batch: TorchMiniBatch) -> torch.Tensor:
+    def bellman_target(self, batch: TorchMiniBatch) -> torch.Tensor:
         """``r + gamma (1 - done) max_a Qbar(s', a)`` with the shaped target critic."""
         if all_terminal(batch):
             return batch.rewards
-        values = torch.stack(
-            [
-                q_func(batch.next_observations).q_value
-                for q_func in self._modules.targ_q_funcs
-            ]
-        )
-        best = values.mean(dim=0).argmax(dim=1, keepdim=True)
-        value = values.amin(dim=0).gather(1, best)
-        discount = self._config.gamma**batch.intervals
+        value = self.best_target_value(batch.next_observations)
+        discount = self._gamma**batch.intervals
         return batch.rewards + discount * (1.0 - batch.terminals) * value
 
-    def proximal_layer(
-        self,
-        q: torch.Tensor,
-        q_func: nn.Module,
-        observations: TorchObservation,
-        actions: torch.Tensor,
-        target: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The constrained values of a free critic, the pull towards them, and ``C(u)``.
+    def best_target_value(self, x: TorchObservation) -> torch.Tensor:
+        """The least of target critics at the best action of their mean, ``(B, 1)``."""
+        targets = self._modules.targ_q_funcs
+        values = torch.stack([q_func(x).q_value for q_func in targets])
+        best = best_actions(values.mean(dim=0), self.favours_last)
+        return values.amin(dim=0).gather(1, best[:, None])
 
-        Works on the values with the known cost added back, in units of the reward
-        spread, so that lambda and the violation have no unit.
-        """
-        config, scale = self._config, self._scale
-        lam = self._modules.state.multiplier
-        module = unwrap_ddp_model(q_func)
-        level = module.level
-        cost = module.known_cost(observations).to(q.dtype).expand_as(q)
-        free = (q + cost - level) / scale
-        bounds: torch.Tensor | float = 0.0
-        if not self._is_cone:
-            level_rows = level * self._matrix.sum(dim=1)
-            slope = reward_slope(config.reward_scaler)
-            bounds = (self._bounds * slope - level_rows) / scale
-        anchor = free
-        if config.inner_anchor == "target":
-            # The paper steps towards the target, which exists for the logged action
-            # only; elsewhere the residual is taken as zero.
-            logged = (target + cost.gather(1, actions) - level) / scale
-            anchor = free.detach().scatter(1, actions, logged.to(free))
-        start = free if config.warm_start else torch.zeros_like(free)
-        step: Any = 1.0
-        if config.inner_step == "lipschitz":
-            step = inner_step_size(self._lipschitz, lam)
-        with torch.set_grad_enabled(not config.implicit_gradient):
-            u = self.solve_proximal(start, anchor, lam, step, bounds)
-        if config.implicit_gradient:
-            u = implicit_proximal(free, u, self._matrix, lam, bounds=bounds)
-        pulled = 0.5 * config.pull * (free - u.detach()).square().sum(dim=1).mean()
-        with torch.no_grad():
-            violation = penalty(u, self._matrix, bounds).mean()
-        return level + scale * u - cost, pulled, violation
-
-    def solve_proximal(
-        self,
-        start: torch.Tensor,
-        anchor: torch.Tensor,
-        lam: torch.Tensor,
-        step: torch.Tensor | float,
-        bounds: torch.Tensor | float,
-    ) -> torch.Tensor:
-        """The inner solver: ``inner_iterations`` proximal-gradient steps, ``(B, K)``."""
-        iterations = self._config.inner_iterations
-        return proximal_iterations(
-            start, anchor, self._matrix, lam, iterations, step, bounds
-        )
-
-    def _update_dual(self, violation: torch.Tensor) -> None:
-        """``lambda <- [lambda + eta C(u)]``, between 0 and its cap."""
-        config, multiplier = self._config, self._modules.state.multiplier
-        raised = multiplier + config.dual_learning_rate * violation
-        multiplier.copy_(raised.clamp(0.0, config.max_lambda))
-
-    def _actor_loss(
+    def actor_loss(
         self, batch: TorchMiniBatch, critics: list[torch.Tensor]
     ) -> torch.Tensor:
         r"""What raises :math:`E_\pi[Q - \alpha \log\pi]` (equation 8), Q fixed.
 
         Args:
             batch: B transitions.
-            critics: values that the critics were just trained at, each ``(B, K)``; they
-                have the shape, but for a euclidean critic, which is projected here.
+            critics: values that the critics were just trained at, each ``(B, K)``.
         """
-        alpha = self._config.entropy_temperature
+        alpha = self._entropy_temperature
         with torch.no_grad():
-            if self._is_euclidean:
-                critics = [
-                    unwrap_ddp_model(q_func).exact_values(batch.observations)
-                    for q_func in self._modules.q_funcs
-                ]
-            q = critics[0] if len(critics) == 1 else torch.stack(critics).mean(dim=0)
+            q = self.actor_values(batch.observations, critics)
             q = (q - q.mean(dim=1, keepdim=True)) / self._scale
+        assert self._modules.policy is not None
         distribution = self._modules.policy(batch.observations)
         log_probs = distribution.logits
-        if self._config.actor_gradient == "exact":
+        if self._actor == "network":
             return (log_probs.exp() * (alpha * log_probs - q)).sum(dim=1).mean()
         sampled = distribution.sample()[:, None]
         log_prob = log_probs.gather(1, sampled)
         advantage = q.gather(1, sampled) - alpha * log_prob.detach()
         return -(log_prob * advantage).mean()
 
+    def actor_values(
+        self, x: TorchObservation, critics: list[torch.Tensor]
+    ) -> torch.Tensor:
+        """What the actor learns from: values that have the shape, ``(B, K)``."""
+        return critics[0] if len(critics) == 1 else torch.stack(critics).mean(dim=0)
+
+    def after_step(self, metrics: dict[str, torch.Tensor]) -> None:
+        """Called after the optimizers, with what the update reports."""
+
     def _move_copies(self) -> None:
         """Moves the target and the deployed average towards the critic."""
-        self._target.follow(self._config.tau)
+        self._target.follow(self._tau)
         # A window that grows with training: rate 1 / (window * updates).
-        count = float(self._modules.state.updates) * self._config.average_window
+        count = float(self._modules.state.updates) * self._average_window
         self._average.follow(min(1.0, 1.0 / count) if count > 0.0 else 1.0)
 
     # -- level and scale -------------------------------------------------------
@@ -292,7 +222,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         pair = torch.tensor(
             [standardisation.level, standardisation.scale], device=self._device
         )
-        level, scale = _mean_over_processes(pair).tolist()
+        level, scale = mean_over_processes(pair).tolist()
         modules = self._modules
         for copies in (modules.q_funcs, modules.targ_q_funcs, modules.average_q_funcs):
             for q_func in unwrap_ddp_model(copies):
@@ -302,33 +232,53 @@ class ConstraintAwareQImpl(ActorCriticImpl):
 
     # -- prediction ------------------------------------------------------------
 
+    @property
+    def favours_last(self) -> bool:
+        """Whether a tie between actions goes to the highest one (else the lowest)."""
+        return self._constraint.favours_last
+
     def inner_predict_best_action(self, x: TorchObservation) -> torch.Tensor:
-        if self._config.greedy == "actor":
-            logits = self._modules.policy(x).logits
-            return best_actions(logits, self._constraint.favours_last)
-        return best_actions(self.action_values(x), self._constraint.favours_last)
+        if self._greedy == "actor" and self._modules.policy is not None:
+            return best_actions(self._modules.policy(x).logits, self.favours_last)
+        # Where the actor is a softmax of the values, its most likely action is theirs.
+        return best_actions(self.action_values(x), self.favours_last)
 
     def inner_predict_value(
         self, x: TorchObservation, action: torch.Tensor
     ) -> torch.Tensor:
         return self.action_values(x).gather(1, action.reshape(-1, 1)).reshape(-1)
 
+    def inner_sample_action(self, x: TorchObservation) -> torch.Tensor:
+        return torch.multinomial(self.probabilities(x), 1, replacement=True)[:, 0]
+
     def action_values(self, x: TorchObservation) -> torch.Tensor:
         """The deployed critic's values of all actions at once, ``(B, K)``."""
-        return self._ensemble_mean(self._modules.average_q_funcs, x)
-
-    def _ensemble_mean(
-        self, q_funcs: Iterable[nn.Module], x: TorchObservation
-    ) -> torch.Tensor:
+        q_funcs = self._modules.average_q_funcs
         values = [q_func(x).q_value for q_func in q_funcs]
         if len(values) == 1:
             return values[0]
         mean = torch.stack(values).double().mean(dim=0)
-        first = next(iter(q_funcs))
-        if isinstance(first, ShapedCritic) and self._constraint.known_cost is None:
+        if isinstance(q_funcs[0], ShapedCritic) and self._constraint.known_cost is None:
             positions = self._constraint.positions(self._action_size)
-            mean = first.set_in_q().remove_rounding(mean, positions)
+            mean = q_funcs[0].set_in_q().remove_rounding(mean, positions)
         return mean.to(values[0].dtype)
+
+    def probabilities(self, x: TorchObservation) -> torch.Tensor:
+        r"""What ``sample_action`` draws from, ``(B, K)``.
+
+        The actor network's, or the maximiser of :math:`E_\pi[Q - \alpha \log\pi]` itself,
+        :math:`\mathrm{softmax}(Q / \alpha)`; at :math:`\alpha = 0` the greedy action.
+        """
+        if self._modules.policy is not None:
+            return super().probabilities(x)
+        values = self.action_values(x)
+        if self._entropy_temperature == 0.0:
+            best = best_actions(values, self.favours_last)
+            every = torch.arange(values.shape[1], device=values.device)
+            return (best[:, None] == every).to(values.dtype)
+        gaps = (values - values.amax(dim=1, keepdim=True)).double()
+        unit = (self._entropy_temperature * self._scale.double()).clamp_min(_SMALLEST)
+        return (gaps / unit).softmax(dim=1).to(values.dtype)
 
     # -- copying ---------------------------------------------------------------
 
@@ -342,8 +292,41 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         polyak_update(modules.average_q_funcs, other.average_q_funcs, 1.0)
         modules.state.standardised.copy_(other.state.standardised)
 
+    def copy_policy_from(self, impl: QLearningAlgoImplBase) -> None:
+        """Where the actor is a softmax of the values, copies the critic.
 
-def _mean_over_processes(value: torch.Tensor) -> torch.Tensor:
+        Raises:
+            ValueError: only one of the two has an actor network.
+        """
+        if self._has_network_as(impl):
+            super().copy_policy_from(impl)
+        else:
+            self.copy_q_function_from(impl)
+
+    def copy_policy_optim_from(self, impl: QLearningAlgoImplBase) -> None:
+        """Nothing to do without an actor network."""
+        if self._has_network_as(impl):
+            super().copy_policy_optim_from(impl)
+
+    def _has_network_as(self, impl: QLearningAlgoImplBase) -> bool:
+        have = self._modules.policy is not None
+        if isinstance(impl, ConstraintAwareQImpl):
+            others = impl._modules.policy is not None
+            if have != others:
+                names = {True: "a network", False: "the softmax of its values"}
+                raise ValueError(
+                    f"algo must have {names[have]} as its actor, as this one has, got "
+                    f"{names[others]}"
+                )
+        return have
+
+
+# Dividing by less would overflow.
+_SMALLEST = 1e-300
+
+
+def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
+    """The mean of each process's value; the value itself where there is one process."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         value = value.clone()
         torch.distributed.all_reduce(value)

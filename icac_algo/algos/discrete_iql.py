@@ -46,26 +46,6 @@ _PARTS = {
 }
 
 
-def _make_late_q_func_field() -> Any:
-    """d3rlpy's field, for a class whose older files were written without it.
-
-    What such a file lacks reaches the decoder as the default itself.
-    """
-    field = make_q_func_field()
-    coding = field.metadata["dataclasses_json"]
-
-    def decode(stored: Any) -> QFunctionFactory:
-        if isinstance(stored, QFunctionFactory):
-            return stored
-        decoded: QFunctionFactory = coding["decoder"](stored)
-        return decoded
-
-    return dataclasses.field(
-        default_factory=MeanQFunctionFactory,
-        metadata={"dataclasses_json": {**coding, "decoder": decode}},
-    )
-
-
 @dataclasses.dataclass()
 class DiscreteIQLConfig(LearnableConfig):
     r"""Implicit Q-Learning with a categorical policy.
@@ -123,7 +103,7 @@ class DiscreteIQLConfig(LearnableConfig):
     actor_encoder_factory: EncoderFactory = make_encoder_field()
     critic_encoder_factory: EncoderFactory = make_encoder_field()
     value_encoder_factory: EncoderFactory = make_encoder_field()
-    q_func_factory: QFunctionFactory = _make_late_q_func_field()
+    q_func_factory: QFunctionFactory = make_q_func_field()
     batch_size: int = 256
     gamma: float = 0.99
     tau: float = 0.005
@@ -142,12 +122,14 @@ class DiscreteIQLConfig(LearnableConfig):
         check_number("expectile", self.expectile, above=0.0, below=1.0)
         check_number("weight_temp", self.weight_temp, at_least=0.0)
         # The losses here are those of one value for each action, not of quantiles.
-        if not isinstance(
-            self.q_func_factory, (MeanQFunctionFactory, ShapedQFunctionFactory)
-        ):
+        given = self.q_func_factory
+        of_means = isinstance(given, MeanQFunctionFactory) or (
+            isinstance(given, ShapedQFunctionFactory) and given.n_quantiles is None
+        )
+        if not of_means:
             raise ValueError(
                 "q_func_factory must be a MeanQFunctionFactory or a "
-                f"ShapedQFunctionFactory, got {type(self.q_func_factory).__name__}"
+                f"ShapedQFunctionFactory without n_quantiles, got {given!r}"
             )
         for name, kind in _PARTS.items():
             check_part(name, getattr(self, name), kind)

@@ -29,7 +29,7 @@ class DivergenceError(ArithmeticError):
     def __init__(self, quantity: str, value: float, step: int, saved: str):
         super().__init__(
             f"training diverged: {quantity} is {value:g} at step {step}; {saved}. A "
-            "smaller learning_rate, or a reward_scaler for large rewards, may help"
+            "smaller learning rate, or a reward_scaler for large rewards, may help"
         )
         self.quantity, self.value, self.step = quantity, value, step
 

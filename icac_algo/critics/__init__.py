@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-from .afterstate_quantiles import AfterstateQRQFunction, AfterstateQRQFunctionFactory
-from .afterstates import AfterstateQFunction, AfterstateQFunctionFactory
-from .base import ShapedCritic, StandardisedCritic, reward_slope
-from .choice import PROJECTIONS, check_projection, make_function, make_parametrization
+from .afterstates import AfterstateQFunction, Afterstates
+from .base import Prior, ShapedCritic, StandardisedCritic, reward_slope
 from .continuous import ContinuousShapedQFunction
-from .discrete import ShapedQFunction
+from .coordinates import free_coordinates, make_coordinates
+from .discrete import ProjectedQFunction, ShapedQFunction
 from .factory import ShapedQFunctionFactory
-from .functions import Function, Spline
+from .functions import Function, Spline, make_function
+from .kinds import (
+    Canonical,
+    Critic,
+    Euclidean,
+    Functional,
+    function_over,
+    make_critic_field,
+    register_critic,
+)
 from .parametrization import Parametrization, Units
-from .quantiles import ShapedQRQFunction, ShapedQRQFunctionFactory
+from .quantiles import QuantileQFunction
 from .standardisation import Standardisation
 from .state_networks import StateNetwork, lipschitz_bound, normed_linear
 
 __all__ = [
-    "PROJECTIONS",
     "AfterstateQFunction",
-    "AfterstateQFunctionFactory",
-    "AfterstateQRQFunction",
-    "AfterstateQRQFunctionFactory",
+    "Afterstates",
+    "Canonical",
     "ContinuousShapedQFunction",
+    "Critic",
+    "Euclidean",
     "Function",
+    "Functional",
     "Parametrization",
+    "Prior",
+    "ProjectedQFunction",
+    "QuantileQFunction",
     "ShapedCritic",
     "ShapedQFunction",
     "ShapedQFunctionFactory",
-    "ShapedQRQFunction",
-    "ShapedQRQFunctionFactory",
     "Spline",
     "Standardisation",
     "StandardisedCritic",
     "StateNetwork",
     "Units",
-    "check_projection",
+    "free_coordinates",
+    "function_over",
     "lipschitz_bound",
+    "make_coordinates",
+    "make_critic_field",
     "make_function",
-    "make_parametrization",
     "normed_linear",
+    "register_critic",
     "reward_slope",
 ]

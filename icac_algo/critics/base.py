@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from d3rlpy.models.torch import Encoder, EncoderWithAction
-from d3rlpy.preprocessing import ClipRewardScaler, ObservationScaler, RewardScaler
+from d3rlpy.preprocessing import (
+    ActionScaler,
+    ClipRewardScaler,
+    ObservationScaler,
+    RewardScaler,
+)
 from d3rlpy.types import TorchObservation
 from torch import nn
 
@@ -18,7 +24,26 @@ from ..shapes import Constraint, ShapeSet, StateConstraint
 from .parametrization import Parametrization, Units
 from .states import StateCoordinates, make_state_coordinates
 
-__all__ = ["ShapedCritic", "StandardisedCritic", "reward_slope"]
+__all__ = ["Prior", "ShapedCritic", "StandardisedCritic", "reward_slope"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prior:
+    """What is known of Q, and how the numbers were scaled that it is stated in.
+
+    Args:
+        constraint: the shape over actions.
+        state_constraints: shapes over state features.
+        observation_scaler: how observations were scaled, to read features in their units.
+        action_scaler: how actions were scaled, where they are continuous.
+        reward_scaler: how rewards were scaled, to put known costs and bounds in theirs.
+    """
+
+    constraint: Constraint
+    state_constraints: Sequence[StateConstraint] = ()
+    observation_scaler: ObservationScaler | None = None
+    action_scaler: ActionScaler | None = None
+    reward_scaler: RewardScaler | None = None
 
 
 class StandardisedCritic(nn.Module):
@@ -44,11 +69,8 @@ class ShapedCritic(StandardisedCritic):
     Args:
         encoder: of observations (and, for continuous actions, actions) to features.
         hidden_size: number of features.
-        constraint: the shape over actions.
+        prior: the shapes and the units that they are stated in.
         parametrization: coordinates to values.
-        state_constraints: shapes over state features.
-        observation_scaler: how observations were scaled, to read features in their units.
-        reward_scaler: how rewards were scaled, to put known costs and bounds in theirs.
         spectral_norm: normalise every linear layer by its largest singular value.
     """
 
@@ -56,33 +78,24 @@ class ShapedCritic(StandardisedCritic):
         self,
         encoder: Encoder | EncoderWithAction,
         hidden_size: int,
-        constraint: Constraint,
+        prior: Prior,
         parametrization: Parametrization,
-        state_constraints: Sequence[StateConstraint] = (),
-        observation_scaler: ObservationScaler | None = None,
-        reward_scaler: RewardScaler | None = None,
         spectral_norm: bool = False,
     ):
         super().__init__()
         self._encoder = encoder
-        self._constraint = constraint
+        self._prior = prior
+        self._constraint = prior.constraint
         self._parametrization = parametrization
-        self._observation_scaler = observation_scaler
-        self._reward_scaler = reward_scaler
-        self._has_own_units = not constraint.shape_set().is_cone
+        self._has_own_units = not prior.constraint.shape_set().is_cone
         self._by_state: StateCoordinates | None = None
-        if state_constraints:
+        if prior.state_constraints:
             self._by_state = make_state_coordinates(
-                encoder, constraint, parametrization, state_constraints
+                encoder, prior.constraint, parametrization, prior.state_constraints
             )
         else:
             self._fc = nn.Linear(hidden_size, parametrization.n_coordinates)
         if spectral_norm:
-            if state_constraints:
-                raise ValueError(
-                    "spectral_norm=True does not go with state_constraints, which "
-                    "normalise the layers themselves"
-                )
             for module in list(self.modules()):
                 if isinstance(module, nn.Linear):
                     nn.utils.parametrizations.spectral_norm(module)
@@ -91,12 +104,21 @@ class ShapedCritic(StandardisedCritic):
         """The encoder's features of the observation, ``(B, hidden_size)``."""
         raise NotImplementedError
 
-    def coordinates(self, x: TorchObservation) -> torch.Tensor:
-        """What the parametrization is told about each state, ``(B, n_coordinates)``."""
-        if self._by_state is None:
-            coordinates: torch.Tensor = self._fc(self.features(x))
-            return coordinates
-        return self._by_state(self.unscaled(x), self.units(), self.level, self.scale)
+    def coordinates(
+        self, x: TorchObservation, features: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The parametrization's coordinates of each state, ``(B, n_coordinates)``.
+
+        Args:
+            x: observations.
+            features: those of the observations, where they are known already.
+        """
+        if self._by_state is not None:
+            return self._by_state(self.unscaled(x), self.units(), self.level, self.scale)
+        coordinates: torch.Tensor = self._fc(
+            self.features(x) if features is None else features
+        )
+        return coordinates
 
     def units(self) -> Units | None:
         """What the shape's own bounds are measured in; ``None`` if it has none."""
@@ -110,17 +132,17 @@ class ShapedCritic(StandardisedCritic):
         return shape_set.scaled(self._slope()) if self._has_own_units else shape_set
 
     def _slope(self) -> float:
-        slope = reward_slope(self._reward_scaler)
+        slope = reward_slope(self._prior.reward_scaler)
         if self._constraint.shape_set().has_value_bounds:
-            _refuse_shift(self._reward_scaler)
+            _refuse_shift(self._prior.reward_scaler)
         return slope
 
     def unscaled(self, x: TorchObservation) -> torch.Tensor:
         """Vector observations in their own units, ``(B, d)``."""
         assert isinstance(x, torch.Tensor)
-        if self._observation_scaler is None:
+        if self._prior.observation_scaler is None:
             return x
-        unscaled: torch.Tensor = self._observation_scaler.reverse_transform(x)
+        unscaled: torch.Tensor = self._prior.observation_scaler.reverse_transform(x)
         return unscaled
 
     def cost_at(
@@ -128,7 +150,7 @@ class ShapedCritic(StandardisedCritic):
     ) -> torch.Tensor:
         """The known cost ``o(s, a)`` in scaled reward units, float64."""
         assert self._constraint.known_cost is not None
-        return reward_slope(self._reward_scaler) * self._constraint.known_cost(
+        return reward_slope(self._prior.reward_scaler) * self._constraint.known_cost(
             self.unscaled(x), positions
         )
 

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from d3rlpy.models.torch import (
-    ContinuousMeanQFunctionForwarder,
-    ContinuousQFunction,
-    EncoderWithAction,
-    QFunctionOutput,
-)
-from d3rlpy.preprocessing import ActionScaler, ObservationScaler, RewardScaler
+from d3rlpy.models.torch import ContinuousQFunction, EncoderWithAction, QFunctionOutput
 from d3rlpy.types import TorchObservation
 
-from ..shapes import Constraint, StateConstraint, has_lipschitz
-from .base import ShapedCritic
-from .choice import make_function
+from .base import Prior, ShapedCritic
 from .functions import Function
 
 __all__ = ["ContinuousShapedQFunction"]
@@ -33,16 +23,9 @@ class ContinuousShapedQFunction(ShapedCritic, ContinuousQFunction):
         encoder: of observation and action; the action it sees is always zero, so that
             the action enters through the shaped function alone.
         hidden_size: number of features.
-        constraint: the shape; the ends of its ``actions`` are the action's range.
-        n_pieces: pieces of the function.
-        observation_scaler: how observations were scaled.
-        action_scaler: how actions were scaled.
-        reward_scaler: how rewards were scaled.
-        state_constraints: shapes over state features.
+        prior: the shapes, and the units that they are stated in.
+        function: coordinates to values at any action.
         spectral_norm: normalise every linear layer by its largest singular value.
-
-    Raises:
-        ValueError: the shape has no function class.
     """
 
     _parametrization: Function
@@ -51,36 +34,18 @@ class ContinuousShapedQFunction(ShapedCritic, ContinuousQFunction):
         self,
         encoder: EncoderWithAction,
         hidden_size: int,
-        constraint: Constraint,
-        n_pieces: int = 4,
-        observation_scaler: ObservationScaler | None = None,
-        action_scaler: ActionScaler | None = None,
-        reward_scaler: RewardScaler | None = None,
-        state_constraints: Sequence[StateConstraint] = (),
+        prior: Prior,
+        function: Function,
         spectral_norm: bool = False,
     ):
-        ends = constraint.actions or [0.0, 1.0]
-        positions = torch.tensor([ends[0], ends[-1]], dtype=torch.float64)
-        super().__init__(
-            encoder,
-            hidden_size,
-            constraint,
-            make_function(
-                constraint,
-                positions,
-                n_pieces,
-                rising_in_coordinates=bool(state_constraints),
-                lipschitz_in_coordinates=has_lipschitz(state_constraints),
-            ),
-            state_constraints,
-            observation_scaler,
-            reward_scaler,
-            spectral_norm,
-        )
-        self._action_scaler = action_scaler
+        super().__init__(encoder, hidden_size, prior, function, spectral_norm)
 
     def forward(self, x: TorchObservation, action: torch.Tensor) -> QFunctionOutput:
-        _refuse_action_size(action)
+        if action.dim() != 2 or action.shape[1] != 1:
+            raise ValueError(
+                "a shape is over one action: actions must have shape (batch, 1), got "
+                f"{tuple(action.shape)}"
+            )
         q = self.at(x, self.unscaled_actions(action))
         return QFunctionOutput(q_value=q, quantiles=None, taus=None)
 
@@ -93,9 +58,9 @@ class ContinuousShapedQFunction(ShapedCritic, ContinuousQFunction):
 
     def unscaled_actions(self, action: torch.Tensor) -> torch.Tensor:
         """Actions in their own units, ``(B, 1)``."""
-        if self._action_scaler is None:
+        if self._prior.action_scaler is None:
             return action
-        unscaled: torch.Tensor = self._action_scaler.reverse_transform(action)
+        unscaled: torch.Tensor = self._prior.action_scaler.reverse_transform(action)
         return unscaled
 
     def at(self, x: TorchObservation, actions: torch.Tensor) -> torch.Tensor:
@@ -114,15 +79,3 @@ class ContinuousShapedQFunction(ShapedCritic, ContinuousQFunction):
         if self._constraint.known_cost is not None:
             q = q - self.cost_at(x, actions)
         return q.float()
-
-    def forwarder(self) -> ContinuousMeanQFunctionForwarder:
-        """What d3rlpy's algorithms call a critic through."""
-        return ContinuousMeanQFunctionForwarder(self)
-
-
-def _refuse_action_size(action: torch.Tensor) -> None:
-    if action.dim() != 2 or action.shape[1] != 1:
-        raise ValueError(
-            "a shape is over one action: actions must have shape (batch, 1), got "
-            f"{tuple(action.shape)}"
-        )

@@ -9,16 +9,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .parametrization import Parametrization
+from ..shapes import Constraint, ShapeSet
+from .parametrization import Frame, Parametrization
 
-__all__ = [
-    "CanonicalBetween",
-    "CanonicalBetweenConcave",
-    "CanonicalConcave",
-    "CanonicalMonotone",
-    "CanonicalMonotoneConcave",
-    "Free",
-]
+__all__ = ["free_coordinates", "make_coordinates"]
 
 
 class Free(Parametrization):
@@ -122,3 +116,33 @@ def _integrate(slopes: torch.Tensor, spacing: torch.Tensor) -> torch.Tensor:
 def _between(unit: torch.Tensor) -> torch.Tensor:
     """Distances between the midpoints of neighbouring intervals, ``(K-2,)``."""
     return (unit[2:] - unit[:-2]) / 2.0
+
+
+# Kinds of shape in their frame: slopes, and whether they fall.
+_CANONICAL: dict[tuple[str, bool], type[Parametrization]] = {
+    ("free", False): Free,
+    ("rising", False): CanonicalMonotone,
+    ("between", False): CanonicalBetween,
+    ("free", True): CanonicalConcave,
+    ("rising", True): CanonicalMonotoneConcave,
+    ("between", True): CanonicalBetweenConcave,
+}
+
+
+def make_coordinates(constraint: Constraint, action_size: int) -> Parametrization:
+    """The canonical coordinates of a shape over K actions.
+
+    Raises:
+        ValueError: the shape has none, or does not fit K.
+    """
+    positions = torch.as_tensor(constraint.positions(action_size))
+    frame = Frame.of(constraint, "Canonical()")
+    kind = (frame.slopes, frame.concave)
+    count = action_size + (1 if kind == ("between", True) else 0)
+    return _CANONICAL[kind](positions, frame, count)
+
+
+def free_coordinates(constraint: Constraint, action_size: int) -> Parametrization:
+    """One coordinate for each value, whatever the shape."""
+    positions = torch.as_tensor(constraint.positions(action_size))
+    return Free(positions, Frame(ShapeSet()), action_size)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
+from typing import Any
 
 from d3rlpy.models.q_functions import QFunctionFactory, register_q_func_factory
 from d3rlpy.models.torch import (
     ContinuousMeanQFunctionForwarder,
     DiscreteMeanQFunctionForwarder,
+    DiscreteQRQFunctionForwarder,
     Encoder,
     EncoderWithAction,
 )
@@ -22,15 +23,17 @@ from d3rlpy.preprocessing import (
     make_reward_scaler_field,
 )
 
+from .._util.checks import check_flag, check_number
 from ..shapes import (
     Constraint,
     StateConstraint,
     make_constraint_field,
     make_state_constraints_field,
 )
-from .choice import PROJECTIONS
+from .base import Prior
 from .continuous import ContinuousShapedQFunction
-from .discrete import ShapedQFunction
+from .kinds import Critic, make_critic_field
+from .quantiles import QuantileQFunction
 
 __all__ = ["ShapedQFunctionFactory"]
 
@@ -41,129 +44,115 @@ class ShapedQFunctionFactory(QFunctionFactory):
 
     .. code-block:: python
 
-        shape = ShapedQFunctionFactory(constraint=Concave())
+        shape = ShapedQFunctionFactory(Concave())
         cql = d3rlpy.algos.DiscreteCQLConfig(q_func_factory=shape).create()
 
     Discrete: ``DQN``, ``DoubleDQN``, ``DiscreteCQL``, ``DiscreteBCQ``, ``DiscreteSAC``
     and our ``DiscreteIQL``.  Continuous, over one action: ``CQL``, ``TD3PlusBC`` and,
     by :class:`~icac_algo.ShapedIQLConfig`, ``IQL``, whose own config takes no factory.
 
-    d3rlpy reduces several critics by their minimum or mean, which keeps every shape but
-    a convex one; convex shapes are refused with more than one critic.  (``BCQ``, ``BEAR``
-    and ``PLAS`` mix minimum and maximum, which keeps no curvature.)
+    What such an algorithm's ``predict_value`` shows of several critics is their mean,
+    which keeps every shape.  Its targets are their minimum, which keeps every shape but a
+    convex one.  (``BCQ``, ``BEAR`` and ``PLAS`` mix minimum and maximum in their targets,
+    which keeps no curvature.)
+
+    With ``n_quantiles`` the critic is one of quantiles, for the first five of the
+    discrete algorithms and their own quantile Huber loss; their mean has the shape, and
+    neither a single quantile nor a risk measure (:class:`~icac_algo.CVaR`) has it.  That
+    loss is one of quantiles only for errors beyond 1: where scaled rewards spread by
+    less, what is learned are expectiles, and from step to step the spread of returns is
+    lost.  Scale rewards to a spread of about 10, ``StandardRewardScaler(multiplier=10)``,
+    and give that scaler and ``scale=10`` to the factory.
 
     Args:
-        share_encoder: as in d3rlpy's factories.
-        constraint: the shape.
-        projection: ``"functional"``, ``"canonical"`` or ``"euclidean"``; continuous
-            actions have only the first.  ``"euclidean"`` shows the exact projection of a
-            free critic and passes the gradient straight on.
-        n_pieces: pieces of a functional critic.
-        level: what Q is measured from; about the mean of Q.
-        scale: what Q is measured in; about the spread of rewards.
+        constraint: the shape over actions.
+        critic: how the critic is made to have it; continuous actions have only
+            :class:`~icac_algo.Functional`.
+        n_quantiles: number of quantiles, N, at least 2, at the midpoints
+            :math:`(2i - 1) / 2N`; ``None`` for a critic of means.
         state_constraints: shapes over state features.
+        level: what Q is measured from; about the mean of Q.
+        scale: what Q is measured in, and the standard deviation that fresh quantiles
+            expect; about the spread of rewards.
         observation_scaler: the scaler that the algorithm is given, if it is and the
             constraint has a known cost or state constraints.
         action_scaler: likewise, for continuous actions.
-        reward_scaler: likewise, if the constraint has a known cost or bounds.
+        reward_scaler: likewise, if there is a known cost or a bound.
+        share_encoder: as in d3rlpy's factories.
 
     Raises:
-        ValueError: an argument is out of bounds or unknown.
+        ValueError: an argument is out of bounds or unknown, or does not fit another.
     """
 
     constraint: Constraint = make_constraint_field()
-    projection: str = "functional"
-    n_pieces: int = 4
+    critic: Critic = make_critic_field()
+    n_quantiles: int | None = None
+    state_constraints: list[StateConstraint] = make_state_constraints_field()
     level: float = 0.0
     scale: float = 1.0
-    state_constraints: list[StateConstraint] = make_state_constraints_field()
     observation_scaler: ObservationScaler | None = make_observation_scaler_field()
     action_scaler: ActionScaler | None = make_action_scaler_field()
     reward_scaler: RewardScaler | None = make_reward_scaler_field()
+    # The first field of every factory of d3rlpy; here the constraint comes first.
+    share_encoder: bool = dataclasses.field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.constraint, Constraint):
             raise ValueError(
                 f"constraint must be a shape such as Concave(), got {self.constraint!r}"
             )
-        if self.projection not in PROJECTIONS:
+        if not isinstance(self.critic, Critic):
             raise ValueError(
-                f"projection must be one of {PROJECTIONS}, got {self.projection!r}"
+                f"critic must be a critic such as Functional(), got {self.critic!r}"
             )
-        if self.n_pieces < 1:
-            raise ValueError(f"n_pieces must be >= 1, got {self.n_pieces!r}")
-        if not math.isfinite(self.level):
-            raise ValueError(f"level must be finite, got {self.level!r}")
-        if not (0.0 < self.scale < math.inf):
-            raise ValueError(f"scale must be positive and finite, got {self.scale!r}")
+        n = self.n_quantiles
+        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 2):
+            raise ValueError(
+                f"n_quantiles must be an integer >= 2, or None for means, got {n!r}"
+            )
+        check_number("level", self.level, above=-math.inf, below=math.inf)
+        check_number("scale", self.scale, above=0.0)
+        check_flag("share_encoder", self.share_encoder)
+        self.critic.check(self._prior())
 
     def create_discrete(
         self, encoder: Encoder, hidden_size: int, action_size: int
-    ) -> tuple[ShapedQFunction, DiscreteMeanQFunctionForwarder]:
-        self._check_ensemble()
-        q_func = ShapedQFunction(
-            encoder,
-            hidden_size,
-            action_size,
-            self.constraint,
-            self.projection,
-            self.n_pieces,
-            self.observation_scaler,
-            self.reward_scaler,
-            state_constraints=self.state_constraints,
-            projects_in_training=True,
+    ) -> tuple[Any, DiscreteMeanQFunctionForwarder | DiscreteQRQFunctionForwarder]:
+        q_func = self.critic.create_discrete(
+            encoder, hidden_size, action_size, self._prior()
         )
         q_func.standardise(self.level, self.scale)
-        return q_func, q_func.forwarder()
+        if self.n_quantiles is None:
+            return q_func, DiscreteMeanQFunctionForwarder(q_func, action_size)
+        q_func = QuantileQFunction(q_func, hidden_size, action_size, self.n_quantiles)
+        # Typed for d3rlpy's own critic, used for what every critic of quantiles returns.
+        of_quantiles: Any = q_func
+        return q_func, DiscreteQRQFunctionForwarder(of_quantiles, self.n_quantiles)
 
     def create_continuous(
         self, encoder: EncoderWithAction, hidden_size: int
     ) -> tuple[ContinuousShapedQFunction, ContinuousMeanQFunctionForwarder]:
-        self._check_ensemble()
-        if self.projection != "functional":
+        if self.n_quantiles is not None:
             raise ValueError(
-                "continuous actions need projection='functional', got "
-                f"{self.projection!r}: there is no finite list of values to project"
+                "n_quantiles must be None for continuous actions, got "
+                f"{self.n_quantiles!r}"
             )
-        q_func = ContinuousShapedQFunction(
-            encoder,
-            hidden_size,
+        q_func = self.critic.create_continuous(encoder, hidden_size, self._prior())
+        q_func.standardise(self.level, self.scale)
+        return q_func, ContinuousMeanQFunctionForwarder(q_func)
+
+    def _prior(self) -> Prior:
+        return Prior(
             self.constraint,
-            self.n_pieces,
+            self.state_constraints,
             self.observation_scaler,
             self.action_scaler,
             self.reward_scaler,
-            self.state_constraints,
         )
-        q_func.standardise(self.level, self.scale)
-        return q_func, q_func.forwarder()
-
-    def _check_ensemble(self) -> None:
-        if self.constraint.shape_set().convex and _critics_being_built() > 1:
-            raise ValueError(
-                f"{type(self.constraint).__name__} needs n_critics=1: d3rlpy takes the "
-                "minimum over critics, and a minimum of convex functions is not convex"
-            )
 
     @staticmethod
     def get_type() -> str:
         return "shaped"
-
-
-def _critics_being_built() -> int:
-    """How many critics d3rlpy's builder is making.
-
-    The builder does not tell its factory, and reduces the critics where no plug-in can
-    see it; its own loop variable is the one place to learn of it before training.
-    """
-    frame = inspect.currentframe()
-    for _ in range(4):
-        if frame is None:
-            return 1
-        if "n_ensembles" in frame.f_locals:
-            return int(frame.f_locals["n_ensembles"])
-        frame = frame.f_back
-    return 1
 
 
 register_q_func_factory(ShapedQFunctionFactory)

@@ -9,18 +9,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from ..shapes import Constraint
 from .parametrization import Frame, Parametrization, Units
 
-__all__ = [
-    "BetweenConcave",
-    "Function",
-    "FunctionalConcave",
-    "FunctionalFree",
-    "FunctionalMonotone",
-    "FunctionalMonotoneConcave",
-    "RisingPieces",
-    "Spline",
-]
+__all__ = ["Function", "Spline", "make_function"]
 
 
 class Function(Parametrization):
@@ -297,3 +289,52 @@ class BetweenConcave(Function):
 
 
 _LEAST_STEEPNESS = 0.05
+
+
+# Kinds of shape in their frame: slopes, and whether they fall.
+_FUNCTIONAL: dict[tuple[str, bool], type[Function]] = {
+    ("free", False): FunctionalFree,
+    ("rising", False): FunctionalMonotone,
+    ("between", False): Spline,
+    ("free", True): FunctionalConcave,
+    ("rising", True): FunctionalMonotoneConcave,
+    ("between", True): BetweenConcave,
+}
+
+
+def make_function(
+    constraint: Constraint,
+    positions: torch.Tensor,
+    n_pieces: int = 4,
+    rising_in_coordinates: bool = False,
+    lipschitz_in_coordinates: bool = False,
+) -> Function:
+    """The function of a continuous action that has a shape.
+
+    Args:
+        constraint: the shape.
+        positions: actions, or the ends of their range, strictly increasing.
+        n_pieces: pieces, at least 1.
+        rising_in_coordinates: whether values must rise in every coordinate, as shapes
+            over state features need.
+        lipschitz_in_coordinates: whether they must also be Lipschitz in their sup norm;
+            then the function is a :class:`Spline`.
+
+    Raises:
+        ValueError: the shape has no such function class.
+    """
+    frame = Frame.of(constraint, "Functional()")
+    kind = _FUNCTIONAL[frame.slopes, frame.concave]
+    if rising_in_coordinates:
+        if kind is BetweenConcave:
+            raise ValueError(
+                "state_constraints do not go with curvature together with bounds on both "
+                f"sides of slopes, as constraint={constraint!r} asks for"
+            )
+        has_pieces = not lipschitz_in_coordinates and (frame.slopes, frame.concave) in (
+            ("rising", False),
+            ("free", True),
+            ("rising", True),
+        )
+        kind = RisingPieces if has_pieces else Spline
+    return kind(positions, frame, n_pieces)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..shapes import ShapeSet
+from ..shapes import Constraint, ShapeSet
 
 __all__ = ["Frame", "Parametrization", "Units"]
 
@@ -49,6 +49,31 @@ class Frame:
     """
 
     shape_set: ShapeSet
+
+    @classmethod
+    def of(cls, constraint: Constraint, critic: str) -> Frame:
+        """The frame of a shape that has free coordinates.
+
+        Raises:
+            ValueError: it has none; the message names the critic that asked.
+        """
+        shape_set = constraint.shape_set()
+        frame = cls(shape_set)
+        lower, upper = frame.slope_bounds
+        rises_or_free = frame.slopes == "free" or (lower == 0.0 and math.isinf(upper))
+        refused = None
+        if shape_set.concave and shape_set.convex:
+            refused = "concave and convex at once"
+        elif shape_set.has_value_bounds and frame.concave:
+            refused = "bounds on values together with curvature"
+        elif shape_set.has_value_bounds and not rises_or_free:
+            refused = "bounds on values together with bounds on slopes"
+        if refused is not None:
+            raise ValueError(
+                f"critic={critic} does not know {refused}, as constraint={constraint!r} "
+                "asks for; critic=Euclidean() does"
+            )
+        return frame
 
     @property
     def negated(self) -> bool:

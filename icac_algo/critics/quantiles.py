@@ -1,13 +1,25 @@
-r"""Distributional critics whose means have a shape, for unchanged d3rlpy algorithms.
+r"""Distributional critics: quantiles whose mean is a critic that has a shape.
 
 A critic of quantiles learns the whole distribution of the return by quantile regression;
 its mean over quantiles is the Q that a shape speaks of:
 
 .. math:: \theta_i(s, a) = Q(s, a) + \delta_i(s, a), \qquad
-    \delta_1 \le \dots \le \delta_N, \quad \sum_i \delta_i = 0,
+    \delta_1 \le \dots \le \delta_N, \quad \sum_i \delta_i = 0.
 
-with ``Q`` a :class:`~icac_algo.critics.ShapedQFunction`.  The shape moves all quantiles
-of an action together; the spread :math:`\delta` is free for every state and action.
+The shape moves all quantiles of an action together; the spread :math:`\delta` is free for
+every state and action.
+
+A known cost that is paid out of a budget moves the mean of the return and nothing else;
+what spreads is what this step earns and what follows the *afterstate*.  The two sources
+of luck are independent, and as variances add, so do there the squares of the gaps between
+quantiles,
+
+.. math:: \delta_{i+1} - \delta_i
+    = \sqrt{g_i(s, a)^2 + h_i(k - 1, b - \kappa\, o(s, a))^2}, \qquad h(0, b) = 0.
+
+Where much is still to come, actions can then differ little in their spread, as they do.
+An action that the budget cannot pay has the distribution of the first action, which costs
+nothing.
 
 References:
     * `Dabney et al., Distributional Reinforcement Learning with Quantile Regression
@@ -16,82 +28,42 @@ References:
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from d3rlpy.models.q_functions import QFunctionFactory, register_q_func_factory
-from d3rlpy.models.torch import (
-    ContinuousQFunction,
-    ContinuousQFunctionForwarder,
-    DiscreteQFunction,
-    DiscreteQRQFunctionForwarder,
-    Encoder,
-    EncoderWithAction,
-    QFunctionOutput,
-)
-from d3rlpy.preprocessing import (
-    ObservationScaler,
-    RewardScaler,
-    make_observation_scaler_field,
-    make_reward_scaler_field,
-)
+from d3rlpy.models.torch import DiscreteQFunction, QFunctionOutput
 from d3rlpy.types import TorchObservation
 from torch import nn
 
-from ..shapes import (
-    Constraint,
-    StateConstraint,
-    make_constraint_field,
-    make_state_constraints_field,
-    running_maximum,
-)
+from ..shapes import running_maximum
+from .afterstates import AfterstateQFunction, make_network
 from .discrete import ShapedQFunction
-from .factory import ShapedQFunctionFactory
 
-__all__ = ["ShapedQRQFunction", "ShapedQRQFunctionFactory"]
+__all__ = ["QuantileQFunction"]
 
-
-class _Seen(NamedTuple):
-    """An observation whose features are known already."""
-
-    observation: TorchObservation
-    features: torch.Tensor
+# As for the coordinates of a mean: it keeps quantiles finite at absurd observations.
+_LARGEST_COORDINATE = 1e6
+# The root of 0 has no gradient.
+_SMALLEST_SQUARE = 1e-20
 
 
-class MeanOfQuantiles(ShapedQFunction):
-    """A shaped critic of observations whose features are known already.
-
-    The spread needs the same features, and a second pass through an encoder would cost
-    as much again and, with dropout, give others.
-    """
-
-    def features(self, x: Any) -> torch.Tensor:
-        features: torch.Tensor = x.features
-        return features
-
-    def unscaled(self, x: Any) -> torch.Tensor:
-        return super().unscaled(x.observation)
-
-
-class ShapedQRQFunction(DiscreteQFunction):
+class QuantileQFunction(DiscreteQFunction):
     r"""Sorted quantiles of K ordered actions, ``(B, ...)`` to ``(B, K, N)``.
 
-    In evaluation mode ``q_value`` is as exact as that of a
-    :class:`~icac_algo.critics.ShapedQFunction`, and the quantiles of every action are
-    sorted exactly; their mean differs from ``q_value`` only by the rounding of each
-    quantile to float32.  In training mode both are the differentiable values that a loss
-    needs.
+    In evaluation mode ``q_value`` is as exact as that of the mean's own critic, and the
+    quantiles of every action are sorted exactly; their mean differs from ``q_value`` only
+    by the rounding of each quantile to float32.  In training mode both are the
+    differentiable values that a loss needs.
 
     The spread is the cumulative sum of gaps :math:`\mathrm{softplus}(z_j) / \log 2 \cdot
     g_j`, centred, with ``g`` the gaps between those quantiles of a standard normal: a
     fresh critic expects normal returns with about the standard deviation ``scale``.
 
     Args:
-        mean: the critic of the mean; its encoder's features make the spread, too.
-        hidden_size: number of features.
+        mean: the critic of the mean.
+        hidden_size: number of its encoder's features.
         action_size: number of actions, K.
         n_quantiles: N, at least 2.
     """
@@ -101,16 +73,18 @@ class ShapedQRQFunction(DiscreteQFunction):
 
     def __init__(
         self,
-        mean: MeanOfQuantiles,
+        mean: ShapedQFunction | AfterstateQFunction,
         hidden_size: int,
         action_size: int,
         n_quantiles: int,
     ):
         super().__init__()
         self._mean = mean
-        self._action_size = action_size
-        self._n_quantiles = n_quantiles
-        self._spread = nn.Linear(hidden_size, action_size * (n_quantiles - 1))
+        self._spread: nn.Module
+        if isinstance(mean, AfterstateQFunction):
+            self._spread = _AfterstateSpread(mean, n_quantiles)
+        else:
+            self._spread = _FeatureSpread(hidden_size, action_size, n_quantiles)
         taus = (torch.arange(n_quantiles, dtype=torch.float64) + 0.5) / n_quantiles
         # Known from n_quantiles: not part of a saved model.
         self.register_buffer("taus", taus.float().view(1, -1), persistent=False)
@@ -118,20 +92,24 @@ class ShapedQRQFunction(DiscreteQFunction):
         self.register_buffer("gaps", gaps, persistent=False)
 
     def forward(self, x: TorchObservation) -> QFunctionOutput:
-        features = self.encoder(x)
-        seen = _Seen(x, features)
-        q = self._mean(seen).q_value
-        quantiles = q.double().unsqueeze(2) + self._offsets(features)
+        seen = self._seen(x)
+        q = self._mean.values(x, seen)  # type: ignore[arg-type]
+        quantiles = q.double().unsqueeze(2) + self._offsets(self._spread(x, seen))
         return QFunctionOutput(q_value=q, quantiles=quantiles.to(q.dtype), taus=self.taus)
 
     def exact_values(self, x: TorchObservation) -> torch.Tensor:
         """Means that have the shape exactly, in either mode, ``(B, K)``."""
-        return self._mean.exact_values(_Seen(x, self.encoder(x)))
+        return self._mean.exact_values(x, self._seen(x))  # type: ignore[arg-type]
 
-    def _offsets(self, features: torch.Tensor) -> torch.Tensor:
+    def _seen(self, x: Any) -> torch.Tensor:
+        """What mean and spread are both made of: one pass through an encoder."""
+        if isinstance(self._mean, AfterstateQFunction):
+            return self._mean.left(x)
+        return self._mean.features(x)
+
+    def _offsets(self, raw: torch.Tensor) -> torch.Tensor:
         """What makes quantiles of a mean: rising, mean zero, float64 ``(B, K, N)``."""
-        raw = self._spread(features).clamp(-_LARGEST_COORDINATE, _LARGEST_COORDINATE)
-        raw = raw.double().view(-1, self._action_size, self._n_quantiles - 1)
+        raw = raw.clamp(-_LARGEST_COORDINATE, _LARGEST_COORDINATE).double()
         above = torch.cumsum(F.softplus(raw) * self.gaps, dim=2)
         offsets = torch.cat([torch.zeros_like(above[:, :, :1]), above], dim=2)
         offsets = self._mean.scale.double() * (
@@ -141,7 +119,7 @@ class ShapedQRQFunction(DiscreteQFunction):
             return offsets
         # An accelerator's cumulative sum adds in an order of its own, and its rounding
         # may put two equal neighbours out of order.
-        flat = offsets.reshape(-1, self._n_quantiles)
+        flat = offsets.reshape(-1, offsets.shape[2])
         return running_maximum(flat).view_as(offsets)
 
     def standardise(self, level: float, scale: float) -> None:
@@ -153,134 +131,43 @@ class ShapedQRQFunction(DiscreteQFunction):
         """The encoder that was given."""
         return self._mean.encoder
 
-    def forwarder(self) -> DiscreteQRQFunctionForwarder:
-        """What d3rlpy's algorithms call a critic through."""
-        # Typed for d3rlpy's own critic, used for what every critic of quantiles returns.
-        critic: Any = self
-        return DiscreteQRQFunctionForwarder(critic, self._n_quantiles)
+
+class _FeatureSpread(nn.Module):
+    """Gaps before their softplus from the features, ``(B, K, N - 1)``."""
+
+    def __init__(self, hidden_size: int, action_size: int, n_quantiles: int):
+        super().__init__()
+        self._shape = (action_size, n_quantiles - 1)
+        self._fc = nn.Linear(hidden_size, action_size * (n_quantiles - 1))
+
+    def forward(self, x: Any, features: torch.Tensor) -> torch.Tensor:
+        return self._fc(features).view(-1, *self._shape)
 
 
-# As for the coordinates of a mean: it keeps quantiles finite at absurd observations.
-_LARGEST_COORDINATE = 1e6
+class _AfterstateSpread(nn.Module):
+    """Gaps before their softplus from what actions leave, ``(B, K, N - 1)``."""
 
+    _positions: torch.Tensor
 
-@dataclasses.dataclass()
-class ShapedQRQFunctionFactory(QFunctionFactory):
-    r"""Gives quantiles whose mean has a shape to an unchanged d3rlpy algorithm.
+    def __init__(self, mean: AfterstateQFunction, n_quantiles: int):
+        super().__init__()
+        self._settings = mean.settings
+        self.register_buffer("_positions", mean.positions, persistent=False)
+        inputs, hidden = len(mean.settings.context) + 1, mean.hidden_units
+        self._now_network = make_network(inputs, hidden, n_quantiles - 1)
+        self._later_network = make_network(2, hidden, n_quantiles - 1)
 
-    .. code-block:: python
-
-        shape = ShapedQRQFunctionFactory(constraint=Concave())
-        cql = d3rlpy.algos.DiscreteCQLConfig(q_func_factory=shape).create()
-
-    For ``DQN``, ``DoubleDQN``, ``DiscreteCQL``, ``DiscreteBCQ`` and ``DiscreteSAC``;
-    their losses stay d3rlpy's own, with its quantile Huber loss.  Only the mean has the
-    shape: bounds on values bound the mean, not each quantile, and neither a single
-    quantile nor a risk measure (:class:`~icac_algo.CVaR`) is shaped over actions.
-
-    Of several critics d3rlpy takes, for each action, the quantiles of the one with the
-    smallest mean, so that the mean of the result is the minimum of the means: it keeps
-    every shape but a convex one, and convex shapes are refused with more than one critic.
-
-    Args:
-        share_encoder: as in d3rlpy's factories.
-        constraint: the shape of the mean.
-        projection: ``"functional"``, ``"canonical"`` or ``"euclidean"``, as in
-            :class:`~icac_algo.ShapedQFunctionFactory`.
-        n_pieces: pieces of a functional critic.
-        n_quantiles: number of quantiles, N, at least 2, at the midpoints
-            :math:`(2i - 1) / 2N`.
-        level: what Q is measured from; about the mean of Q.
-        scale: what Q is measured in, and the standard deviation that a fresh critic
-            expects; about the spread of rewards.
-        state_constraints: shapes of the mean over state features.
-        observation_scaler: the scaler that the algorithm is given, if it is and the
-            constraint has a known cost or state constraints.
-        reward_scaler: likewise, if the constraint has a known cost or bounds.
-
-    Raises:
-        ValueError: an argument is out of bounds or unknown.
-    """
-
-    constraint: Constraint = make_constraint_field()
-    projection: str = "functional"
-    n_pieces: int = 4
-    n_quantiles: int = 32
-    level: float = 0.0
-    scale: float = 1.0
-    state_constraints: list[StateConstraint] = make_state_constraints_field()
-    observation_scaler: ObservationScaler | None = make_observation_scaler_field()
-    reward_scaler: RewardScaler | None = make_reward_scaler_field()
-
-    def __post_init__(self) -> None:
-        self._of_means()  # which checks what the two have in common
-        n = self.n_quantiles
-        if isinstance(n, bool) or not isinstance(n, int) or n < 2:
-            raise ValueError(
-                f"n_quantiles must be an integer >= 2, got {n!r}; a critic of means "
-                "only is ShapedQFunctionFactory's"
-            )
-
-    def create_discrete(
-        self, encoder: Encoder, hidden_size: int, action_size: int
-    ) -> tuple[ShapedQRQFunction, DiscreteQRQFunctionForwarder]:
-        """A critic of K actions and its forwarder.
-
-        Args:
-            encoder: observations ``(B, ...)`` to features ``(B, hidden_size)``.
-            hidden_size: number of features.
-            action_size: number of actions, K.
-
-        Raises:
-            ValueError: the shape does not offer the projection or does not fit K, the
-                observation or the scalers, or is convex and one of several critics.
-        """
-        self._of_means()._check_ensemble()
-        mean = MeanOfQuantiles(
-            encoder,
-            hidden_size,
-            action_size,
-            self.constraint,
-            self.projection,
-            self.n_pieces,
-            self.observation_scaler,
-            self.reward_scaler,
-            state_constraints=self.state_constraints,
-            projects_in_training=True,
-        )
-        q_func = ShapedQRQFunction(mean, hidden_size, action_size, self.n_quantiles)
-        q_func.standardise(self.level, self.scale)
-        return q_func, q_func.forwarder()
-
-    def create_continuous(
-        self, encoder: EncoderWithAction, hidden_size: int
-    ) -> tuple[ContinuousQFunction, ContinuousQFunctionForwarder]:
-        """Refused.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(
-            "ShapedQRQFunctionFactory is for discrete actions; continuous ones have "
-            "ShapedQFunctionFactory"
-        )
-
-    def _of_means(self) -> ShapedQFunctionFactory:
-        return ShapedQFunctionFactory(
-            share_encoder=self.share_encoder,
-            constraint=self.constraint,
-            projection=self.projection,
-            n_pieces=self.n_pieces,
-            level=self.level,
-            scale=self.scale,
-            state_constraints=self.state_constraints,
-            observation_scaler=self.observation_scaler,
-            reward_scaler=self.reward_scaler,
-        )
-
-    @staticmethod
-    def get_type() -> str:
-        return "shaped_qr"
-
-
-register_q_func_factory(ShapedQRQFunctionFactory)
+    def forward(self, x: torch.Tensor, left: torch.Tensor) -> torch.Tensor:
+        settings, shape = self._settings, left.shape
+        refused = AfterstateQFunction.is_refused(left)[:, :, None]
+        context = (x[:, feature, None].expand(shape) for feature in settings.context)
+        positions = self._positions.to(x.dtype).expand(shape)
+        now = self._now_network(torch.stack([*context, positions], dim=2))
+        clock = (x[:, settings.clock_feature, None] - settings.tick).expand(shape)
+        later = self._later_network(torch.stack([left.clamp_min(0.0), clock], dim=2))
+        goes_on = (clock > settings.tick / 2.0)[:, :, None]
+        squares = F.softplus(now) ** 2 + torch.where(goes_on, F.softplus(later) ** 2, 0.0)
+        gaps = squares.clamp_min(_SMALLEST_SQUARE).sqrt()
+        # The inverse of softplus.
+        raw = gaps + torch.log(-torch.expm1(-gaps))
+        return torch.where(refused, raw[:, :1], raw)

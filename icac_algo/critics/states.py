@@ -86,7 +86,7 @@ def make_state_coordinates(
             observation, or no critic could satisfy all that is asked.
     """
     assert isinstance(parametrization, Function)
-    observation_size, hidden_units = vector_sizes(encoder)
+    observation_size, hidden_units = vector_sizes(encoder, "state_constraints")
     check_state_constraints(state_constraints, (observation_size,))
     signs = directions(state_constraints, observation_size)
     constant = lipschitz_constant(state_constraints)
@@ -113,11 +113,16 @@ def make_state_coordinates(
     return StateCoordinates(network, parametrization, constant)
 
 
-def vector_sizes(encoder: Any) -> tuple[int, list[int]]:
+def vector_sizes(encoder: Any, asking: str) -> tuple[int, list[int]]:
+    """Size of the observation and of each hidden layer of d3rlpy's vector encoder.
+
+    Raises:
+        ValueError: it is another encoder than ``asking`` needs.
+    """
     if not isinstance(encoder, (VectorEncoder, VectorEncoderWithAction)):
         raise ValueError(
-            "state_constraints need vector observations and a VectorEncoderFactory, "
-            f"whose hidden layers they take over, got a {type(encoder).__name__}"
+            f"{asking} need vector observations and a VectorEncoderFactory, whose hidden "
+            f"layers are taken over, got a {type(encoder).__name__}"
         )
     linear = [m for m in encoder.modules() if isinstance(m, nn.Linear)]
     size = linear[0].in_features

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .continuous import best_continuous_actions
-from .greedy import best_actions
+from .greedy import best_actions, best_continuous_actions, favours_last
 from .masked import MaskedGreedy
 from .risk import CVaR, greedy_actions
 
@@ -12,5 +11,6 @@ __all__ = [
     "MaskedGreedy",
     "best_actions",
     "best_continuous_actions",
+    "favours_last",
     "greedy_actions",
 ]

@@ -12,6 +12,7 @@ from d3rlpy.algos.qlearning.torch.dqn_impl import DQNImpl
 from d3rlpy.constants import ActionSpace
 
 from .._util.checks import check_built
+from .greedy import best_actions, favours_last
 
 __all__ = ["Mask", "MaskedGreedy", "allowed_actions"]
 
@@ -21,7 +22,9 @@ Mask = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 
 
 class MaskedGreedy:
-    """The best of the allowed actions by an algorithm's own values, ties to the lowest.
+    """The best of the allowed actions by an algorithm's own values.
+
+    Ties go to the end that the algorithm's ``predict`` favours.
 
     Args:
         algo: a built or fitted discrete d3rlpy algorithm that has values.
@@ -68,7 +71,8 @@ class MaskedGreedy:
         mask = allowed_actions(self._mask, observations, values.shape)
         if np.isnan(values).any():
             raise ValueError("observations have values that are not numbers")
-        return np.where(mask, values, -np.inf).argmax(axis=1)
+        allowed = torch.from_numpy(np.where(mask, values, -np.inf))
+        return best_actions(allowed, favours_last(self._algo)).numpy()
 
 
 def allowed_actions(

@@ -37,6 +37,7 @@ from d3rlpy.torch_utility import convert_to_torch_recursively
 from d3rlpy.types import Observation, TorchObservation
 
 from ..shapes import is_finite
+from .greedy import best_actions, favours_last
 from .masked import Mask, allowed_actions
 
 __all__ = ["CVaR", "greedy_actions"]
@@ -109,14 +110,14 @@ def greedy_actions(
     """The actions whose return is best under a risk measure.
 
     For a built or fitted algorithm of discrete actions whose critics are
-    :class:`~icac_algo.critics.quantiles.ShapedQRQFunctionFactory`'s or d3rlpy's own
+    :class:`~icac_algo.ShapedQFunctionFactory`'s with ``n_quantiles`` or d3rlpy's own
     ``QRQFunctionFactory``'s.  The risk of several critics is averaged, which for
     :class:`CVaR` is the risk of their averaged quantiles.  ``CVaR(1)`` reads the critic's
     mean itself and so decides as ``algo.predict`` of ``DQN``, ``DoubleDQN`` and
     ``DiscreteCQL`` does.  ``DiscreteBCQ`` chooses among the actions that its imitator
     allows; the policy of an actor-critic algorithm is not asked.
 
-    Ties go to the lowest action, as in d3rlpy.  Critics are left in evaluation mode.
+    Ties go to the end that ``algo.predict`` favours.  Critics stay in evaluation mode.
 
     Args:
         algo: the algorithm; its observation scaler is applied.
@@ -165,7 +166,7 @@ def greedy_actions(
                 raise ValueError(
                     "mask must allow one of the actions that DiscreteBCQ's imitator does"
                 )
-        actions[rows] = worth.argmax(dim=1).cpu().numpy()
+        actions[rows] = best_actions(worth, favours_last(algo)).cpu().numpy()
     return actions
 
 
@@ -219,9 +220,14 @@ def _check_quantiles(algo: Any, output: QFunctionOutput) -> None:
     if not fits:
         raise ValueError(
             f"{type(algo).__name__} needs critics of quantiles at midpoints, as "
-            "ShapedQRQFunctionFactory and d3rlpy's QRQFunctionFactory make; got "
-            f"{type(algo.config.q_func_factory).__name__}"
+            "ShapedQFunctionFactory(n_quantiles=...) and d3rlpy's QRQFunctionFactory "
+            f"make; got {_critic_of(algo)}"
         )
+
+
+def _critic_of(algo: Any) -> str:
+    factory = getattr(algo.config, "q_func_factory", None)
+    return type(algo.config if factory is None else factory).__name__
 
 
 def _imitated(impl: DiscreteBCQImpl, x: TorchObservation) -> torch.Tensor:

@@ -58,7 +58,9 @@ class _Graph(_GreedyPolicy):
             chosen = torch.zeros_like(greedy) + action
             values.append(impl.inner_predict_value(x, chosen).reshape(-1))
         policy = getattr(impl.modules, "policy", None)
-        if policy is None:
+        if hasattr(impl, "probabilities"):
+            chances = impl.probabilities(x)
+        elif policy is None:
             every = torch.arange(impl.action_size, device=greedy.device)
             chances = (greedy[:, None] == every).to(values[0].dtype)
         else:

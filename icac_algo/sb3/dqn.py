@@ -43,8 +43,7 @@ class ConstraintAwareDQN(DQN):
         policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or a class.
         env: with a discrete action space.
         args: SB3's.
-        kwargs: SB3's; ``policy_kwargs`` takes ``constraint``, ``projection`` and
-            ``n_pieces``.
+        kwargs: SB3's; ``policy_kwargs`` takes ``constraint`` and ``critic``.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {

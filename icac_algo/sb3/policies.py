@@ -11,12 +11,17 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureC
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
-from .._util.checks import check_choice, check_count
-from ..critics import PROJECTIONS, ShapedQFunction
+from .._util.checks import check_choice
+from ..critics import Canonical, Critic, Euclidean, Functional, Prior
 from ..decisions import best_actions
 from ..shapes import Concave, Constraint, parse_shape
 
 __all__ = ["CnnPolicy", "ConstraintAwareDQNPolicy", "MlpPolicy", "ShapedQNetwork"]
+
+
+_CRITICS: dict[str, type[Critic]] = {
+    kind.get_type(): kind for kind in (Functional, Canonical, Euclidean)
+}
 
 
 class _Encoder(nn.Module):
@@ -38,26 +43,18 @@ class ShapedQNetwork(QNetwork):
 
     Args:
         constraint: the shape over actions.
-        projection: one of ``icac_algo.PROJECTIONS``.
-        n_pieces: pieces of a functional critic.
+        critic: how Q is made to have it.
         kwargs: SB3's.
     """
 
-    def __init__(
-        self, *, constraint: Constraint, projection: str, n_pieces: int, **kwargs: Any
-    ):
+    def __init__(self, *, constraint: Constraint, critic: Critic, **kwargs: Any):
         super().__init__(**kwargs)
         self.constraint = constraint
         layers = list(self.q_net.children())[:-1]
         hidden = self.net_arch[-1] if self.net_arch else self.features_dim
-        self.q_net = ShapedQFunction(
-            _Encoder(self.features_extractor, nn.Sequential(*layers)),
-            hidden,
-            int(self.action_space.n),
-            constraint,
-            projection,
-            n_pieces,
-            projects_in_training=True,
+        encoder: Any = _Encoder(self.features_extractor, nn.Sequential(*layers))
+        self.q_net = critic.create_discrete(
+            encoder, hidden, int(self.action_space.n), Prior(constraint)
         )
 
     def forward(self, obs: Any) -> torch.Tensor:
@@ -81,8 +78,8 @@ class ConstraintAwareDQNPolicy(DQNPolicy):
         lr_schedule: as in SB3.
         constraint: the shape of Q over the ordered actions, or words for it as on the
             command line (``"monotone+concave"``), which suit settings kept in YAML.
-        projection: ``"functional"``, ``"canonical"`` or ``"euclidean"``.
-        n_pieces: pieces of a functional critic.
+        critic: how Q is made to have it: ``Functional()``, ``Canonical()`` or
+            ``Euclidean()``, or one of their names (``"canonical"``).
         kwargs: SB3's.
 
     Raises:
@@ -95,8 +92,7 @@ class ConstraintAwareDQNPolicy(DQNPolicy):
         action_space: spaces.Discrete,
         lr_schedule: Any,
         constraint: Constraint | str | None = None,
-        projection: str = "functional",
-        n_pieces: int = 4,
+        critic: Critic | str = "functional",
         **kwargs: Any,
     ):
         constraint = Concave() if constraint is None else constraint
@@ -106,16 +102,18 @@ class ConstraintAwareDQNPolicy(DQNPolicy):
             raise ValueError(
                 f"constraint must be a shape such as Concave(), got {constraint!r}"
             )
-        check_choice("projection", projection, PROJECTIONS)
-        check_count("n_pieces", n_pieces)
+        if isinstance(critic, str):
+            check_choice("critic", critic, tuple(_CRITICS))
+            critic = _CRITICS[critic]()
+        if type(critic) not in _CRITICS.values():
+            raise ValueError(
+                "critic must be Functional(), Canonical() or Euclidean(), or one of "
+                f"their names, got {critic!r}"
+            )
         constraint.positions(int(action_space.n))
         if constraint.known_cost is not None:
             constraint.check_observation_shape(observation_space.shape or ())
-        self._shape = {
-            "constraint": constraint,
-            "projection": projection,
-            "n_pieces": n_pieces,
-        }
+        self._shape = {"constraint": constraint, "critic": critic}
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     def make_q_net(self) -> ShapedQNetwork:

@@ -196,4 +196,4 @@ def test_the_proximal_critic_is_what_is_deployed() -> None:
     values = algo.predict_value(x, bids)
     assert (values == CriticView(algo, "proximal").predict_value(x, bids)).all()
     assert (values != CriticView(algo, "raw").predict_value(x, bids)).any()
-    assert algo.lagrange_multiplier == 100.0
+    assert algo.multiplier == 100.0

@@ -31,7 +31,7 @@ from benchmarks.paper.variants import VARIANTS
 from bidclick_gym.auction import Auction
 from bidclick_gym.behavior import ClippedGaussianPolicy
 from bidclick_gym.evaluators import action_values, fixed_contexts
-from icac_algo import ColumnarReplayBuffer
+from icac_algo import Canonical, ColumnarReplayBuffer
 from icac_algo.algos import penalty
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -149,7 +149,7 @@ def test_a_soft_penalty_answers_with_its_free_critic(log: ColumnarReplayBuffer) 
     raw = action_values(CriticView(algo, "raw"), Auction(), contexts)
     assert np.array_equal(own, raw)
     assert np.count_nonzero(np.diff(own, axis=1) < 0.0) > 0
-    assert algo.lagrange_multiplier > algo.config.initial_lambda
+    assert algo.multiplier > algo.config.critic.multiplier
 
 
 def test_a_cold_start_takes_more_steps_to_the_same_tolerance(
@@ -182,8 +182,9 @@ def test_bad_ablations_and_views_are_refused(log: ColumnarReplayBuffer) -> None:
     config = VARIANTS["soft penalty"].make(10)
     with pytest.raises(ValueError, match=r"ablation must be one of .*, got 'none'"):
         dataclasses.replace(config, ablation="none")  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match=r"projection must be 'euclidean'"):
-        dataclasses.replace(config, projection="canonical")
+    for field, value in (("critic", Canonical()), ("actor", "softmax")):
+        with pytest.raises(ValueError, match=r"critic must be Euclidean.* and actor"):
+            dataclasses.replace(config, **{field: value})
     with pytest.raises(ValueError, match=r"view must be one of .*, got 'deployed'"):
         CriticView(None, "deployed")
 

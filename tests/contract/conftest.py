@@ -14,13 +14,15 @@ from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import Episode, InfiniteBuffer, ReplayBuffer, Signature
 from d3rlpy.models import PixelEncoderFactory, VectorEncoderFactory
 from d3rlpy.models.encoders import EncoderFactory, register_encoder_factory
-from d3rlpy.models.q_functions import MeanQFunctionFactory
 from torch import nn
 
 from icac_algo import (
+    Canonical,
     Concave,
     ConstraintAwareQConfig,
     DiscreteIQLConfig,
+    Euclidean,
+    Functional,
     KnownCost,
     Monotone,
     MonotoneConcave,
@@ -63,9 +65,10 @@ def encoder_for(kind: str) -> Any:
 
 def _ours(**fields: Any) -> Callable[[str], Any]:
     def make(kind: str) -> Any:
-        return ConstraintAwareQConfig(
-            batch_size=32, encoder_factory=encoder_for(kind), **fields
-        )
+        factories = {
+            f"{p}_encoder_factory": encoder_for(kind) for p in ("actor", "critic")
+        }
+        return ConstraintAwareQConfig(batch_size=32, **factories, **fields)
 
     return make
 
@@ -95,32 +98,30 @@ MAKERS: dict[str, Callable[[str], Any]] = {
     "functional": _ours(constraint=Concave()),
     "functional-cost": _ours(constraint=MonotoneConcave(known_cost=COST, actions=UNEVEN)),
     "functional-falling": _ours(constraint=Monotone(increasing=False)),
-    "canonical": _ours(constraint=MonotoneConcave(), projection="canonical"),
-    "canonical-uneven": _ours(constraint=Concave(actions=UNEVEN), projection="canonical"),
-    "euclidean": _ours(constraint=Monotone(), projection="euclidean"),
+    "canonical": _ours(constraint=MonotoneConcave(), critic=Canonical()),
+    "canonical-uneven": _ours(constraint=Concave(actions=UNEVEN), critic=Canonical()),
+    "euclidean": _ours(constraint=Monotone(), critic=Euclidean()),
     "euclidean-concave": _ours(
-        constraint=Concave(), projection="euclidean", inner_iterations=3, pull=0.0
+        constraint=Concave(), critic=Euclidean(inner_iterations=3, pull=0.0)
     ),
     "euclidean-literal": _ours(
         constraint=Monotone(known_cost=COST),
-        projection="euclidean",
-        inner_anchor="target",
-        implicit_gradient=False,
-        warm_start=False,
-        actor_gradient="sampled",
+        critic=Euclidean(
+            inner_anchor="target", implicit_gradient=False, warm_start=False
+        ),
+        actor="network-sampled",
     ),
-    "spectral-norm": _ours(constraint=Concave(), spectral_norm=True),
+    "spectral-norm": _ours(constraint=Concave(), critic=Functional(spectral_norm=True)),
     "ensemble": _ours(constraint=Monotone(), n_critics=3),
-    "shared-encoder": _ours(
-        n_critics=2, q_func_factory=MeanQFunctionFactory(share_encoder=True)
+    "shared-encoder": _ours(n_critics=2, share_encoder=True),
+    "actor-greedy": _ours(
+        constraint=Concave(), actor="network", greedy="actor", average_window=0.0
     ),
-    "actor-greedy": _ours(constraint=Concave(), greedy="actor", average_window=0.0),
+    "greedy-for-the-softmax": _ours(constraint=Concave(), greedy="actor"),
     "unconstrained": _ours(constraint=Unconstrained()),
     "discrete-iql": _discrete_iql,
     "shaped-dqn": _shaped(DQNConfig, constraint=Monotone()),
-    "shaped-cql": _shaped(
-        DiscreteCQLConfig, constraint=Concave(), projection="canonical"
-    ),
+    "shaped-cql": _shaped(DiscreteCQLConfig, constraint=Concave(), critic=Canonical()),
 }
 NEEDS_VECTORS = {"functional-cost", "euclidean-literal"}
 

@@ -15,12 +15,15 @@ from d3rlpy.models.q_functions import QRQFunctionFactory
 from d3rlpy.preprocessing import ClipRewardScaler, MinMaxActionScaler
 
 from icac_algo import (
-    PROJECTIONS,
+    Afterstates,
     Bounded,
+    Canonical,
     Concave,
     ConstraintAwareQConfig,
     Convex,
     DiscreteIQLConfig,
+    Euclidean,
+    Functional,
     KnownCost,
     Monotone,
     MonotoneConcave,
@@ -124,9 +127,10 @@ def test_several_continuous_actions() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"projection": "canonical"}, "projection='functional', got 'canonical'"),
-        ({"projection": "euclidean"}, "projection='functional', got 'euclidean'"),
-        ({"actor_gradient": "sampled"}, "actor_gradient='exact' .* got 'sampled'"),
+        ({"critic": Canonical()}, r"need critic=Functional\(\), got Canonical"),
+        ({"critic": Euclidean()}, r"need critic=Functional\(\), got Euclidean"),
+        ({"critic": Afterstates()}, r"need critic=Functional\(\), got Afterstates"),
+        ({"actor": "network-sampled"}, "actor='network', .* got 'network-sampled'"),
         (
             {"constraint": Monotone(known_cost=KnownCost(feature=3))},
             "feature must be below the observation size 3",
@@ -182,10 +186,10 @@ def test_action_count_that_does_not_fit() -> None:
 @pytest.mark.parametrize(
     "shape", [Monotone(), Concave(), Convex(), MonotoneConcave(), Bounded(0.0, 1.0)]
 )
-@pytest.mark.parametrize("projection", PROJECTIONS)
-def test_two_actions_are_enough_for_every_shape(shape: Any, projection: str) -> None:
+@pytest.mark.parametrize("critic", [Functional(), Canonical(), Euclidean()], ids=repr)
+def test_two_actions_are_enough_for_every_shape(shape: Any, critic: Any) -> None:
     few = buffer_of([episode(actions=np.array([[0], [1], [0], [1]]))], 2)
-    fit(ConstraintAwareQConfig(constraint=shape, projection=projection), few)
+    fit(ConstraintAwareQConfig(constraint=shape, critic=critic), few)
 
 
 def test_one_action_is_not_a_choice() -> None:
@@ -212,8 +216,8 @@ def test_offset_with_a_reward_scaler_that_is_not_affine() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("learning_rate", 0.0),
-        ("learning_rate", float("nan")),
+        ("critic_learning_rate", 0.0),
+        ("critic_learning_rate", float("nan")),
         ("actor_learning_rate", -1e-3),
         ("tau", 0.0),
         ("tau", 1.5),
@@ -221,23 +225,14 @@ def test_offset_with_a_reward_scaler_that_is_not_affine() -> None:
         ("gamma", -0.1),
         ("n_critics", 0),
         ("batch_size", 2.5),
-        ("n_pieces", 0),
         ("average_window", 1.5),
         ("entropy_temperature", -1.0),
-        ("initial_lambda", -0.1),
-        ("initial_lambda", 1e9),
-        ("dual_learning_rate", -1.0),
-        ("max_lambda", float("inf")),
-        ("inner_iterations", 0),
-        ("pull", -1.0),
-        ("projection", "euclidian"),
+        ("critic", "euclidean"),
+        ("critic", Functional),
+        ("share_encoder", 1),
         ("greedy", "policy"),
-        ("actor_gradient", "reparametrized"),
-        ("inner_step", "newton"),
-        ("inner_anchor", "data"),
+        ("actor", "sampled"),
         ("constraint", "concave"),
-        ("q_func_factory", QRQFunctionFactory()),
-        ("q_func_factory", ShapedQFunctionFactory()),
         ("compile_graph", True),
     ],
 )
@@ -246,12 +241,37 @@ def test_bad_fields_are_named(field: str, value: Any) -> None:
         ConstraintAwareQConfig(**{field: value})
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("multiplier", -0.1),
+        ("multiplier", 1e9),
+        ("multiplier_learning_rate", -1.0),
+        ("max_multiplier", float("inf")),
+        ("inner_iterations", 0),
+        ("pull", -1.0),
+        ("inner_step", "newton"),
+        ("inner_anchor", "data"),
+        ("warm_start", 1),
+        ("implicit_gradient", "yes"),
+        ("spectral_norm", None),
+    ],
+)
+def test_bad_switches_are_named(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=field):
+        Euclidean(**{field: value})
+
+
 def test_a_field_made_bad_later_is_refused_by_create_and_fit() -> None:
     config = ConstraintAwareQConfig()
-    config.learning_rate = -1.0
+    config.critic_learning_rate = -1.0
     with pytest.raises(
-        ValueError, match=r"learning_rate must be a number > 0, got -1\.0"
+        ValueError, match=r"critic_learning_rate must be a number > 0, got -1\.0"
     ):
+        config.create()
+    config = ConstraintAwareQConfig(critic=Functional())
+    config.critic.n_pieces = 0  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="n_pieces must be an integer >= 1, got 0"):
         config.create()
     algo = ConstraintAwareQConfig().create(device="cpu:0")
     algo.config.tau = 7.0
@@ -283,23 +303,17 @@ def test_unknown_fields_are_refused() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("projection", "euclidian", r"projection must be one of .* got 'euclidian'"),
+        ("critic", "euclidean", r"critic must be a critic .* got 'euclidean'"),
         ("constraint", "concave", "constraint must be a shape such as .* got 'concave'"),
-        ("n_pieces", 0, "n_pieces must be >= 1, got 0"),
-        ("level", float("nan"), "level must be finite, got nan"),
-        ("scale", 0.0, r"scale must be positive and finite, got 0\.0"),
-        ("scale", float("inf"), "scale must be positive and finite, got inf"),
+        ("n_quantiles", 1, "n_quantiles must be an integer >= 2, or None.* got 1"),
+        ("level", float("nan"), "level must be a number.* got nan"),
+        ("scale", 0.0, r"scale must be a number > 0, got 0\.0"),
+        ("scale", float("inf"), "scale must be a number > 0, got inf"),
     ],
 )
 def test_bad_fields_of_the_plug_in(field: str, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ShapedQFunctionFactory(**{field: value})
-
-
-@pytest.mark.parametrize("projection", PROJECTIONS)
-def test_the_plug_in_offers_every_projection(projection: str) -> None:
-    factory = ShapedQFunctionFactory(constraint=Concave(), projection=projection)
-    assert factory.projection == projection
 
 
 def test_nothing_is_built_when_data_is_refused() -> None:

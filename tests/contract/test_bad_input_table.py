@@ -29,6 +29,8 @@ from icac_algo import (
     Concave,
     ConstraintAwareQConfig,
     DiscreteIQLConfig,
+    Euclidean,
+    Functional,
     Intersection,
     KnownCost,
     Monotone,
@@ -135,17 +137,17 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("impressions", lambda: write_shards("out", 0), V, "impressions must be"),
     ("format", lambda: write_shards("out", 1000, format="csv"), V, "format must be"),
     # configs
-    ("rate", config(learning_rate=0.0), V, r"learning_rate must be .*got 0\.0"),
-    ("rate nan", config(learning_rate=np.nan), V, "learning_rate must be"),
+    ("rate", config(critic_learning_rate=0.0), V, r"learning_rate must be .*got 0\.0"),
+    ("rate nan", config(critic_learning_rate=np.nan), V, "learning_rate must be"),
     ("gamma", config(gamma=1.5), V, r"gamma must be a number >= 0 and <= 1, got 1\.5"),
     ("tau", config(tau=0.0), V, "tau must be"),
     ("batch", config(batch_size=0), V, "batch_size must be an integer >= 1, got 0"),
     ("critics", config(n_critics=1.5), V, "n_critics must be"),
-    ("projection", config(projection="exact"), V, "projection must be one of"),
+    ("critic", config(critic="exact"), V, "critic must be a critic such as"),
     ("greedy", config(greedy="both"), V, "greedy must be one of .*got 'both'"),
-    ("gradient", config(actor_gradient="x"), V, "actor_gradient must be one of"),
+    ("actor", config(actor="x"), V, "actor must be one of"),
     ("constraint", config(constraint="concave"), V, "constraint must be a shape"),
-    ("lambda", config(initial_lambda=2e3), V, "initial_lambda must be"),
+    ("multiplier", lambda: Euclidean(multiplier=2e3), V, "multiplier must be"),
     ("window", config(average_window=1.1), V, "average_window must be"),
     ("prior", config(check_prior="yes"), V, "check_prior must be one of .*got 'yes'"),
     ("graph", config(compile_graph=True), V, "compile_graph=True is not supported"),
@@ -267,10 +269,13 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("fqe shape", lambda: fitted_q_estimate(
         buffer(observations=np.zeros((6, 5))), built(), gamma=0.5), V, "algo must be f"),
     # configs, kinds
-    ("encoder", config(encoder_factory="mlp"), V, "encoder_factory must be .*'mlp'"),
-    ("optimizer", config(optim_factory=None), V, "optim_factory must be .*got None"),
+    ("encoder", config(
+        critic_encoder_factory="mlp"), V, "critic_encoder_factory must be .*'mlp'"),
+    ("optimizer", config(
+        critic_optim_factory=None), V, "critic_optim_factory must be .*got None"),
     ("scaler", config(reward_scaler="standard"), V, "reward_scaler must be .*'standard'"),
-    ("flag", config(spectral_norm="no"), V, "spectral_norm must be True or False"),
+    ("flag", lambda: Functional(
+        spectral_norm="no"), V, "spectral_norm must be True or False"),  # type: ignore[arg-type]
     ("state list", config(state_constraints=3), V, "state_constraints must be a list"),
     ("choice array", config(greedy=np.array(["critic"])), V, "greedy must be one of"),
     ("iql encoder", lambda: DiscreteIQLConfig(

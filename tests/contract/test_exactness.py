@@ -86,7 +86,10 @@ def test_no_violation_after_any_updates(
 ) -> None:
     """Adversarial rewards, wild learning rates, random and extreme observations."""
     config = make_config(name)
-    config.learning_rate = learning_rate
+    name_of_rate = "learning_rate"
+    if not hasattr(config, name_of_rate):
+        name_of_rate = "critic_learning_rate"
+    setattr(config, name_of_rate, learning_rate)
     if scaled and not name.startswith("shaped-"):
         config.observation_scaler = MinMaxObservationScaler()
         config.reward_scaler = StandardRewardScaler()

@@ -6,7 +6,6 @@ projection that offers it (``test_every_pair_is_met``).
 
 from __future__ import annotations
 
-import json
 import pathlib
 import subprocess
 import sys
@@ -35,14 +34,14 @@ from d3rlpy.preprocessing import (
 )
 
 from icac_algo import (
-    PROJECTIONS,
     Bounded,
+    Canonical,
     Concave,
-    ConstraintAwareQ,
     ConstraintAwareQConfig,
     Convex,
-    DiscreteIQL,
     DiscreteIQLConfig,
+    Euclidean,
+    Functional,
     Intersection,
     KnownCost,
     Monotone,
@@ -95,29 +94,34 @@ SHAPES = {
 }
 
 
+CRITICS = {
+    "functional": Functional(),
+    "canonical": Canonical(),
+    "euclidean": Euclidean(),
+}
+
+
 class Case(NamedTuple):
     """One cell of the product."""
 
     algorithm: str
     shape: str
-    projection: str
+    critic: str
 
     def __str__(self) -> str:
         return "-".join(self)
 
 
-def offered(shape: Shape, projection: str) -> bool:
+def offered(shape: Shape, critic: str) -> bool:
     """Whether the documentation promises the combination."""
-    if shape.state:
-        return projection == "functional"
-    return True
+    return critic == "functional" or not shape.state
 
 
 CASES = [
-    Case(list(ALGORITHMS)[(i + 2 * j) % len(ALGORITHMS)], shape, projection)
-    for j, projection in enumerate(PROJECTIONS)
+    Case(list(ALGORITHMS)[(i + 2 * j) % len(ALGORITHMS)], shape, critic)
+    for j, critic in enumerate(CRITICS)
     for i, shape in enumerate(SHAPES)
-    if offered(SHAPES[shape], projection)
+    if offered(SHAPES[shape], critic)
 ]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -131,16 +135,14 @@ def config_of(case: Case, **fields: Any) -> Any:
             fields[name] = VectorEncoderFactory([16, 16])
         if name in ("learning_rate", "critic_learning_rate"):
             fields[name] = 0.03
-    if constraint.shape_set().convex:
-        fields.setdefault("n_critics", 1)
     if case.algorithm == "ConstraintAwareQ":
         fields |= {"constraint": constraint, "state_constraints": list(state)}
-        fields["projection"] = case.projection
+        fields["critic"] = CRITICS[case.critic]
     else:
         fields["q_func_factory"] = ShapedQFunctionFactory(
             constraint=constraint,
             state_constraints=list(state),
-            projection=case.projection,
+            critic=CRITICS[case.critic],
             observation_scaler=fields.get("observation_scaler"),
             reward_scaler=fields.get("reward_scaler"),
         )
@@ -201,14 +203,14 @@ def observations() -> list[np.ndarray]:
 
 def test_every_pair_is_met() -> None:
     assert len(set(CASES)) == len(CASES)
-    assert {(c.algorithm, c.projection) for c in CASES} == {
-        (algorithm, projection) for algorithm in ALGORITHMS for projection in PROJECTIONS
+    assert {(c.algorithm, c.critic) for c in CASES} == {
+        (algorithm, critic) for algorithm in ALGORITHMS for critic in CRITICS
     }
-    assert {(c.shape, c.projection) for c in CASES} == {
-        (name, projection)
+    assert {(c.shape, c.critic) for c in CASES} == {
+        (name, critic)
         for name, shape in SHAPES.items()
-        for projection in PROJECTIONS
-        if offered(shape, projection)
+        for critic in CRITICS
+        if offered(shape, critic)
     }
 
 
@@ -320,7 +322,7 @@ def test_saved_plug_ins_load_in_a_fresh_process(
 def is_an_iteration(case: Case) -> bool:
     """Whether the deployed critic is a solver, which no fixed graph can hold."""
     constraint = SHAPES[case.shape].constraint
-    return case.projection == "euclidean" and not constraint.has_closed_form(5)
+    return case.critic == "euclidean" and not constraint.has_closed_form(5)
 
 
 # d3rlpy's exporter lets torch warn of every constant; the answers are what counts.
@@ -400,32 +402,22 @@ def test_shapes_are_stated_in_unscaled_units(
 # -- refusals ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n for n in ALGORITHMS if n != "ConstraintAwareQ"])
-def test_convex_critics_come_alone(name: str, make_dataset: Factory) -> None:
-    """d3rlpy takes the minimum over critics, which is not convex."""
-    case = Case(name, "convex", "functional")
-    with pytest.raises(ValueError, match="Convex needs n_critics=1"):
-        config_of(case, n_critics=2).create().build_with_dataset(make_dataset())
-
-
-def test_the_mean_of_our_convex_critics_is_convex(
-    fit_quietly: Factory, make_dataset: Factory, n_actions: int
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_mean_of_convex_critics_is_convex(
+    name: str, fit_quietly: Factory, make_dataset: Factory, n_actions: int
 ) -> None:
-    case = Case("ConstraintAwareQ", "convex", "functional")
+    """The minimum, which targets use, is not; what is shown is the mean."""
+    case = Case(name, "convex", "functional")
     algo = fit_quietly(config_of(case, n_critics=3), make_dataset(), steps=STEPS)
     for x in observations():
         assert worst(algo, x, n_actions, Convex()) <= 0.0
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-@pytest.mark.parametrize("projection", ["canonical", "euclidean"])
-def test_state_shapes_are_functional(
-    name: str, projection: str, make_dataset: Factory
-) -> None:
-    with pytest.raises(ValueError, match=f"projection='functional', got '{projection}'"):
-        config_of(Case(name, "state-monotone", projection)).create().build_with_dataset(
-            make_dataset()
-        )
+@pytest.mark.parametrize("critic", ["canonical", "euclidean"])
+def test_state_shapes_are_functional(name: str, critic: str) -> None:
+    with pytest.raises(ValueError, match=r"state_constraints need critic=Functional\(\)"):
+        config_of(Case(name, "state-monotone", critic))
 
 
 # -- DiscreteIQL's own way in --------------------------------------------------
@@ -444,25 +436,9 @@ def test_discrete_iql_without_a_plug_in_is_what_it_was(
     assert np.array_equal(values_of(one, x, 5), values_of(two, x, 5))
 
 
-def test_discrete_iql_reads_configs_from_before_its_plug_in() -> None:
-    shaped = LearnableConfigWithShape((3,), 5, DiscreteIQLConfig())
-    written = json.loads(shaped.serialize())
-    assert written["config"]["params"].pop("q_func_factory")
-    pathlib.Path("params.json").write_text(json.dumps(written))
-    algo = DiscreteIQL.from_json("params.json", device="cpu:0")
-    assert algo.config == DiscreteIQLConfig()
-    assert isinstance(algo.config.q_func_factory, MeanQFunctionFactory)
-
-
-def test_discrete_iql_has_no_loss_for_quantiles() -> None:
-    with pytest.raises(ValueError, match=r"q_func_factory must be .* got QRQFunction"):
-        DiscreteIQLConfig(q_func_factory=QRQFunctionFactory())
-
-
-def test_constraint_aware_q_reads_configs_from_before_state_shapes() -> None:
-    shaped = LearnableConfigWithShape((3,), 5, ConstraintAwareQConfig())
-    written = json.loads(shaped.serialize())
-    assert written["config"]["params"].pop("state_constraints") == []
-    pathlib.Path("params.json").write_text(json.dumps(written))
-    algo = ConstraintAwareQ.from_json("params.json", device="cpu:0")
-    assert algo.config == ConstraintAwareQConfig()
+@pytest.mark.parametrize(
+    "factory", [QRQFunctionFactory(), ShapedQFunctionFactory(n_quantiles=8)]
+)
+def test_discrete_iql_has_no_loss_for_quantiles(factory: Any) -> None:
+    with pytest.raises(ValueError, match=r"q_func_factory must be .* got \w*QFunction"):
+        DiscreteIQLConfig(q_func_factory=factory)

@@ -19,7 +19,13 @@ import torch
 from d3rlpy.models import VectorEncoderFactory
 from d3rlpy.preprocessing import StandardRewardScaler
 
-from icac_algo import ColumnarReplayBuffer, Concave, ConstraintAwareQConfig
+from icac_algo import (
+    ColumnarReplayBuffer,
+    Concave,
+    ConstraintAwareQConfig,
+    Euclidean,
+    Functional,
+)
 
 
 def main(
@@ -41,16 +47,15 @@ def main(
     )
     config = ConstraintAwareQConfig(
         constraint=Concave(),
-        encoder_factory=VectorEncoderFactory([32, 32]),
+        critic_encoder_factory=VectorEncoderFactory([32, 32]),
+        actor_encoder_factory=VectorEncoderFactory([32, 32]),
         batch_size=64,
         gamma=0.9,
         reward_scaler=StandardRewardScaler(mean=0.6, std=0.5),
-        actor_gradient="sampled",  # draws from torch's random numbers
-        **(
-            {"projection": "euclidean", "spectral_norm": True}
-            if "EUCLIDEAN" in os.environ
-            else {}
-        ),
+        actor="network-sampled",  # draws from torch's random numbers
+        critic=Euclidean(spectral_norm=True)
+        if "EUCLIDEAN" in os.environ
+        else Functional(),
     )
     algo: Any = config.create(device="cpu:0", enable_ddp=True)
 

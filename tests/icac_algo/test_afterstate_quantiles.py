@@ -15,33 +15,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icac_algo import (
-    AfterstateQFunctionFactory,
-    AfterstateQRQFunctionFactory,
+    Afterstates,
     ColumnarReplayBuffer,
-    ConstraintAwareQConfig,
     CVaR,
     KnownCost,
     MonotoneConcave,
+    ShapedQFunctionFactory,
     greedy_actions,
 )
-from icac_algo.critics import AfterstateQRQFunction
+from icac_algo.critics import QuantileQFunction
 
 K, N = 5, 8
 BIDS = np.linspace(0.0, 1.0, K)
 
 
-def factory(**changes: Any) -> AfterstateQRQFunctionFactory:
-    mean = AfterstateQFunctionFactory(
-        constraint=MonotoneConcave(),
-        payment=KnownCost(feature=1),
-        spend=0.25,
-        tick=0.02,
-        **changes,
-    )
-    return AfterstateQRQFunctionFactory(mean=mean, n_quantiles=N)
+def factory(**changes: Any) -> ShapedQFunctionFactory:
+    critic = Afterstates(known_cost=KnownCost(feature=1), spend=0.25, tick=0.02)
+    return ShapedQFunctionFactory(MonotoneConcave(), critic, n_quantiles=N, **changes)
 
 
-def critic(seed: int = 0, spread: float = 1.0, **changes: Any) -> AfterstateQRQFunction:
+def critic(seed: int = 0, spread: float = 1.0, **changes: Any) -> QuantileQFunction:
     torch.manual_seed(seed)
     encoder = DefaultEncoderFactory().create((4,))
     made, _ = factory(**changes).create_discrete(encoder, 256, K)
@@ -51,7 +44,7 @@ def critic(seed: int = 0, spread: float = 1.0, **changes: Any) -> AfterstateQRQF
     return made.eval()
 
 
-def answers(made: AfterstateQRQFunction, observations: Any) -> tuple[Any, Any]:
+def answers(made: QuantileQFunction, observations: Any) -> tuple[Any, Any]:
     """Means ``(B, K)`` and quantiles ``(B, K, N)``."""
     with torch.no_grad():
         output = made(torch.as_tensor(np.asarray(observations, dtype=np.float32)))
@@ -128,7 +121,7 @@ def test_after_the_last_step_money_spreads_nothing() -> None:
     assert (np.abs(spread[0] - spread[1]).max(axis=2) > 1e-4).any()
 
 
-def map_answers(made: AfterstateQRQFunction, *observations: Any) -> list[Any]:
+def map_answers(made: QuantileQFunction, *observations: Any) -> list[Any]:
     return [answers(made, each) for each in observations]
 
 
@@ -273,23 +266,7 @@ def test_it_learns_quantiles_of_what_is_left_to_luck() -> None:
     assert np.abs(gross[:, :, N // 2 + 1 :].mean() - 40.0) < 4.0
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"mean": None}, "mean must be an AfterstateQFunctionFactory"),
-        ({"share_encoder": AfterstateQFunctionFactory()}, "share_encoder must be True"),
-        ({"n_quantiles": 1}, "n_quantiles must be an integer >= 2"),
-        ({"n_quantiles": 2.0}, "n_quantiles must be an integer >= 2"),
-    ],
-)
-def test_what_does_not_fit_is_refused(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        AfterstateQRQFunctionFactory(**fields)
-
-
-def test_only_discrete_actions_and_algorithms_of_d3rlpy() -> None:
+def test_only_discrete_actions() -> None:
     encoder: Any = DefaultEncoderFactory().create((4,))
-    with pytest.raises(NotImplementedError, match="discrete actions"):
+    with pytest.raises(ValueError, match="n_quantiles must be None for continuous"):
         factory().create_continuous(encoder, 256)
-    with pytest.raises(ValueError, match="q_func_factory must be"):
-        ConstraintAwareQConfig(q_func_factory=factory())

@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 import torch
 from d3rlpy.models.encoders import DefaultEncoderFactory, PixelEncoderFactory
-from d3rlpy.preprocessing import MinMaxObservationScaler, StandardRewardScaler
+from d3rlpy.preprocessing import (
+    MinMaxActionScaler,
+    MinMaxObservationScaler,
+    StandardRewardScaler,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icac_algo import (
-    AfterstateQFunctionFactory,
+    Afterstates,
     ColumnarReplayBuffer,
     Concave,
     ConstraintAwareQConfig,
@@ -23,6 +27,7 @@ from icac_algo import (
     MaskedGreedy,
     Monotone,
     MonotoneConcave,
+    ShapedQFunctionFactory,
     StateMonotone,
     Unconstrained,
 )
@@ -32,10 +37,9 @@ PAYMENT = KnownCost(feature=1)
 K = 5
 
 
-def factory(**changes: Any) -> AfterstateQFunctionFactory:
+def afterstates(**changes: Any) -> Afterstates:
     fields = {
-        "constraint": MonotoneConcave(),
-        "payment": PAYMENT,
+        "known_cost": PAYMENT,
         "context": [0],
         "budget_feature": 2,
         "clock_feature": 3,
@@ -43,7 +47,24 @@ def factory(**changes: Any) -> AfterstateQFunctionFactory:
         "tick": 0.02,
         **changes,
     }
-    return AfterstateQFunctionFactory(**fields)
+    return Afterstates(**fields)
+
+
+OF_FACTORY = ("constraint", "level", "scale", "reward_scaler")
+
+
+def factory(**changes: Any) -> ShapedQFunctionFactory:
+    own = {name: changes.pop(name) for name in OF_FACTORY if name in changes}
+    fields = {"constraint": MonotoneConcave(), **own}
+    return ShapedQFunctionFactory(critic=afterstates(**changes), **fields)
+
+
+def config_of(config: Any, **fields: Any) -> Any:
+    """With the shape in the config, or in the factory of d3rlpy's algorithms."""
+    if config is ConstraintAwareQConfig:
+        fields = {"constraint": MonotoneConcave(), "critic": afterstates(), **fields}
+        return config(**fields)
+    return config(q_func_factory=factory(), **fields)
 
 
 def critic(seed: int = 0, spread: float = 1.0, **changes: Any) -> AfterstateQFunction:
@@ -161,7 +182,7 @@ def campaigns() -> ColumnarReplayBuffer:
 )
 def test_algorithms_train_save_and_load_it(config: Any, tmp_path: pathlib.Path) -> None:
     x, buffer = states(4, 100), campaigns()
-    algo = config(q_func_factory=factory(), batch_size=16).create()
+    algo = config_of(config, batch_size=16).create()
     algo.build_with_dataset(buffer)
     before = [p.clone() for p in algo.impl.q_function.parameters()]
     algo.fit(buffer, n_steps=20, n_steps_per_epoch=20, show_progress=False)
@@ -172,13 +193,12 @@ def test_algorithms_train_save_and_load_it(config: Any, tmp_path: pathlib.Path) 
     algo.save(str(tmp_path / "model.d3"))
     again = d3rlpy.load_learnable(str(tmp_path / "model.d3"))
     assert np.array_equal(again.predict(x), algo.predict(x))
-    assert again.config.q_func_factory == factory()
+    assert again.config == algo.config
 
 
 def test_constraint_aware_q_measures_it_in_the_units_of_the_log() -> None:
     scaler = StandardRewardScaler(multiplier=0.5)
-    config = ConstraintAwareQConfig(q_func_factory=factory(), reward_scaler=scaler)
-    algo = config.create()
+    algo = config_of(ConstraintAwareQConfig, reward_scaler=scaler).create()
     algo.fit(campaigns(), n_steps=5, n_steps_per_epoch=5, show_progress=False)
     assert algo.impl is not None
     x = states(4, 20)
@@ -199,7 +219,7 @@ def test_constraint_aware_q_measures_it_in_the_units_of_the_log() -> None:
 def test_all_values_at_once_are_predict_value() -> None:
     x = states(5, 40)
     for config in (ConstraintAwareQConfig, d3rlpy.algos.DiscreteCQLConfig):
-        algo: Any = config(q_func_factory=factory(), n_critics=2).create()
+        algo: Any = config_of(config, n_critics=2).create()
         algo.fit(campaigns(), n_steps=5, n_steps_per_epoch=5, show_progress=False)
         single = [algo.predict_value(x, np.full(len(x), a)) for a in range(K)]
         at_once = MaskedGreedy(algo, is_paid).values(x)
@@ -209,30 +229,28 @@ def test_all_values_at_once_are_predict_value() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"constraint": Monotone()}, "constraint must be left at its default"),
-        (
-            {"state_constraints": [StateMonotone(features=[0])]},
-            "state_constraints must be left at its default",
-        ),
-        ({"projection": "euclidean"}, "projection must be left at its default"),
-        ({"spectral_norm": True}, "spectral_norm must be left at its default"),
+        ({"constraint": Monotone(known_cost=PAYMENT)}, "constraint must have no known"),
+        ({"state_constraints": [StateMonotone(features=[0])]}, "state_constraints need"),
         ({"check_prior": "warn"}, "check_prior must be 'off'"),
         ({"observation_scaler": MinMaxObservationScaler()}, "observation_scaler must be"),
+        ({"action_scaler": MinMaxActionScaler()}, "action_scaler must be"),
     ],
 )
 def test_constraint_aware_q_refuses_what_it_would_leave_out(
     changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        ConstraintAwareQConfig(q_func_factory=factory(), **changes)
+        ConstraintAwareQConfig(critic=afterstates(), **changes)
 
 
 def test_constraint_aware_q_refuses_it_for_continuous_actions() -> None:
-    config = ConstraintAwareQConfig(q_func_factory=factory())
+    config = ConstraintAwareQConfig(critic=afterstates())
     buffer = ColumnarReplayBuffer.from_arrays(
         states(6, 20), np.zeros((20, 1), np.float32), np.ones(20), np.arange(20) % 5 == 4
     )
-    with pytest.raises(ValueError, match="q_func_factory"):
+    with pytest.raises(
+        ValueError, match=r"continuous actions need critic=Functional\(\)"
+    ):
         config.create().build_with_dataset(buffer)
 
 
@@ -243,8 +261,8 @@ def test_constraint_aware_q_refuses_it_for_continuous_actions() -> None:
             {"constraint": Monotone(known_cost=PAYMENT)},
             "constraint must have no known_cost",
         ),
-        ({"payment": 0.5}, "payment must be a KnownCost"),
-        ({"payment": KnownCost(7)}, "must be below the observation size 4"),
+        ({"known_cost": 0.5}, "known_cost must be a KnownCost"),
+        ({"known_cost": KnownCost(7)}, "must be below the observation size 4"),
         (
             {"constraint": Concave(actions=[0.1, 0.2, 0.3, 0.4, 0.5])},
             "first action at 0",
@@ -271,5 +289,5 @@ def test_only_vectors_and_discrete_actions() -> None:
     encoder = PixelEncoderFactory().create((1, 84, 84))
     with pytest.raises(ValueError, match="vector observations"):
         factory().create_discrete(encoder, 512, K)
-    with pytest.raises(NotImplementedError, match="discrete actions"):
-        factory().create_continuous(encoder, 512)
+    with pytest.raises(ValueError, match="continuous actions need critic"):
+        factory().create_continuous(encoder, 512)  # type: ignore[arg-type]

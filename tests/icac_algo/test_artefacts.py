@@ -28,6 +28,7 @@ from icac_algo import (
     Concave,
     ConstraintAwareQConfig,
     DiscreteIQLConfig,
+    Euclidean,
     KnownCost,
     Monotone,
     ShapedQFunctionFactory,
@@ -44,7 +45,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
         n_critics=2,
     ),
     "euclidean": lambda: ConstraintAwareQConfig(
-        constraint=Monotone(), projection="euclidean"
+        constraint=Monotone(), critic=Euclidean()
     ),
     "discrete iql": DiscreteIQLConfig,
     "shaped cql": lambda: DiscreteCQLConfig(
@@ -135,7 +136,7 @@ def test_what_is_there_is_not_replaced_unasked(trained: Any) -> None:
         save(trained("euclidean"), "model")
     assert file.read_bytes() == before
     save(trained("euclidean"), "model", overwrite=True)
-    assert load("model").config.projection == "euclidean"
+    assert load("model").config.critic == Euclidean()
     pathlib.Path("notes.txt").write_text("mine")
     save_file({"a": torch.ones(2)}, "other.safetensors")
     pathlib.Path("folder").mkdir()

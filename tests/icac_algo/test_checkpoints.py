@@ -23,6 +23,7 @@ from icac_algo import (
     Concave,
     ConstraintAwareQConfig,
     DiscreteIQLConfig,
+    Euclidean,
     Monotone,
     load_checkpoint,
     save_checkpoint,
@@ -44,25 +45,28 @@ def dataset(seed: int | None = None, rows: int = 400) -> ColumnarReplayBuffer:
 
 def ours(**fields: Any) -> ConstraintAwareQConfig:
     return ConstraintAwareQConfig(
-        encoder_factory=SMALL, **{"batch_size": 32, "constraint": Concave(), **fields}
+        critic_encoder_factory=SMALL,
+        actor_encoder_factory=SMALL,
+        **{"batch_size": 32, "constraint": Concave(), **fields},
     )
 
 
 def with_scheduler() -> ConstraintAwareQConfig:
     schedule = CosineAnnealingLRFactory(T_max=60)
     return ours(
-        optim_factory=AdamFactory(lr_scheduler_factory=schedule),
+        critic_optim_factory=AdamFactory(lr_scheduler_factory=schedule),
         observation_scaler=StandardObservationScaler(),
         reward_scaler=StandardRewardScaler(),
-        actor_gradient="sampled",
+        actor="network-sampled",
     )
 
 
 CONFIGS = {
     "functional": ours,
+    "network": lambda: ours(actor="network"),
     "scheduler and scalers": with_scheduler,
     "euclidean": lambda: ours(
-        constraint=Monotone(), projection="euclidean", spectral_norm=True, n_critics=2
+        constraint=Monotone(), critic=Euclidean(spectral_norm=True), n_critics=2
     ),
     "iql": lambda: DiscreteIQLConfig(
         batch_size=32,

@@ -15,24 +15,28 @@ from d3rlpy.preprocessing import MinMaxObservationScaler, StandardRewardScaler
 from bidclick_gym import Auction, RegretEvaluator, simulate_log
 from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import (
+    Canonical,
     ColumnarReplayBuffer,
     Concave,
     ConstraintAwareQConfig,
     DiscreteIQLConfig,
+    Euclidean,
+    Functional,
     KnownCost,
     Monotone,
     MonotoneConcave,
 )
 from icac_algo.algos import polyak_update
-from icac_algo.critics import Standardisation
+from icac_algo.critics import Critic, Standardisation
 from icac_algo.decisions import best_actions
 
 AUCTION = Auction()
 
 
 def config(**fields: Any) -> ConstraintAwareQConfig:
+    encoder = VectorEncoderFactory([32, 32])
     return ConstraintAwareQConfig(
-        encoder_factory=VectorEncoderFactory([32, 32]), **fields
+        critic_encoder_factory=encoder, actor_encoder_factory=encoder, **fields
     )
 
 
@@ -57,9 +61,9 @@ def fit(made: Any, dataset: Any, steps: int = 40) -> Any:
 # -- learning ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("projection", ["functional", "canonical", "euclidean"])
-def test_learns_the_auction(projection: str, dataset: ColumnarReplayBuffer) -> None:
-    algo = fit(config(constraint=Concave(), projection=projection), dataset, 800)
+@pytest.mark.parametrize("kind", [Functional(), Canonical(), Euclidean()], ids=repr)
+def test_learns_the_auction(kind: Critic, dataset: ColumnarReplayBuffer) -> None:
+    algo = fit(config(constraint=Concave(), critic=kind), dataset, 800)
     assert RegretEvaluator(AUCTION, 50)(algo) < 0.015
 
 
@@ -71,7 +75,8 @@ def test_discrete_iql_learns_the_auction(dataset: ColumnarReplayBuffer) -> None:
 
 
 def test_the_actor_learns_what_the_critic_knows(dataset: ColumnarReplayBuffer) -> None:
-    algo = fit(config(constraint=Concave(), greedy="actor"), dataset, 1000)
+    made = config(constraint=Concave(), actor="network", greedy="actor")
+    algo = fit(made, dataset, 1000)
     assert RegretEvaluator(AUCTION, 50)(algo) < 0.02
 
 
@@ -86,47 +91,51 @@ def test_the_actor_learns_what_the_critic_knows(dataset: ColumnarReplayBuffer) -
         {"implicit_gradient": False},
         {"inner_step": "unit"},
         {"inner_anchor": "target"},
-        {"dual_learning_rate": 0.0},
-        {"initial_lambda": 10.0},
+        {"multiplier_learning_rate": 0.0},
+        {"multiplier": 10.0},
         {"pull": 0.0},
         {"spectral_norm": True},
-        {"projection": "canonical"},
-        {"projection": "functional"},
     ],
     ids=str,
 )
 def test_every_switch_changes_what_is_learned(
     changed: dict[str, Any], dataset: ColumnarReplayBuffer
 ) -> None:
-    base = {"constraint": Monotone(), "projection": "euclidean", "initial_lambda": 0.3}
+    base = {"multiplier": 0.3}
+    critics = (Euclidean(**base), Euclidean(**{**base, **changed}))
+    assert not np.array_equal(*(_values_with(critic, dataset) for critic in critics))
+
+
+def test_every_critic_learns_something_else(dataset: ColumnarReplayBuffer) -> None:
+    critics = (Functional(), Functional(n_pieces=2), Canonical(), Euclidean())
+    values = [_values_with(critic, dataset) for critic in critics]
+    assert len({array.tobytes() for array in values}) == len(critics)
+
+
+def _values_with(critic: Critic, dataset: ColumnarReplayBuffer) -> Any:
+    algo = fit(config(constraint=Monotone(), critic=critic), dataset)
     x = AUCTION.contexts(5).astype(np.float32)
-    values = [
-        fit(config(**fields), dataset).predict_value(x, np.full((25, 1), 2))
-        for fields in (base, {**base, **changed})
-    ]
-    assert not np.array_equal(*values)
+    return algo.predict_value(x, np.full((25, 1), 2))
 
 
 # -- dual variable -------------------------------------------------------------
 
 
-def test_lambda_grows_is_capped_and_is_saved(
+def test_the_multiplier_grows_is_capped_and_is_saved(
     dataset: ColumnarReplayBuffer, working_folder: pathlib.Path
 ) -> None:
-    made = config(
-        constraint=Monotone(), projection="euclidean", dual_learning_rate=1e3,
-        max_lambda=0.7, pull=0.0,
-    )  # fmt: skip
+    critic = Euclidean(multiplier_learning_rate=1e3, max_multiplier=0.7, pull=0.0)
+    made = config(constraint=Monotone(), critic=critic)
     algo = fit(made, dataset)
-    assert algo.lagrange_multiplier == pytest.approx(0.7)
+    assert algo.multiplier == pytest.approx(0.7)
     algo.save("model.d3")
     again = d3rlpy.load_learnable("model.d3", device="cpu:0")
-    assert again.lagrange_multiplier == algo.lagrange_multiplier
+    assert again.multiplier == algo.multiplier
 
 
-def test_lambda_stays_when_the_dual_step_is_zero(dataset: ColumnarReplayBuffer) -> None:
-    made = config(constraint=Monotone(), projection="euclidean", dual_learning_rate=0.0)
-    assert fit(made, dataset).lagrange_multiplier == pytest.approx(0.1)
+def test_the_multiplier_stays_at_a_step_of_zero(dataset: ColumnarReplayBuffer) -> None:
+    made = config(constraint=Monotone(), critic=Euclidean(multiplier_learning_rate=0.0))
+    assert fit(made, dataset).multiplier == pytest.approx(0.1)
 
 
 # -- target network --------------------------------------------------------------
@@ -136,7 +145,8 @@ def test_target_equals_critic_after_a_full_polyak_step(
     dataset: ColumnarReplayBuffer,
 ) -> None:
     """Also with spectral normalization, whose vectors are buffers."""
-    algo = fit(config(constraint=Concave(), spectral_norm=True, tau=1.0), dataset)
+    critic = Functional(spectral_norm=True)
+    algo = fit(config(constraint=Concave(), critic=critic, tau=1.0), dataset)
     modules = algo.impl.modules
     modules.set_eval()
     x = torch.as_tensor(AUCTION.contexts(5), dtype=torch.float32)

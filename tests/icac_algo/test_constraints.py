@@ -26,7 +26,12 @@ from icac_algo import (
     Unconstrained,
     register_constraint,
 )
-from icac_algo.critics import PROJECTIONS, make_parametrization
+from icac_algo.critics import (
+    Canonical,
+    free_coordinates,
+    function_over,
+    make_coordinates,
+)
 
 ACTIONS = [0.0, 0.5, 0.75, 2.0]
 COST = KnownCost(feature=2, coefficient=-0.25)
@@ -78,7 +83,7 @@ register_constraint(_Convex)
     "constraint", [*STORED, _Convex(actions=ACTIONS, steepest=3.0)], ids=repr
 )
 def test_serialisation_round_trip(constraint: Constraint) -> None:
-    factory = ShapedQFunctionFactory(constraint=constraint, projection="canonical")
+    factory = ShapedQFunctionFactory(constraint, Canonical())
     again = ShapedQFunctionFactory.deserialize(factory.serialize())
     assert type(again.constraint) is type(constraint)
     assert again.constraint == constraint
@@ -325,21 +330,15 @@ def test_an_offset_needs_a_shape_and_a_fitting_observation() -> None:
         Concave().check_observation_shape(other)
 
 
-def test_unknown_projections_are_refused() -> None:
-    assert PROJECTIONS == ("functional", "canonical", "euclidean")
-    with pytest.raises(ValueError, match=r"projection must be one of .*, got 'exact'"):
-        make_parametrization(Concave(), "exact", 5)
-    with pytest.raises(ValueError, match=r"projection must be one of .*, got 'exact'"):
-        ConstraintAwareQConfig(projection="exact")
-    with pytest.raises(ValueError, match=r"projection must be one of .*, got 'exact'"):
-        ShapedQFunctionFactory(projection="exact")
+def test_shapes_that_only_a_projection_has() -> None:
     for both in (
         [Concave(), Bounded(0.0, 1.0)],
         [Concave(), Convex()],
         [SlopeBounds(0.5), Bounded(0.0, 1.0)],
     ):
-        for projection in ("canonical", "functional"):
-            with pytest.raises(ValueError, match=f"'{projection}' does not know"):
-                make_parametrization(Intersection(both), projection, 5)
-        make_parametrization(Intersection(both), "euclidean", 5)
-    make_parametrization(_Convex(), "canonical", 5)
+        with pytest.raises(ValueError, match=r"Canonical\(\) does not know"):
+            make_coordinates(Intersection(both), 5)
+        with pytest.raises(ValueError, match=r"Functional\(\) does not know"):
+            function_over(Intersection(both), 5)
+        free_coordinates(Intersection(both), 5)
+    make_coordinates(_Convex(), 5)

@@ -15,12 +15,15 @@ from d3rlpy.preprocessing import MinMaxActionScaler, StandardRewardScaler
 
 import bidclick_gym  # noqa: F401  (registers the environments)
 from icac_algo import (
+    Afterstates,
     Bounded,
+    Canonical,
     ColumnarReplayBuffer,
     Concave,
     Constraint,
     ConstraintAwareQConfig,
     Convex,
+    Euclidean,
     KnownCost,
     Monotone,
     MonotoneConcave,
@@ -66,20 +69,19 @@ def fit(config: Any, data: Any = None, steps: int = 25) -> Any:
 
 def ours(constraint: Constraint, **options: Any) -> Any:
     return ConstraintAwareQConfig(
-        constraint=constraint, learning_rate=0.05, batch_size=64, **options
+        constraint=constraint, critic_learning_rate=0.05, batch_size=64, **options
     )
 
 
 def plugged(make: Callable[..., Any]) -> Callable[[Constraint], Any]:
     def config(constraint: Constraint) -> Any:
-        critics = 1 if constraint.shape_set().convex else 2
         shape = ShapedQFunctionFactory(constraint=constraint, action_scaler=SCALER)
         return make(
             q_func_factory=shape,
             action_scaler=SCALER,
             critic_learning_rate=0.05,
             batch_size=64,
-            n_critics=critics,
+            n_critics=2,
         )
 
     return config
@@ -186,13 +188,14 @@ def test_refusals() -> None:
         fit(ours(Concave()), dataset(reach=2.0))
     with pytest.raises(ValueError, match="a shape is over one action"):
         fit(ours(Concave()), dataset(width=2))
-    for projection in ("canonical", "euclidean"):
-        with pytest.raises(ValueError, match="need projection='functional', got"):
-            fit(ours(Concave(), projection=projection))
-    with pytest.raises(ValueError, match="need actor_gradient='exact'"):
-        fit(ours(Concave(), actor_gradient="sampled"))
-    with pytest.raises(ValueError, match="Convex needs n_critics=1"):
-        fit(TD3PlusBCConfig(q_func_factory=ShapedQFunctionFactory(constraint=Convex())))
+    for critic in (Canonical(), Euclidean(), Afterstates()):
+        with pytest.raises(ValueError, match=r"need critic=Functional\(\), got"):
+            fit(ours(Concave(), critic=critic))
+        factory = ShapedQFunctionFactory(Concave(), critic)
+        with pytest.raises(ValueError, match=r"need critic=Functional\(\), got"):
+            fit(TD3PlusBCConfig(q_func_factory=factory))
+    with pytest.raises(ValueError, match="need actor='network'"):
+        fit(ours(Concave(), actor="network-sampled"))
     discrete = ours(Concave(), action_scaler=SCALER).create(device="cpu:0")
     with pytest.raises(ValueError, match="action_scaler is for continuous actions"):
         discrete.build_with_env(gym.make("BidClick-v0"))

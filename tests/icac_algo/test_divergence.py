@@ -11,24 +11,24 @@ import torch
 
 import bidclick_gym
 from icac_algo import (
+    Canonical,
     ColumnarReplayBuffer,
     Concave,
     ConstraintAwareQConfig,
     DiscreteIQLConfig,
     DivergenceError,
+    Euclidean,
     Monotone,
     load_checkpoint,
 )
 
 MAKERS: dict[str, Any] = {
     "functional": lambda **f: ConstraintAwareQConfig(constraint=Concave(), **f),
-    "canonical": lambda **f: ConstraintAwareQConfig(projection="canonical", **f),
+    "canonical": lambda **f: ConstraintAwareQConfig(critic=Canonical(), **f),
     "euclidean": lambda **f: ConstraintAwareQConfig(
-        constraint=Monotone(), projection="euclidean", **f
+        constraint=Monotone(), critic=Euclidean(), **f
     ),
-    "discrete iql": lambda learning_rate: DiscreteIQLConfig(
-        critic_learning_rate=learning_rate
-    ),
+    "discrete iql": DiscreteIQLConfig,
 }
 
 
@@ -53,7 +53,7 @@ def fit(algo: Any, dataset: Any, **options: Any) -> None:
 @pytest.mark.parametrize("name", sorted(MAKERS))
 def test_a_learning_rate_of_a_million(name: str, dataset: Any) -> None:
     d3rlpy.seed(0)
-    algo = MAKERS[name](learning_rate=1e6).create(device="cpu:0")
+    algo = MAKERS[name](critic_learning_rate=1e6).create(device="cpu:0")
     with pytest.raises(DivergenceError, match=r"_loss is .* at step \d+") as caught:
         fit(algo, dataset)
     assert caught.value.step < 20

@@ -32,6 +32,7 @@ from icac_algo import (  # noqa: E402
     ColumnarReplayBuffer,
     Concave,
     Convex,
+    Euclidean,
     Intersection,
     KnownCost,
     Monotone,
@@ -102,14 +103,14 @@ class ShapeWatcher(BaseCallback):
 
 
 @pytest.mark.parametrize("name", sorted(SHAPES))
-@pytest.mark.parametrize("projection", ["functional", "canonical", "euclidean"])
-def test_exact_at_every_step_online(name: str, projection: str) -> None:
+@pytest.mark.parametrize("critic", ["functional", "canonical", Euclidean()], ids=str)
+def test_exact_at_every_step_online(name: str, critic: Any) -> None:
     watcher = ShapeWatcher(SHAPES[name])
     model = model_of(
         SHAPES[name],
         learning_rate=0.05,
         train_freq=1,
-        policy_kwargs={"projection": projection},
+        policy_kwargs={"critic": critic},
     )
     model.learn(120, callback=watcher)
     assert len(watcher.found) == 120
@@ -262,8 +263,8 @@ def test_logs_for_tensorboard_and_callbacks_that_stop(tmp_path: pathlib.Path) ->
             {"constraint": Monotone(known_cost=KnownCost(2))},
             "known_cost feature must be below",
         ),
-        ({"projection": "fuctional"}, "projection must be one of"),
-        ({"n_pieces": 0}, "n_pieces must be an integer >= 1"),
+        ({"critic": "fuctional"}, "critic must be one of"),
+        ({"critic": 3}, r"critic must be Functional\(\), Canonical\(\) or"),
     ],
 )
 def test_shapes_that_do_not_fit(arguments: dict[str, Any], message: str) -> None:

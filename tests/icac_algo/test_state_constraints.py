@@ -14,10 +14,13 @@ from torch import nn
 
 from icac_algo import (
     Bounded,
+    Canonical,
     Concave,
     Constraint,
     ConstraintAwareQConfig,
     Convex,
+    Euclidean,
+    Functional,
     KnownCost,
     Monotone,
     MonotoneConcave,
@@ -28,6 +31,8 @@ from icac_algo import (
     StateMonotone,
 )
 from icac_algo.critics import (
+    Critic,
+    Prior,
     ShapedQFunction,
     StateNetwork,
     lipschitz_bound,
@@ -81,31 +86,22 @@ def test_files_keep_them() -> None:
     assert ShapedQFunctionFactory.deserialize(factory.serialize()) == factory
 
 
-@pytest.mark.parametrize("projection", ["canonical", "euclidean"])
-def test_other_projections_are_refused(projection: str) -> None:
-    with pytest.raises(ValueError, match="state_constraints need projection='functi"):
-        ConstraintAwareQConfig(state_constraints=UP_DOWN, projection=projection)
-    with pytest.raises(ValueError, match="need projection='functional', got"):
-        critic(Concave(), UP_DOWN, projection=projection)
+@pytest.mark.parametrize("kind", [Canonical(), Euclidean()], ids=repr)
+@pytest.mark.parametrize("made", [ConstraintAwareQConfig, ShapedQFunctionFactory])
+def test_other_critics_are_refused(kind: Critic, made: Any) -> None:
+    with pytest.raises(ValueError, match=r"state_constraints need critic=Functional\(\)"):
+        made(state_constraints=UP_DOWN, critic=kind)
 
 
 def critic(
     constraint: Constraint,
     state_constraints: list[StateConstraint],
-    projection: str = "functional",
-    **options: Any,
+    **scalers: Any,
 ) -> ShapedQFunction:
     torch.manual_seed(0)
     encoder = VectorEncoderFactory([16, 16]).create((3,))
-    return ShapedQFunction(
-        encoder,
-        16,
-        5,
-        constraint,
-        projection,
-        state_constraints=state_constraints,
-        **options,
-    )
+    prior = Prior(constraint, state_constraints, **scalers)
+    return Functional().create_discrete(encoder, 16, 5, prior)
 
 
 def test_what_no_critic_could_satisfy_is_refused() -> None:
@@ -117,16 +113,16 @@ def test_what_no_critic_could_satisfy_is_refused() -> None:
         critic(Monotone(known_cost=KnownCost(feature=1)), lipschitz)
     with pytest.raises(ValueError, match="does not go with bounds on values"):
         critic(Bounded(0.0, 1.0), lipschitz)
-    with pytest.raises(ValueError, match="spectral_norm=True does not go with"):
-        critic(Concave(), UP_DOWN, spectral_norm=True)
+    with pytest.raises(ValueError, match=r"state_constraints need .*spectral_norm=False"):
+        ConstraintAwareQConfig(
+            state_constraints=UP_DOWN, critic=Functional(spectral_norm=True)
+        )
 
 
 def test_other_encoders_are_refused() -> None:
     encoder = PixelEncoderFactory().create((1, 84, 84))
     with pytest.raises(ValueError, match="VectorEncoderFactory, whose hidden layers"):
-        ShapedQFunction(
-            encoder, 512, 5, Concave(), "functional", state_constraints=UP_DOWN
-        )
+        Functional().create_discrete(encoder, 512, 5, Prior(Concave(), UP_DOWN))
 
 
 # -- the constant is derived, not believed -------------------------------------

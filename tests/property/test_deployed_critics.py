@@ -8,13 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from icac_algo import Constraint, KnownCost, Monotone
-from icac_algo.critics import ShapedQFunction
+from icac_algo import Canonical, Constraint, Euclidean, Functional, KnownCost, Monotone
+from icac_algo.critics import Critic, Prior, ProjectedQFunction, ShapedQFunction
 
 from .strategies import MODEST, SHAPES, over, placed, seeds, shortfall
 
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=repr)
-either_projection = pytest.mark.parametrize("projection", ["canonical", "functional"])
+either_critic = pytest.mark.parametrize("kind", [Canonical(), Functional()], ids=repr)
+every_critic = pytest.mark.parametrize(
+    "kind", [Canonical(), Functional(), Euclidean()], ids=repr
+)
 
 sizes = st.sampled_from([3, 5, 21, 101])
 
@@ -25,11 +28,13 @@ class _Same(nn.Module):
 
 
 def deployed(
-    constraint: Constraint, size: int, projection: str, seed: int
+    constraint: Constraint, size: int, kind: Critic, seed: int
 ) -> ShapedQFunction:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        q_func = ShapedQFunction(_Same(), 4, size, constraint, projection)
+        q_func: ShapedQFunction = kind.create_discrete(
+            _Same(), 4, size, Prior(constraint)
+        )
     return q_func.eval()
 
 
@@ -39,16 +44,16 @@ measured_in = st.sampled_from(
 observation_scales = st.sampled_from([0.0, 1e-3, 1.0, 1e6, 1e30])
 
 
-@pytest.mark.parametrize("projection", ["canonical", "functional", "euclidean"])
+@every_critic
 @every_shape
 @MODEST
 @given(data=st.data())
 def test_deployed_values_are_exact(
-    projection: str, shape: Constraint, data: st.DataObject
+    kind: Critic, shape: Constraint, data: st.DataObject
 ) -> None:
     size = data.draw(sizes)
     constraint = data.draw(placed(shape, size))
-    q_func = deployed(constraint, size, projection, data.draw(seeds))
+    q_func = deployed(constraint, size, kind, data.draw(seeds))
     q_func.standardise(*data.draw(measured_in))
     generator = torch.Generator().manual_seed(data.draw(seeds))
     x = torch.randn(8, 4, generator=generator) * data.draw(observation_scales)
@@ -63,18 +68,18 @@ def test_deployed_values_are_exact(
     assert bool((missed <= 1e-6 * q.double().abs().amax(dim=1)).all())
 
 
-@pytest.mark.parametrize("projection", ["canonical", "functional", "euclidean"])
+@every_critic
 @every_shape
 @MODEST
 @given(data=st.data())
 def test_deployed_values_plus_the_known_cost_are_exact(
-    projection: str, shape: Constraint, data: st.DataObject
+    kind: Critic, shape: Constraint, data: st.DataObject
 ) -> None:
     """Up to the float32 that Q is stored in: a cost of 1e30 leaves few digits to Q."""
     size = data.draw(sizes)
     plain = data.draw(placed(shape, size))
     constraint = over(shape, plain.actions, KnownCost(feature=1, coefficient=-0.5))
-    q_func = deployed(constraint, size, projection, data.draw(seeds))
+    q_func = deployed(constraint, size, kind, data.draw(seeds))
     q_func.standardise(*data.draw(measured_in))
     generator = torch.Generator().manual_seed(data.draw(seeds))
     x = torch.randn(8, 4, generator=generator) * data.draw(observation_scales)
@@ -86,10 +91,10 @@ def test_deployed_values_plus_the_known_cost_are_exact(
 
 
 @every_shape
-@either_projection
-def test_deployed_values_are_the_trained_ones(projection: str, shape: Constraint) -> None:
+@either_critic
+def test_deployed_values_are_the_trained_ones(kind: Critic, shape: Constraint) -> None:
     """Removing rounding may not move a value by more than rounding."""
-    q_func = deployed(over(shape, None, KnownCost(feature=1)), 5, projection, seed=0)
+    q_func = deployed(over(shape, None, KnownCost(feature=1)), 5, kind, seed=0)
     q_func.standardise(55.0, 0.1)
     x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
     exact = q_func(x).q_value
@@ -98,10 +103,10 @@ def test_deployed_values_are_the_trained_ones(projection: str, shape: Constraint
 
 
 @every_shape
-@either_projection
-def test_level_may_cancel(projection: str, shape: Constraint) -> None:
+@either_critic
+def test_level_may_cancel(kind: Critic, shape: Constraint) -> None:
     """Network outputs near 1e6 are known to .06: only removed rounding has a shape."""
-    q_func = deployed(shape, 21, projection, seed=0)
+    q_func = deployed(shape, 21, kind, seed=0)
     _, bias = q_func.parameters()
     bias.data[0] = 1e6
     q_func.standardise(-1e6, 1.0)
@@ -113,8 +118,11 @@ def test_level_may_cancel(projection: str, shape: Constraint) -> None:
 @every_shape
 def test_deployed_euclidean_values_are_the_projection(shape: Constraint) -> None:
     constraint = over(shape, None, KnownCost(feature=1))
-    q_func = deployed(constraint, 5, "euclidean", seed=0)
+    q_func = deployed(constraint, 5, Euclidean(), seed=0)
     x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
-    exact, raw = q_func(x).q_value, q_func.train()(x).q_value
+    exact = q_func(x).q_value
+    assert isinstance(q_func, ProjectedQFunction)
+    q_func.projects_in_training = False
+    raw = q_func.train()(x).q_value
     torch.testing.assert_close(exact, constraint.project(raw, x), rtol=0.0, atol=1e-5)
     assert float((exact - raw).detach().abs().amax(dim=1).median()) > 0.1

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from icac_algo import Concave, Constraint, Monotone, MonotoneConcave
 from icac_algo import Unconstrained as Free
-from icac_algo.critics import make_parametrization
+from icac_algo.critics import (
+    Parametrization,
+    free_coordinates,
+    function_over,
+    make_coordinates,
+)
 
 from .strategies import DIRECTED, MODEST, SHAPES, over, placed, seeds, shortfall
 
@@ -18,6 +23,18 @@ every_shape = pytest.mark.parametrize("shape", SHAPES, ids=repr)
 either_projection = pytest.mark.parametrize("projection", ["canonical", "functional"])
 
 sizes = st.sampled_from([3, 5, 21, 101])
+
+
+def parametrization_of(
+    constraint: Constraint, projection: str, size: int, n_pieces: int = 4
+) -> Parametrization:
+    if projection == "functional":
+        return function_over(constraint, size, n_pieces)
+    return {"canonical": make_coordinates, "euclidean": free_coordinates}[projection](
+        constraint, size
+    )
+
+
 # What one number of a network's output may be of the order of.
 magnitudes = st.lists(
     st.sampled_from([0.0, 1e-30, 1e-3, 1.0, 30.0, 1e4, 1e30]), min_size=1, max_size=3
@@ -41,7 +58,7 @@ def test_any_output_has_the_shape(
 ) -> None:
     size = data.draw(sizes)
     constraint = data.draw(placed(shape, size))
-    parametrization = make_parametrization(constraint, projection, size)
+    parametrization = parametrization_of(constraint, projection, size)
     coordinates = data.draw(outputs(parametrization.n_coordinates))
     values = parametrization(coordinates)
     assert values.shape == (4, size)
@@ -65,7 +82,7 @@ def test_gradient_reaches_every_coordinate(
 ) -> None:
     size = data.draw(sizes)
     constraint = data.draw(placed(shape, size))
-    parametrization = make_parametrization(constraint, projection, size)
+    parametrization = parametrization_of(constraint, projection, size)
     generator = torch.Generator().manual_seed(data.draw(seeds))
     coordinates = torch.randn(4, parametrization.n_coordinates, generator=generator)
     values = parametrization(coordinates.requires_grad_())
@@ -78,7 +95,7 @@ def test_gradient_reaches_every_coordinate(
 @pytest.mark.parametrize("projection", ["canonical", "functional", "euclidean"])
 def test_no_shape_gives_the_coordinates_themselves(projection: str) -> None:
     coordinates = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
-    parametrization = make_parametrization(Free(), projection, 5)
+    parametrization = parametrization_of(Free(), projection, 5)
     assert torch.equal(parametrization(coordinates), coordinates)
 
 
@@ -89,10 +106,10 @@ def test_functional_values_do_not_depend_on_the_number_of_actions(
     shape: Constraint, data: st.DataObject
 ) -> None:
     n_pieces = data.draw(st.integers(1, 6))
-    few = make_parametrization(shape, "functional", 5, n_pieces)
-    many = make_parametrization(shape, "functional", 21, n_pieces)
+    few = parametrization_of(shape, "functional", 5, n_pieces)
+    many = parametrization_of(shape, "functional", 21, n_pieces)
     uneven = over(shape, [0.0, 0.05, 0.25, 0.5, 1.0])
-    other = make_parametrization(uneven, "functional", 5, n_pieces)
+    other = parametrization_of(uneven, "functional", 5, n_pieces)
     rows = data.draw(outputs(few.n_coordinates))
     assert few.n_coordinates == many.n_coordinates == other.n_coordinates
     at_all = many(rows)
@@ -113,7 +130,7 @@ def inverse_softplus(sign: torch.Tensor) -> torch.Tensor:
 
 def to_coordinate(sign: torch.Tensor) -> torch.Tensor:
     """Undoes a softplus whose shift, a matter of tuning, is read off at zero."""
-    flat = make_parametrization(Monotone(), "canonical", 2).double()
+    flat = parametrization_of(Monotone(), "canonical", 2).double()
     at_zero = flat(torch.zeros(1, 2, dtype=torch.float64)).diff()
     return inverse_softplus(sign) - inverse_softplus(at_zero)
 
@@ -155,7 +172,7 @@ def test_canonical_coordinates_reach_every_interior_point(
     values = torch.cat([level, level + (steps * unit.diff()).cumsum(dim=1)], dim=1)
 
     coordinates = canonical_coordinates(constraint, values, unit)
-    parametrization = make_parametrization(constraint, "canonical", size).double()
+    parametrization = parametrization_of(constraint, "canonical", size).double()
     assert coordinates.shape[1] == parametrization.n_coordinates
     got = parametrization(coordinates)
     expected = values.flip(1) if mirrored else values
@@ -164,7 +181,7 @@ def test_canonical_coordinates_reach_every_interior_point(
 
 def test_number_of_coordinates() -> None:
     counts = {
-        (type(shape).__name__, n): make_parametrization(shape, "functional", 5, n)
+        (type(shape).__name__, n): parametrization_of(shape, "functional", 5, n)
         for shape in (Monotone(), Concave(), MonotoneConcave())
         for n in (1, 4)
     }
@@ -177,4 +194,4 @@ def test_number_of_coordinates() -> None:
         ("MonotoneConcave", 4): 13,
     }
     for shape in SHAPES:
-        assert make_parametrization(shape, "canonical", 7).n_coordinates == 7
+        assert parametrization_of(shape, "canonical", 7).n_coordinates == 7
