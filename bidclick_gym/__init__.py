@@ -14,10 +14,12 @@ from gymnasium.envs.registration import register, registry
 from ._optional import quiet_gym_notice
 from .auction import MONOTONE_COST_RANGE, Auction
 from .behavior import ClippedGaussianPolicy
-from .envs.budget import BidClickBudgetEnv
-from .envs.budget_vector import BidClickBudgetVectorEnv
-from .envs.single import BidClickEnv
-from .envs.vector import BidClickVectorEnv
+from .envs import (
+    BidClickBudgetEnv,
+    BidClickBudgetVectorEnv,
+    BidClickEnv,
+    BidClickVectorEnv,
+)
 from .evaluators import (
     NormalizedRegretEvaluator,
     RegretEvaluator,
@@ -25,9 +27,16 @@ from .evaluators import (
     ReturnEvaluator,
     ViolationEvaluator,
 )
-from .logs.datasets import DATASETS, get_dataset, get_log, load_minari
-from .logs.log import Log, fingerprint, simulate_log
-from .logs.shards import write_shards
+from .logs import (
+    DATASETS,
+    Log,
+    fingerprint,
+    get_dataset,
+    get_log,
+    load_minari,
+    simulate_log,
+    write_shards,
+)
 
 __all__ = [
     "DATASETS",
@@ -56,26 +65,26 @@ quiet_gym_notice()
 if "BidClick-v0" not in registry:
     register(
         id="BidClick-v0",
-        entry_point="bidclick_gym.envs.single:BidClickEnv",
-        vector_entry_point="bidclick_gym.envs.vector:BidClickVectorEnv",
+        entry_point="bidclick_gym.envs:BidClickEnv",
+        vector_entry_point="bidclick_gym.envs:BidClickVectorEnv",
     )
     register(
         id="BidClickMonotone-v0",
-        entry_point="bidclick_gym.envs.single:BidClickEnv",
-        vector_entry_point="bidclick_gym.envs.vector:BidClickVectorEnv",
+        entry_point="bidclick_gym.envs:BidClickEnv",
+        vector_entry_point="bidclick_gym.envs:BidClickVectorEnv",
         kwargs={"cost_range": MONOTONE_COST_RANGE},
     )
     register(
         id="BidClickBudget-v0",
-        entry_point="bidclick_gym.envs.budget:BidClickBudgetEnv",
-        vector_entry_point="bidclick_gym.envs.budget_vector:BidClickBudgetVectorEnv",
+        entry_point="bidclick_gym.envs:BidClickBudgetEnv",
+        vector_entry_point="bidclick_gym.envs:BidClickBudgetVectorEnv",
     )
 
 
 def __getattr__(name: str) -> Any:
     # Its base class is Stable-Baselines3's, which this package works without.
     if name == "BidClickVecEnv":
-        from .envs.sb3 import BidClickVecEnv
+        from .envs import BidClickVecEnv
 
         return BidClickVecEnv
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,8 +8,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from .logs._shard_files import AUCTIONS, FORMATS
-from .logs.shards import write_shards
+from .logs import write_shards
+from .logs.shard_files import AUCTIONS, FORMATS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

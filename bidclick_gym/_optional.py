@@ -3,29 +3,55 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from types import ModuleType
 
-__all__ = ["import_icac_algo", "import_minari", "quiet_gym_notice"]
-
-_HINT = "pip install 'bidclick-icac[icac]'"
+__all__ = [
+    "import_icac_algo",
+    "import_joblib",
+    "import_minari",
+    "import_pyarrow",
+    "quiet_gym_notice",
+]
 
 
 def import_minari() -> ModuleType:
-    """Minari, or an error that says how to get it."""
-    try:
+    """Minari, or an error that says how to install it."""
+    with _needed("minari", "icac"):
         import minari
-    except ImportError as error:
-        raise ImportError(f"this needs minari: {_HINT}") from error
     return minari
 
 
 def import_icac_algo() -> ModuleType:
-    """icac_algo and with it d3rlpy, or an error that says how to get it."""
-    try:
+    """icac_algo and with it d3rlpy, or an error that says how to install them."""
+    with _needed("d3rlpy", "icac"):
         import icac_algo
-    except ImportError as error:
-        raise ImportError(f"this needs d3rlpy: {_HINT}") from error
     return icac_algo
+
+
+def import_joblib() -> ModuleType:
+    """joblib, or an error that says how to install it."""
+    with _needed("joblib", "tables"):
+        import joblib
+    return joblib
+
+
+def import_pyarrow() -> ModuleType:
+    """pyarrow, or an error that says how to install it."""
+    with _needed("pyarrow", "tables"):
+        import pyarrow
+        import pyarrow.ipc
+    return pyarrow
+
+
+@contextlib.contextmanager
+def _needed(package: str, extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(
+            f"this needs {package}: pip install 'bidclick-icac[{extra}]'"
+        ) from error
 
 
 def quiet_gym_notice() -> None:

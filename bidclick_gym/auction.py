@@ -177,11 +177,11 @@ class Auction:
 
     def optimal_value(self, n: int = 2000) -> float:
         """``V*``, the mean reward of the best allowed bid in every context."""
-        return self._mean_over_contexts(lambda table: table.max(axis=1), n)
+        return float(self._mean_over_contexts(lambda table: table.max(axis=1), n))
 
     def worst_value(self, n: int = 2000) -> float:
         """Mean reward of the worst allowed bid in every context."""
-        return self._mean_over_contexts(lambda table: table.min(axis=1), n)
+        return float(self._mean_over_contexts(lambda table: table.min(axis=1), n))
 
     def optimal_continuous_value(self, n: int = 2000) -> float:
         """``V*`` when any bid in [0, 1] is allowed."""
@@ -191,14 +191,14 @@ class Auction:
             means.append(expected_reward(row, c, optimal_bid(row, c)).mean())
         return float(np.mean(means))
 
-    def _mean_over_contexts(self, statistic: Any, n: int) -> float:
+    def _mean_over_contexts(self, statistic: Any, n: int) -> Any:
         x, c = self._midpoints(n)
         means = []
         # One row of contexts at a time: 2000 x 2000 x K floats would not be polite.
         for row in x:
             contexts = np.stack([np.full(n, row), c], axis=1)
-            means.append(statistic(self.reward_table(contexts)).mean())
-        return float(np.mean(means))
+            means.append(statistic(self.reward_table(contexts)).mean(axis=0))
+        return np.mean(means, axis=0)
 
     # -- where each shape holds --------------------------------------------
 
@@ -208,37 +208,14 @@ class Auction:
         Returns:
             shape ``(K-1,)``, one share for each adjacent pair.
         """
-        x, c = self._midpoints(n)
-        shares = []
-        for row in x:
-            contexts = np.stack([np.full(n, row), c], axis=1)
-            shares.append((np.diff(self.reward_table(contexts)) < 0.0).mean(axis=0))
-        return np.asarray(np.mean(shares, axis=0))
+        return self._mean_over_contexts(lambda table: np.diff(table) < 0.0, n)
 
     def monotone_share(self, n: int = 2000) -> float:
         """Share of contexts whose true reward rises over all allowed bids."""
-        return self._mean_over_contexts(
+        share = self._mean_over_contexts(
             lambda table: (np.diff(table) >= 0.0).all(axis=1), n
         )
-
-    def concave_share(self, n: int = 2000) -> float:
-        """Share of contexts whose true reward is concave over the allowed bids."""
-        spacing = np.diff(self.bid_array)
-
-        def is_concave(table: FloatArray) -> npt.NDArray[np.bool_]:
-            slopes = np.diff(table) / spacing
-            return np.asarray((np.diff(slopes) <= 1e-12).all(axis=1))
-
-        return self._mean_over_contexts(is_concave, n)
-
-    @staticmethod
-    def monotone_cost_bound() -> float:
-        """Largest cost below which the reward rises in the bid in every context.
-
-        ``dr/da = 2 p (1 - p) - c`` is smallest at ``a = x = 1``.
-        """
-        p = float(click_probability(1.0, 1.0))
-        return BID_WEIGHT * p * (1.0 - p)
+        return float(share)
 
 
 def _check_bids(bids: Sequence[float]) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from ._checks import check_number, is_number
 from .auction import DEFAULT_BIDS, Auction
 
 __all__ = ["ClippedGaussianPolicy"]
@@ -33,14 +34,9 @@ class ClippedGaussianPolicy:
     bids: tuple[float, ...] = DEFAULT_BIDS
 
     def __post_init__(self) -> None:
-        for name in ("mean", "std"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise ValueError(f"{name} must be a number, got {value!r}")
-        if not math.isfinite(self.mean):
-            raise ValueError(f"mean must be finite, got {self.mean!r}")
-        if not (0.0 < self.std < math.inf):
-            raise ValueError(f"std must be positive and finite, got {self.std!r}")
+        if not is_number(self.mean) or not math.isfinite(self.mean):
+            raise ValueError(f"mean must be a finite number, got {self.mean!r}")
+        check_number("std", self.std, 0.0, open=True)
         object.__setattr__(self, "bids", Auction(self.bids).bids)
 
     @property

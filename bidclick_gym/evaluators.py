@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._checks import check_choice
 from .auction import Auction
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "ReturnEvaluator",
     "ViolationEvaluator",
     "action_values",
-    "check_choice",
     "fixed_contexts",
     "greedy_bids",
     "in_reward_units",
@@ -77,13 +77,7 @@ def action_values(
 def scaled_action_values(
     algo: Any, auction: Auction, contexts: npt.NDArray[Any]
 ) -> npt.NDArray[Any]:
-    """The critic's value of every allowed bid as ``predict_value`` gives it, ``(N, K)``.
-
-    Args:
-        algo: a fitted d3rlpy Q-learning algorithm with ``predict_value``.
-        auction: whose bids to ask for.
-        contexts: observations, ``(N, ...)``.
-    """
+    """What ``predict_value`` gives for every allowed bid, ``(N, K)``."""
     contexts = np.asarray(contexts, dtype=np.float32)
     n, k = len(contexts), len(auction.bids)
     repeated = np.repeat(contexts, k, axis=0)
@@ -98,16 +92,10 @@ def scaled_action_values(
 def in_reward_units(
     values: npt.NDArray[Any], scaler: Any, rewards: float | FloatArray
 ) -> npt.NDArray[Any]:
-    """Undoes a reward scaler.
+    """Undoes a reward scaler in values that each sum up ``rewards`` discounted rewards.
 
-    Args:
-        values: in scaled reward units, any shape.
-        scaler: d3rlpy's, or None.
-        rewards: how many rewards a value sums up, discounted, broadcast against
-            ``values``: a scaler that shifts rewards shifts it by as many shifts.
-
-    Raises:
-        ValueError: the scaler clips rewards, which cannot be undone.
+    A scaler that shifts rewards shifts a value by as many shifts.  Raises ``ValueError``
+    if the scaler clips.
     """
     if scaler is None:
         return values
@@ -250,17 +238,8 @@ def shape_shortfalls(
     shortfall must exceed 1e-6 of the row's largest value, and second differences must
     fall short by more than that and by more than 1e-6.
 
-    Args:
-        q: values, ``(N, K)``.
-        positions: of the actions, ``(K,)``.
-        shape: one of ``SHAPES``.
-        cost: known cost to add back, ``(N, K)``.
-
-    Raises:
-        ValueError: the shape is unknown or a value is not finite.
-
-    Returns:
-        ``(N, m)``, m being ``K-1`` for monotone, ``K-2`` for concave, their sum for both.
+    ``(N, K)`` values, and costs to add back, give ``(N, m)``: ``m`` is ``K-1`` for
+    monotone, ``K-2`` for concave, their sum for both.
     """
     check_choice("shape", shape, SHAPES)
     if not np.isfinite(q).all():
@@ -278,13 +257,3 @@ def shape_shortfalls(
         second = np.diff(slopes, axis=1) * (spacing[1:] + spacing[:-1]) / 2.0
         missing.append(np.where(second > np.maximum(rounding, 1e-6), second, 0.0))
     return np.concatenate(missing, axis=1)
-
-
-def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Refuses anything that is not allowed.
-
-    Raises:
-        ValueError: with the argument's name and what it was given.
-    """
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {allowed}, got {value!r}")

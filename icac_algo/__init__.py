@@ -4,7 +4,7 @@ Importing this package registers its algorithms and shapes with d3rlpy, so that
 ``d3rlpy.load_learnable`` finds them.
 """
 
-from ._util.quiet import quiet_gym_notice
+from ._util.packages import quiet_gym_notice
 
 quiet_gym_notice()
 

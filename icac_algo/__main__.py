@@ -23,15 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.plot is not None:
-            check_path("--plot", options.plot)
-        if options.plot is not None and options.plot.is_dir():
-            raise ValueError(f"--plot must be a file, got the folder {options.plot}")
-        if options.plot is not None and not options.plot.absolute().parent.is_dir():
-            raise ValueError(
-                f"--plot must be in a folder that exists, got {options.plot}"
-            )
-        if options.plot is not None and options.plot.suffix not in (".png", ".svg"):
-            raise ValueError(f"--plot must end with .png or .svg, got {options.plot}")
+            _check_picture(options.plot)
         cost = options.known_cost and parse_known_cost(options.known_cost)
         constraint = parse_shape(options.constraint, options.actions, cost)
         dataset, names = _open(options)
@@ -53,6 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     return {"not rejected": 0, "rejected": REJECTED, "cannot tell": 3}[check.verdict]
+
+
+def _check_picture(path: pathlib.Path) -> None:
+    check_path("--plot", path)
+    if path.is_dir():
+        raise ValueError(f"--plot must be a file, got the folder {path}")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"--plot must be in a folder that exists, got {path}")
+    if path.suffix not in (".png", ".svg"):
+        raise ValueError(f"--plot must end with .png or .svg, got {path}")
 
 
 def _open(options: argparse.Namespace) -> tuple[Any, list[str] | None]:

@@ -105,8 +105,10 @@ def train_online(cell: Cell) -> Rows:
     else:
         values = np.log(sb3_action_probabilities(model, contexts))
         residual = None
-    own = ViolationEvaluator(auction, learner.counted[0]) if learner.counted else None
-    measured = figures(auction, value, values, residual, own and own(explorer))
+    own_errors = None
+    if learner.counted:
+        own_errors = ViolationEvaluator(auction, learner.counted[0])(explorer)
+    measured = figures(auction, value, values, residual, own_errors)
     return [{"constraint": learner.shape, **measured, "train_seconds": seconds}]
 
 

@@ -17,7 +17,6 @@ from bidclick_gym.campaigns import (
     StateViolationEvaluator,
     UnpacedPolicy,
     evaluate,
-    simulate_budget_log,
     solve,
 )
 from bidclick_gym.campaigns.evaluators import (
@@ -25,6 +24,7 @@ from bidclick_gym.campaigns.evaluators import (
     campaign_values,
     fixed_observations,
 )
+from bidclick_gym.logs import simulate_budget_log
 from icac_algo import BudgetRelabellingTransitionPicker, MaskedGreedy
 
 from ..auction.cells import digest_of

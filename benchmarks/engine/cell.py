@@ -73,7 +73,12 @@ def worded(value: Any) -> Any:
     """A coordinate as tables show it: pairs as ``name=value``, lists as words."""
     if not isinstance(value, tuple):
         return value
-    return " ".join(f"{v[0]}={v[1]:g}" if isinstance(v, tuple) else str(v) for v in value)
+    words = ("=".join(map(_short, v)) if isinstance(v, tuple) else v for v in value)
+    return " ".join(map(str, words))
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def _frozen(value: Any) -> Any:

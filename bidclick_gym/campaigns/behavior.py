@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import check_number
 from ..behavior import ClippedGaussianPolicy
 from .campaign import BudgetedCampaign
 
@@ -21,8 +22,7 @@ FloatArray = npt.NDArray[np.float64]
 class CampaignPolicy(Protocol):
     """What a campaign is logged by.
 
-    ``probabilities_of`` is also what
-    :func:`~bidclick_gym.campaigns.evaluation.evaluate` takes.
+    ``probabilities_of`` is also what :func:`~bidclick_gym.campaigns.evaluate` takes.
     """
 
     @property
@@ -100,16 +100,8 @@ class PacedPolicy:
     floor: float = 0.02
 
     def __post_init__(self) -> None:
-        if not _is_number(self.temperature) or not 0.0 < self.temperature < math.inf:
-            raise ValueError(
-                f"temperature must be a finite number > 0, got {self.temperature!r}"
-            )
-        highest = 1.0 / len(self.campaign.bids)
-        if not _is_number(self.floor) or not 0.0 <= self.floor <= highest:
-            raise ValueError(
-                f"floor must be a number from 0 to {highest:g}, one over the number of "
-                f"bids, got {self.floor!r}"
-            )
+        check_number("temperature", self.temperature, 0.0, open=True)
+        check_number("floor", self.floor, 0.0, 1.0 / len(self.campaign.bids))
 
     def probabilities_of(self, observations: npt.NDArray[Any]) -> FloatArray:
         """Exact probabilities of the bids: ``(N, 4)`` observations to ``(N, K)``."""
@@ -141,8 +133,3 @@ class PacedPolicy:
         )
         share = weights / weights.sum(axis=1, keepdims=True)
         return self.floor + (1.0 - len(bids) * self.floor) * share
-
-
-def _is_number(value: Any) -> bool:
-    number = isinstance(value, (int, float, np.integer, np.floating))
-    return number and not isinstance(value, bool)

@@ -15,16 +15,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import check_integer, check_number
 from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE, Auction
-from ..logs.log import check_integer
 
-__all__ = ["DEFAULT_BUDGET", "DEFAULT_IMPRESSIONS", "BudgetedCampaign"]
+__all__ = [
+    "DEFAULT_BUDGET",
+    "DEFAULT_IMPRESSIONS",
+    "BudgetedCampaign",
+    "check_campaign",
+    "check_history",
+    "check_observations",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -62,13 +68,11 @@ class BudgetedCampaign:
                 "bids must begin with 0, which a refused bid counts as, "
                 f"got {self.bids!r}"
             )
-        number = isinstance(self.budget, (int, float, np.integer, np.floating))
-        is_flag = isinstance(self.budget, (bool, np.bool_))
-        if not number or is_flag or not 0.0 < float(self.budget) < math.inf:
-            raise ValueError(f"budget must be a finite number > 0, got {self.budget!r}")
-        check_integer("impressions", self.impressions, 1)
-        object.__setattr__(self, "budget", float(self.budget))
-        object.__setattr__(self, "impressions", int(self.impressions))
+        object.__setattr__(
+            self, "budget", check_number("budget", self.budget, 0.0, open=True)
+        )
+        impressions = check_integer("impressions", self.impressions, 1)
+        object.__setattr__(self, "impressions", impressions)
 
     @functools.cached_property
     def auction(self) -> Auction:
@@ -115,3 +119,28 @@ class BudgetedCampaign:
             np.asarray(c, np.float64), np.asarray(budget_left, np.float64)
         )
         return c[..., None] * self.auction.bid_array <= b[..., None]
+
+
+def check_campaign(campaign: BudgetedCampaign | None) -> BudgetedCampaign:
+    """The default campaign for None; raises ``TypeError`` if it is something else."""
+    if campaign is None:
+        return BudgetedCampaign()
+    if not isinstance(campaign, BudgetedCampaign):
+        raise TypeError(f"campaign must be a BudgetedCampaign, got {campaign!r}")
+    return campaign
+
+
+def check_observations(observations: Any) -> npt.NDArray[Any]:
+    """An array of shape ``(N, 4)``."""
+    observations = np.asarray(observations)
+    if observations.ndim != 2 or observations.shape[1] != 4:
+        raise ValueError(f"observations must have shape (N, 4), got {observations.shape}")
+    return observations
+
+
+def check_history(name: str, history: Any, rows: int) -> npt.NDArray[Any]:
+    """What ``rows`` campaigns paid, or were clicked, so far: ``(rows, t)``."""
+    history = np.asarray(history)
+    if history.ndim != 2 or len(history) != rows:
+        raise ValueError(f"{name} must have shape ({rows}, t), got {history.shape}")
+    return history

@@ -12,7 +12,7 @@ by :math:`1 + \mu \kappa` that is the profit of the same campaign at payments
 .. math:: \lambda = \frac{1 + \mu}{1 + \mu \kappa} \in [1, 1 / \kappa),
 
 so the dual function is that of a campaign with costs and budget multiplied by
-:math:`\lambda`, whose optimum :func:`~bidclick_gym.campaigns.solver.solve` knows:
+:math:`\lambda`, whose optimum :func:`~bidclick_gym.campaigns.solve` knows:
 
 .. math:: L(\mu) = (1 + \mu \kappa) \, V^*_\lambda .
 
@@ -30,11 +30,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..logs.log import check_integer
-from ._grid import Grid
-from .campaign import BudgetedCampaign
+from .._checks import check_integer
+from .campaign import BudgetedCampaign, check_campaign
+from .grid import Grid, greedy_bids, halved
 from .safety import CostPerClickCap
-from .solver import Solution, backward, check_campaign, solve
+from .solver import Solution, optimal_values, profit, solve
 
 __all__ = ["CostPerClickSolution", "PricedPolicy", "solve_cost_per_click"]
 
@@ -118,11 +118,6 @@ class CostPerClickSolution:
         """The most that a campaign can earn in expectation and keep the cap."""
         return self.clicks - self.spend
 
-    @property
-    def price_of_safety(self) -> float:
-        """What the cap costs: ``V*`` minus ``optimal_value``."""
-        return self.unconstrained_value - self.optimal_value
-
 
 def solve_cost_per_click(
     cap: CostPerClickCap,
@@ -153,7 +148,7 @@ def solve_cost_per_click(
     campaign = check_campaign(campaign)
     check_integer("nodes", nodes, 4)
     check_integer("budget_points", budget_points, 5)
-    coarse = _solve(cap, campaign, nodes // 2, (budget_points - 1) // 2 + 1)
+    coarse = _solve(cap, campaign, nodes // 2, halved(budget_points))
     fine = _solve(cap, campaign, nodes, budget_points)
     error = abs(fine.optimal_value - coarse.optimal_value)
     return dataclasses.replace(fine, error=error)
@@ -216,12 +211,11 @@ def _outcome(
 ) -> _Outcome:
     # Not by solve(), which would remember every price and forget what others solved.
     priced = _priced(campaign, price)
-    values = backward(priced, nodes, budget_points)
     grid = Grid(priced, nodes, budget_points)
+    values = optimal_values(grid)
     spend = np.zeros(budget_points)
-    for before in values[:-1]:
-        worth = np.where(grid.is_affordable, grid.after(before), -np.inf)
-        best = (worth[:, :, None] + grid.clicks).argmax(axis=-1)
+    for k, later in enumerate(values[:-1], 1):
+        best = greedy_bids(grid, later, k, profit(grid))
         # after() takes the payment off: of minus the spending, so that it adds up.
         paid = -grid.after(-spend)
         spend = grid.mean(np.take_along_axis(paid, best, axis=2))

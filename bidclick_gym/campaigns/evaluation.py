@@ -1,4 +1,4 @@
-r"""The exact value of any policy under a budget, and whole campaigns at once.
+r"""The exact value of any policy under a budget.
 
 A policy maps observations :math:`(x, c, b / B, k / T)` to bids or to their probabilities
 :math:`\pi`; the clock is in the observation, so it may depend on time.  With
@@ -17,13 +17,19 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..auction import click_probability
-from ..logs.log import check_integer
-from ._grid import Grid
-from .campaign import BudgetedCampaign
-from .solver import check_campaign
+from .._checks import check_integer
+from .campaign import BudgetedCampaign, check_campaign
+from .grid import Grid
 
-__all__ = ["Evaluation", "Policy", "evaluate", "evaluate_all", "simulate"]
+__all__ = [
+    "Evaluation",
+    "Policy",
+    "ask",
+    "check_arguments",
+    "check_indices",
+    "evaluate",
+    "evaluate_all",
+]
 
 FloatArray = npt.NDArray[np.float64]
 Policy: TypeAlias = Callable[[npt.NDArray[np.float32]], Any]
@@ -95,7 +101,7 @@ def evaluate_all(
         TypeError: ``policy`` is no function, or ``campaign`` no campaign.
         ValueError: a number is too small, or the policy answers with something else.
     """
-    campaign = _check_arguments(policy, campaign, batch)
+    campaign = check_arguments(policy, campaign, batch)
     check_integer("nodes", nodes, 1)
     check_integer("budget_points", budget_points, 2)
     grid = Grid(campaign, nodes, budget_points)
@@ -112,7 +118,7 @@ def evaluate_all(
         for start in range(0, len(states), batch):
             rows = slice(start, start + batch)
             # A copy: what a policy writes into its argument must not reach the next.
-            answer = _ask(policy, states[rows].copy(), len(campaign.bids))
+            answer = ask(policy, states[rows].copy(), len(campaign.bids))
             i, j = pair[rows], node[rows]
             if answer.ndim == 1:
                 bid = np.where(is_affordable[i, answer], answer, 0)
@@ -125,95 +131,10 @@ def evaluate_all(
     return Evaluation(campaign, grid.budgets, values)
 
 
-def simulate(
-    policy: Policy,
-    campaign: BudgetedCampaign | None = None,
-    episodes: int = 10_000,
-    seed: int = 0,
-    *,
-    batch: int = 10_000,
-) -> dict[str, npt.NDArray[Any]]:
-    """Plays whole campaigns, many at a time, by the rules of the environment.
-
-    The first campaigns of a longer run are those of a shorter one, and policies of one
-    seed meet the same contexts and the same luck, so their profits can be paired.
-
-    Args:
-        policy: as in `evaluate_all`; probabilities are sampled.
-        campaign: what is played; the default campaign if not given.
-        episodes: how many campaigns, at least 1.
-        seed: of contexts, clicks and sampled bids, at least 0.
-        batch: campaigns that are played at once, at least 1.  No result depends on it.
-
-    Returns:
-        Of each campaign: ``profit`` and ``spend``, float64 ``(episodes,)``, in units of
-        one click; ``clicks`` and ``refused`` bids, int64 ``(episodes,)``; ``bid_shares``,
-        float64 ``(episodes, K)``, the shares of impressions in which each bid counted,
-        refused ones as a bid of 0; ``budget_left``, float64 ``(episodes, T + 1)``, before
-        each impression and at the end.
-
-    Raises:
-        TypeError: ``policy`` is no function, or ``campaign`` no campaign.
-        ValueError: a number is too small, or the policy answers with something else.
-    """
-    campaign = _check_arguments(policy, campaign, batch)
-    check_integer("episodes", episodes, 1)
-    check_integer("seed", seed, 0)
-    rng = np.random.default_rng(seed)
-    parts = [
-        _play(policy, campaign, rng.random((size, campaign.impressions, 4)))
-        for size in _sizes(episodes, batch)
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _play(
-    policy: Policy, campaign: BudgetedCampaign, u: FloatArray
-) -> dict[str, npt.NDArray[Any]]:
-    """Campaigns of uniforms ``(episodes, T, 4)``: ``x``, ``c``, click, sampled bid."""
-    contexts = campaign.auction.context_from_uniform(u[..., :2]).astype(np.float64)
-    bids = campaign.auction.bid_array
-    episodes = len(u)
-    left = np.full(episodes, campaign.budget)
-    path = np.empty((episodes, campaign.impressions + 1))
-    path[:, 0] = left
-    spend = np.zeros(episodes)
-    clicks = np.zeros(episodes, np.int64)
-    counts = np.zeros((episodes, len(bids)), np.int64)
-    refused = np.zeros(episodes, np.int64)
-    for step in range(campaign.impressions):
-        x, c = contexts[:, step].T
-        seen = campaign.observe(x, c, left, campaign.impressions - step)
-        answer = _ask(policy, seen, len(bids))
-        if answer.ndim == 2:
-            below = np.cumsum(answer, axis=1)[:, :-1]
-            answer = (u[:, step, 3, None] >= below).sum(axis=1)
-        is_refused = c * bids[answer] > left
-        counted = np.where(is_refused, 0, answer)
-        payment = c * bids[counted]
-        left -= payment
-        path[:, step + 1] = left
-        spend += payment
-        clicks += u[:, step, 2] < click_probability(x, bids[counted])
-        refused += is_refused
-        counts[np.arange(episodes), counted] += 1
-    return {
-        "profit": clicks - spend,
-        "clicks": clicks,
-        "spend": spend,
-        "refused": refused,
-        "bid_shares": counts / campaign.impressions,
-        "budget_left": path,
-    }
-
-
-def _sizes(total: int, batch: int) -> list[int]:
-    return [min(batch, total - start) for start in range(0, total, batch)]
-
-
-def _check_arguments(
-    policy: Policy, campaign: BudgetedCampaign | None, batch: int
+def check_arguments(
+    policy: Callable[..., Any], campaign: BudgetedCampaign | None, batch: int
 ) -> BudgetedCampaign:
+    """The campaign, once the policy and the batch are what they should be."""
     if not callable(policy):
         raise TypeError(
             "policy must be a function from observations (N, 4) to bids, "
@@ -223,20 +144,32 @@ def _check_arguments(
     return check_campaign(campaign)
 
 
-def _ask(
+def check_indices(
+    answer: npt.NDArray[Any], rows: int, bids: int
+) -> npt.NDArray[np.int64]:
+    """Indices of bids, int64 ``(N,)``."""
+    if answer.dtype.kind not in "iu" or answer.shape != (rows,):
+        raise ValueError(
+            f"policy must return indices of bids, integers of shape ({rows},), "
+            f"got {answer.dtype} of shape {answer.shape}"
+        )
+    outside = (answer < 0) | (answer >= bids)
+    if outside.any():
+        raise ValueError(
+            f"policy must return indices of bids in 0, ..., {bids - 1}, "
+            f"got {answer[outside][0]}"
+        )
+    return answer.astype(np.int64)
+
+
+def ask(
     policy: Policy, observations: npt.NDArray[np.float32], bids: int
 ) -> npt.NDArray[Any]:
     """What a policy answers: indices, int64 ``(N,)``, or probabilities ``(N, K)``."""
     rows = len(observations)
     answer = np.asarray(policy(observations))
-    if answer.dtype.kind in "iu" and answer.shape == (rows,):
-        outside = (answer < 0) | (answer >= bids)
-        if outside.any():
-            raise ValueError(
-                f"policy must return indices of bids in 0, ..., {bids - 1}, "
-                f"got {answer[outside][0]}"
-            )
-        return answer.astype(np.int64)
+    if answer.ndim < 2 or answer.dtype.kind in "iu":
+        return check_indices(answer, rows, bids)
     if answer.dtype.kind != "f" or answer.shape != (rows, bids):
         raise ValueError(
             f"policy must return indices of bids, integers of shape ({rows},), or their "

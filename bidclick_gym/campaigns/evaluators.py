@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import check_choice, check_integer, check_number
 from ..evaluators import (
     SHAPES,
     STATISTICS,
-    check_choice,
     greedy_bids,
     in_reward_units,
     scaled_action_values,
     shape_shortfalls,
     summary_of,
 )
-from ..logs.log import check_integer
 from .campaign import BudgetedCampaign
 from .evaluation import evaluate
 from .solver import solve
@@ -176,13 +175,10 @@ class StateViolationEvaluator:
         check_choice("shape", shape, (*STATE_SHAPES, *SHAPES))
         check_choice("statistic", statistic, STATISTICS)
         check_integer("n", n, 1)
-        number = isinstance(gamma, (int, float)) and not isinstance(gamma, bool)
-        if not number or not 0.0 <= gamma <= 1.0:
-            raise ValueError(f"gamma must be a number in [0, 1], got {gamma!r}")
         self._campaign = campaign
         self._shape = shape
         self._statistic = statistic
-        self._gamma = float(gamma)
+        self._gamma = check_number("gamma", gamma, 0.0, 1.0)
         fixed = fixed_observations(campaign, n)
         self._states = self._ladders(fixed) if shape in STATE_SHAPES else fixed
 

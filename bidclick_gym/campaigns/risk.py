@@ -26,12 +26,12 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from ..logs.log import check_integer
-from ._grid import Grid, locate
+from .._checks import check_integer, check_number
 from .campaign import BudgetedCampaign
-from .evaluation import Policy, _ask, _check_arguments
+from .evaluation import Policy, ask, check_arguments
+from .grid import Grid
 
-__all__ = ["ProfitDistribution", "check_level", "profit_distribution"]
+__all__ = ["Flow", "ProfitDistribution", "profit_distribution"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -71,7 +71,7 @@ class ProfitDistribution:
         Raises:
             ValueError: ``level`` is not such a number.
         """
-        level = check_level(level)
+        level = check_number("level", level, 0.0, 1.0, open=True)
         below = np.cumsum(self.probabilities) - self.probabilities
         counted = np.clip(level - below, 0.0, self.probabilities)
         return float(counted @ self.profits / counted.sum())
@@ -107,11 +107,11 @@ def profit_distribution(
         TypeError: ``policy`` is no function, or ``campaign`` no campaign.
         ValueError: a number is too small, or the policy answers with something else.
     """
-    campaign = _check_arguments(policy, campaign, batch)
+    campaign = check_arguments(policy, campaign, batch)
     check_integer("nodes", nodes, 1)
     check_integer("budget_points", budget_points, 2)
-    flow = Flow(campaign, nodes, budget_points)
-    grid = flow.grid
+    grid = Grid(campaign, nodes, budget_points)
+    flow = Flow(grid)
     contexts = campaign.observe(grid.x, grid.c[:, None], 0.0, 0).reshape(-1, 4)
     mass = flow.start()
     for k in range(campaign.impressions, 0, -1):
@@ -125,34 +125,23 @@ def profit_distribution(
         )
         chosen = np.concatenate(
             [
-                _chances(policy, states[start : start + batch].copy(), flow.bids)
+                _chances(policy, states[start : start + batch].copy(), grid.bids)
                 for start in range(0, len(states), batch)
             ]
-        ).reshape(len(rows), 1, nodes, nodes, flow.bids)
+        ).reshape(len(rows), 1, nodes, nodes, grid.bids)
         mass = flow.step(mass, rows, chosen)
     return flow.distribution(mass)
 
 
 class Flow:
-    """Carries the mass of campaigns over remaining budgets and clicks so far.
+    """Carries the mass of campaigns over remaining budgets and clicks so far."""
 
-    Args:
-        campaign: what is played.
-        nodes: Gauss-Legendre nodes over ``x``, and as many over ``c``.
-        budget_points: budgets from 0 to the campaign's, both included.
-    """
-
-    def __init__(self, campaign: BudgetedCampaign, nodes: int, budget_points: int):
-        self.grid = Grid(campaign, nodes, budget_points)
-        self.bids = len(campaign.bids)
-        self._campaign = campaign
-        rest = np.maximum(self.grid.budgets[:, None, None] - self.grid.payments, 0.0)
-        # (G, n, K): over b, c and the bid.
-        self._left, self._share = locate(rest, campaign.budget, budget_points)
+    def __init__(self, grid: Grid):
+        self._grid = grid
 
     def start(self) -> FloatArray:
         """All of the budget and no click, ``(G, 1)``."""
-        mass = np.zeros((len(self.grid.budgets), 1))
+        mass = np.zeros((len(self._grid.budgets), 1))
         mass[-1] = 1.0
         return mass
 
@@ -161,13 +150,11 @@ class Flow:
     ) -> FloatArray:
         """Mass after one more impression, ``(G, N + 1)``.
 
-        Args:
-            mass: before it, for 0 to N - 1 clicks, ``(G, N)``.
-            rows: budgets that have mass, ``(R,)``.
-            chosen: probabilities of the bids there, ``(R, S, n, n, K)``: over ``b``,
-                clicks (``S`` is ``N``, or 1 where they do not matter), ``c`` and ``x``.
+        ``mass`` is ``(G, N)`` for 0 to N - 1 clicks, ``rows`` the ``R`` budgets that have
+        some, ``chosen`` the bids' probabilities there, ``(R, S, n, n, K)``: over ``b``,
+        clicks (``S`` is 1 where they do not matter), ``c`` and ``x``.
         """
-        grid = self.grid
+        grid = self._grid
         is_affordable = grid.is_affordable[rows][:, None, :, None]
         paid = np.where(is_affordable, chosen, 0.0)
         paid[..., 0] += np.where(is_affordable, 0.0, chosen).sum(axis=-1)
@@ -178,7 +165,7 @@ class Flow:
         before = mass[rows][:, :, None]
         after = np.zeros((len(mass), mass.shape[1] + 1))
         moved = np.empty((len(rows), after.shape[1], len(grid.c)))
-        for bid in range(self.bids):
+        for bid in range(grid.bids):
             moved[:, :-1] = before * (played - clicked)[..., bid]
             moved[:, -1] = 0.0
             moved[:, 1:] += before * clicked[..., bid]
@@ -189,8 +176,8 @@ class Flow:
         self, moved: FloatArray, rows: npt.NDArray[np.int64], bid: int
     ) -> FloatArray:
         """Where a bid's payment puts mass ``(R, N, n)``: ``(G, N)``."""
-        points, columns = len(self.grid.budgets), moved.shape[1]
-        left, share = self._left[rows, :, bid], self._share[rows, :, bid]
+        points, columns = len(self._grid.budgets), moved.shape[1]
+        left, share = self._grid.left[rows, :, bid], self._grid.share[rows, :, bid]
         place = left[:, None] * columns + np.arange(columns)[:, None]
         upper = moved * share[:, None]
         size = points * columns
@@ -201,7 +188,7 @@ class Flow:
     def distribution(self, mass: FloatArray) -> ProfitDistribution:
         """What the mass after the last impression, ``(G, T + 1)``, has earned."""
         clicks = np.arange(mass.shape[1])
-        profit = clicks - (self._campaign.budget - self.grid.budgets[:, None])
+        profit = clicks - (self._grid.campaign.budget - self._grid.budgets[:, None])
         # Where the grid divides a click, many states have earned the same.
         profits, where = np.unique(np.round(profit, 9), return_inverse=True)
         probabilities = np.bincount(where.ravel(), mass.ravel())
@@ -210,22 +197,10 @@ class Flow:
         profits = profits[kept]
         for array in (profits, probabilities):
             array.setflags(write=False)
-        return ProfitDistribution(self._campaign, profits, probabilities)
-
-
-def check_level(level: float) -> float:
-    """``level`` as a float.
-
-    Raises:
-        ValueError: it is no number in (0, 1].
-    """
-    is_number = isinstance(level, (int, float, np.integer, np.floating))
-    if not is_number or isinstance(level, bool) or not 0.0 < float(level) <= 1.0:
-        raise ValueError(f"level must be a number in (0, 1], got {level!r}")
-    return float(level)
+        return ProfitDistribution(self._grid.campaign, profits, probabilities)
 
 
 def _chances(policy: Policy, states: npt.NDArray[np.float32], bids: int) -> FloatArray:
     """Probabilities of the bids, ``(N, K)``."""
-    answer = _ask(policy, states, bids)
+    answer = ask(policy, states, bids)
     return np.eye(bids)[answer] if answer.ndim == 1 else answer

@@ -31,12 +31,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import check_integer, check_number, check_range
 from ..auction import click_probability
-from ..logs.log import check_integer
-from ._grid import Grid, locate
-from .campaign import BudgetedCampaign
-from .risk import Flow, ProfitDistribution, check_level
-from .solver import check_campaign
+from .campaign import (
+    BudgetedCampaign,
+    check_campaign,
+    check_history,
+    check_observations,
+)
+from .grid import Grid, Payoff, Worth, backward, greedy_bids, locate
+from .risk import Flow, ProfitDistribution
 
 __all__ = ["RiskSolution", "solve_risk"]
 
@@ -113,11 +117,7 @@ class RiskSolution:
         """
         x, c, b, n, k = np.broadcast_arrays(x, c, budget_left, clicks, impressions_left)
         total = self.campaign.impressions
-        if not ((k >= 1) & (k <= total)).all():
-            raise ValueError(
-                f"impressions_left must be in 1, ..., {total}, "
-                f"got {k[(k < 1) | (k > total)].flat[0]}"
-            )
+        check_range("impressions_left", k, 1, total)
         if not ((n >= 0) & (n <= total - k)).all():
             raise ValueError(
                 "clicks must be from 0 to the number of impressions played, "
@@ -150,15 +150,8 @@ class RiskSolution:
         Raises:
             ValueError: shapes do not fit each other.
         """
-        observations, clicks = np.asarray(observations), np.asarray(clicks)
-        if observations.ndim != 2 or observations.shape[1] != 4:
-            raise ValueError(
-                f"observations must have shape (N, 4), got {observations.shape}"
-            )
-        if clicks.ndim != 2 or len(clicks) != len(observations):
-            raise ValueError(
-                f"clicks must have shape ({len(observations)}, t), got {clicks.shape}"
-            )
+        observations = check_observations(observations)
+        clicks = check_history("clicks", clicks, len(observations))
         x, c, b, k = self.campaign.read(observations)
         return self.q_at(x, c, b, clicks.sum(axis=1), k).argmax(axis=-1)
 
@@ -190,19 +183,16 @@ def solve_risk(
         TypeError: ``campaign`` is no campaign.
         ValueError: a number is out of bounds.
     """
-    level = check_level(level)
-    is_number = isinstance(weight, (int, float, np.integer, np.floating))
-    if not is_number or isinstance(weight, bool) or not 0.0 <= float(weight) <= 1.0:
-        raise ValueError(f"weight must be a number in [0, 1], got {weight!r}")
-    weight, campaign = float(weight), check_campaign(campaign)
+    level = check_number("level", level, 0.0, 1.0, open=True)
+    weight, campaign = check_number("weight", weight, 0.0, 1.0), check_campaign(campaign)
     check_integer("nodes", nodes, 4)
     check_integer("budget_points", budget_points, 5)
     fine = Grid(campaign, nodes, budget_points)
-    coarse = Grid(campaign, nodes // 2, (budget_points - 1) // 2 + 1)
+    coarse = Grid.coarse(campaign, nodes, budget_points)
 
     def worth(grid: Grid, eta: float) -> float:
-        values = _backward(campaign, grid, _utility(campaign, grid, level, weight, eta))
-        return float(values[-1, -1, 0])
+        *_, last = backward(grid, _utility(grid, level, weight, eta), _payoff(grid))
+        return float(last[-1, 0])
 
     eta = float(campaign.impressions)
     if level < 1.0 and weight > 0.0:
@@ -212,57 +202,45 @@ def solve_risk(
             best = int(np.argmax([worth(coarse, each) for each in etas]))
             low, high = etas[max(best - 1, 0)], etas[min(best + 1, len(etas) - 1)]
         eta = _golden(lambda each: worth(fine, each), float(low), float(high))
-    utility = _utility(campaign, fine, level, weight, eta)
-    values = _backward(campaign, fine, utility)
+    utility = _utility(fine, level, weight, eta)
+    values = np.full((campaign.impressions + 1, *utility.shape), np.nan)
+    values[0] = utility
+    for k, found in enumerate(backward(fine, utility, _payoff(fine)), 1):
+        values[k, :, : found.shape[1]] = found
     values.setflags(write=False)
     error = abs(float(values[-1, -1, 0]) - worth(coarse, eta))
-    found = _distribution(campaign, values, nodes, budget_points)
-    return RiskSolution(campaign, level, weight, eta, values, found, error)
+    distribution = _distribution(fine, values)
+    return RiskSolution(campaign, level, weight, eta, values, distribution, error)
 
 
-def _utility(
-    campaign: BudgetedCampaign, grid: Grid, level: float, weight: float, eta: float
-) -> FloatArray:
+def _utility(grid: Grid, level: float, weight: float, eta: float) -> FloatArray:
     """What profits are worth in the end, ``(G, T + 1)``."""
-    clicks = np.arange(campaign.impressions + 1)
-    profit = clicks - (campaign.budget - grid.budgets[:, None])
+    clicks = np.arange(grid.campaign.impressions + 1)
+    profit = clicks - (grid.campaign.budget - grid.budgets[:, None])
     feared = eta - np.maximum(eta - profit, 0.0) / level
     return np.asarray((1.0 - weight) * profit + weight * feared)
 
 
-def _backward(campaign: BudgetedCampaign, grid: Grid, utility: FloatArray) -> FloatArray:
-    values = np.full((campaign.impressions + 1, *utility.shape), np.nan)
-    values[0] = utility
-    for k in range(1, campaign.impressions + 1):
-        played = campaign.impressions - k
-        best = np.full((len(grid.budgets), played + 1, len(grid.c), len(grid.x)), -np.inf)
-        for bid in range(len(campaign.bids)):
-            np.maximum(best, _gain(grid, values[k - 1], played, bid), out=best)
-        values[k, :, : played + 1] = grid.mean(best)
-    return values
+def _payoff(grid: Grid) -> Payoff:
+    """No profit on the way: values are of remaining budget and clicks so far."""
+
+    def worth(later: FloatArray, k: int, bid: int) -> Worth:
+        played = grid.campaign.impressions - k
+        moved = grid.move(later[:, : played + 2], bid)
+        stay, click = moved[:, :-1], moved[:, 1:]
+        is_affordable = grid.is_affordable[:, None, :, bid]
+        return np.where(is_affordable, stay, -np.inf), click - stay
+
+    return worth
 
 
-def _gain(grid: Grid, later: FloatArray, played: int, bid: int) -> FloatArray:
-    """What a bid is worth, -inf where it is refused: over b, clicks, ``c`` and ``x``."""
-    moved = grid.move(later[:, : played + 2], bid)
-    stay, click = moved[:, :-1, :, None], moved[:, 1:, :, None]
-    gain = (click - stay) * grid.clicks[:, bid]
-    gain += np.where(grid.is_affordable[:, None, :, bid, None], stay, -np.inf)
-    return np.asarray(gain)
-
-
-def _distribution(
-    campaign: BudgetedCampaign, values: FloatArray, nodes: int, budget_points: int
-) -> ProfitDistribution:
+def _distribution(grid: Grid, values: FloatArray) -> ProfitDistribution:
     """Of the profit of the policy that is greedy in the values."""
-    flow = Flow(campaign, nodes, budget_points)
-    choices = np.eye(flow.bids)
-    mass, rows = flow.start(), np.arange(budget_points)
-    for k in range(campaign.impressions, 0, -1):
-        played = campaign.impressions - k
-        gains = [_gain(flow.grid, values[k - 1], played, bid) for bid in range(flow.bids)]
-        chosen = choices[np.argmax(gains, axis=0)]
-        mass = flow.step(mass, rows, chosen)
+    flow, payoff = Flow(grid), _payoff(grid)
+    choices = np.eye(grid.bids)
+    mass, rows = flow.start(), np.arange(len(grid.budgets))
+    for k in range(grid.campaign.impressions, 0, -1):
+        mass = flow.step(mass, rows, choices[greedy_bids(grid, values[k - 1], k, payoff)])
     return flow.distribution(mass)
 
 

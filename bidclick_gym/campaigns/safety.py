@@ -3,8 +3,7 @@ r"""Caps that a campaign must not break, enforced at the moment of the bid.
 A payment is known before the bid is placed and a bid of 0 is free, so a cap on spending
 can be kept with certainty by masking bids.  Clicks are not known: a cap on the cost per
 click is kept with certainty only in the worst case, that no further click comes.  What
-holds in expectation instead is in
-:mod:`~bidclick_gym.campaigns.cost_per_click`.
+holds in expectation instead is :func:`~bidclick_gym.campaigns.solve_cost_per_click`.
 
 With the payments :math:`m_1, \dots, m_t` and clicks :math:`y_1, \dots, y_t` of a campaign
 so far, a bid :math:`a` at cost :math:`c` is allowed if
@@ -19,16 +18,14 @@ thousand impressions.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from ..logs.log import check_integer
-from .campaign import BudgetedCampaign
-from .solver import check_campaign
+from .._checks import check_flag, check_integer, check_number
+from .campaign import BudgetedCampaign, check_campaign, check_observations
 
 __all__ = [
     "Cap",
@@ -37,12 +34,16 @@ __all__ = [
     "SpendCap",
     "allowed_by",
     "check_caps",
+    "count_violations",
 ]
 
 FloatArray = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 #: Observations ``(N, 4)`` to what every bid is worth, or its probability, ``(N, K)``.
 Values: TypeAlias = Callable[[npt.NDArray[np.float32]], Any]
+
+# Sums of payments are float64; a cap is broken by more than their rounding.
+TOLERANCE = 1e-9
 
 
 class Cap(Protocol):
@@ -87,14 +88,10 @@ class SpendCap:
     sliding: bool = False
 
     def __post_init__(self) -> None:
-        check_integer("window", self.window, 1)
-        if not _is_number(self.cap) or not 0.0 <= self.cap < math.inf:
-            raise ValueError(f"cap must be a finite number >= 0, got {self.cap!r}")
-        if not isinstance(self.sliding, (bool, np.bool_)):
-            raise ValueError(f"sliding must be True or False, got {self.sliding!r}")
-        object.__setattr__(self, "window", int(self.window))
-        object.__setattr__(self, "cap", float(self.cap))
-        object.__setattr__(self, "sliding", bool(self.sliding))
+        window = check_integer("window", self.window, 1)
+        object.__setattr__(self, "window", window)
+        object.__setattr__(self, "cap", check_number("cap", self.cap, 0.0))
+        object.__setattr__(self, "sliding", check_flag("sliding", self.sliding))
 
     def spent(self, payments: FloatArray) -> FloatArray:
         """What the window of the next impression has paid already.
@@ -137,9 +134,7 @@ class CostPerClickCap:
     cap: float
 
     def __post_init__(self) -> None:
-        if not _is_number(self.cap) or not 0.0 < self.cap < math.inf:
-            raise ValueError(f"cap must be a finite number > 0, got {self.cap!r}")
-        object.__setattr__(self, "cap", float(self.cap))
+        object.__setattr__(self, "cap", check_number("cap", self.cap, 0.0, open=True))
 
     def allowed(
         self,
@@ -190,11 +185,9 @@ class SafePolicy:
                 "values must be a function from observations (N, 4) to values (N, K), "
                 f"got {type(values).__name__}"
             )
-        if not isinstance(sampled, (bool, np.bool_)):
-            raise ValueError(f"sampled must be True or False, got {sampled!r}")
         self.campaign = check_campaign(campaign)
         self.caps = check_caps(caps)
-        self._values, self._sampled = values, bool(sampled)
+        self._values, self._sampled = values, check_flag("sampled", sampled)
         self.reset(1)
 
     def reset(self, campaigns: int, seed: int = 0) -> None:
@@ -278,12 +271,8 @@ class SafePolicy:
 
         Arguments and errors are those of `decide`.
         """
-        observations = np.asarray(observations)
+        observations = check_observations(observations)
         rows = len(observations)
-        if observations.shape != (rows, 4):
-            raise ValueError(
-                f"observations must have shape (N, 4), got {observations.shape}"
-            )
         shapes = np.shape(payments), np.shape(clicks)
         if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][0] != rows:
             raise ValueError(
@@ -296,11 +285,7 @@ class SafePolicy:
 
 
 def check_caps(caps: Any) -> tuple[Cap, ...]:
-    """Caps as a tuple.
-
-    Raises:
-        TypeError: ``caps`` is no sequence of objects with a method ``allowed``.
-    """
+    """Caps as a tuple; raises ``TypeError`` unless each has a method ``allowed``."""
     is_sequence = isinstance(caps, (list, tuple))
     if not is_sequence or not all(callable(getattr(c, "allowed", None)) for c in caps):
         raise TypeError(
@@ -325,6 +310,46 @@ def allowed_by(
     return mask
 
 
-def _is_number(value: Any) -> bool:
-    number = isinstance(value, (int, float, np.integer, np.floating))
-    return number and not isinstance(value, bool)
+def count_violations(
+    caps: Sequence[Cap], payments: npt.ArrayLike, clicks: npt.ArrayLike
+) -> npt.NDArray[np.int64]:
+    """How often campaigns broke each cap, from what they paid.
+
+    Tumbling spend caps are counted by block, sliding ones by the impressions at whose end
+    the last ``window`` cost too much, caps on the cost per click by the impressions after
+    which all payments exceed ``cap`` times all clicks.  Excesses up to 1e-9 are rounding.
+
+    Args:
+        caps: `SpendCap` and `CostPerClickCap`.
+        payments: of whole campaigns, ``(N, T)``.
+        clicks: of whole campaigns, 0 or 1, ``(N, T)``.
+
+    Returns:
+        int64, ``(N, len(caps))``.
+
+    Raises:
+        TypeError: a cap is of another kind.
+        ValueError: shapes differ or are others.
+    """
+    paid, clicked = np.asarray(payments, np.float64), np.asarray(clicks, np.int64)
+    if paid.ndim != 2 or paid.shape != clicked.shape:
+        raise ValueError(
+            "payments and clicks must both have shape (N, T), "
+            f"got {paid.shape} and {clicked.shape}"
+        )
+    counts = np.zeros((len(paid), len(check_caps(caps))), np.int64)
+    total = np.cumsum(np.pad(paid, ((0, 0), (1, 0))), axis=1)
+    ends = np.arange(1, total.shape[1])
+    for i, cap in enumerate(caps):
+        if isinstance(cap, CostPerClickCap):
+            excess = total[:, 1:] - cap.cap * np.cumsum(clicked, axis=1)
+        elif isinstance(cap, SpendCap) and cap.sliding:
+            excess = total[:, ends] - total[:, np.maximum(ends - cap.window, 0)] - cap.cap
+        elif isinstance(cap, SpendCap):
+            starts = np.arange(0, paid.shape[1], cap.window)
+            stops = np.minimum(starts + cap.window, paid.shape[1])
+            excess = total[:, stops] - total[:, starts] - cap.cap
+        else:
+            raise TypeError(f"caps must be SpendCap or CostPerClickCap, got {cap!r}")
+        counts[:, i] = (excess > TOLERANCE).sum(axis=1)
+    return counts

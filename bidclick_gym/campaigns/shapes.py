@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..logs.log import check_integer
+from .._checks import check_integer
 from .solver import Solution
 
 __all__ = ["ShapeCheck", "shape_report", "shape_table"]

@@ -24,20 +24,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import check_integer, check_number, check_range
 from ..auction import click_probability
-from ..logs.log import check_integer
-from ._grid import Grid, interpolate
-from .campaign import BudgetedCampaign
+from .campaign import BudgetedCampaign, check_campaign, check_observations
+from .grid import Grid, Payoff, Worth, backward, halved, interpolate
 
-__all__ = ["Solution", "solve"]
+__all__ = ["Solution", "optimal_values", "profit", "solve"]
 
 FloatArray = npt.NDArray[np.float64]
 
 FIRST_NODES = 16
 FIRST_BUDGET_POINTS = 1001
 LEVELS = 4
-# A slice of budgets whose (budgets, n, n) table stays in the cache.
-ROWS = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,8 +126,8 @@ class Solution:
         Returns:
             float64, the broadcast shape and one more axis for the bids.
         """
-        x = _check_range("x", x, 0.0, 1.0)
-        c = _check_range("c", c, 0.0, math.inf)
+        x = check_range("x", x, 0.0, 1.0)
+        c = check_range("c", c, 0.0, math.inf)
         b = self._check_budget(budget_left)
         k = self._check_impressions(impressions_left)
         x, c, b, k = np.broadcast_arrays(x, c, b, k)
@@ -173,24 +171,20 @@ class Solution:
         return self.q_values(observations).argmax(axis=1)
 
     def _read(self, observations: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
-        observations = np.asarray(observations)
-        if observations.ndim != 2 or observations.shape[1] != 4:
-            raise ValueError(
-                f"observations must have shape (N, 4), got {observations.shape}"
-            )
+        observations = check_observations(observations)
         # Beyond these bounds rounding k to an integer means nothing.
-        _check_range("observations", observations[:, 2:], 0.0, 1.0)
+        check_range("observations", observations[:, 2:], 0.0, 1.0)
         return self.campaign.read(observations)
 
     def _check_budget(self, b: npt.ArrayLike) -> FloatArray:
-        checked = _check_range("budget_left", b, 0.0, self.campaign.budget)
+        checked = check_range("budget_left", b, 0.0, self.campaign.budget)
         return checked.astype(np.float64)
 
     def _check_impressions(self, k: npt.ArrayLike) -> npt.NDArray[np.int64]:
         k = np.asarray(k)
         if k.dtype.kind not in "iu":
             raise ValueError(f"impressions_left must be integers, got {k.dtype}")
-        checked = _check_range("impressions_left", k, 0, self.campaign.impressions)
+        checked = check_range("impressions_left", k, 0, self.campaign.impressions)
         return checked.astype(np.int64)
 
 
@@ -224,23 +218,8 @@ def solve(
         check_integer("nodes", nodes, 2)
     if budget_points is not None:
         check_integer("budget_points", budget_points, 3)
-    is_number = isinstance(tolerance, (int, float)) and not isinstance(tolerance, bool)
-    if not is_number or not 0.0 < tolerance < math.inf:
-        raise ValueError(f"tolerance must be a finite number > 0, got {tolerance!r}")
-    return _solve(campaign, nodes, budget_points, float(tolerance))
-
-
-def check_campaign(campaign: BudgetedCampaign | None) -> BudgetedCampaign:
-    """The default campaign for None.
-
-    Raises:
-        TypeError: ``campaign`` is something else.
-    """
-    if campaign is None:
-        return BudgetedCampaign()
-    if not isinstance(campaign, BudgetedCampaign):
-        raise TypeError(f"campaign must be a BudgetedCampaign, got {campaign!r}")
-    return campaign
+    tolerance = check_number("tolerance", tolerance, 0.0, open=True)
+    return _solve(campaign, nodes, budget_points, tolerance)
 
 
 @functools.lru_cache(maxsize=32)
@@ -256,10 +235,10 @@ def _solve(
         for i in range(LEVELS)
     ]
     if nodes and budget_points:
-        levels = [(nodes // 2, (budget_points - 1) // 2 + 1), (nodes, budget_points)]
-    values = backward(campaign, *levels[0])
+        levels = [(nodes // 2, halved(budget_points)), (nodes, budget_points)]
+    values = optimal_values(Grid(campaign, *levels[0]))
     for n, points in levels[1:]:
-        coarse, values = values, backward(campaign, n, points)
+        coarse, values = values, optimal_values(Grid(campaign, n, points))
         change = _change(coarse, values)
         error = float(change[-1, -1])
         if error < tolerance:
@@ -276,23 +255,20 @@ def _first_budget_points(campaign: BudgetedCampaign) -> int:
     return max(FIRST_BUDGET_POINTS, math.ceil(10.0 * campaign.budget / dearest) + 1)
 
 
-def backward(campaign: BudgetedCampaign, nodes: int, budget_points: int) -> FloatArray:
-    """``V_k`` on a uniform grid of budgets, ``(T+1, G)``; nothing is remembered."""
-    grid = Grid(campaign, nodes, budget_points)
-    values = np.zeros((campaign.impressions + 1, budget_points))
-    best = np.empty((min(ROWS, budget_points), nodes, nodes))
-    click = np.empty_like(best)
-    for k in range(1, campaign.impressions + 1):
-        after = np.where(grid.is_affordable, grid.after(values[k - 1]), -np.inf)
-        for start in range(0, budget_points, ROWS):
-            rows = after[start : start + ROWS]
-            top, other = best[: len(rows)], click[: len(rows)]
-            np.add(rows[:, :, None, 0], grid.clicks[:, 0], out=top)
-            for bid in range(1, len(campaign.bids)):
-                np.add(rows[:, :, None, bid], grid.clicks[:, bid], out=other)
-                np.maximum(top, other, out=top)
-            values[k, start : start + ROWS] = grid.mean(top)
-    return values
+def optimal_values(grid: Grid) -> FloatArray:
+    """``V_k`` on the budgets of a grid, ``(T+1, G)``; nothing is remembered."""
+    nothing = np.zeros(len(grid.budgets))
+    return np.stack([nothing, *backward(grid, nothing, profit(grid))])
+
+
+def profit(grid: Grid) -> Payoff:
+    """Clicks minus payments: ``p(x, a) - c a + V(b - c a)``."""
+
+    def worth(values: FloatArray, k: int, bid: int) -> Worth:
+        rest = grid.move(values[:, None], bid)[:, 0] - grid.payments[:, bid]
+        return np.where(grid.is_affordable[..., bid], rest, -np.inf), None
+
+    return worth
 
 
 def _change(coarse: FloatArray, fine: FloatArray) -> FloatArray:
@@ -300,17 +276,3 @@ def _change(coarse: FloatArray, fine: FloatArray) -> FloatArray:
     left = np.linspace(0.0, 1.0, coarse.shape[1])
     k = np.arange(len(coarse))[:, None]
     return np.asarray(np.abs(interpolate(fine, 1.0, left, k) - coarse))
-
-
-def _check_range(
-    name: str, values: npt.ArrayLike, low: float, high: float
-) -> npt.NDArray[Any]:
-    values = np.asarray(values)
-    # Not-a-number fails both comparisons.
-    inside = (values >= low) & (values <= high) & np.isfinite(values)
-    if not inside.all():
-        raise ValueError(
-            f"{name} must be finite and in [{low:g}, {high:g}], "
-            f"got {values[~inside].flat[0]!r}"
-        )
-    return values

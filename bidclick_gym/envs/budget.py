@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,15 +9,14 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from ..auction import BID_WEIGHT, DEFAULT_BIDS, DEFAULT_COST_RANGE, QUERY_WEIGHT
-from ..campaigns.campaign import DEFAULT_BUDGET, DEFAULT_IMPRESSIONS, BudgetedCampaign
+from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE
+from ..campaigns import DEFAULT_BUDGET, DEFAULT_IMPRESSIONS, BudgetedCampaign
 from .single import BidClickEnv
+from .stepping import Bounds, context_bounds
 
-__all__ = ["RESET_OPTIONS", "BidClickBudgetEnv", "campaign_space"]
+__all__ = ["BidClickBudgetEnv", "campaign_bounds", "campaign_space"]
 
 Observation = npt.NDArray[np.float32]
-
-RESET_OPTIONS = ("x", "c", "budget_left", "impressions_left")
 
 
 class BidClickBudgetEnv(BidClickEnv):
@@ -94,37 +92,8 @@ class BidClickBudgetEnv(BidClickEnv):
         )
         self.observation_space = campaign_space(self.campaign)
         self._budget_left = self.campaign.budget
-        self._impressions_left = self.campaign.impressions
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode.
-
-        Args:
-            seed: restarts ``np_random``.
-            options: any of ``"x"``, ``"c"``, ``"budget_left"`` and
-                ``"impressions_left"``, to choose where the campaign starts.
-
-        Raises:
-            ValueError: an option is unknown, not a number or out of bounds.
-        """
-        options = options or {}
-        unknown = sorted(set(map(str, options)) - set(RESET_OPTIONS))
-        if unknown:
-            raise ValueError(
-                f"reset options must be among {RESET_OPTIONS}, got {unknown}"
-            )
-        budget_left, impressions_left = self._chosen_rest(options)
-        chosen = {name: options[name] for name in RESET_OPTIONS[:2] if name in options}
-        # Looked at before anything is drawn: a reset that is refused changes nothing.
-        self._apply_options(np.zeros(2, dtype=np.float32), chosen)
-        super().reset(seed=seed, options=chosen)
-        self._budget_left, self._impressions_left = budget_left, impressions_left
-        assert self._observation is not None
-        x, c = self._observation.tolist()
-        self._last = {"x": x, "c": c, **self._rest()}
-        return self._observe(), {}
+        self._start_bounds = campaign_bounds(self.campaign)
+        self._terminates = True
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Bids on the current impression.
@@ -134,79 +103,52 @@ class BidClickBudgetEnv(BidClickEnv):
             gymnasium.error.ResetNeeded: called before ``reset`` or after the last
                 impression.
         """
-        if self._observation is None:
-            raise gym.error.ResetNeeded("call reset() before step()")
-        if self._impressions_left == 0:
+        if self._observation is not None and self._impressions >= self.horizon:
             raise gym.error.ResetNeeded(
-                f"all {self.campaign.impressions} impressions are over; call reset() "
-                "before step()"
+                f"all {self.horizon} impressions are over; call reset() before step()"
             )
-        asked_bid = self._bid(action)
-        # Drawn whatever the bid is worth: no bid shifts the stream of what follows.
-        u, next_x, next_c = self.np_random.random(3).tolist()
-        x, c = self._observation.tolist()
-        refused = c * asked_bid > self._budget_left
-        bid = 0.0 if refused else asked_bid
-        payment = c * bid
-        t = BID_WEIGHT * bid + QUERY_WEIGHT * x
-        probability = 0.5 * (1.0 + float(np.tanh(0.5 * t)))
-        click = int(u < probability)
-        self._budget_left -= payment
-        self._impressions_left -= 1
-        info = {
-            "bid": bid,
-            "asked_bid": asked_bid,
+        return super().step(action)
+
+    def _begin(self, start: dict[str, Any]) -> None:
+        self._budget_left = float(start.get("budget_left", self.campaign.budget))
+        self._impressions = self.horizon - int(
+            start.get("impressions_left", self.horizon)
+        )
+
+    def _impression(self, x: float, c: float, u: float, bid: float) -> dict[str, Any]:
+        refused = c * bid > self._budget_left
+        outcome = super()._impression(x, c, u, 0.0 if refused else bid)
+        self._budget_left -= outcome["payment"]
+        return {
+            "bid": outcome["bid"],
+            "asked_bid": bid,
             "refused": refused,
-            "click": click,
-            "click_probability": probability,
-            "payment": payment,
-            "expected_reward": probability - payment,
-            **self._rest(),
+            **outcome,
+            "budget_left": self._budget_left,
+            "impressions_left": self.horizon - self._impressions - 1,
         }
-        self._last = {"x": x, "c": c, **info}
-        self._observation = self._context(next_x, next_c)
-        terminated = self._impressions_left == 0
-        return self._observe(), click - payment, terminated, False, info
 
     def _rest(self) -> dict[str, Any]:
-        return {
-            "budget_left": self._budget_left,
-            "impressions_left": self._impressions_left,
-        }
+        left = self.horizon - self._impressions
+        return {"budget_left": self._budget_left, "impressions_left": left}
 
     def _observe(self) -> Observation:
         """``BudgetedCampaign.observe`` of the current impression, to the last bit."""
         assert self._observation is not None
         shares = (
             self._budget_left / self.campaign.budget,
-            self._impressions_left / self.campaign.impressions,
+            (self.horizon - self._impressions) / self.horizon,
         )
         return np.array((*self._observation.tolist(), *shares), dtype=np.float32)
 
-    def _chosen_rest(self, options: dict[str, Any]) -> tuple[float, int]:
-        """Remaining budget and impressions that an episode starts with."""
-        campaign = self.campaign
-        budget_left = options.get("budget_left", campaign.budget)
-        number = isinstance(budget_left, (int, float, np.integer, np.floating))
-        if isinstance(budget_left, bool) or not number:
-            budget_left = math.nan
-        if not 0.0 <= float(budget_left) <= campaign.budget:
-            raise ValueError(
-                f"reset option 'budget_left' must be a number in [0, {campaign.budget:g}]"
-                f", got {options['budget_left']!r}"
-            )
-        impressions_left = options.get("impressions_left", campaign.impressions)
-        integer = isinstance(impressions_left, (int, np.integer))
-        if (
-            isinstance(impressions_left, bool)
-            or not integer
-            or not 1 <= impressions_left <= campaign.impressions
-        ):
-            raise ValueError(
-                "reset option 'impressions_left' must be an integer from 1 to "
-                f"{campaign.impressions}, got {impressions_left!r}"
-            )
-        return float(budget_left), int(impressions_left)
+
+def campaign_bounds(campaign: BudgetedCampaign) -> Bounds:
+    """What the reset options may be."""
+    return {
+        **context_bounds(campaign.auction),
+        "budget_left": (0.0, campaign.budget, np.float64),
+        "impressions_left": (1, campaign.impressions, np.int64),
+    }
 
 
 def campaign_space(campaign: BudgetedCampaign) -> gym.spaces.Box:

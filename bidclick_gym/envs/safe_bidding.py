@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from ..campaigns.safety import Cap, allowed_by, check_caps
+from ..campaigns import Cap, allowed_by, check_caps
 from .budget import BidClickBudgetEnv, campaign_space
 
 __all__ = ["SafeBidding"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,9 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import check_integer
 from ..auction import BID_WEIGHT, DEFAULT_BIDS, DEFAULT_COST_RANGE, QUERY_WEIGHT, Auction
+from .stepping import Bounds, chosen_values, context_bounds
 
 __all__ = ["BidClickEnv"]
 
@@ -75,17 +76,15 @@ class BidClickEnv(gym.Env[Observation, Any]):
         continuous: bool = False,
         render_mode: str | None = None,
     ):
-        if isinstance(horizon, bool) or not isinstance(horizon, (int, np.integer)):
-            raise ValueError(f"horizon must be an integer >= 1, got {horizon!r}")
-        if horizon < 1:
-            raise ValueError(f"horizon must be an integer >= 1, got {horizon!r}")
+        self.horizon = check_integer("horizon", horizon, 1)
         modes = self.metadata["render_modes"]
         if render_mode is not None and render_mode not in modes:
             raise ValueError(
                 f"render_mode must be None or one of {modes}, got {render_mode!r}"
             )
         self.auction = Auction(bids, cost_range)  # type: ignore[arg-type]
-        self.horizon = int(horizon)
+        # An observation that holds no clock makes the end of a campaign a timeout.
+        self._terminates = self.horizon == 1
         self.continuous = bool(continuous)
         self.render_mode = render_mode
         low, high = self.auction.cost_range
@@ -101,6 +100,7 @@ class BidClickEnv(gym.Env[Observation, Any]):
         self._observation: Observation | None = None
         self._impressions = 0
         self._last: dict[str, Any] | None = None
+        self._start_bounds: Bounds = context_bounds(self.auction)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -109,20 +109,25 @@ class BidClickEnv(gym.Env[Observation, Any]):
 
         Args:
             seed: restarts ``np_random``.
-            options: ``{"x": float, "c": float}``, either or both, to choose the first
-                context; each within the observation space.
+            options: choose where the episode starts, any of those named under "Starting
+                State"; each within its bounds.
 
         Raises:
             ValueError: an option is unknown, not a number or out of bounds.
         """
+        # Looked at before anything is drawn: a refused reset changes nothing.
+        start = chosen_values(options or {}, self._start_bounds)
         super().reset(seed=seed)
         # The context is drawn even if overwritten, so that options never shift the
         # random stream of what follows.
-        observation = self._context(*self.np_random.random(2).tolist())
-        self._observation = self._apply_options(observation, options or {})
+        self._observation = self._context(*self.np_random.random(2).tolist())
+        for index, name in enumerate(("x", "c")):
+            if name in start:
+                self._observation[index] = start[name]
         self._impressions = 0
         self._last = None
-        return self._observation.copy(), {}
+        self._begin(start)
+        return self._observe(), {}
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Bids on the current impression.
@@ -134,35 +139,19 @@ class BidClickEnv(gym.Env[Observation, Any]):
         if self._observation is None:
             raise gym.error.ResetNeeded("call reset() before step()")
         bid = self._bid(action)
-        # Three draws in one call: the stream is the same as drawing one by one, which
-        # lets `logs.simulate_campaign` replay whole campaigns at once.
+        # Three draws in one call, whatever the bid is worth: the stream is the same as
+        # drawing one by one, so that `simulate_log` can replay whole campaigns at once.
         u, next_x, next_c = self.np_random.random(3).tolist()
         x, c = self._observation.tolist()
-        # What `click_probability` and `expected_reward` compute, to the last bit, without
-        # making arrays of single numbers; numpy's tanh and math's differ in that bit.
-        t = BID_WEIGHT * bid + QUERY_WEIGHT * x
-        probability = 0.5 * (1.0 + float(np.tanh(0.5 * t)))
-        click = int(u < probability)
-        payment = c * bid
-        info = {
-            "bid": bid,
-            "click": click,
-            "click_probability": probability,
-            "payment": payment,
-            "expected_reward": probability - payment,
-        }
+        info = self._impression(x, c, u, bid)
         self._last = {"x": x, "c": c, **info}
         self._observation = self._context(next_x, next_c)
         self._impressions += 1
         done = self._impressions >= self.horizon
-        terminated = done and self.horizon == 1
-        return (
-            self._observation.copy(),
-            click - payment,
-            terminated,
-            done and not terminated,
-            info,
-        )
+        terminated = done and self._terminates
+        truncated = done and not terminated
+        reward = info["click"] - info["payment"]
+        return self._observe(), reward, terminated, truncated, info
 
     def render(self) -> Any:
         """The last impression as text (``"ansi"``) or a picture (``"rgb_array"``)."""
@@ -177,10 +166,36 @@ class BidClickEnv(gym.Env[Observation, Any]):
         from ..render import render_ansi, render_rgb_array
 
         x, c = (float(v) for v in self._observation)
-        shown = self._last or {"x": x, "c": c}
+        shown = self._last or {"x": x, "c": c, **self._rest()}
         if self.render_mode == "ansi":
             return render_ansi(self.auction, shown)
         return render_rgb_array(self.auction, shown)
+
+    def _begin(self, start: dict[str, Any]) -> None:
+        """What an episode starts with besides its context."""
+
+    def _rest(self) -> dict[str, Any]:
+        """What is left of the episode, for information and pictures."""
+        return {}
+
+    def _observe(self) -> Observation:
+        assert self._observation is not None
+        return self._observation.copy()
+
+    def _impression(self, x: float, c: float, u: float, bid: float) -> dict[str, Any]:
+        """What comes of a bid, clicked if the uniform ``u`` is low enough."""
+        # What `click_probability` and `expected_reward` compute, to the last bit, without
+        # making arrays of single numbers; numpy's tanh and math's differ in that bit.
+        t = BID_WEIGHT * bid + QUERY_WEIGHT * x
+        probability = 0.5 * (1.0 + float(np.tanh(0.5 * t)))
+        payment = c * bid
+        return {
+            "bid": bid,
+            "click": int(u < probability),
+            "click_probability": probability,
+            "payment": payment,
+            "expected_reward": probability - payment,
+        }
 
     def _context(self, u: float, v: float) -> Observation:
         """``Auction.context_from_uniform`` of one pair, to the last bit."""
@@ -201,44 +216,12 @@ class BidClickEnv(gym.Env[Observation, Any]):
         # Space.contains takes longer than the auction; most actions are plain indices.
         if type(action) in (int, np.int64) and 0 <= action < len(bids):
             return bids[action]
-        index = _as_index(action)
+        # An array of one integer counts as that integer, as policies return it.
+        one = isinstance(action, np.ndarray) and action.size == 1
+        index = action.reshape(-1)[0] if one else action
         if not self.action_space.contains(index):
             raise ValueError(
                 f"action must be an integer from 0 to {len(bids) - 1} "
                 f"(an index into bids), got {action!r}"
             )
         return bids[int(index)]
-
-    def _apply_options(
-        self, observation: Observation, options: dict[str, Any]
-    ) -> Observation:
-        if not options:
-            return observation
-        names = ("x", "c")
-        unknown = sorted(set(map(str, options)) - set(names))
-        if unknown:
-            raise ValueError(f"reset options must be among {names}, got {unknown}")
-        space = self.observation_space
-        assert isinstance(space, gym.spaces.Box)
-        for index, name in enumerate(names):
-            if name not in options:
-                continue
-            given = options[name]
-            low, high = float(space.low[index]), float(space.high[index])
-            try:
-                value = float(np.float32(given))
-            except (TypeError, ValueError):
-                value = math.nan
-            if not (low <= value <= high):
-                raise ValueError(
-                    f"reset option {name!r} must be in [{low:g}, {high:g}], got {given!r}"
-                )
-            observation[index] = value
-        return observation
-
-
-def _as_index(action: Any) -> Any:
-    """An array of one integer counts as that integer, as policies return it."""
-    if isinstance(action, np.ndarray) and action.size == 1:
-        return action.reshape(-1)[0]
-    return action

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -11,16 +10,27 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector.utils import batch_space
 
-from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE
-from ..logs.log import check_integer
-from ._autoreset import DISABLED, NEXT_STEP, SAME_STEP, parse_autoreset_mode
-from ._step_info import StepInfo
-from ._stream import ContextStream
+from .._checks import check_integer
+from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE, click_probability
+from ..context_stream import ContextStream
 from .single import BidClickEnv
+from .stepping import (
+    DISABLED,
+    NEXT_STEP,
+    SAME_STEP,
+    Bounds,
+    Mask,
+    batch_info,
+    chosen_values,
+    context_bounds,
+    final_info,
+    parse_autoreset_mode,
+)
 
 __all__ = ["BidClickVectorEnv"]
 
-Mask = npt.NDArray[np.bool_]
+Values = dict[str, npt.NDArray[Any]]
+NOTHING: Mapping[str, Any] = {}
 Step = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], Mask, Mask, dict[str, Any]]
 
 
@@ -33,8 +43,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     Observations are float32 of shape ``(N, 2)``, rewards float64, flags bool and each
     entry of the information an array of shape ``(N,)`` with a mask under ``_key``, as in
-    Gymnasium's own vector environments.  Entries are computed when they are looked up,
-    and nothing returned is overwritten later.
+    Gymnasium's own vector environments.  Nothing returned is overwritten later.
 
     **Counting impressions.**  With next-step autoreset, a sub-environment whose episode
     ended spends the next step on its reset: the action is ignored, the reward is 0 and
@@ -54,6 +63,8 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         autoreset_mode: ``"next_step"`` (Gymnasium's default, and all that its own vector
             environments know before 1.1), ``"same_step"`` or ``"disabled"``; or a member
             of ``gymnasium.vector.AutoresetMode``.
+        full_info: whether steps return all information; if false only the mask
+            ``_click``, also in ``final_info``, which makes steps about twice as fast.
 
     Raises:
         ValueError: an argument is outside these bounds.
@@ -73,8 +84,9 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         continuous: bool = False,
         render_mode: str | None = None,
         autoreset_mode: Any = "next_step",
+        full_info: bool = True,
     ):
-        check_integer("num_envs", num_envs, 1)
+        self.num_envs = check_integer("num_envs", num_envs, 1)
         if render_mode is not None:
             raise ValueError(
                 f"render_mode must be None for a vector environment, got {render_mode!r}"
@@ -82,13 +94,14 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._autoreset = parse_autoreset_mode(autoreset_mode)
         single = BidClickEnv(horizon, bids, cost_range, continuous)
         self.auction, self.horizon = single.auction, single.horizon
-        self.continuous = single.continuous
-        self.num_envs = int(num_envs)
+        self.continuous, self.full_info = single.continuous, bool(full_info)
         self.metadata = {**self.metadata, "autoreset_mode": self._autoreset}
         self.single_observation_space: Any = single.observation_space
         self.single_action_space: Any = single.action_space
         self.observation_space = batch_space(single.observation_space, self.num_envs)
         self.action_space = batch_space(single.action_space, self.num_envs)
+        self._start_bounds: Bounds = context_bounds(self.auction)
+        self._terminates = self.horizon == 1
         self._bids = self.auction.bid_array
         self._stream = ContextStream(self.auction, self.num_envs)
         # Episodes end when the clock reaches the step they started at plus the horizon.
@@ -114,7 +127,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
                 of shape ``(N,)``, leaves episodes where it is False as they are.
 
         Returns:
-            Observations of shape ``(N, 2)`` and no information.
+            Observations and no information.
 
         Raises:
             ValueError: the seed or an option is unknown or out of bounds.
@@ -122,19 +135,20 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         """
         options = dict(options or {})
         mask = self._reset_mask(options.pop("reset_mask", None))
-        chosen = self._chosen_contexts(options, mask)
+        start = chosen_values(options, self._start_bounds, self.num_envs, mask)
         self._seed(seed)
         if mask.all():
             self._stream.advance(self.np_random)
             self._clock, self._ended = 0, None
         else:
             self._stream.advance(self.np_random, keep=~mask)
-        for name, values in chosen.items():
-            self._stream.choose(name, mask, values)
-        self._start(mask)
+        for name in ("x", "c"):
+            if name in start:
+                self._stream.choose(name, mask, start[name])
+        self._start(mask, start)
         if self._ended is not None:
             self._ended = self._ended & ~mask if (self._ended & ~mask).any() else None
-        return self._stream.observations.copy(), {}
+        return self._observe(), {}
 
     def step(self, actions: Any) -> Step:
         """Bids on the current impression of every sub-environment.
@@ -157,39 +171,52 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
                 'reset(options={"reset_mask": terminations | truncations}) before step()'
             )
         bids = self._bids_of(actions, resetting)
+        self._clock += 1
+        rewards, values = self._impressions(bids)
+        self._stream.advance(self.np_random)
+        played = None
+        if resetting is not None:
+            rewards[resetting] = 0.0
+            played = ~resetting
+            self._start(resetting)
+        ends = np.zeros(self.num_envs, dtype=np.bool_)
+        never, final, self._ended = ends.copy(), {}, None
+        if self._clock >= self._next_end:
+            np.greater_equal(self._clock - self._started, self.horizon, out=ends)
+            self._ended = ends.copy()
+            if self._autoreset is SAME_STEP:
+                final = final_info(values, self._observe(), self._ended)
+                played = ~ends
+                # Contexts are independent: where no episode ended, another is as good.
+                self._stream.advance(self.np_random)
+                self._start(self._ended)
+                self._ended = None
+        info = batch_info(values, self.num_envs, played) | final
+        flags = (ends, never) if self._terminates else (never, ends)
+        return self._observe(), rewards, *flags, info
+
+    def _impressions(self, bids: npt.NDArray[np.float64]) -> tuple[Any, Values]:
+        """What comes of bids on the current contexts: rewards and information."""
         stream = self._stream
         clicks = bids >= stream.price
         payments = stream.c * bids
         rewards = np.subtract(clicks, payments)
-        info = StepInfo(stream.x.copy(), bids, clicks, payments)
-        stream.advance(self.np_random)
-        self._clock += 1
-        if resetting is not None:
-            rewards[resetting] = 0.0
-            info.played = ~resetting
-            self._start(resetting)
-        terminations = np.zeros(self.num_envs, dtype=np.bool_)
-        truncations = np.zeros(self.num_envs, dtype=np.bool_)
-        self._ended = None
-        if self._clock >= self._next_end:
-            self._ended = self._clock - self._started >= self.horizon
-            flags = terminations if self.horizon == 1 else truncations
-            flags[:] = self._ended
-            if self._autoreset is SAME_STEP:
-                self._restart_ended(info)
-        observations = stream.observations.copy()
-        return observations, rewards, terminations, truncations, info.as_dict()
+        if not self.full_info:
+            return rewards, {}
+        probability = click_probability(stream.x, bids)
+        return rewards, {
+            "bid": bids,
+            "click": clicks.astype(np.int64),
+            "click_probability": probability,
+            "payment": payments,
+            "expected_reward": probability - payments,
+        }
 
-    def _restart_ended(self, info: StepInfo) -> None:
-        assert self._ended is not None
-        info.ended, info.played = self._ended, ~self._ended
-        info.final = self._stream.observations.copy()
-        # Contexts are independent: where no episode ended, another one does as well.
-        self._stream.advance(self.np_random)
-        self._start(self._ended)
-        self._ended = None
+    def _observe(self) -> npt.NDArray[np.float32]:
+        return self._stream.observations.copy()
 
-    def _start(self, where: Mask) -> None:
+    def _start(self, where: Mask, start: Mapping[str, Any] = NOTHING) -> None:
+        """Starts the clocks of episodes, with the reset options that were given."""
         self._started[where] = self._clock
         self._next_end = int(self._started.min()) + self.horizon
 
@@ -235,32 +262,6 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if self._clock < 0 and not given.all():
             raise gym.error.ResetNeeded("call reset() before resetting with a mask")
         return given.copy()
-
-    def _chosen_contexts(
-        self, options: dict[str, Any], mask: Mask
-    ) -> dict[str, npt.NDArray[np.float32]]:
-        names = ("x", "c")
-        unknown = sorted(set(map(str, options)) - set(names))
-        if unknown:
-            raise ValueError(
-                f"reset options must be among {(*names, 'reset_mask')}, got {unknown}"
-            )
-        space, chosen = self.single_observation_space, {}
-        for name, given in options.items():
-            index = names.index(name)
-            low, high = float(space.low[index]), float(space.high[index])
-            try:
-                values = np.asarray(given, dtype=np.float32)
-                values = np.broadcast_to(values, (self.num_envs,))
-            except (TypeError, ValueError):
-                values = np.full(self.num_envs, math.nan, dtype=np.float32)
-            if not ((values >= low) & (values <= high))[mask].all():
-                raise ValueError(
-                    f"reset option {name!r} must be in [{low:g}, {high:g}], one number "
-                    f"or one for each of {self.num_envs} sub-environments, got {given!r}"
-                )
-            chosen[name] = values
-        return chosen
 
     def _seed(self, seed: Any) -> None:
         if seed is None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from ..auction import click_probability
-from ..campaigns.behavior import CampaignPolicy, UnpacedPolicy
-from ..campaigns.campaign import BudgetedCampaign
-from .log import Log, campaign_seeds, check_integer, check_seed
+from .._checks import check_integer, check_seed
+from ..campaigns import (
+    BudgetedCampaign,
+    CampaignPolicy,
+    UnpacedPolicy,
+    play,
+    uniform_draws,
+)
+from .log import Log, campaign_seeds
 
 __all__ = ["BUDGET_CAMPAIGNS", "BudgetLog", "simulate_budget_log"]
 
@@ -48,7 +54,7 @@ def simulate_budget_log(
 
     Args:
         campaign: what is logged.
-        policy: the logger; :class:`~bidclick_gym.campaigns.behavior.UnpacedPolicy` if not
+        policy: the logger; :class:`~bidclick_gym.campaigns.UnpacedPolicy` if not
             given.
         campaigns: how many, at least 1.
         seed: as in :func:`~bidclick_gym.logs.simulate_log`.
@@ -68,37 +74,29 @@ def simulate_budget_log(
     seeds, bid_seed = campaign_seeds(seed, campaigns)
     rng = np.random.default_rng(bid_seed)
     contexts, click_uniforms = _uniforms(campaign, seeds)
-    bids, steps = campaign.auction.bid_array, campaign.impressions
+    rows, last = np.arange(campaigns), campaign.impressions
+    seen: list[npt.NDArray[np.float32]] = []
+    asked: list[npt.NDArray[np.int64]] = []
+    propensities: list[npt.NDArray[np.float64]] = []
 
-    observations = np.empty((campaigns, steps + 1, 4), dtype=np.float32)
-    actions = np.empty((campaigns, steps), dtype=np.int64)
-    rewards = np.empty((campaigns, steps))
-    propensities = np.empty((campaigns, steps))
-    clicks = np.empty((campaigns, steps), dtype=np.int64)
-    refused = np.empty((campaigns, steps), dtype=np.bool_)
-    rows = np.arange(campaigns)
-    budget_left = np.full(campaigns, campaign.budget)
-    for t in range(steps + 1):
-        x, c = contexts[:, t].astype(np.float64).T
-        observations[:, t] = campaign.observe(x, c, budget_left, steps - t)
-        if t == steps:
-            break
-        asked = policy.sample(rng, observations[:, t])
-        probabilities = policy.probabilities_of(observations[:, t])
-        refused[:, t] = c * bids[asked] > budget_left
-        bid = np.where(refused[:, t], 0.0, bids[asked])
-        actions[:, t] = asked
-        propensities[:, t] = probabilities[rows, asked]
-        clicks[:, t] = click_uniforms[:, t] < click_probability(x, bid)
-        rewards[:, t] = clicks[:, t] - c * bid
-        budget_left = budget_left - c * bid
+    def decide(observations: Any, payments: Any, clicks: Any) -> npt.NDArray[np.int64]:
+        bids = policy.sample(rng, observations)
+        seen.append(observations)
+        asked.append(bids)
+        propensities.append(policy.probabilities_of(observations)[rows, bids])
+        return bids
+
+    draw = uniform_draws(contexts, click_uniforms)
+    played = play(campaign, campaigns, draw, decide)
+    x, c = contexts[:, last].T
+    seen.append(campaign.observe(x, c, played["budget_left"][:, last], 0))
     return BudgetLog(
-        observations=observations,
-        actions=actions,
-        rewards=rewards,
-        propensities=propensities,
-        clicks=clicks,
-        refused=refused,
+        observations=np.stack(seen, axis=1),
+        actions=np.stack(asked, axis=1),
+        rewards=played["clicked"] - played["payments"],
+        propensities=np.stack(propensities, axis=1),
+        clicks=played["clicked"],
+        refused=played["refused"],
         seeds=seeds,
         bids=campaign.bids,
     )

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import check_fraction, check_integer
 from .._optional import import_icac_algo
-from ._minari_files import LogSpec, Recording, read_columns, seeded_id, stored
-from .campaign_datasets import BUDGET_DATASETS, check_whole_campaigns
-from .campaign_datasets import recording as budget_recording
-from .campaign_log import BudgetLog
+from ..campaigns import PacedPolicy, UnpacedPolicy
+from .campaign_log import BUDGET_CAMPAIGNS, BudgetLog, simulate_budget_log
 from .log import (
     CAMPAIGNS,
     HORIZON,
     Log,
-    check_fraction,
-    check_integer,
     nested_subsample,
     simulate_log,
     subsample_impressions,
 )
+from .minari_files import Recording, read_columns, stored
 
 if TYPE_CHECKING:
     from minari import MinariDataset
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from icac_algo import ColumnarReplayBuffer
 
 __all__ = [
+    "BUDGET_DATASETS",
     "DATASETS",
     "LogSpec",
     "get_dataset",
@@ -38,6 +38,26 @@ __all__ = [
     "minari_id",
     "to_replay_buffer",
 ]
+
+GAUSSIAN_BIDDER = "clipped Gaussian bidder, mean 0.4, std 0.4"
+
+
+@dataclasses.dataclass(frozen=True)
+class LogSpec:
+    """What a named dataset is a log of.
+
+    Args:
+        env_id: the Gymnasium id of the logged environment.
+        description: one sentence for ``minari show``.
+        policy: what logged campaigns under a budget; None for the plain auction.
+        algorithm: the logger's name for ``minari show``.
+    """
+
+    env_id: str
+    description: str
+    policy: type[UnpacedPolicy] | type[PacedPolicy] | None = None
+    algorithm: str = GAUSSIAN_BIDDER
+
 
 DATASETS: dict[str, LogSpec] = {
     "bidclick/logged-v0": LogSpec(
@@ -52,6 +72,22 @@ DATASETS: dict[str, LogSpec] = {
     ),
 }
 
+BUDGET_DATASETS: dict[str, LogSpec] = {
+    "bidclick/budget-logged-v0": LogSpec(
+        "BidClickBudget-v0",
+        "Campaigns under a budget logged by a clipped Gaussian bidder that does not "
+        "look at it: 2,000 of 50 impressions, with propensities, clicks and refusals.",
+        UnpacedPolicy,
+    ),
+    "bidclick/budget-paced-v0": LogSpec(
+        "BidClickBudget-v0",
+        "Campaigns under a budget logged by a bidder that paces its spending: "
+        "2,000 of 50 impressions, with propensities, clicks and refusals.",
+        PacedPolicy,
+        "pacing bidder, temperature 0.1, floor 0.02",
+    ),
+}
+
 
 # -- Minari ----------------------------------------------------------------
 
@@ -59,8 +95,10 @@ DATASETS: dict[str, LogSpec] = {
 def minari_id(name: str, log_seed: int = 0) -> str:
     """The Minari id of a named dataset: its own name for seed 0."""
     _spec(name)
-    check_integer("log_seed", log_seed, 0)
-    return seeded_id(name, log_seed)
+    if check_integer("log_seed", log_seed, 0) == 0:
+        return name
+    stem, version = name.rsplit("-", 1)
+    return f"{stem}-seed{log_seed}-{version}"
 
 
 def load_minari(
@@ -83,7 +121,7 @@ def get_log(name: str, log_seed: int = 0, show_progress: bool = True) -> Log:
     """A named dataset as columns, read from Minari (made on first use).
 
     Those of campaigns under a budget are a
-    :class:`~bidclick_gym.logs.campaign_log.BudgetLog`.
+    :class:`~bidclick_gym.logs.BudgetLog`.
     """
     columns = read_columns(load_minari(name, log_seed, show_progress))
     env: Any = gym.make(_spec(name).env_id).unwrapped
@@ -93,18 +131,26 @@ def get_log(name: str, log_seed: int = 0, show_progress: bool = True) -> Log:
 
 
 def _recording(name: str, log_seed: int) -> Recording:
-    if name in BUDGET_DATASETS:
-        return budget_recording(name, log_seed)
-    spec = DATASETS[name]
-    env = gym.make(spec.env_id, horizon=HORIZON)
-    auction = env.unwrapped.auction  # type: ignore[attr-defined]
+    spec = _spec(name)
+    is_budgeted = spec.policy is not None
+    options: dict[str, Any] = {} if is_budgeted else {"horizon": HORIZON}
+    env = gym.make(spec.env_id, **options)
+    made: Any = env.unwrapped
+
+    def simulate() -> Log:
+        if spec.policy is None:
+            return simulate_log(made.auction, seed=log_seed)
+        return simulate_budget_log(
+            made.campaign, spec.policy(made.campaign), seed=log_seed
+        )
+
     return Recording(
-        spec=spec,
+        description=spec.description,
         env=env,
-        simulate=lambda: simulate_log(auction, seed=log_seed),
-        shape=(CAMPAIGNS, HORIZON),
-        terminates=False,
-        algorithm="clipped Gaussian bidder, mean 0.4, std 0.4",
+        simulate=simulate,
+        shape=(BUDGET_CAMPAIGNS if is_budgeted else CAMPAIGNS, made.horizon),
+        terminates=is_budgeted,
+        algorithm=spec.algorithm,
         log_seed=log_seed,
     )
 
@@ -206,14 +252,23 @@ def to_replay_buffer(
 
 
 def _spec(name: str) -> LogSpec:
-    known: dict[str, LogSpec] = {**DATASETS, **BUDGET_DATASETS}
+    known = {**DATASETS, **BUDGET_DATASETS}
     if name not in known:
         raise ValueError(f"dataset must be one of {sorted(known)}, got {name!r}")
     return known[name]
 
 
 def _is_bandit(is_budgeted: bool, as_bandit: bool | None, continuous: bool) -> bool:
-    if is_budgeted:
-        check_whole_campaigns(as_bandit, continuous)
-        return False
-    return as_bandit is None or as_bandit
+    if not is_budgeted:
+        return as_bandit is None or as_bandit
+    if as_bandit:
+        raise ValueError(
+            "as_bandit must be left out or False for campaigns under a budget, whose "
+            f"impressions share it, got {as_bandit!r}"
+        )
+    if continuous:
+        raise ValueError(
+            "continuous must be False for campaigns under a budget, which bid by index, "
+            f"got {continuous!r}"
+        )
+    return False

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import check_fraction, check_integer, check_seed
 from ..auction import Auction, click_probability
 from ..behavior import ClippedGaussianPolicy
 
@@ -17,9 +18,6 @@ __all__ = [
     "HORIZON",
     "Log",
     "campaign_seeds",
-    "check_fraction",
-    "check_integer",
-    "check_seed",
     "fingerprint",
     "nested_subsample",
     "simulate_campaign",
@@ -189,35 +187,3 @@ def nested_subsample(count: int, fraction: float, seed: int) -> npt.NDArray[np.i
             f"it must be at least {1 / count:g}"
         )
     return np.sort(np.random.default_rng(seed).permutation(count)[:size])
-
-
-def check_fraction(fraction: float) -> None:
-    """Refuses anything but a number in (0, 1].
-
-    Raises:
-        ValueError: with what it was given.
-    """
-    number = isinstance(fraction, (int, float, np.floating))
-    if not number or isinstance(fraction, bool) or not (0.0 < fraction <= 1.0):
-        raise ValueError(f"fraction must be in (0, 1], got {fraction!r}")
-
-
-def check_seed(seed: int | np.random.SeedSequence) -> None:
-    """Refuses anything but an integer of at least 0 or a ``SeedSequence``.
-
-    Raises:
-        ValueError: with what it was given.
-    """
-    if not isinstance(seed, np.random.SeedSequence):
-        check_integer("seed", seed, 0)
-
-
-def check_integer(name: str, value: int, low: int) -> None:
-    """Refuses anything but an integer of at least ``low``.
-
-    Raises:
-        ValueError: with the argument's name and what it was given.
-    """
-    integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not integer or value < low:
-        raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")

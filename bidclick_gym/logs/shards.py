@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
-import functools
-import multiprocessing
-import multiprocessing.connection
 import os
 import pathlib
-import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..process_pools import completed
-from ._shard_files import (
+from .._checks import check_choice, check_integer
+from .._optional import import_joblib, import_pyarrow
+from .log import HORIZON
+from .shard_files import (
     AUCTIONS,
     FORMATS,
     ShardPlan,
     claim,
-    import_pyarrow,
     package_version,
     write_shard,
 )
-from .log import HORIZON, check_integer
 
 __all__ = ["write_shards"]
 
@@ -76,8 +72,8 @@ def write_shards(
         OSError: a file cannot be written; whole shards stay, and the same call goes on.
         ImportError: pyarrow is missing.
     """
-    _check_choice("env_id", env_id, tuple(AUCTIONS))
-    _check_choice("format", format, FORMATS)
+    check_choice("env_id", env_id, tuple(AUCTIONS))
+    check_choice("format", format, FORMATS)
     check_integer("impressions", impressions, 1)
     check_integer("seed", seed, 0)
     check_integer("shard_size", shard_size, 1)
@@ -113,30 +109,27 @@ def _written(
         for shard in missing:
             yield write_shard(plan, folder, shard)
         return
-    pool = concurrent.futures.ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _start_worker
+    joblib = import_joblib()
+    run = joblib.delayed(write_shard)
+    parallel = joblib.Parallel(
+        workers,
+        batch_size=1,
+        return_as="generator_unordered",
+        initializer=_leave_with_parent,
+        initargs=(os.getpid(),),
     )
-    try:
-        run = functools.partial(write_shard, plan, folder)
-        for shard, future in completed(pool, run, missing, workers):
-            future.result()
-            yield shard
-    finally:
-        # After an interrupt, what is being written is finished and no more begun.
-        pool.shutdown(wait=True, cancel_futures=True)
+    yield from parallel(run(plan, folder, shard) for shard in missing)
 
 
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
+def _leave_with_parent(parent: int) -> None:
+    """Ends this worker soon after its parent was killed outright."""
 
-    def leave_with_parent() -> None:
-        # Workers wait for work forever when their parent is killed outright.
-        multiprocessing.connection.wait([parent.sentinel])
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
         os._exit(1)
 
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager
@@ -150,11 +143,6 @@ def _progress_bar(show: bool, total: int, done: int) -> Iterator[Callable[[int],
         return
     with tqdm(total=total, initial=done, unit=" impressions", unit_scale=True) as bar:
         yield bar.update
-
-
-def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
 
 
 def _cores() -> int:

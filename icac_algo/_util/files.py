@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all."""
+"""Files and folders that are written as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 __all__ = [
     "errors_that_name",
+    "replaced",
     "require_space",
     "reserve",
     "write_whole",
@@ -20,8 +21,33 @@ __all__ = [
 
 
 @contextlib.contextmanager
+def replaced(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Where to write a file or folder that takes ``path``'s place if the block succeeds.
+
+    It lies in a hidden folder beside ``path``; what was at ``path`` stays if anything
+    fails.
+    """
+    place = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    new, old = place / path.name, place / f"{path.name}-old"
+    try:
+        yield new
+        if new.is_dir():
+            # A folder cannot replace a folder at once: the old one steps aside.
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path, old)
+        try:
+            os.replace(new, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.rename(old, path)
+            raise
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def written_beside(fname: str | os.PathLike[str]) -> Iterator[str]:
-    """A temporary sibling of ``fname`` that replaces it if the block succeeds.
+    """The name of a file that replaces ``fname`` if the block succeeds.
 
     Raises:
         OSError: it cannot be written; it names ``fname``, and what was there stays.
@@ -30,26 +56,23 @@ def written_beside(fname: str | os.PathLike[str]) -> Iterator[str]:
     with errors_that_name(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        handle, beside = tempfile.mkstemp(
-            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
-        )
-        os.close(handle)
-        try:
-            yield beside
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(beside, 0o666 & ~umask)
-            os.replace(beside, path)
-        finally:
-            pathlib.Path(beside).unlink(missing_ok=True)
+        with replaced(path) as new:
+            yield str(new)
+
+
+def write_whole(fname: str | os.PathLike[str], content: bytes) -> None:
+    """Replaces a file by these bytes.
+
+    Where a library writes by itself, let it write to memory and write the bytes here:
+    torch answers a full disk with a ``RuntimeError``, or by ending the process.
+    """
+    with written_beside(fname) as new:
+        pathlib.Path(new).write_bytes(content)
 
 
 @contextlib.contextmanager
 def errors_that_name(path: pathlib.Path) -> Iterator[None]:
-    """Makes errors of writing name what was to be written.
-
-    A full disk is told without a path, a temporary file by a name that nobody gave.
-    """
+    """Errors of writing name ``path``, not a temporary file or nothing at all."""
     try:
         yield
     except OSError as error:
@@ -58,26 +81,10 @@ def errors_that_name(path: pathlib.Path) -> Iterator[None]:
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
-def write_whole(fname: str | os.PathLike[str], content: bytes) -> None:
-    """Replaces a file by these bytes, as a whole or not at all.
-
-    Where a library writes by itself, let it write to memory and write the bytes here:
-    torch answers a full disk with a ``RuntimeError``, or by ending the process.
-    """
-    with written_beside(fname) as beside:
-        pathlib.Path(beside).write_bytes(content)
-
-
 def require_space(folder: pathlib.Path, size: int, path: pathlib.Path) -> None:
-    """Refuses to start what will not fit; HDF5 ends the process on a full disk.
+    """Raises ``OSError`` if ``size`` bytes for ``path`` do not fit on ``folder``'s disk.
 
-    Args:
-        folder: on the disk that is meant; exists.
-        size: bytes that are needed.
-        path: what is to be written, for the message.
-
-    Raises:
-        OSError: the space is not there, or the folder cannot be written.
+    HDF5, and writing to mapped files, end the process on a full disk.
     """
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -90,13 +97,7 @@ def require_space(folder: pathlib.Path, size: int, path: pathlib.Path) -> None:
 
 
 def reserve(handle: int, size: int) -> None:
-    """Gives an open file its space on disk, where the system can.
-
-    Writing to a mapped file without it ends the process when the disk is full.
-
-    Raises:
-        OSError: the space is not there.
-    """
+    """Gives an open file its space on disk, where the system can."""
     if hasattr(os, "posix_fallocate"):
         # Unlike a look at the free space, it also knows quotas.
         os.posix_fallocate(handle, 0, size)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from .buffer import ColumnarReplayBuffer
 from .checks import blocks, check_continuous_dataset, check_dataset
-from .index import BadMark, EpisodeIndex
 from .pickers import BudgetRelabellingTransitionPicker
 from .steps import LoggedSteps, logged_steps
 
 __all__ = [
-    "BadMark",
     "BudgetRelabellingTransitionPicker",
     "ColumnarReplayBuffer",
-    "EpisodeIndex",
     "LoggedSteps",
     "blocks",
     "check_continuous_dataset",

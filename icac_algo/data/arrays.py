@@ -1,4 +1,4 @@
-"""Columns in memory: from flat arrays or d3rlpy episodes, joined, and back."""
+"""Columns in memory: from flat arrays or d3rlpy's episodes, and back."""
 
 from __future__ import annotations
 
@@ -12,24 +12,18 @@ from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import EpisodeBase
 
 from .._util.checks import check_count
-from .columns import ArrayColumn, Column, Columns
-from .index import EpisodeIndex
+from .columns import Array, ArrayColumn, Columns
+from .episodes import EpisodeIndex
 
 __all__ = [
-    "IN_MEMORY",
     "action_space_of",
     "arrays_of_columns",
-    "checked_numbers",
+    "as_numbers",
     "columns_of_arrays",
     "columns_of_episodes",
-    "joined",
+    "numbers_of_episodes",
     "with_rewards",
 ]
-
-Array = npt.NDArray[Any]
-
-#: ``Columns.source`` of what may be copied freely.
-IN_MEMORY = "arrays"
 
 
 # -- from arrays -------------------------------------------------------------
@@ -53,32 +47,23 @@ def columns_of_arrays(
     is_tuple = isinstance(observations, (list, tuple)) and all(
         isinstance(part, np.ndarray) for part in observations
     )
-    names = (
-        [f"observations[{i}]" for i in range(len(observations))]
-        if is_tuple
-        else ["observations"]
-    )
-    parts = [
-        _numbers(name, part)
-        for name, part in zip(
-            names, observations if is_tuple else [observations], strict=True
-        )
-    ]
-    count = len(parts[0]) if parts and parts[0].ndim else 0
+    parts = {"observations": observations}
+    if is_tuple:
+        parts = {f"observations[{i}]": part for i, part in enumerate(observations)}
+    parts = {name: as_numbers(name, part) for name, part in parts.items()}
+    first = next(iter(parts.values()), np.zeros(0))
+    count = len(first) if first.ndim else 0
     if count == 0:
         raise ValueError("observations must have at least one row, got none")
-    columns = {
+    others = {
         "actions": _as_matrix("actions", actions),
-        "rewards": _as_matrix("rewards", rewards),
-        **{
-            f"extras: {name}": _numbers(f"extras: {name}", value)
-            for name, value in (extras or {}).items()
-        },
+        "rewards": _as_rewards(rewards),
     }
-    _check_width(columns["rewards"])
-    for name, column in [*zip(names, parts, strict=True), *columns.items()]:
+    more = {name: as_numbers(f"extras: {name}", v) for name, v in (extras or {}).items()}
+    named = {f"extras: {name}": column for name, column in more.items()}
+    for name, column in {**parts, **others, **named}.items():
         _check_column(name, column, count)
-    for name, part in zip(names, parts, strict=True):
+    for name, part in parts.items():
         if part.ndim < 2:
             raise ValueError(
                 f"{name} must have shape (R, ...) with a vector or more in each row, "
@@ -87,36 +72,38 @@ def columns_of_arrays(
         if part[0].size == 0:
             raise ValueError(f"{name} must have a number in each row, got {part.shape}")
     return Columns(
-        observations=[ArrayColumn(part) for part in parts],
-        actions=ArrayColumn(columns.pop("actions")),
-        rewards=ArrayColumn(columns.pop("rewards")),
+        observations=[ArrayColumn(part) for part in parts.values()],
+        actions=ArrayColumn(others["actions"]),
+        rewards=ArrayColumn(others["rewards"]),
         index=_index_of_flags(count, terminals, timeouts, final),
         is_tuple=is_tuple,
-        extras={name: ArrayColumn(columns[f"extras: {name}"]) for name in extras or {}},
-        source=IN_MEMORY,
+        extras={name: ArrayColumn(column) for name, column in more.items()},
     )
 
 
-def _numbers(name: str, values: Any) -> Array:
+def as_numbers(name: str, values: Any, kinds: str = "fiub") -> Array:
+    """An array of one of these kinds of numbers."""
     try:
         array = np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name} must be one array of numbers: {error}") from None
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in kinds:
         raise ValueError(f"{name} must be numbers, got an array of {array.dtype}")
     return array
 
 
 def _as_matrix(name: str, values: Any) -> Array:
-    array = _numbers(name, values)
+    array = as_numbers(name, values)
     if array.ndim not in (1, 2):
         raise ValueError(f"{name} must have shape (R,) or (R, n), got {array.shape}")
     return array[:, None] if array.ndim == 1 else array
 
 
-def _check_width(rewards: Array) -> None:
-    if rewards.shape[1] != 1:
-        raise ValueError(f"rewards must have shape (R,) or (R, 1), got {rewards.shape}")
+def _as_rewards(values: Any) -> Array:
+    array = _as_matrix("rewards", values)
+    if array.shape[1] != 1:
+        raise ValueError(f"rewards must have shape (R,) or (R, 1), got {array.shape}")
+    return array
 
 
 def _check_column(name: str, array: Array, count: int) -> None:
@@ -147,21 +134,17 @@ def _index_of_flags(
         if final is not None:
             raise ValueError("final needs terminals or timeouts beside it")
         return EpisodeIndex(None, rows=count)
-    return EpisodeIndex.from_marks(
-        count,
-        _marked_rows("terminals", terminals, count),
-        _marked_rows("timeouts", timeouts, count),
-        _marked_rows("final", final, count),
-        None,
+    flags = {"terminals": terminals, "timeouts": timeouts, "final": final}
+    terminal, timeout, last = (
+        _marked_rows(name, values, count) for name, values in flags.items()
     )
+    return EpisodeIndex.from_marks(count, terminal, timeout, last, None)
 
 
 def _marked_rows(
     name: str, values: npt.ArrayLike | None, count: int
 ) -> npt.NDArray[np.int64]:
-    if values is None:
-        return np.zeros(0, dtype=np.int64)
-    array = np.asarray(values).reshape(-1)
+    array = np.zeros(count) if values is None else np.asarray(values).reshape(-1)
     if len(array) != count:
         raise ValueError(f"{name} must have {count} rows, got {len(array)}")
     bad = np.flatnonzero((array != 0) & (array != 1))
@@ -170,22 +153,43 @@ def _marked_rows(
     return np.flatnonzero(array)
 
 
+# -- the same log, but ... ---------------------------------------------------
+
+
+def with_rewards(columns: Columns, rewards: npt.ArrayLike) -> Columns:
+    """The same log with other rewards, ``(R,)`` or ``(R, 1)``."""
+    array = _as_rewards(rewards)
+    _check_column("rewards", array, columns.index.rows)
+    return dataclasses.replace(columns, rewards=ArrayColumn(array))
+
+
+def numbers_of_episodes(episodes: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
+    """Checks that every number is from 0 to ``count - 1``, ``(E,)``."""
+    numbers = np.asarray(episodes)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers):
+        raise ValueError(
+            "episodes must be the numbers of at least one episode, got an array of "
+            f"{numbers.dtype} of shape {numbers.shape}"
+        )
+    bad = numbers[(numbers < 0) | (numbers >= count)]
+    if bad.size:
+        raise ValueError(f"episodes must be from 0 to {count - 1}, got {bad[0]}")
+    return numbers.astype(np.int64)
+
+
+# -- actions -----------------------------------------------------------------
+
+
 def action_space_of(
     columns: Columns,
     space: ActionSpace | None,
     size: int | None,
     largest: int | None = None,
 ) -> tuple[ActionSpace, int]:
-    """The action space and size of a log, stated or told from its actions.
+    """The action space and size of a log, as stated or as its actions show.
 
-    Args:
-        columns: the log.
-        space: as stated, if it is.
-        size: as stated, if it is.
-        largest: the largest index, if it is known already.
-
-    Raises:
-        ValueError: the actions do not fit what is stated.
+    ``largest`` is the largest index, if it is known already.  Raises ``ValueError`` if
+    the actions do not fit what is stated.
     """
     if space is not None and not isinstance(space, ActionSpace):
         raise TypeError(f"action_space must be an ActionSpace of d3rlpy, got {space!r}")
@@ -218,7 +222,7 @@ def action_space_of(
 
 def _range_of_indices(columns: Columns) -> tuple[int, int]:
     smallest, largest = 0, 0
-    for start, block in columns.blocks(columns.actions):
+    for start, block in columns.actions.blocks():
         odd = np.flatnonzero((block != np.floor(block)).reshape(-1))
         if odd.size:
             raise ValueError(
@@ -230,93 +234,33 @@ def _range_of_indices(columns: Columns) -> tuple[int, int]:
     return smallest, largest
 
 
-# -- the same columns, but ... -----------------------------------------------
-
-
-def with_rewards(columns: Columns, rewards: npt.ArrayLike) -> Columns:
-    """The same log with other rewards, ``(R,)`` or ``(R, 1)``."""
-    array = _as_matrix("rewards", rewards)
-    _check_width(array)
-    _check_column("rewards", array, columns.index.rows)
-    return dataclasses.replace(columns, rewards=ArrayColumn(array))
-
-
-def checked_numbers(episodes: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
-    """Numbers of episodes, ``(E,)``, each from 0 to ``count - 1``."""
-    numbers = np.asarray(episodes)
-    if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(numbers):
-        raise ValueError(
-            "episodes must be the numbers of at least one episode, got an array of "
-            f"{numbers.dtype} of shape {numbers.shape}"
-        )
-    bad = numbers[(numbers < 0) | (numbers >= count)]
-    if bad.size:
-        raise ValueError(f"episodes must be from 0 to {count - 1}, got {bad[0]}")
-    return numbers.astype(np.int64)
-
-
 # -- from episodes -----------------------------------------------------------
 
 
 def columns_of_episodes(episodes: Sequence[EpisodeBase]) -> Columns:
-    """A copy of d3rlpy episodes.
-
-    Raises:
-        ValueError: there are none.
-    """
+    """A copy of d3rlpy episodes; raises ``ValueError`` if there are none."""
     if len(episodes) == 0:
         raise ValueError("a replay buffer must hold at least one episode, got none")
     first = episodes[0].observations
     is_tuple = isinstance(first, (list, tuple))
 
-    def joined_from(get: Callable[[EpisodeBase], Array]) -> ArrayColumn:
+    def joined(get: Callable[[EpisodeBase], Array]) -> ArrayColumn:
         return ArrayColumn(np.concatenate([get(episode) for episode in episodes]))
 
     parts = (
-        [joined_from(lambda e, i=i: e.observations[i]) for i in range(len(first))]  # type: ignore[misc]
+        [joined(lambda e, i=i: e.observations[i]) for i in range(len(first))]  # type: ignore[misc]
         if is_tuple
-        else [joined_from(lambda e: e.observations)]
+        else [joined(lambda e: e.observations)]
     )
     return Columns(
         observations=parts,
-        actions=joined_from(lambda e: e.actions),
-        rewards=joined_from(lambda e: e.rewards),
+        actions=joined(lambda e: e.actions),
+        rewards=joined(lambda e: e.rewards),
         index=EpisodeIndex(
             np.cumsum([e.size() for e in episodes]),
             np.array([bool(e.terminated) for e in episodes]),
         ),
         is_tuple=is_tuple,
-        source=IN_MEMORY,
-    )
-
-
-def joined(first: Columns, second: Columns) -> Columns:
-    """One log after another, in memory; extras that both have are kept."""
-
-    def both(a: Column, b: Column) -> ArrayColumn:
-        values = [a.read(0, len(a)), b.read(0, len(b)).astype(a.dtype, copy=False)]
-        return ArrayColumn(np.concatenate(values))
-
-    ends, terminated, has_final = (
-        np.concatenate(pair)
-        for pair in zip(first.index.arrays(), second.index.arrays(), strict=True)
-    )
-    ends[first.index.episodes :] += first.index.rows
-    return Columns(
-        observations=[
-            both(a, b)
-            for a, b in zip(first.observations, second.observations, strict=True)
-        ],
-        actions=both(first.actions, second.actions),
-        rewards=both(first.rewards, second.rewards),
-        index=EpisodeIndex(ends, terminated, has_final),
-        is_tuple=first.is_tuple,
-        extras={
-            name: both(column, second.extras[name])
-            for name, column in first.extras.items()
-            if name in second.extras
-        },
-        source=IN_MEMORY,
     )
 
 
@@ -325,24 +269,14 @@ def joined(first: Columns, second: Columns) -> Columns:
 
 def arrays_of_columns(columns: Columns) -> dict[str, Any]:
     """The arguments of :func:`columns_of_arrays` that give these columns."""
-    ends, terminated, has_final = columns.index.arrays()
-    terminals = np.zeros(columns.index.rows, dtype=bool)
-    timeouts, final = terminals.copy(), terminals.copy()
-    last_step = ends - 1 - has_final
-    terminals[last_step[terminated]] = True
-    timeouts[last_step[~terminated]] = True
-    final[ends[has_final] - 1] = True
-
-    def whole(column: Column) -> Array:
-        return column.read(0, len(column))
-
-    parts = [whole(part) for part in columns.observations]
+    marks = columns.index.marks()
+    parts = [part.whole() for part in columns.observations]
     return {
         "observations": parts if columns.is_tuple else parts[0],
-        "actions": whole(columns.actions),
-        "rewards": whole(columns.rewards),
-        "terminals": terminals,
-        "timeouts": timeouts,
-        "final": final,
-        "extras": {name: whole(column) for name, column in columns.extras.items()},
+        "actions": columns.actions.whole(),
+        "rewards": columns.rewards.whole(),
+        "terminals": marks["terminal"],
+        "timeouts": marks["timeout"],
+        "final": marks["final"],
+        "extras": {name: column.whole() for name, column in columns.extras.items()},
     }

@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import (
-    InfiniteBuffer,
     ReplayBuffer,
-    ReplayBufferBase,
     TrajectorySlicerProtocol,
     TransitionPickerProtocol,
 )
@@ -98,21 +96,6 @@ class ColumnarReplayBuffer(ColumnSampler):
         )
         space, size = arrays.action_space_of(columns, action_space, action_size)
         return cls(columns, space, size, **options)
-
-    @classmethod
-    def from_replay_buffer(
-        cls, source: ReplayBufferBase, **options: Any
-    ) -> ColumnarReplayBuffer:
-        """A copy of a d3rlpy buffer, with its picker and slicer.
-
-        Args:
-            source: any d3rlpy replay buffer that holds at least one episode.
-            options: ``transition_picker``, ``trajectory_slicer``, ``seed``.
-
-        Raises:
-            ValueError: it is empty.
-        """
-        return cls.of_stock(source, **options)
 
     @classmethod
     def from_minari(
@@ -216,16 +199,9 @@ class ColumnarReplayBuffer(ColumnSampler):
         """
         from .files.tables import Mapping, open_tables
 
-        mapping = Mapping.of(
-            observation=observation,
-            action=action,
-            reward=reward,
-            propensity=propensity,
-            episode=episode,
-            terminal=terminal,
-            timeout=timeout,
-            final=final,
-        )
+        marks = {"terminal": terminal, "timeout": timeout, "final": final}
+        names = {"reward": reward, "propensity": propensity, "episode": episode, **marks}
+        mapping = Mapping.of(observation, action, **names)
         if cache_folder is not None:
             check_path("cache_folder", cache_folder)
             if pathlib.Path(cache_folder).is_file():
@@ -306,9 +282,8 @@ class ColumnarReplayBuffer(ColumnSampler):
         if rewards is not None:
             columns = arrays.with_rewards(columns, rewards)
         if episodes is not None:
-            columns = columns.of_episodes(
-                arrays.checked_numbers(episodes, columns.index.episodes)
-            )
+            count = columns.index.episodes
+            columns = columns.of_episodes(arrays.numbers_of_episodes(episodes, count))
         return type(self)(
             columns,
             self._info.action_space,
@@ -324,17 +299,10 @@ class ColumnarReplayBuffer(ColumnSampler):
 
     def to_replay_buffer(self) -> ReplayBuffer:
         """A stock d3rlpy buffer with the same episodes, picker and slicer."""
-        info = self._info
-        return ReplayBuffer(
-            InfiniteBuffer(),
+        return self._stock(
             transition_picker=self._picker,
             trajectory_slicer=self._slicer,
             episodes=list(self.episodes),
-            observation_signature=info.observation_signature,
-            action_signature=info.action_signature,
-            reward_signature=info.reward_signature,
-            action_space=info.action_space,
-            action_size=info.action_size,
         )
 
     def to_minari(self, dataset_id: str, **metadata: Any) -> MinariDataset:

@@ -10,7 +10,9 @@ import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
+from .arrays import columns_of_episodes
 from .buffer import ColumnarReplayBuffer
+from .columns import Array
 
 __all__ = ["blocks", "check_continuous_dataset", "check_dataset"]
 
@@ -19,7 +21,7 @@ _EPISODES_AT_ONCE = 10_000
 
 def blocks(
     dataset: ReplayBufferBase, name: str
-) -> Iterator[tuple[str, int, npt.NDArray[Any]]]:
+) -> Iterator[tuple[str, npt.NDArray[np.int64], Array]]:
     """All values of one kind, a piece at a time, whatever keeps them.
 
     Args:
@@ -27,25 +29,25 @@ def blocks(
         name: ``"observations"``, ``"actions"`` or ``"rewards"``.
 
     Yields:
-        what is counted (``"row"`` or ``"episode"``), the first one of the piece, and the
-        values; the parts of a tuple observation come one after another.
+        what is counted (``"row"`` or ``"episode"``), its number for each row of the
+        piece, ``(B,)``, and the values, ``(B, ...)``; the parts of a tuple observation
+        come one after another.
     """
     if isinstance(dataset, ColumnarReplayBuffer):
-        columns = dataset.columns
-        for label, column in columns.named():
-            if label.startswith(name):
-                for start, block in columns.blocks(column):
-                    yield "row", start, block
+        for column in dataset.columns.parts_of(name):
+            for start, block in column.blocks():
+                yield "row", np.arange(start, start + len(block)), block
         return
     episodes = dataset.episodes
     for start in range(0, len(episodes), _EPISODES_AT_ONCE):
-        some = episodes[start : start + _EPISODES_AT_ONCE]
-        for part in _parts([getattr(episode, name) for episode in some]):
-            yield "episode", start, np.concatenate(part)
+        log = columns_of_episodes(episodes[start : start + _EPISODES_AT_ONCE])
+        numbers = start + log.index.episode_of(np.arange(log.index.rows))
+        for column in log.parts_of(name):
+            yield "episode", numbers, column.whole()
 
 
 def check_dataset(algorithm: str, dataset: ReplayBufferBase) -> None:
-    """Refuses data that an algorithm for discrete actions cannot learn from.
+    """Checks that an algorithm for discrete actions can learn from the dataset.
 
     Args:
         algorithm: who asks, for the message.
@@ -63,17 +65,14 @@ def check_dataset(algorithm: str, dataset: ReplayBufferBase) -> None:
         )
     _check_values(algorithm, dataset)
     size = info.action_size
-
-    def is_no_action(values: npt.NDArray[Any]) -> Any:
-        return (values < 0) | (values >= size)
-
-    _refuse(f"actions must be from 0 to {size - 1}", dataset, "actions", is_no_action)
+    requirement = f"actions must be from 0 to {size - 1}"
+    _check(requirement, dataset, "actions", lambda v: (v >= 0) & (v < size))
 
 
 def check_continuous_dataset(
     algorithm: str, dataset: ReplayBufferBase, lower: float, upper: float
 ) -> None:
-    """Refuses data that an algorithm for one bounded action cannot learn from.
+    """Checks that an algorithm for one bounded action can learn from the dataset.
 
     Args:
         algorithm: who asks, for the message.
@@ -86,19 +85,14 @@ def check_continuous_dataset(
             observation or reward is NaN or infinite.
     """
     _check_values(algorithm, dataset)
+    requirement = (
+        f"actions must be from {lower:g} to {upper:g}, the ends of the constraint's "
+        "actions (None: 0 and 1)"
+    )
     # Logs are float32: an end of the range may come back a rounding error outside.
     slack = 1e-6 * max(abs(lower), abs(upper))
-
-    def is_outside(values: npt.NDArray[Any]) -> Any:
-        return ~((values >= lower - slack) & (values <= upper + slack))
-
-    _refuse(
-        f"actions must be from {lower:g} to {upper:g}, the ends of the constraint's "
-        "actions (None: 0 and 1)",
-        dataset,
-        "actions",
-        is_outside,
-    )
+    low, high = lower - slack, upper + slack
+    _check(requirement, dataset, "actions", lambda v: (v >= low) & (v <= high))
 
 
 def _check_values(algorithm: str, dataset: ReplayBufferBase) -> None:
@@ -106,43 +100,18 @@ def _check_values(algorithm: str, dataset: ReplayBufferBase) -> None:
         raise ValueError(
             f"{algorithm} needs a dataset with transitions, got an empty one"
         )
-
-    def is_not_finite(values: npt.NDArray[Any]) -> Any:
-        return ~np.isfinite(values)
-
-    _refuse("rewards must be finite", dataset, "rewards", is_not_finite)
-    _refuse("observations must be finite", dataset, "observations", is_not_finite)
+    for name in ("rewards", "observations"):
+        _check(f"{name} must be finite", dataset, name, np.isfinite)
 
 
-def _refuse(
+def _check(
     requirement: str,
     dataset: ReplayBufferBase,
     name: str,
-    is_bad: Callable[[npt.NDArray[Any]], Any],
+    is_good: Callable[[Array], Any],
 ) -> None:
-    for unit, start, values in blocks(dataset, name):
-        bad = is_bad(values)
-        if not bad.any():
-            continue
-        place = int(np.argwhere(bad)[0][0])
-        if unit == "episode":
-            place = _episode_with(dataset.episodes, start, name, is_bad)
-        else:
-            place += start
-        raise ValueError(f"{requirement}, {unit} {place} has {values[bad][0]}")
-
-
-def _episode_with(
-    episodes: Any, start: int, name: str, is_bad: Callable[[npt.NDArray[Any]], Any]
-) -> int:
-    for number in range(start, len(episodes)):
-        parts = _parts([getattr(episodes[number], name)])
-        if any(is_bad(np.asarray(part[0])).any() for part in parts):
-            return number
-    raise AssertionError("the bad value has gone")
-
-
-def _parts(values: list[Any]) -> list[list[npt.NDArray[Any]]]:
-    if not isinstance(values[0], (list, tuple)):
-        return [values]
-    return [list(part) for part in zip(*values, strict=True)]
+    for unit, numbers, values in blocks(dataset, name):
+        bad = ~is_good(values)
+        if bad.any():
+            row = np.argwhere(bad)[0][0]
+            raise ValueError(f"{requirement}, {unit} {numbers[row]} has {values[bad][0]}")

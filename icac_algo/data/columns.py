@@ -2,62 +2,56 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .index import EpisodeIndex
+from .episodes import EpisodeIndex
 
-__all__ = ["ArrayColumn", "Column", "Columns", "StackedColumn"]
+__all__ = ["Array", "ArrayColumn", "Column", "Columns", "StackedColumn"]
 
 Array = npt.NDArray[Any]
 
 BLOCK = 1 << 18
 
 
-class Column(Protocol):
-    """What a replay buffer needs of one column of R rows."""
+class Column(abc.ABC):
+    """R rows of values of one type and shape, wherever they lie."""
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the stored values."""
+    def __init__(self, dtype: np.dtype[Any], row_shape: tuple[int, ...], rows: int):
+        self.dtype, self.row_shape, self._rows = dtype, row_shape, rows
 
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """Shape of one row."""
+    def __len__(self) -> int:
+        return self._rows
 
-    def __len__(self) -> int: ...
-
+    @abc.abstractmethod
     def take(self, rows: npt.NDArray[np.int64]) -> Array:
         """Rows in any order, a new array ``(B, *row_shape)``."""
 
+    @abc.abstractmethod
     def read(self, start: int, stop: int) -> Array:
         """Consecutive rows, ``(stop - start, *row_shape)``; possibly a view."""
 
+    def whole(self) -> Array:
+        """All rows."""
+        return self.read(0, len(self))
 
-class ArrayColumn:
-    """A numpy array, in memory or mapped from a ``.npy`` file.
+    def blocks(self) -> Iterator[tuple[int, Array]]:
+        """All rows piece by piece: first row and values, never all in memory."""
+        for start in range(0, len(self), BLOCK):
+            yield start, self.read(start, min(start + BLOCK, len(self)))
 
-    Args:
-        array: values, ``(R, *row_shape)``; it is not copied, and not written to.
-    """
+
+class ArrayColumn(Column):
+    """A numpy array ``(R, *row_shape)``, in memory or mapped; it is not copied."""
 
     def __init__(self, array: Array):
+        super().__init__(array.dtype, array.shape[1:], len(array))
         self._array = array
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._array.dtype
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        return self._array.shape[1:]
-
-    def __len__(self) -> int:
-        return len(self._array)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Array:
         return self._array.take(rows, axis=0)
@@ -66,37 +60,24 @@ class ArrayColumn:
         return self._array[start:stop]
 
 
-class StackedColumn:
-    """Several scalar columns side by side, as one column of vectors.
-
-    Args:
-        columns: columns of equal length whose rows are scalars.
-    """
+class StackedColumn(Column):
+    """Scalar columns of equal length side by side, as one column of vectors."""
 
     def __init__(self, columns: Sequence[Column]):
+        dtype = np.result_type(*(column.dtype for column in columns))
+        super().__init__(dtype, (len(columns),), len(columns[0]))
         self._columns = columns
-        self._dtype = np.result_type(*(column.dtype for column in columns))
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._dtype
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        return (len(self._columns),)
-
-    def __len__(self) -> int:
-        return len(self._columns[0])
 
     def take(self, rows: npt.NDArray[np.int64]) -> Array:
-        return self._stack([column.take(rows) for column in self._columns], len(rows))
+        return self._stack([column.take(rows) for column in self._columns])
 
     def read(self, start: int, stop: int) -> Array:
-        parts = [column.read(start, stop) for column in self._columns]
-        return self._stack(parts, stop - start)
+        return self._stack([column.read(start, stop) for column in self._columns])
 
-    def _stack(self, parts: Sequence[Array], count: int) -> Array:
-        stacked = np.empty((count, len(parts)), dtype=self._dtype)
+    def _stack(self, parts: Sequence[Array]) -> Array:
+        if len(parts) == 1:
+            return parts[0][:, None]
+        stacked = np.empty((len(parts[0]), len(parts)), dtype=self.dtype)
         for i, part in enumerate(parts):
             stacked[:, i] = part
         return stacked
@@ -113,7 +94,7 @@ class Columns:
         index: the episodes.
         is_tuple: whether observations are tuples of parts.
         extras: further columns, such as ``"propensity"``, each of R rows.
-        source: what the data were read from, for messages.
+        in_memory: whether it may be copied freely; false if it is mapped from files.
     """
 
     observations: Sequence[Column]
@@ -122,19 +103,12 @@ class Columns:
     index: EpisodeIndex
     is_tuple: bool = False
     extras: Mapping[str, Column] = dataclasses.field(default_factory=dict)
-    source: str = "arrays"
+    in_memory: bool = True
 
-    def named(self) -> Iterator[tuple[str, Column]]:
-        """Every column with the name that messages use."""
-        for i, part in enumerate(self.observations):
-            yield (f"observations[{i}]" if self.is_tuple else "observations"), part
-        yield "actions", self.actions
-        yield "rewards", self.rewards
-
-    def blocks(self, column: Column) -> Iterator[tuple[int, Array]]:
-        """A column piece by piece: first row and values, never all in memory."""
-        for start in range(0, len(column), BLOCK):
-            yield start, column.read(start, min(start + BLOCK, len(column)))
+    def parts_of(self, name: str) -> Sequence[Column]:
+        """The columns of ``"observations"``, ``"actions"`` or ``"rewards"``."""
+        kept = getattr(self, name)
+        return [kept] if isinstance(kept, Column) else kept
 
     def of_episodes(self, numbers: npt.NDArray[np.int64]) -> Columns:
         """A copy of these episodes in this order, in memory."""
@@ -145,15 +119,40 @@ class Columns:
         # Each episode's first row, and how far each row is into its episode.
         shifts = np.repeat(starts[numbers] - (new_ends - lengths), lengths)
         rows = np.arange(int(new_ends[-1])) + shifts
+        index = EpisodeIndex(new_ends, terminated[numbers], has_final[numbers])
+        return self._copied(lambda column: column.take(rows), index)
 
-        def part(column: Column) -> ArrayColumn:
-            return ArrayColumn(column.take(rows))
+    def followed_by(self, other: Columns) -> Columns:
+        """One log after another, in memory; extras that both have are kept."""
+        ends, terminated, has_final = (
+            np.concatenate(pair)
+            for pair in zip(self.index.arrays(), other.index.arrays(), strict=True)
+        )
+        ends[self.index.episodes :] += self.index.rows
 
-        return dataclasses.replace(
-            self,
-            observations=[part(column) for column in self.observations],
-            actions=part(self.actions),
-            rewards=part(self.rewards),
-            index=EpisodeIndex(new_ends, terminated[numbers], has_final[numbers]),
-            extras={name: part(column) for name, column in self.extras.items()},
+        def both(a: Column, b: Column) -> Array:
+            return np.concatenate([a.whole(), b.whole().astype(a.dtype, copy=False)])
+
+        return self._copied(both, EpisodeIndex(ends, terminated, has_final), other)
+
+    def _copied(
+        self, make: Callable[..., Array], index: EpisodeIndex, *others: Columns
+    ) -> Columns:
+        """Each column made anew, from the columns in its place in all logs."""
+        logs = (self, *others)
+
+        def made(*columns: Column) -> ArrayColumn:
+            return ArrayColumn(make(*columns))
+
+        return Columns(
+            list(map(made, *(log.observations for log in logs))),
+            made(*(log.actions for log in logs)),
+            made(*(log.rewards for log in logs)),
+            index,
+            self.is_tuple,
+            {
+                name: made(*(log.extras[name] for log in logs))
+                for name in self.extras
+                if all(name in log.extras for log in others)
+            },
         )

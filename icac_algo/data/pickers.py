@@ -1,10 +1,10 @@
 """Budgets that a log has not seen: transitions under another budget than their own.
 
-Where a budget only pays, and what is earned and what comes next do not depend on it, a
-transition ``(s, a, r, s')`` that took ``o`` out of a budget tells what it would have been
-under every other budget of at least ``o``: the same, with ``o`` less of that budget
-after it.  A log in which each impression was met with nearly the same budget then says
-what more or less of it is worth.
+Suppose that neither rewards nor the rest of the next observation depend on a budget.  A
+transition ``(s, a, r, s')`` that took ``o`` out of it then would have been the same under
+every other budget of at least ``o``, with ``o`` less of that budget after it.  So a log
+in which each impression was met with nearly the same budget still says what more or less
+of it is worth.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
         share: of the transitions that are relabelled, in (0, 1]; the others stay as
             logged, and so do those that end in a terminal state, for d3rlpy does not
             know what they took out of the budget.
-        ends: how often ``u`` is 0, and how often 1, each in [0, .5]; else it is uniform.
+        ends: how often ``u`` is 0, and how often 1, each in [0, 0.5]; else it is uniform.
             What the budget is worth in between depends on what it is worth there.
 
     Raises:
@@ -124,40 +124,23 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
     def pick(
         self, episode: EpisodeBase, index: int, rng: np.random.Generator | ModuleType
     ) -> Transition:
-        """One transition, as d3rlpy's pickers return it.
-
-        Args:
-            episode: where it is from.
-            index: its place in the episode.
-            rng: draws the budget.
-        """
+        """One transition, as d3rlpy's pickers return it; ``rng`` draws the budget."""
         picked = BasicTransitionPicker()(episode, index)
-        _refuse_tuples(picked.observation)
-        before, after = self.relabelled(
-            np.asarray(picked.observation)[None],
-            np.asarray(picked.next_observation)[None],
-            np.array([picked.terminal != 0.0]),
-            rng,
-        )
+        one = TransitionMiniBatch.from_transitions([picked])
+        other = self.relabelled_batch(one, rng)
         return dataclasses.replace(
-            picked, observation=before[0], next_observation=after[0]
+            picked,
+            observation=other.observations[0],
+            next_observation=other.next_observations[0],
         )
 
     def relabelled_batch(
         self, batch: TransitionMiniBatch, rng: np.random.Generator | ModuleType
     ) -> TransitionMiniBatch:
-        """A batch of logged transitions under other budgets; the given one is kept.
-
-        Args:
-            batch: of vector observations, float32.
-            rng: draws the budgets.
-        """
-        _refuse_tuples(batch.observations)
+        """A batch of logged transitions under other budgets; the given one is kept."""
+        terminals = batch.terminals[:, 0] != 0.0
         before, after = self.relabelled(
-            batch.observations,
-            batch.next_observations,
-            batch.terminals[:, 0] != 0.0,
-            rng,
+            batch.observations, batch.next_observations, terminals, rng
         )
         return dataclasses.replace(batch, observations=before, next_observations=after)
 
@@ -168,19 +151,9 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
         terminals: npt.NDArray[np.bool_],
         rng: np.random.Generator | ModuleType,
     ) -> tuple[Observations, Observations]:
-        """Observations under other budgets.
+        """Copies of observations and next ones, ``(B, d)``, under other budgets.
 
-        Args:
-            observations: ``(B, d)``.
-            next_observations: ``(B, d)``.
-            terminals: whether nothing follows, ``(B,)``.
-            rng: draws two numbers for each row.
-
-        Returns:
-            both, as copies.
-
-        Raises:
-            ValueError: observations are no vectors or lack a feature.
+        Rows that are ``terminals``, ``(B,)``, stay; two numbers are drawn for each row.
         """
         self._check(observations)
         # d3rlpy's batches are float32, whatever was logged.
@@ -218,8 +191,12 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
         return most
 
     def _check(self, observations: Any) -> None:
-        if observations.ndim != 2:
-            raise ValueError(_NO_VECTORS.format(f"shape {observations.shape[1:]}"))
+        is_tuple = _is_tuple(observations)
+        if is_tuple or observations.ndim != 2:
+            found = "a tuple" if is_tuple else f"shape {observations.shape[1:]}"
+            raise ValueError(
+                f"observations must be vectors to be relabelled, got {found}"
+            )
         size = observations.shape[1]
         for name in ("budget_feature", "clock_feature"):
             feature = getattr(self, name)
@@ -231,18 +208,14 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
 
 def _stream_of(episode: EpisodeBase, index: int) -> np.random.Generator:
     """A stream that belongs to one transition, wherever and whenever it is picked."""
-    told = episode.observations
-    columns = [*(told if isinstance(told, (list, tuple)) else [told]), episode.actions]
+    parts = episode.observations
+    columns = [*(parts if _is_tuple(parts) else [parts]), episode.actions]
     words = (zlib.crc32(np.asarray(column[index]).tobytes()) for column in columns)
     return np.random.default_rng([index, *words])
 
 
-_NO_VECTORS = "observations must be vectors to be relabelled, got {}"
-
-
-def _refuse_tuples(observations: Any) -> None:
-    if isinstance(observations, (list, tuple)):
-        raise ValueError(_NO_VECTORS.format("a tuple"))
+def _is_tuple(observation: Any) -> bool:
+    return isinstance(observation, (list, tuple))
 
 
 def _check_feature(name: str, value: Any) -> None:

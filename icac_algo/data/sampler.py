@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -32,10 +33,10 @@ from typing_extensions import Self
 
 from .._util.checks import check_seed
 from . import arrays
-from .batches import StepRule, interleave, pick_batch
 from .columns import Columns
 from .pickers import BudgetRelabellingTransitionPicker
-from .views import ColumnBuffer, EpisodeViews, LazyTransitions, read_episode
+from .transitions import Reach, interleave, pick_batch
+from .views import ColumnBuffer, LazySequence, read_episode
 
 __all__ = ["ColumnSampler"]
 
@@ -46,20 +47,7 @@ _MERGE_SHARE = 0.1
 
 
 class ColumnSampler(ReplayBufferBase):
-    """The part of :class:`ColumnarReplayBuffer` that d3rlpy calls while it trains.
-
-    Args:
-        columns: the log.
-        action_space: discrete (indices) or continuous.
-        action_size: number of actions, or the dimension of a continuous one.
-        transition_picker: d3rlpy's ``BasicTransitionPicker`` (default) and
-            ``MultiStepTransitionPicker``, and ``BudgetRelabellingTransitionPicker``,
-            work on whole batches; any other picker is asked one transition at a time,
-            as in the stock buffer.
-        trajectory_slicer: as in the stock buffer.
-        seed: a random stream of its own; by default batches are drawn from numpy's
-            global one, as the stock buffer's, which ``d3rlpy.seed`` sets.
-    """
+    """The part of :class:`ColumnarReplayBuffer` that d3rlpy calls while it trains."""
 
     def __init__(
         self,
@@ -81,7 +69,7 @@ class ColumnSampler(ReplayBufferBase):
         self._columns = columns
         self._picker = transition_picker or BasicTransitionPicker()
         self._slicer = trajectory_slicer or BasicTrajectorySlicer()
-        self._rule = StepRule.of_picker(self._picker)
+        self._reach = Reach.of_picker(self._picker)
         self._rng = None if seed is None else np.random.default_rng(seed)
         self._info = DatasetInfo(
             observation_signature=Signature(
@@ -124,7 +112,7 @@ class ColumnSampler(ReplayBufferBase):
             transition_picker=transition_picker,
             trajectory_slicer=trajectory_slicer,
         )
-        return cls.of_stock(stock)
+        return cls.from_replay_buffer(stock)
 
     @classmethod
     def load(
@@ -146,8 +134,17 @@ class ColumnSampler(ReplayBufferBase):
         )
 
     @classmethod
-    def of_stock(cls, source: ReplayBufferBase, **options: Any) -> Self:
-        """A copy of a d3rlpy buffer; see ``ColumnarReplayBuffer.from_replay_buffer``."""
+    def from_replay_buffer(cls, source: ReplayBufferBase, **options: Any) -> Self:
+        """A copy of a d3rlpy buffer, with its picker and slicer.
+
+        Args:
+            source: any d3rlpy replay buffer that holds at least one episode.
+            options: ``transition_picker``, ``trajectory_slicer``, ``seed``.
+
+        Raises:
+            TypeError: it is no replay buffer.
+            ValueError: it is empty.
+        """
         if not isinstance(source, ReplayBufferBase):
             raise TypeError(
                 f"source must be a d3rlpy replay buffer, got {type(source).__name__}"
@@ -155,12 +152,8 @@ class ColumnSampler(ReplayBufferBase):
         info = source.dataset_info
         options.setdefault("transition_picker", source.transition_picker)
         options.setdefault("trajectory_slicer", source.trajectory_slicer)
-        return cls(
-            arrays.columns_of_episodes(source.episodes),
-            info.action_space,
-            info.action_size,
-            **options,
-        )
+        columns = arrays.columns_of_episodes(source.episodes)
+        return cls(columns, info.action_space, info.action_size, **options)
 
     def dump(self, f: BinaryIO) -> None:
         dump(self.episodes, f)
@@ -182,23 +175,28 @@ class ColumnSampler(ReplayBufferBase):
 
     def _growing(self) -> ReplayBuffer:
         if self._recent is None:
-            info = self._info
-            self._recent = ReplayBuffer(
-                InfiniteBuffer(),
-                observation_signature=info.observation_signature,
-                action_signature=info.action_signature,
-                reward_signature=info.reward_signature,
-                action_space=info.action_space,
-                action_size=info.action_size,
-            )
+            self._recent = self._stock()
         return self._recent
+
+    def _stock(self, **options: Any) -> ReplayBuffer:
+        """A stock buffer of the same kind of data."""
+        info = self._info
+        return ReplayBuffer(
+            InfiniteBuffer(),
+            observation_signature=info.observation_signature,
+            action_signature=info.action_signature,
+            reward_signature=info.reward_signature,
+            action_space=info.action_space,
+            action_size=info.action_size,
+            **options,
+        )
 
     def _merge_if_many(self) -> None:
         assert self._recent is not None
         share = _MERGE_SHARE * self._columns.index.transitions
-        in_memory = self._columns.source == arrays.IN_MEMORY
         # What lies in files is never copied into memory.
-        if in_memory and self._recent.transition_count >= max(_MERGE_AT, share):
+        is_many = self._recent.transition_count >= max(_MERGE_AT, share)
+        if is_many and self._columns.in_memory:
             self._merge()
 
     def _merge(self) -> None:
@@ -206,9 +204,8 @@ class ColumnSampler(ReplayBufferBase):
         recent = self._recent
         if recent is None or recent.transition_count == 0 or self._episode_is_open:
             return
-        self._columns = arrays.joined(
-            self._columns, arrays.columns_of_episodes(recent.episodes)
-        )
+        newer = arrays.columns_of_episodes(recent.episodes)
+        self._columns = self._columns.followed_by(newer)
         self._recent = None
 
     # -- sampling ----------------------------------------------------------------
@@ -218,29 +215,25 @@ class ColumnSampler(ReplayBufferBase):
 
     def sample_transition_batch(self, batch_size: int) -> TransitionMiniBatch:
         numbers = self._draw(batch_size)
-        transitions = LazyTransitions(
-            batch_size, lambda place: self._transition(int(numbers[place]))
+        transitions = LazySequence(
+            batch_size,
+            functools.cache(lambda place: self._transition(int(numbers[place]))),
         )
-        if self._rule is None:
-            return TransitionMiniBatch.from_transitions(list(transitions))
         index = self._columns.index
         older = numbers < index.transitions
-        if isinstance(self._picker, BudgetRelabellingTransitionPicker):
-            if not older.all():
-                return TransitionMiniBatch.from_transitions(list(transitions))
-            picked = pick_batch(self._columns, index.rows_of(numbers), self._rule, ())
-            return self._relabelled(picked, numbers)
-        if older.all():
-            rows = index.rows_of(numbers)
-            return pick_batch(self._columns, rows, self._rule, transitions)
-        newer = [transitions[place] for place in np.flatnonzero(~older).tolist()]
-        batch = TransitionMiniBatch.from_transitions(newer)
-        if not older.any():
-            return batch
+        relabels = isinstance(self._picker, BudgetRelabellingTransitionPicker)
+        in_columns = older.all() or (older.any() and not relabels)
+        if self._reach is None or not in_columns:
+            return TransitionMiniBatch.from_transitions(list(transitions))
         rows = index.rows_of(numbers[older])
-        return interleave(
-            pick_batch(self._columns, rows, self._rule, ()), batch, older, transitions
-        )
+        batch = pick_batch(self._columns, rows, self._reach, transitions)
+        if relabels:
+            return self._relabelled(batch, numbers)
+        if older.all():
+            return batch
+        newer = [transitions[place] for place in np.flatnonzero(~older).tolist()]
+        others = TransitionMiniBatch.from_transitions(newer)
+        return interleave(batch, others, older, transitions)
 
     def _relabelled(
         self, batch: TransitionMiniBatch, numbers: npt.NDArray[np.int64]
@@ -255,9 +248,8 @@ class ColumnSampler(ReplayBufferBase):
                 next_observation=drawn.next_observations[place],
             )
 
-        return dataclasses.replace(
-            drawn, transitions=LazyTransitions(len(numbers), transition)
-        )
+        lazy = LazySequence(len(numbers), functools.cache(transition))
+        return dataclasses.replace(drawn, transitions=lazy)
 
     def sample_trajectory(self, length: int) -> PartialTrajectory:
         episode, place = self._locate(int(self._draw(1)[0]))
@@ -307,8 +299,15 @@ class ColumnSampler(ReplayBufferBase):
 
     @property
     def episodes(self) -> Sequence[EpisodeBase]:
+        columns, count = self._columns, self._columns.index.episodes
         more = () if self._recent is None else self._recent.episodes
-        return EpisodeViews(self._columns, more)
+
+        def episode(number: int) -> EpisodeBase:
+            if number >= count:
+                return more[number - count]
+            return read_episode(columns, number)
+
+        return LazySequence(count + len(more), episode)
 
     def size(self) -> int:
         return len(self.episodes)

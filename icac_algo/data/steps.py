@@ -1,7 +1,6 @@
 """A log as one row for each decision: what off-policy statistics look at.
 
-:mod:`icac_algo.evidence` and :mod:`icac_algo.evidence` read every kind of dataset through
-:func:`logged_steps`.
+:mod:`icac_algo.evidence` reads every kind of dataset through :func:`logged_steps`.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
+from .arrays import as_numbers
 from .buffer import ColumnarReplayBuffer
 from .checks import check_dataset
 from .files.minari import is_minari
@@ -79,7 +79,7 @@ def logged_steps(dataset: Any, propensities: npt.ArrayLike | None = None) -> Log
     steps = dataset if isinstance(dataset, LoggedSteps) else _read(_as_buffer(dataset))
     if propensities is None:
         return steps
-    given = _numbers(propensities)
+    given = as_numbers("propensities", propensities, "fiu")
     if given.shape not in ((len(steps),), (len(steps), 1)):
         raise ValueError(
             f"propensities must have one value for each of {len(steps)} logged steps, "
@@ -88,16 +88,6 @@ def logged_steps(dataset: Any, propensities: npt.ArrayLike | None = None) -> Log
     given = given.astype(np.float64).reshape(-1)
     _check_propensities(given)
     return dataclasses.replace(steps, propensities=given)
-
-
-def _numbers(propensities: npt.ArrayLike) -> npt.NDArray[Any]:
-    try:
-        given = np.asarray(propensities)
-    except ValueError as error:
-        raise ValueError(f"propensities must be one list of numbers: {error}") from None
-    if given.dtype.kind not in "fiu":
-        raise ValueError(f"propensities must be numbers, got an array of {given.dtype}")
-    return given
 
 
 def _as_buffer(dataset: Any) -> ReplayBufferBase:
@@ -132,10 +122,8 @@ def _read(buffer: ReplayBufferBase) -> LoggedSteps:
         buffer = ColumnarReplayBuffer.from_replay_buffer(buffer)
     check_dataset("an off-policy estimate", buffer)
     columns = buffer.columns
-    ends, _, has_final = columns.index.arrays()
-    is_step = np.ones(columns.index.rows, dtype=bool)
-    is_step[ends[has_final] - 1] = False
-    rows = np.flatnonzero(is_step)
+    _, _, has_final = columns.index.arrays()
+    rows = np.flatnonzero(~columns.index.marks()["final"])
     logged = next((n for n in _PROPENSITIES if n in columns.extras), None)
     propensities = None
     if logged is not None:

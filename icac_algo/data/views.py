@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
-from typing import Any, overload
+from typing import Any, TypeVar
 
 import numpy as np
-from d3rlpy.dataset import BufferProtocol, Episode, EpisodeBase, Transition
+from d3rlpy.dataset import BufferProtocol, Episode, EpisodeBase
 
 from .columns import Columns
 
-__all__ = ["ColumnBuffer", "EpisodeViews", "LazyTransitions", "read_episode"]
+__all__ = ["ColumnBuffer", "LazySequence", "read_episode"]
+
+T = TypeVar("T")
 
 
 def read_episode(columns: Columns, number: int) -> Episode:
@@ -33,45 +34,25 @@ def read_episode(columns: Columns, number: int) -> Episode:
     )
 
 
-class EpisodeViews(Sequence[EpisodeBase]):
-    """All episodes of some columns, then further ones; nothing is kept per episode.
+class LazySequence(Sequence[T]):
+    """``count`` things, each made from its place when someone looks at it."""
 
-    Args:
-        columns: the columns.
-        more: episodes that follow.
-    """
-
-    def __init__(self, columns: Columns, more: Sequence[EpisodeBase] = ()):
-        self._columns = columns
-        self._more = more
+    def __init__(self, count: int, make: Callable[[int], T]):
+        self._count = count
+        self._make = make
 
     def __len__(self) -> int:
-        return self._columns.index.episodes + len(self._more)
+        return self._count
 
-    @overload
-    def __getitem__(self, i: int) -> EpisodeBase: ...
-
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[EpisodeBase]: ...
-
-    def __getitem__(self, i: int | slice) -> EpisodeBase | Sequence[EpisodeBase]:
-        if isinstance(i, slice):
-            return [self[j] for j in range(*i.indices(len(self)))]
-        number = range(len(self))[i]
-        count = self._columns.index.episodes
-        if number >= count:
-            return self._more[number - count]
-        return read_episode(self._columns, number)
+    def __getitem__(self, i: Any) -> Any:
+        places = range(self._count)[i]
+        if isinstance(places, range):
+            return [self._make(place) for place in places]
+        return self._make(places)
 
 
-class ColumnBuffer(BufferProtocol):
-    """Transitions by number, as ``ReplayBuffer.buffer`` hands them out.
-
-    Args:
-        episodes: the episodes.
-        count: number of transitions.
-        locate: transition number to its episode and its place in it.
-    """
+class ColumnBuffer(LazySequence[tuple[EpisodeBase, int]], BufferProtocol):
+    """Transitions by number, each an episode and a place in it, as d3rlpy's buffers."""
 
     def __init__(
         self,
@@ -79,9 +60,8 @@ class ColumnBuffer(BufferProtocol):
         count: int,
         locate: Callable[[int], tuple[EpisodeBase, int]],
     ):
+        super().__init__(count, locate)
         self._episodes = episodes
-        self._count = count
-        self._locate = locate
 
     def append(self, episode: EpisodeBase, index: int) -> None:
         raise TypeError("append to the replay buffer, not to its view of transitions")
@@ -92,38 +72,4 @@ class ColumnBuffer(BufferProtocol):
 
     @property
     def transition_count(self) -> int:
-        return self._count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: int) -> tuple[EpisodeBase, int]:
-        return self._locate(range(self._count)[index])
-
-
-class LazyTransitions(Sequence[Transition]):
-    """The transitions of a batch, made only if someone looks at them.
-
-    Args:
-        count: how many.
-        make: place in the batch to transition.
-    """
-
-    def __init__(self, count: int, make: Callable[[int], Transition]):
-        self._count = count
-        self._make = functools.cache(make)
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, i: int) -> Transition: ...
-
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[Transition]: ...
-
-    def __getitem__(self, i: int | slice) -> Any:
-        places = range(self._count)[i]
-        if isinstance(places, range):
-            return [self._make(j) for j in places]
-        return self._make(places)
+        return len(self)

@@ -120,7 +120,7 @@ def as_columns(dataset: Any) -> ColumnarReplayBuffer:
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What one trained candidate says of N transitions, of rewards less a shift."""
+    """Values of N transitions by one trained candidate, of rewards less a shift."""
 
     values: FloatArray
     next_values: FloatArray

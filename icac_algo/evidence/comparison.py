@@ -49,7 +49,7 @@ class PolicyReport:
 
     @property
     def better(self) -> bool:
-        """Whether it beats the logger beyond chance, and the log can say so."""
+        """Whether it beats the logger beyond chance, with enough support in the log."""
         return self.lift_lower > 0.0 and not self.problems
 
     @property

@@ -253,7 +253,7 @@ class BanditLog:
         surprise = steps.rewards - logged
         if estimator == "dr":
             return Moments(model + weights * surprise, ones)
-        # What the fitted model owes to each row's noise; it changes the interval only.
+        # How each row's noise moves the fitted model; it changes the interval only.
         noise = regression_weights(steps, seen.probabilities) * surprise
         return Moments(model + noise - noise.mean(), ones)
 
@@ -261,8 +261,7 @@ class BanditLog:
         """Resampled estimates, ``(resamples, M)``; episodes are drawn as wholes.
 
         The Poisson bootstrap (Chamandy et al., "Estimating uncertainty for massive data
-        streams", 2012): each episode counts as often as a Poisson variable of mean 1
-        says.
+        streams", 2012): each episode is counted a Poisson number of times, of mean 1.
         """
         columns = np.stack(
             [c for m in moments for c in (m.numerators, m.denominators)], 1

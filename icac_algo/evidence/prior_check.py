@@ -31,7 +31,7 @@ FloatArray = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Region = Callable[[npt.NDArray[np.float32]], Any]
 _MAX_FEATURES = 8
-# Fewer episodes than this say too little about how their steps hang together.
+# From fewer episodes the correlation of their steps cannot be estimated.
 _EPISODES_FOR_CLUSTERS = 50
 
 
@@ -40,10 +40,10 @@ class PriorWarning(UserWarning):
 
 
 class PriorRejectedError(ValueError):
-    """The log contradicts the shape; ``check`` is the whole result."""
+    """The log contradicts the shape; ``check`` holds the whole result."""
 
     def __init__(self, check: PriorCheck):
-        super().__init__(f"constraint is refused by the log: {check.explanation}")
+        super().__init__(f"the log contradicts the constraint: {check.explanation}")
         self.check = check
 
 
@@ -61,7 +61,7 @@ def check_prior(
 ) -> PriorCheck:
     """Tests a shape against logged rewards before it is imposed.
 
-    Says of :math:`E[r | s, a]`, which is Q itself where actions do not change later
+    Tests :math:`E[r | s, a]`, which is Q itself where actions do not change later
     contexts.  Campaigns of 50 episodes or more are clustered by episode.
 
     Args:

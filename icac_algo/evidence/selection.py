@@ -110,7 +110,7 @@ class Selection:
 
     @property
     def lowest(self) -> str:
-        """The candidate of the lowest error, whatever its lead is worth."""
+        """The candidate of the lowest error, significant or not."""
         return self.names[int(self.errors.argmin())]
 
     @property
@@ -219,7 +219,7 @@ def select_by_bellman_error(
         show_progress: whether to show progress bars.
 
     Returns:
-        the scores, and what they say.
+        errors, what their differences are worth, and the choice.
 
     Raises:
         TypeError: an argument is of another kind.

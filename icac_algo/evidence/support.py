@@ -27,11 +27,10 @@ def action_probabilities(
 
     Args:
         steps: the log.
-        policy: a d3rlpy algorithm or a Stable-Baselines3 policy (what ``predict``
-            says), an index (always this action), or
-            a function from observations ``(N, d)`` to indices ``(N,)`` or probabilities
-            ``(N, K)``.
-        name: what errors call the policy.
+        policy: a d3rlpy algorithm or a Stable-Baselines3 policy (its ``predict``), an
+            index (always this action), or a function from observations ``(N, d)`` to
+            indices ``(N,)`` or probabilities ``(N, K)``.
+        name: of the policy in error messages.
 
     Raises:
         TypeError: the policy is something else.
@@ -146,7 +145,7 @@ class Support:
         return tuple(found)
 
     def warn(self, name: str) -> None:
-        """Warns the caller's caller of everything that is missing."""
+        """Warns about what is missing, at the line that called our caller."""
         if self.problems:
             warnings.warn(
                 f"{name} lacks support in the log: {'; '.join(self.problems)}. Its "

@@ -71,8 +71,8 @@ class _Graph(_GreedyPolicy):
 def save_graph(algo: Any, fname: str | os.PathLike[str]) -> None:
     """Writes greedy action, Q-values and probabilities as one graph.
 
-    ``action`` is what ``predict`` says, int64 ``(B,)``; ``q_values`` what
-    ``predict_value`` says of every action, ``(B, K)``; ``probabilities`` what
+    ``action`` is that of ``predict``, int64 ``(B,)``; ``q_values`` are those of
+    ``predict_value``, of every action, ``(B, K)``; ``probabilities`` are those that
     ``sample_action`` draws from, ``(B, K)``.  Takes raw observations, any batch size.
 
     Args:

@@ -1,6 +1,6 @@
 r"""The shapes, each a set of values :math:`v_1 \dots v_K` over ordered actions.
 
-Every docstring says the set as an inequality, whether its Euclidean projection is
+Every docstring gives the set as an inequality, whether its Euclidean projection is
 sup-norm non-expansive ("safe under bootstrapping": projecting after every Bellman backup
 is a contraction), and its canonical coordinates.  Canonical and functional critics are
 function classes, not projections: no contraction is claimed for them.

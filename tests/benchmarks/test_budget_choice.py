@@ -25,7 +25,7 @@ from benchmarks.learners import fit_quietly
 from benchmarks.paper.critic_views import CriticView
 from bidclick_gym import simulate_log
 from bidclick_gym.auction import Auction
-from bidclick_gym.logs.datasets import to_replay_buffer
+from bidclick_gym.logs import to_replay_buffer
 
 RULES = ("by_error", "by_lowest", "by_own", "by_prior", "by_both")
 

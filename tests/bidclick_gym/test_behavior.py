@@ -86,12 +86,12 @@ def test_equal_generators_draw_equal_bids_and_the_stream_moves_on() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mean": math.nan}, r"mean must be finite, got nan"),
-        ({"mean": math.inf}, r"mean must be finite, got inf"),
-        ({"std": 0.0}, r"std must be positive and finite, got 0\.0"),
-        ({"std": -1.0}, r"std must be positive and finite, got -1\.0"),
-        ({"std": math.inf}, r"std must be positive and finite, got inf"),
-        ({"std": math.nan}, r"std must be positive and finite, got nan"),
+        ({"mean": math.nan}, r"mean must be .*finite.*, got nan"),
+        ({"mean": math.inf}, r"mean must be .*finite.*, got inf"),
+        ({"std": 0.0}, r"std must be .* > 0, got 0\.0"),
+        ({"std": -1.0}, r"std must be .* > 0, got -1\.0"),
+        ({"std": math.inf}, r"std must be .* > 0, got inf"),
+        ({"std": math.nan}, r"std must be .* > 0, got nan"),
         ({"bids": (1.0, 0.0)}, r"bids must be .*increasing.*, got \(1\.0, 0\.0\)"),
         ({"bids": (0.5,)}, r"bids must be at least two .*, got \(0\.5,\)"),
         ({"bids": (0.0, 2.0)}, r"bids must be .* in \[0, 1\], got \(0\.0, 2\.0\)"),

@@ -21,7 +21,7 @@ from bidclick_gym.evaluators import (
     fixed_contexts,
     greedy_bids,
 )
-from bidclick_gym.logs.datasets import to_replay_buffer
+from bidclick_gym.logs import to_replay_buffer
 
 d3rlpy = pytest.importorskip("d3rlpy")
 scalers = d3rlpy.preprocessing

@@ -21,8 +21,7 @@ import bidclick_gym
 from benchmarks.__main__ import main as benchmarks_main
 from bidclick_gym.auction import Auction
 from bidclick_gym.behavior import ClippedGaussianPolicy
-from bidclick_gym.logs.log import simulate_log
-from bidclick_gym.logs.shards import write_shards
+from bidclick_gym.logs import simulate_log, write_shards
 from icac_algo import (
     Bounded,
     ColumnarReplayBuffer,
@@ -251,7 +250,7 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     # off-policy estimates, kinds
     ("propensity text", lambda: logged_steps(buffer(), ["x"] * 6), V, "propens.*numbers"),
     ("propensity ragged", lambda: logged_steps(
-        buffer(), [[0.5], [0.5, 0.5]]), V, "propensities must be one list"),
+        buffer(), [[0.5], [0.5, 0.5]]), V, "propensities must be one array"),
     ("propensity square", lambda: logged_steps(
         buffer(), np.full((3, 2), 0.5)), V, r"each of 6 .*got shape \(3, 2\)"),
     ("no estimators", lambda: estimate(buffer(), 0, estimators=()), V, "estimators must"),
@@ -376,7 +375,7 @@ RESULTS: list[tuple[list[str], str]] = [
     (["paper", "--ledger", "."], "--ledger must be a file, got the folder"),
     (["paper", "--ledger", f"{__file__}/x.md"], "--ledger must be a folder that can"),
     (["gallery", "--out", "a\0b"], "--out must be a path, got"),
-    (["table1", "--algorithms", "DQN,DQN"], "--algorithms must name each once"),
+    (["table1", "--algorithms", "DQN,DQN"], "--algorithms: must name each once"),
 ]
 
 

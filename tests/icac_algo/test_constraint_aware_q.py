@@ -13,7 +13,7 @@ from d3rlpy.models import VectorEncoderFactory
 from d3rlpy.preprocessing import MinMaxObservationScaler, StandardRewardScaler
 
 from bidclick_gym import Auction, RegretEvaluator, simulate_log
-from bidclick_gym.logs.datasets import to_replay_buffer
+from bidclick_gym.logs import to_replay_buffer
 from icac_algo import (
     Canonical,
     ColumnarReplayBuffer,

@@ -13,7 +13,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 HEAVY = {
     *("torch", "d3rlpy", "icac_algo", "minari", "pyarrow", "stable_baselines3"),
-    *("matplotlib", "tqdm", "sklearn", "scipy"),
+    *("matplotlib", "tqdm", "sklearn", "scipy", "joblib"),
 }
 
 

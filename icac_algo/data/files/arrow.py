@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from ..columns import Array
+from ..columns import Array, Column
 
 __all__ = ["MappedColumn", "MappedFile", "map_file"]
 
@@ -19,17 +18,14 @@ __all__ = ["MappedColumn", "MappedFile", "map_file"]
 class MappedFile:
     """Where one column's values lie in one mapped Arrow file.
 
-    Args:
-        values: the whole file as an array of the column's type.
-        starts: first row of each record batch, ``(n,)``.
-        offsets: position in ``values`` of each record batch's first value, ``(n,)``.
-        rows: rows of the file.
+    ``values`` is the whole file as an array of the column's type; each record batch has
+    its first row, the position of that row's value in ``values``, and its number of rows.
     """
 
     values: Array
     starts: npt.NDArray[np.int64]
     offsets: npt.NDArray[np.int64]
-    rows: int
+    counts: npt.NDArray[np.int64]
 
     def take(self, rows: npt.NDArray[np.int64]) -> Array:
         """Values of rows of this file, in any order."""
@@ -38,40 +34,21 @@ class MappedFile:
         batch = np.searchsorted(self.starts, rows, side="right") - 1
         return self.values[rows - self.starts[batch] + self.offsets[batch]]
 
-    def pieces(self, start: int, stop: int) -> Iterator[Array]:
-        """Views of consecutive rows of this file, one from each record batch."""
-        first = int(np.searchsorted(self.starts, start, side="right")) - 1
-        for number in range(first, len(self.starts)):
-            begin = int(self.starts[number])
-            if begin >= stop:
-                return
-            following = self.starts[number + 1 : number + 2]
-            end = min(stop, int(following[0]) if len(following) else self.rows)
-            shift = int(self.offsets[number]) - begin
-            yield self.values[max(begin, start) + shift : end + shift]
+    def batches(self) -> list[Array]:
+        """A view of each record batch."""
+        pairs = zip(self.offsets, self.counts, strict=True)
+        return [self.values[offset : offset + count] for offset, count in pairs]
 
 
-class MappedColumn:
-    """A scalar column over a sequence of mapped files.
-
-    Args:
-        files: the column in each file, in order.
-    """
+class MappedColumn(Column):
+    """A scalar column over mapped files, in order."""
 
     def __init__(self, files: Sequence[MappedFile]):
         self._files = files
-        self._starts = np.cumsum([0, *(file.rows for file in files)])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._files[0].values.dtype
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        return ()
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
+        self._starts = np.cumsum([0, *(file.counts.sum() for file in files)])
+        self._batches = [batch for file in files for batch in file.batches()]
+        self._batch_starts = np.cumsum([0, *map(len, self._batches)])
+        super().__init__(files[0].values.dtype, (), int(self._starts[-1]))
 
     def take(self, rows: npt.NDArray[np.int64]) -> Array:
         if len(self._files) == 1:
@@ -88,27 +65,20 @@ class MappedColumn:
         return taken
 
     def read(self, start: int, stop: int) -> Array:
-        pieces: list[Array] = []
-        first = int(np.searchsorted(self._starts, start, side="right")) - 1
-        for number in range(first, len(self._files)):
-            begin = int(self._starts[number])
-            if begin >= stop:
-                break
-            file = self._files[number]
-            pieces += file.pieces(max(0, start - begin), min(file.rows, stop - begin))
+        first = int(np.searchsorted(self._batch_starts, start, side="right")) - 1
+        last = int(np.searchsorted(self._batch_starts, stop))
+        pairs = zip(
+            self._batches[first:last], self._batch_starts[first:last], strict=True
+        )
+        pieces = [batch[max(0, start - row) : stop - row] for batch, row in pairs]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def map_file(path: pathlib.Path, names: Sequence[str]) -> dict[str, MappedFile] | None:
-    """Maps some columns of an Arrow file.
+    """Maps columns of numbers of an Arrow IPC (Feather version 2) file.
 
-    Args:
-        path: an Arrow IPC (Feather version 2) file.
-        names: columns of numbers.
-
-    Returns:
-        the columns, or ``None`` if their values do not lie in the file as they are
-        (compressed, bit-packed, or with missing values).
+    ``None`` if their values do not lie in the file as they are (compressed, bit-packed,
+    or with missing values).
     """
     import pyarrow as pa
 
@@ -142,6 +112,6 @@ def map_file(path: pathlib.Path, names: Sequence[str]) -> dict[str, MappedFile] 
             raw[:usable].view(dtype),
             starts,
             np.array(offsets, dtype=np.int64),
-            int(counts.sum()),
+            counts,
         )
     return mapped

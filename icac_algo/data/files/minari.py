@@ -15,11 +15,11 @@ from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import DatasetInfo
 
 from ..._util.files import require_space
-from ..arrays import IN_MEMORY
+from ..._util.packages import required
 from ..columns import Array, ArrayColumn, Column, Columns
-from ..index import EpisodeIndex
+from ..episodes import EpisodeIndex
 
-__all__ = ["is_minari", "read_minari", "write_minari"]
+__all__ = ["box_of", "is_minari", "read_minari", "write_minari"]
 
 _GOAL = ("observation", "desired_goal")
 _ACHIEVED = "achieved_goal"
@@ -27,17 +27,11 @@ _INFO = "info/"
 
 
 def _import_minari() -> Any:
-    try:
-        import minari
-    except ImportError as error:
-        raise ImportError(
-            "this needs minari: pip install 'bidclick-icac[icac]'"
-        ) from error
-    return minari
+    return required("minari", "this needs minari", "'bidclick-icac[icac]'")
 
 
 def is_minari(dataset: Any) -> bool:
-    """Whether it is a Minari dataset, told without Minari."""
+    """Whether it is a Minari dataset; Minari need not be installed."""
     return hasattr(dataset, "iterate_episodes")
 
 
@@ -90,7 +84,6 @@ def read_minari(
         ),
         is_tuple=keys is not None and tuple_observation,
         extras=extras,
-        source=IN_MEMORY,
     )
     return columns, space, size
 
@@ -185,7 +178,7 @@ def _gone_if_it_fails(dataset_id: str, size: int) -> Iterator[None]:
     parse_dataset_id(dataset_id)
     path = pathlib.Path(get_dataset_path(dataset_id))
     if path.exists():
-        yield  # Minari refuses; what is there is not ours.
+        yield  # Minari raises an error; what is there is not ours.
         return
     namespaces = [folder for folder in path.parents if not folder.exists()]
     require_space(pathlib.Path(get_dataset_path()), size, path)
@@ -261,21 +254,21 @@ def _observations(columns: Columns, start: int, stop: int) -> Any:
 def _observation_space(columns: Columns) -> gym.Space[Any]:
     sample = _observations(columns, 0, 1)
 
-    def box(values: Array) -> gym.spaces.Box:
-        if values.dtype.kind == "f":
-            low, high = -np.inf, np.inf
-        else:
-            limits = np.iinfo(values.dtype)
-            low, high = limits.min, limits.max
-        return gym.spaces.Box(low, high, values.shape[1:], values.dtype.type)
-
     if isinstance(sample, dict):
-        return gym.spaces.Dict({key: box(values) for key, values in sample.items()})
-    return box(sample)
+        return gym.spaces.Dict({key: box_of(values) for key, values in sample.items()})
+    return box_of(sample)
+
+
+def box_of(values: Array) -> gym.spaces.Box:
+    """The space of rows like these, without bounds where there can be none."""
+    low, high = -np.inf, np.inf
+    if values.dtype.kind != "f":
+        limits = np.iinfo(values.dtype)
+        low, high = int(limits.min), int(limits.max)
+    return gym.spaces.Box(low, high, values.shape[1:], values.dtype.type)
 
 
 def _space_of_actions(info: DatasetInfo, columns: Columns) -> gym.Space[Any]:
     if info.action_space == ActionSpace.DISCRETE:
         return gym.spaces.Discrete(info.action_size)
-    dtype: Any = columns.actions.dtype.type
-    return gym.spaces.Box(-np.inf, np.inf, columns.actions.row_shape, dtype)
+    return box_of(columns.actions.read(0, 1))

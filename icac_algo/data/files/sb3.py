@@ -9,9 +9,10 @@ import numpy as np
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import DatasetInfo
 
-from ..arrays import IN_MEMORY
+from ..._util.packages import required
 from ..columns import Array, ArrayColumn, Columns
-from ..index import EpisodeIndex
+from ..episodes import EpisodeIndex
+from .minari import box_of
 
 __all__ = ["read_sb3", "write_sb3"]
 
@@ -66,7 +67,6 @@ def read_sb3(source: Any) -> tuple[Columns, ActionSpace, int]:
             final_at + 1, (done & ~timeout)[last], np.ones(len(last), dtype=bool)
         ),
         is_tuple=isinstance(source.observations, dict),
-        source=IN_MEMORY,
     )
     if isinstance(source.action_space, gym.spaces.Discrete):
         return columns, ActionSpace.DISCRETE, int(source.action_space.n)
@@ -80,20 +80,16 @@ def _flat(array: Any, order: Array) -> Array:
 
 
 def _observations(source: Any, order: Array) -> tuple[list[Array], list[Array]]:
-    if isinstance(source.observations, dict):
-        keys = list(source.observations)
-        return (
-            [_flat(source.observations[key], order) for key in keys],
-            [_flat(source.next_observations[key], order) for key in keys],
-        )
-    if getattr(source, "optimize_memory_usage", False):
-        following = source.observations[(order + 1) % source.buffer_size]
-        observed = _flat(source.observations, order)
-        return [observed], [_flat(following, np.arange(len(order)))]
-    return (
-        [_flat(source.observations, order)],
-        [_flat(source.next_observations, order)],
-    )
+    before = source.observations
+    if not isinstance(before, dict) and getattr(source, "optimize_memory_usage", False):
+        # SB3 then keeps successors only as the next row's observations.
+        following = before[(order + 1) % source.buffer_size]
+        return [_flat(before, order)], [_flat(following, np.arange(len(order)))]
+    found = []
+    for kept in (before, source.next_observations):
+        parts = kept.values() if isinstance(kept, dict) else [kept]
+        found.append([_flat(part, order) for part in parts])
+    return found[0], found[1]
 
 
 def write_sb3(columns: Columns, info: DatasetInfo, device: str) -> Any:
@@ -101,65 +97,49 @@ def write_sb3(columns: Columns, info: DatasetInfo, device: str) -> Any:
 
     The observation after a terminal step is zero where it is unknown; SB3 never uses it.
     """
-    try:
-        from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
-    except ImportError as error:
-        raise ImportError(
-            "this needs Stable-Baselines3: pip install 'bidclick-icac[sb3]'"
-        ) from error
+    buffers = required(
+        "stable_baselines3.common.buffers",
+        "this needs Stable-Baselines3",
+        "'bidclick-icac[sb3]'",
+    )
     index = columns.index
     rows = index.rows_of(np.arange(index.transitions))
     ends, terminated, has_final = index.arrays()
     episode = np.asarray(index.episode_of(rows))
     # An episode that was cut off ends one row early unless its last observation is known.
     last = np.where(terminated, ends - 1 - has_final, ends - 2)
-    terminal = terminated[episode] & (rows == last[episode])
-    timeout = ~terminated[episode] & (rows == last[episode])
+    is_last, ends_well = rows == last[episode], terminated[episode]
+    terminal, timeout = is_last & ends_well, is_last & ~ends_well
     known = ~terminal | has_final[episode]
     successors = np.where(known, np.minimum(rows + 1, index.rows - 1), rows)
 
-    def taken(column: Any, at: Array) -> Array:
-        return np.asarray(column.take(at))
-
-    before = [taken(part, rows) for part in columns.observations]
-    after = [taken(part, successors) for part in columns.observations]
+    before = [part.take(rows) for part in columns.observations]
+    after = [part.take(successors) for part in columns.observations]
+    actions = columns.actions.take(rows)
     for part in after:
         part[~known] = 0
-    boxes = [_box(part) for part in before]
-    action_space: gym.Space[Any] = (
-        gym.spaces.Discrete(info.action_size)
-        if info.action_space == ActionSpace.DISCRETE
-        else _box(taken(columns.actions, rows))
-    )
+    boxes = [box_of(part) for part in before]
     arguments: dict[str, Any] = {
-        "action_space": action_space,
+        "action_space": box_of(actions),
         "device": device,
         "n_envs": 1,
     }
-    buffer: Any
+    if info.action_space == ActionSpace.DISCRETE:
+        arguments["action_space"] = gym.spaces.Discrete(info.action_size)
     if columns.is_tuple:
         names = [str(i) for i in range(len(boxes))]
         spaces = gym.spaces.Dict(dict(zip(names, boxes, strict=True)))
-        buffer = DictReplayBuffer(len(rows), spaces, **arguments)
+        buffer = buffers.DictReplayBuffer(len(rows), spaces, **arguments)
         for name, old, new in zip(names, before, after, strict=True):
             buffer.observations[name][:, 0] = old
             buffer.next_observations[name][:, 0] = new
     else:
-        buffer = ReplayBuffer(len(rows), boxes[0], **arguments)
+        buffer = buffers.ReplayBuffer(len(rows), boxes[0], **arguments)
         buffer.observations[:, 0] = before[0]
         buffer.next_observations[:, 0] = after[0]
-    buffer.actions[:, 0] = taken(columns.actions, rows)
-    buffer.rewards[:] = taken(columns.rewards, rows)
+    buffer.actions[:, 0] = actions
+    buffer.rewards[:] = columns.rewards.take(rows)
     buffer.dones[:, 0] = terminal | timeout
     buffer.timeouts[:, 0] = timeout
     buffer.pos, buffer.full = 0, True
     return buffer
-
-
-def _box(values: Array) -> gym.spaces.Box:
-    if values.dtype.kind == "f":
-        return gym.spaces.Box(-np.inf, np.inf, values.shape[1:], values.dtype.type)
-    limits = np.iinfo(values.dtype)
-    return gym.spaces.Box(
-        int(limits.min), int(limits.max), values.shape[1:], values.dtype.type
-    )

@@ -11,19 +11,19 @@ from d3rlpy.dataset import DatasetInfo
 
 from ..._util.files import reserve, written_beside
 from ..columns import ArrayColumn, Column, Columns, StackedColumn
-from ..index import EpisodeIndex
-from .arrow import MappedColumn, MappedFile, map_file
-from .table_cache import CacheEntry, cache_entry
-from .table_files import (
+from ..episodes import EpisodeIndex
+from .arrow import MappedColumn, map_file
+from .cache import CacheEntry, cache_entry
+from .mapping import Mapping
+from .shards import (
     ARROW,
     PARQUET,
-    Mapping,
     PathLike,
-    TableFile,
-    find_files,
+    Shard,
+    find_shards,
     import_pyarrow,
+    read_shards,
 )
-from .table_scan import scan_tables
 
 __all__ = ["Mapping", "open_tables", "write_table"]
 
@@ -41,131 +41,51 @@ def open_tables(
 
     Arguments and errors as in :meth:`ColumnarReplayBuffer.from_parquet`.
     """
-    tables = [TableFile.open(path, mapping) for path in find_files(files, part)]
-    _check_alike(tables)
-    tables = [table for table in tables if table.rows]
-    if not tables:
+    shards = [Shard.open(path, mapping) for path in find_shards(files, part)]
+    _check_alike(shards)
+    shards = [shard for shard in shards if shard.rows]
+    if not shards:
         raise ValueError(f"the log {files} has no rows")
-    entry = cache_entry(tables, mapping, cache_folder)
+    entry = cache_entry(shards, mapping, cache_folder)
+    columns = _map_all(shards, mapping)
+    if entry.meta() is None:
+        _fill(entry, shards, mapping, columns is None, show_progress)
     meta = entry.meta()
-    mapped = _map_all(tables, mapping)
-    if meta is None:
-        if mapped is None:
-            _convert(entry, tables, show_progress)
-        else:
-            _examine(entry, tables, show_progress)
-        meta = entry.meta()
-        assert meta is not None
-    if mapped is None:
-        values = {
-            name: ArrayColumn(np.load(entry.folder / f"{name}.npy", mmap_mode="r"))
-            for name in meta["columns"]
+    assert meta is not None
+    if columns is None:
+        columns = {
+            part: ArrayColumn(np.load(entry.folder / f"{part}.npy", mmap_mode="r"))
+            for part in _columns_of_parts(mapping)
         }
-        columns = _columns(values, mapping, entry, meta)
-    else:
-        columns = _columns(_assemble(mapped, mapping), mapping, entry, meta)
-    return columns, meta["largest_action"]
-
-
-def _check_alike(tables: Sequence[TableFile]) -> None:
-    first = tables[0]
-    for table in tables[1:]:
-        for name, kind in table.types.items():
-            if kind != first.types[name]:
-                raise ValueError(
-                    f"{table.path}: column {name!r} is {kind}, but in {first.path} it is "
-                    f"{first.types[name]}"
-                )
-
-
-def _map_all(
-    tables: Sequence[TableFile], mapping: Mapping
-) -> dict[str, MappedColumn] | None:
-    """The value columns, mapped, if every file allows it."""
-    files: list[dict[str, MappedFile]] = []
-    for table in tables:
-        if table.path.suffix not in ARROW:
-            return None
-        mapped = map_file(table.path, mapping.values)
-        if mapped is None:
-            return None
-        files.append(mapped)
-    return {name: MappedColumn([f[name] for f in files]) for name in mapping.values}
-
-
-class _Matrix:
-    """A scalar column as one of rows of one value, as actions and rewards are."""
-
-    def __init__(self, column: Column):
-        self._column = column
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._column.dtype
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        return (1,)
-
-    def __len__(self) -> int:
-        return len(self._column)
-
-    def take(self, rows: Any) -> Any:
-        return self._column.take(rows)[:, None]
-
-    def read(self, start: int, stop: int) -> Any:
-        return self._column.read(start, stop)[:, None]
-
-
-def _assemble(scalars: dict[str, MappedColumn], mapping: Mapping) -> dict[str, Column]:
-    def stacked(names: Sequence[str]) -> Column:
-        if len(names) == 1:
-            return _Matrix(scalars[names[0]])
-        return StackedColumn([scalars[name] for name in names])
-
-    columns = {
-        "observations": stacked(mapping.observation),
-        "actions": stacked(mapping.action),
-        "rewards": stacked([mapping.reward]),
-    }
-    if mapping.propensity is not None:
-        columns["propensity"] = scalars[mapping.propensity]
-    return columns
-
-
-def _columns(
-    values: Any, mapping: Mapping, entry: CacheEntry, meta: dict[str, Any]
-) -> Columns:
     index = EpisodeIndex(None, rows=meta["rows"])
     if meta["has_episodes"]:
         index = EpisodeIndex(
             *(np.load(entry.folder / f"{name}.npy") for name in _EPISODES)
         )
-    extras = {} if mapping.propensity is None else {"propensity": values["propensity"]}
-    return Columns(
-        observations=[values["observations"]],
-        actions=values["actions"],
-        rewards=values["rewards"],
+    log = Columns(
+        observations=[columns.pop("observations")],
+        actions=columns.pop("actions"),
+        rewards=columns.pop("rewards"),
         index=index,
-        extras=extras,
-        source=str(entry.files[0].parent),
+        extras=columns,
+        in_memory=False,
     )
+    return log, meta["largest_action"]
 
 
-# -- the first time ----------------------------------------------------------
+def _check_alike(shards: Sequence[Shard]) -> None:
+    first = shards[0]
+    for shard in shards[1:]:
+        for name, kind in shard.types.items():
+            if kind != first.types[name]:
+                raise ValueError(
+                    f"{shard.path}: column {name!r} is {kind}, but in {first.path} it is "
+                    f"{first.types[name]}"
+                )
 
 
-def _examine(entry: CacheEntry, tables: Sequence[TableFile], show_progress: bool) -> None:
-    """Checks mapped files once and keeps where their episodes end."""
-    with entry.replaced(digests=False) as (folder, meta):
-        scan = scan_tables(tables, entry.mapping, lambda *_: None, show_progress)
-        _keep_episodes(folder, meta, scan.index)
-        meta["largest_action"] = scan.largest_action
-
-
-def _convert(entry: CacheEntry, tables: Sequence[TableFile], show_progress: bool) -> None:
-    """Writes the values of files that cannot be mapped as ``.npy`` files that can."""
-    mapping, rows = entry.mapping, sum(table.rows for table in tables)
+def _columns_of_parts(mapping: Mapping) -> dict[str, Sequence[str]]:
+    """The columns of a table that make up each column of the log."""
     parts: dict[str, Sequence[str]] = {
         "observations": mapping.observation,
         "actions": mapping.action,
@@ -173,14 +93,50 @@ def _convert(entry: CacheEntry, tables: Sequence[TableFile], show_progress: bool
     }
     if mapping.propensity is not None:
         parts["propensity"] = [mapping.propensity]
+    return parts
+
+
+def _map_all(shards: Sequence[Shard], mapping: Mapping) -> dict[str, Column] | None:
+    """The columns of the log, mapped, if every file allows it."""
+    files = []
+    for shard in shards:
+        is_arrow = shard.path.suffix in ARROW
+        mapped = map_file(shard.path, mapping.values) if is_arrow else None
+        if mapped is None:
+            return None
+        files.append(mapped)
+    scalars = {name: MappedColumn([f[name] for f in files]) for name in mapping.values}
+    columns: dict[str, Column] = {
+        part: StackedColumn([scalars[name] for name in names])
+        for part, names in _columns_of_parts(mapping).items()
+    }
+    if mapping.propensity is not None:
+        columns["propensity"] = scalars[mapping.propensity]
+    return columns
+
+
+# -- the first time ----------------------------------------------------------
+
+
+def _fill(
+    entry: CacheEntry,
+    shards: Sequence[Shard],
+    mapping: Mapping,
+    with_values: bool,
+    show_progress: bool,
+) -> None:
+    """Checks all rows and keeps where episodes end.
+
+    ``with_values`` keeps the values too, as ``.npy`` files, which can be mapped.
+    """
+    rows = sum(shard.rows for shard in shards)
+    parts = _columns_of_parts(mapping) if with_values else {}
     types = {
-        part: np.result_type(*(_stored(tables[0].types[name]) for name in names))
+        part: np.result_type(*(_stored(shards[0].types[name]) for name in names))
         for part, names in parts.items()
     }
-    entry.check_space(
-        rows * sum(len(names) * types[part].itemsize for part, names in parts.items())
-    )
-    with entry.replaced(digests=True) as (folder, meta):
+    size = rows * sum(len(parts[part]) * types[part].itemsize for part in parts)
+    with entry.replaced(digests=with_values, size=size) as (folder, meta):
         arrays = {
             part: _new_array(
                 folder / f"{part}.npy",
@@ -196,12 +152,14 @@ def _convert(entry: CacheEntry, tables: Sequence[TableFile], show_progress: bool
                 for i, name in enumerate(names):
                     array[start : start + len(values[name]), i] = values[name]
 
-        scan = scan_tables(tables, mapping, write, show_progress)
+        index, largest = read_shards(shards, mapping, write, show_progress)
         for array in arrays.values():
             array.flush()
-        _keep_episodes(folder, meta, scan.index)
-        meta["largest_action"] = scan.largest_action
-        meta["columns"] = list(parts)
+        has_episodes = not index.is_bandit
+        meta.update(rows=rows, has_episodes=has_episodes, largest_action=largest)
+        if has_episodes:
+            for name, array in zip(_EPISODES, index.arrays(), strict=True):
+                _new_array(folder / f"{name}.npy", array.dtype, array.shape)[...] = array
 
 
 def _new_array(path: pathlib.Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
@@ -214,16 +172,6 @@ def _new_array(path: pathlib.Path, dtype: np.dtype[Any], shape: tuple[int, ...])
 
 def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.int8) if dtype.kind == "b" else dtype
-
-
-def _keep_episodes(
-    folder: pathlib.Path, meta: dict[str, Any], index: EpisodeIndex
-) -> None:
-    meta["rows"] = index.rows
-    meta["has_episodes"] = not index.is_bandit
-    if meta["has_episodes"]:
-        for name, array in zip(_EPISODES, index.arrays(), strict=True):
-            _new_array(folder / f"{name}.npy", array.dtype, array.shape)[...] = array
 
 
 # -- back to a file ----------------------------------------------------------
@@ -249,19 +197,21 @@ def write_table(
         ("observation", columns.observations[0]),
         ("action", columns.actions),
     ):
-        matrix = column.read(0, len(column))
+        matrix = column.whole()
         names = [f"{role}_{i}" for i in range(matrix.shape[1])]
         names = [role] if len(names) == 1 else names
         mapping[role] = names
         values.update(zip(names, matrix.T, strict=True))
-    values["reward"] = columns.rewards.read(0, len(columns.rewards))[:, 0]
-    if not columns.index.is_bandit:
-        values.update(_marks(columns.index))
-        mapping.update({name: name for name in ("episode", "terminal", "final")})
+    values["reward"] = columns.rewards.whole()[:, 0]
+    index, more = columns.index, {}
+    if not index.is_bandit:
+        marks = index.marks()
+        more["episode"] = index.episode_of(np.arange(index.rows))
+        more.update(terminal=marks["terminal"], final=marks["final"])
     if "propensity" in columns.extras:
-        propensity = columns.extras["propensity"]
-        values["propensity"] = propensity.read(0, len(propensity))
-        mapping["propensity"] = "propensity"
+        more["propensity"] = columns.extras["propensity"].whole()
+    values.update(more)
+    mapping.update({name: name for name in more})
     table = pa.table({name: np.ascontiguousarray(v) for name, v in values.items()})
     with written_beside(path) as beside:
         if path.suffix in PARQUET:
@@ -275,17 +225,3 @@ def write_table(
             ):
                 w.write_table(table)
     return mapping
-
-
-def _marks(index: EpisodeIndex) -> dict[str, Any]:
-    ends, terminated, has_final = index.arrays()
-    terminal = np.zeros(index.rows, dtype=bool)
-    final = terminal.copy()
-    terminal[(ends - 1 - has_final)[terminated]] = True
-    final[ends[has_final] - 1] = True
-    sizes = np.diff(ends, prepend=0)
-    return {
-        "episode": np.repeat(np.arange(len(ends)), sizes),
-        "terminal": terminal,
-        "final": final,
-    }

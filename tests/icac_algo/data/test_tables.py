@@ -315,7 +315,7 @@ def test_a_full_disk_is_noticed_before(
 
     path = write(tmp_path / "log.parquet", columns())
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    with pytest.raises(OSError, match=r"takes 0\.0 GB.*set cache_folder or \$ICAC_CACHE"):
+    with pytest.raises(OSError, match=r"0\.0 MB are needed.* or \$ICAC_CACHE.*cache/tab"):
         open_log(path, **BANDIT)
 
 
@@ -354,7 +354,7 @@ def with_null(values: Any, row: int) -> Any:
             {"campaign": "back"},
             {"episode": "campaign"},
             r"column 'campaign' must hold an episode's rows one after another, but 0 "
-            r"comes back in row 900",
+            r"comes back, row 900",
         ),
         ({}, {"observation": []}, "observation must be a column name or a list"),
         ({}, {"observation": ["x", "x"]}, "observation names a column twice"),

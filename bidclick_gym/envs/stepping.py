@@ -1,0 +1,140 @@
+"""What all environments share: resets that are needed or automatic, and information."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from ..auction import Auction
+
+__all__ = [
+    "DISABLED",
+    "NEXT_STEP",
+    "SAME_STEP",
+    "Bounds",
+    "Mask",
+    "batch_info",
+    "chosen_values",
+    "context_bounds",
+    "final_info",
+    "parse_autoreset_mode",
+]
+
+Mask = npt.NDArray[np.bool_]
+#: Reset options: lowest and highest value, and the type in which they are compared.
+Bounds: TypeAlias = Mapping[str, tuple[float, float, Any]]
+
+
+class _AutoresetMode(enum.Enum):
+    """Stands in for ``gymnasium.vector.AutoresetMode``, which came with 1.1."""
+
+    NEXT_STEP = "NextStep"
+    SAME_STEP = "SameStep"
+    DISABLED = "Disabled"
+
+
+_Mode: Any = getattr(gym.vector, "AutoresetMode", _AutoresetMode)
+
+NEXT_STEP: enum.Enum = _Mode.NEXT_STEP
+SAME_STEP: enum.Enum = _Mode.SAME_STEP
+DISABLED: enum.Enum = _Mode.DISABLED
+
+
+def parse_autoreset_mode(mode: Any) -> enum.Enum:
+    """The mode that a member, its value or its name in any case stands for."""
+    for member in (NEXT_STEP, SAME_STEP, DISABLED):
+        if mode is member:
+            return member
+        names = (member.name.lower(), str(member.value).lower())
+        if isinstance(mode, str) and mode.lower() in names:
+            return member
+    raise ValueError(
+        "autoreset_mode must be 'next_step', 'same_step', 'disabled' or a member of "
+        f"gymnasium.vector.AutoresetMode, got {mode!r}"
+    )
+
+
+def chosen_values(
+    options: Mapping[str, Any],
+    bounds: Bounds,
+    count: int | None = None,
+    where: Any = True,
+) -> dict[str, npt.NDArray[Any]]:
+    """Checked reset options: ``()`` for one environment, ``(count,)`` for a batch.
+
+    Values of a batch are looked at only ``where`` it is reset.
+    """
+    names = (*bounds, *(() if count is None else ("reset_mask",)))
+    unknown = sorted(set(map(str, options)) - set(bounds))
+    if unknown:
+        raise ValueError(f"reset options must be among {names}, got {unknown}")
+    return {
+        name: _chosen(name, given, *bounds[name], count, where)
+        for name, given in options.items()
+    }
+
+
+def _chosen(
+    name: str,
+    given: Any,
+    low: float,
+    high: float,
+    dtype: type[np.generic],
+    count: int | None,
+    where: Any,
+) -> npt.NDArray[Any]:
+    real, shape = issubclass(dtype, np.floating), () if count is None else (count,)
+    try:
+        values = np.asarray(given)
+    except ValueError:  # a list of unequal lists is no array at all
+        values = np.asarray(None)
+    if values.dtype.kind in ("fiu" if real else "iu") and values.shape in ((), shape):
+        # In its own type: in float32 the budget's neighbour passes for it.
+        values = np.broadcast_to(values.astype(dtype), shape)
+        if ((values >= dtype(low)) & (values <= dtype(high)) | ~np.asarray(where)).all():
+            return values
+    each = "" if count is None else f", or one for each of {count} sub-environments"
+    raise ValueError(
+        f"reset option {name!r} must be {'a number' if real else 'an integer'} in "
+        f"[{low:g}, {high:g}]{each}, got {given!r}"
+    )
+
+
+def context_bounds(auction: Auction) -> Bounds:
+    """What the reset options ``"x"`` and ``"c"`` may be."""
+    return {"x": (0.0, 1.0, np.float32), "c": (*auction.cost_range, np.float32)}
+
+
+def batch_info(
+    values: Mapping[str, npt.NDArray[Any]], count: int, played: Mask | None
+) -> dict[str, Any]:
+    """Gymnasium's vector information: each value, 0 outside the mask under ``_name``.
+
+    Without values it is the mask ``_click`` alone.
+    """
+    mask = np.ones(count, dtype=np.bool_) if played is None else played
+    info: dict[str, Any] = {}
+    for name, value in values.items():
+        if played is not None:
+            value = np.where(played, value, value.dtype.type(0))
+        info[name] = value
+        info[f"_{name}"] = mask
+    return info or {"_click": mask}
+
+
+def final_info(
+    values: Mapping[str, npt.NDArray[Any]], final: npt.NDArray[Any], ended: Mask
+) -> dict[str, Any]:
+    """What Gymnasium's same-step autoreset says of the episodes that ended."""
+    info = {"final_info": batch_info(values, len(ended), ended), "_final_info": ended}
+    if not values:
+        return info
+    # One array for each environment, as Gymnasium's own vector environments have it.
+    observations = np.full(len(ended), None, dtype=object)
+    observations[ended] = np.fromiter(final[ended], dtype=object)
+    return {"final_obs": observations, "_final_obs": ended, **info}

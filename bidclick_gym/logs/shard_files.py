@@ -1,0 +1,191 @@
+"""What the shards of a log hold, and the folder that they are written to."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .._optional import import_pyarrow
+from ..auction import MONOTONE_COST_RANGE, Auction
+from .log import HORIZON, simulate_log
+
+__all__ = [
+    "AUCTIONS",
+    "COLUMNS",
+    "FORMATS",
+    "MANIFEST",
+    "ShardPlan",
+    "claim",
+    "package_version",
+    "write_shard",
+]
+
+AUCTIONS = {
+    "BidClick-v0": Auction(),
+    "BidClickMonotone-v0": Auction(cost_range=MONOTONE_COST_RANGE),
+}
+FORMATS = ("arrow", "parquet")
+COLUMNS = {
+    "x": "float32",
+    "c": "float32",
+    "action": "int8",
+    "bid": "float32",
+    "reward": "float32",
+    "propensity": "float32",
+    "click": "int8",
+    "campaign": "int32",
+}
+
+MANIFEST = "manifest.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardPlan:
+    """All that decides what the shards hold, to the last byte."""
+
+    env_id: str
+    impressions: int
+    seed: int
+    shard_size: int
+    format: str
+    version: str
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.impressions // self.shard_size)
+
+    def file(self, shard: int) -> str:
+        """Name of a whole shard's file."""
+        return f"shard-{shard:05d}.{self.format}"
+
+    def rows(self, shard: int) -> int:
+        """Impressions in a shard; the last one may have fewer."""
+        return min(self.shard_size, self.impressions - shard * self.shard_size)
+
+    def manifest(self) -> dict[str, Any]:
+        """What ``manifest.json`` says: the plan, what it implies and every shard."""
+        auction = AUCTIONS[self.env_id]
+        return {
+            **dataclasses.asdict(self),
+            "horizon": HORIZON,
+            "bids": auction.bids,
+            "cost_range": auction.cost_range,
+            "columns": COLUMNS,
+            "shards": [
+                {"file": self.file(shard), "impressions": self.rows(shard)}
+                for shard in range(self.shards)
+            ],
+        }
+
+
+def write_shard(plan: ShardPlan, folder: pathlib.Path, shard: int) -> int:
+    """Simulates and writes one shard, and returns its number."""
+    pa = import_pyarrow()
+    columns = _columns(plan, shard)
+    batch = pa.record_batch(
+        [pa.array(column) for column in columns.values()], names=list(columns)
+    )
+    path = folder / plan.file(shard)
+    with _whole_or_absent(path) as part, pa.OSFile(str(part), "wb") as sink:
+        if plan.format == "arrow":
+            with pa.ipc.new_file(sink, batch.schema) as writer:
+                writer.write_batch(batch)
+        else:
+            import pyarrow.parquet
+
+            pyarrow.parquet.write_table(pa.Table.from_batches([batch]), sink)
+    return shard
+
+
+def _columns(plan: ShardPlan, shard: int) -> dict[str, np.ndarray[Any, Any]]:
+    rows = plan.rows(shard)
+    first_campaign = shard * plan.shard_size // HORIZON
+    log = simulate_log(
+        AUCTIONS[plan.env_id],
+        campaigns=-(-rows // HORIZON),
+        seed=np.random.SeedSequence(plan.seed, spawn_key=(shard,)),
+    )
+    contexts = log.observations[:, :-1].reshape(-1, 2)
+    actions = log.actions.reshape(-1)
+    columns: dict[str, Any] = {
+        "x": contexts[:, 0],
+        "c": contexts[:, 1],
+        "action": actions,
+        "bid": np.asarray(log.bids, dtype=np.float32)[actions],
+        "reward": log.rewards.reshape(-1),
+        "propensity": log.propensities.reshape(-1),
+        "click": log.clicks.reshape(-1),
+        "campaign": first_campaign + np.arange(len(actions)) // HORIZON,
+    }
+    return {
+        name: np.ascontiguousarray(columns[name][:rows], dtype=dtype)
+        for name, dtype in COLUMNS.items()
+    }
+
+
+def claim(folder: pathlib.Path, plan: ShardPlan) -> None:
+    """Makes the folder this plan's, or refuses to touch what is in it."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"out must be a folder, got the file {str(folder)!r}")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / MANIFEST
+    if not path.exists():
+        found = sorted(p.name for p in folder.iterdir() if p != _part_of(path))
+        if found:
+            raise FileExistsError(
+                f"out must be an empty folder or one with a {MANIFEST} of shards, got "
+                f"{str(folder)!r} with {found[0]!r} in it"
+            )
+        with _whole_or_absent(path) as part:
+            part.write_text(json.dumps(plan.manifest(), indent=1) + "\n")
+        return
+    try:
+        held = json.loads(path.read_text())
+        held = {field: held[field] for field in dataclasses.asdict(plan)}
+    except (ValueError, KeyError, TypeError):
+        raise FileExistsError(
+            f"out must be an empty folder or one with a {MANIFEST} of shards, got "
+            f"{str(folder)!r}, whose {MANIFEST} is of something else"
+        ) from None
+    for field, value in dataclasses.asdict(plan).items():
+        if held[field] != value:
+            raise ValueError(
+                f"{field} must be {held[field]!r}, which made the shards in "
+                f"{str(folder)!r}, got {value!r}; choose another folder for another log"
+            )
+
+
+@contextlib.contextmanager
+def _whole_or_absent(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    part = _part_of(path)
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # A full disk is told without a path.
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _part_of(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def package_version() -> str:
+    """Version of this package as installed, or ``"unknown"``."""
+    try:
+        return importlib.metadata.version("bidclick-icac")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

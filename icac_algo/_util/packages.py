@@ -1,0 +1,25 @@
+"""Packages that may be missing, and one that talks too much."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__all__ = ["quiet_gym_notice", "required"]
+
+
+def required(name: str, purpose: str, install: str) -> Any:
+    """A module of an optional package, or an ``ImportError`` that says how to get it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(f"{purpose}: pip install {install}") from error
+
+
+def quiet_gym_notice() -> None:
+    """Keeps the unmaintained ``gym``, which d3rlpy imports, from printing its notice."""
+    try:
+        from gym_notices import notices
+    except ImportError:
+        return
+    notices.notices.clear()

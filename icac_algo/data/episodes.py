@@ -1,0 +1,184 @@
+"""Which rows of flat columns belong to which episode, and which begin a transition."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["BadMark", "EpisodeIndex", "Successors"]
+
+Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+class Successors(NamedTuple):
+    """Where B transitions lead to, ``n`` steps on, each ``(B,)``."""
+
+    rows: Rows  # of the successors; the row itself where terminal
+    terminal: Flags  # whether the episode terminates on the way
+    interval: Rows  # steps taken, at most n
+
+
+class BadMark(ValueError):
+    """A row is marked as it must not be: by which mark, why, and where."""
+
+    def __init__(self, mark: str, reason: str, row: int):
+        super().__init__(f"{mark} {reason}: row {row}")
+        self.mark, self.reason, self.row = mark, reason, row
+
+
+class EpisodeIndex:
+    """Episodes as consecutive rows.
+
+    An episode of T steps takes T rows, and one more if what was observed after its last
+    step is known.  Its last row begins no transition if the episode was cut off there:
+    d3rlpy's convention, in which that row only serves as the successor of the one before.
+
+    Args:
+        ends: row after each episode's last, rising, int64 ``(E,)``; ``None`` if every
+            row is an episode of its own that terminates, which needs no memory.
+        terminated: whether an episode ended in a terminal state, ``(E,)``; false is a
+            timeout.
+        has_final: whether an episode's last row holds only what was observed after its
+            last step, ``(E,)``; none by default.
+        rows: number of rows, where ``ends`` is ``None``.
+    """
+
+    def __init__(
+        self,
+        ends: Rows | None,
+        terminated: Flags | None = None,
+        has_final: Flags | None = None,
+        rows: int = 0,
+    ):
+        self._rows = rows
+        self._ends = ends
+        if ends is None:
+            return
+        assert terminated is not None
+        if len(ends) == ends[-1:].sum() and terminated.all():
+            self._rows, self._ends = len(ends), None
+            return
+        self._terminated = terminated
+        self._has_final = (
+            np.zeros(len(ends), dtype=bool) if has_final is None else has_final
+        )
+        self._rows = int(ends[-1]) if len(ends) else 0
+        # Every transition's row, without a row number for each: rows that begin none,
+        # lowered by how many came before.
+        barren = (ends - 1)[~terminated | self._has_final]
+        self._lowered = barren - np.arange(len(barren))
+
+    @classmethod
+    def from_marks(
+        cls, rows: int, terminal: Rows, timeout: Rows, final: Rows, ends: Rows | None
+    ) -> EpisodeIndex:
+        """From the rows of last steps, of cut-off last steps and of final observations.
+
+        ``ends`` is as in the constructor; if it is unknown, an episode ends after a
+        terminal or a timeout, or after the final row that follows.  Raises ``BadMark`` if
+        marks contradict each other or the ends.
+        """
+        both = np.intersect1d(terminal, timeout)
+        if both.size:
+            raise BadMark("terminal", "and timeout must not both be set", int(both[0]))
+        done = np.union1d(terminal, timeout)
+        if ends is None:
+            ends = np.union1d(done + 1 + np.isin(done + 1, final), [rows])
+        for mark, marked in (("terminal", terminal), ("timeout", timeout)):
+            last = np.isin(marked + 1, ends)
+            last |= np.isin(marked + 1, final) & np.isin(marked + 2, ends)
+            if not last.all():
+                reason = "must be set only on an episode's last step"
+                raise BadMark(mark, reason, int(marked[~last][0]))
+        follows = np.isin(final + 1, ends) & ~np.isin(final, np.union1d(done, ends))
+        if not follows.all() or (final == 0).any():
+            reason = "must be set only on the row after an episode's last step"
+            raise BadMark("final", reason, int(final[~follows | (final == 0)][0]))
+        has_final = np.isin(ends - 1, final)
+        return cls(ends, np.isin(ends - 1 - has_final, terminal), has_final)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self._rows
+
+    @property
+    def is_bandit(self) -> bool:
+        """Whether every row is an episode of its own that terminates."""
+        return self._ends is None
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes."""
+        return self._rows if self._ends is None else len(self._ends)
+
+    @property
+    def transitions(self) -> int:
+        """Number of transitions."""
+        return self._rows - (0 if self._ends is None else len(self._lowered))
+
+    @property
+    def terminals(self) -> int:
+        """Number of episodes that terminated."""
+        return self._rows if self._ends is None else int(self._terminated.sum())
+
+    def arrays(self) -> tuple[Rows, Flags, Flags]:
+        """``ends``, ``terminated`` and ``has_final``, all explicit."""
+        if self._ends is None:
+            terminated = np.ones(self._rows, dtype=bool)
+            return np.arange(1, self._rows + 1), terminated, ~terminated
+        return self._ends, self._terminated, self._has_final
+
+    def marks(self) -> dict[str, Flags]:
+        """Which rows are ``terminal``, ``timeout`` and ``final``, each ``(R,)``."""
+        ends, terminated, has_final = self.arrays()
+        last_step = ends - 1 - has_final
+        marked = {
+            "terminal": last_step[terminated],
+            "timeout": last_step[~terminated],
+            "final": (ends - 1)[has_final],
+        }
+        marks = {name: np.zeros(self._rows, dtype=bool) for name in marked}
+        for name, rows in marked.items():
+            marks[name][rows] = True
+        return marks
+
+    def episode(self, number: int) -> tuple[int, int, bool, bool]:
+        """First row, row after the last, ``terminated`` and ``has_final`` of one."""
+        if self._ends is None:
+            return number, number + 1, True, False
+        start = int(self._ends[number - 1]) if number else 0
+        flags = bool(self._terminated[number]), bool(self._has_final[number])
+        return start, int(self._ends[number]), *flags
+
+    def episode_of(self, rows: Any) -> Any:
+        """The episodes that rows belong to."""
+        if self._ends is None:
+            return rows
+        return np.searchsorted(self._ends, rows, side="right")
+
+    def rows_of(self, transitions: Rows) -> Rows:
+        """The row that begins each transition, ``(B,)``."""
+        if self._ends is None:
+            return transitions
+        before = np.searchsorted(self._lowered, transitions, side="right")
+        return np.asarray(transitions + before)
+
+    def successors(self, rows: Rows, n_steps: int = 1) -> Successors:
+        """Where the transitions that begin at ``rows`` lead to."""
+        if self._ends is None:
+            ones = np.ones(len(rows), dtype=np.int64)
+            return Successors(rows, ones.astype(bool), ones)
+        episode = np.searchsorted(self._ends, rows, side="right")
+        ends, terminated = self._ends[episode], self._terminated[episode]
+        # Past the last step of a terminated episode lies its terminal state; a cut-off
+        # one is left at its last row.
+        stop = np.where(terminated, ends - self._has_final[episode], ends - 1)
+        if (rows >= stop).any():
+            raise IndexError("a row after an episode's last transition was asked for")
+        successor = np.minimum(rows + n_steps, stop)
+        terminal = terminated & (successor == stop)
+        return Successors(np.where(terminal, rows, successor), terminal, successor - rows)

@@ -1,0 +1,353 @@
+"""Off-policy estimates against closed forms, and what is said without support."""
+
+from __future__ import annotations
+
+import pathlib
+import warnings
+from typing import Any
+
+import d3rlpy
+import numpy as np
+import pytest
+from d3rlpy.algos import DQNConfig
+
+import bidclick_gym
+from bidclick_gym.auction import Auction
+from bidclick_gym.behavior import ClippedGaussianPolicy
+from bidclick_gym.logs import simulate_log, to_replay_buffer
+from icac_algo import ColumnarReplayBuffer, Concave, ConstraintAwareQConfig
+from icac_algo.data import LoggedSteps, logged_steps
+from icac_algo.evidence import (
+    ESTIMATORS,
+    OffPolicyEvaluator,
+    SupportWarning,
+    compare,
+    estimate,
+    fitted_q_estimate,
+)
+
+
+def small_log(**changes: Any) -> LoggedSteps:
+    columns: dict[str, Any] = {
+        "observations": np.zeros((4, 1), np.float32),
+        "actions": np.array([0, 0, 1, 1]),
+        "rewards": np.array([1.0, 3.0, 4.0, 8.0]),
+        "propensities": np.array([0.5, 0.25, 0.5, 0.8]),
+        "episodes": np.arange(4),
+        "action_size": 2,
+    }
+    return LoggedSteps(**{**columns, **changes})
+
+
+@pytest.fixture(scope="module")
+def auction_log() -> LoggedSteps:
+    return logged_steps(to_replay_buffer(simulate_log(Auction(), seed=3)))
+
+
+def test_ips_and_snips_by_hand() -> None:
+    with pytest.warns(SupportWarning, match="effective sample size is 1.9, below 100"):
+        found = estimate(small_log(), 1, estimators=("ips", "snips"))
+    assert found["ips"].value == pytest.approx((4.0 / 0.5 + 8.0 / 0.8) / 4.0)
+    assert found["snips"].value == pytest.approx((8.0 + 10.0) / (2.0 + 1.25))
+    assert found["ips"].effective_sample_size == pytest.approx(
+        (2.0 + 1.25) ** 2 / (4.0 + 1.25**2)
+    )
+
+
+def test_the_loggers_own_policy_is_worth_its_mean_reward(
+    auction_log: LoggedSteps,
+) -> None:
+    probabilities = ClippedGaussianPolicy().probabilities
+
+    def logger(observations: Any) -> Any:
+        return np.tile(probabilities, (len(observations), 1))
+
+    found = estimate(auction_log, logger)
+    mean = auction_log.rewards.mean()
+    assert found["ips"].value == pytest.approx(mean, rel=1e-9)
+    assert found["snips"].value == pytest.approx(mean, rel=1e-9)
+    assert found["ips"].effective_sample_size == pytest.approx(len(auction_log))
+    for name in ESTIMATORS:
+        assert found[name].value == pytest.approx(mean, abs=0.003)
+
+
+@pytest.mark.parametrize("bid", range(5))
+def test_constant_bids_have_their_closed_form(auction_log: Any, bid: int) -> None:
+    auction = Auction()
+    truth = auction.value_of_constant_bid(auction.bids[bid])
+    for name, found in estimate(auction_log, bid).items():
+        # Five half-widths of a 95 % interval are ten standard errors.
+        half = (found.upper - found.lower) / 2.0
+        assert abs(found.value - truth) < 2.5 * half, name
+        assert found.lower < found.value < found.upper
+        assert half < 0.02
+
+
+def test_doubly_robust_beats_ips_where_the_model_helps(auction_log: Any) -> None:
+    found = estimate(auction_log, 4)
+    widths = {name: f.upper - f.lower for name, f in found.items()}
+    assert widths["dr"] < 0.6 * widths["ips"]
+    assert widths["dr"] < 1.02 * widths["snips"]
+
+
+def test_estimated_propensities_serve_where_none_were_logged() -> None:
+    rng = np.random.default_rng(0)
+    n = 20_000
+    x = rng.random((n, 1)).astype(np.float32)
+    chance = 1.0 / (1.0 + np.exp(2.0 - 4.0 * x[:, 0]))
+    actions = (rng.random(n) < chance).astype(np.int64)
+    # Both actions earn x: who takes the log as it is believes in action 1.
+    rewards = x[:, 0] + 0.1 * rng.normal(size=n)
+    log = LoggedSteps(x, actions, rewards, None, np.arange(n), 2)
+    assert rewards[actions == 1].mean() > 0.6
+    for name, found in estimate(log, 1).items():
+        assert found.value == pytest.approx(0.5, abs=0.02), name
+
+
+def test_missing_support_is_loud() -> None:
+    rng = np.random.default_rng(0)
+    n = 2000
+    x = rng.random((n, 1)).astype(np.float32)
+    # Where x is high the logger always plays 0: those propensities are 1.
+    actions = np.where(x[:, 0] > 0.5, 0, rng.integers(0, 2, n))
+    propensities = np.where(x[:, 0] > 0.5, 1.0, 0.5)
+    log = LoggedSteps(x, actions, np.ones(n), propensities, np.arange(n), 3)
+    with pytest.warns(SupportWarning, match=r"mean weight is 0\.\d+ instead of 1"):
+        found = estimate(log, 1)
+    assert found["ips"].support is not None
+    assert found["ips"].support.covered == pytest.approx(0.5, abs=0.1)
+    with pytest.warns(SupportWarning, match="actions that the log never has"):
+        never = estimate(log, 2)
+    assert np.isnan(never["snips"].value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimate(log, 0)
+
+
+def test_coverage_of_the_intervals() -> None:
+    policy = Auction()
+    truth = policy.value_of_constant_bid(0.75)
+    inside = dict.fromkeys(ESTIMATORS, 0)
+    for seed in range(100):
+        log = logged_steps(to_replay_buffer(simulate_log(policy, campaigns=2, seed=seed)))
+        for name, found in estimate(
+            log, 3, estimators=tuple(inside), resamples=200
+        ).items():
+            inside[name] += found.lower <= truth <= found.upper
+    # 95 of 100 expected; a correct interval leaves these bounds once in ten thousand.
+    assert all(86 <= count <= 100 for count in inside.values()), inside
+
+
+def test_episodes_are_resampled_whole() -> None:
+    rng = np.random.default_rng(0)
+    rewards = np.repeat(rng.normal(size=200), 10)
+    apart = small_log(
+        observations=np.zeros((2000, 1), np.float32),
+        actions=rng.integers(0, 2, 2000),
+        rewards=rewards,
+        propensities=np.full(2000, 0.5),
+        episodes=np.arange(2000),
+    )
+    together = small_log(**{**vars(apart), "episodes": np.repeat(np.arange(200), 10)})
+    with pytest.raises(ValueError, match="episodes of several steps: as_bandit=True"):
+        estimate(together, 0)
+
+    def width(log: LoggedSteps) -> float:
+        found = estimate(log, 0, as_bandit=True)["snips"]
+        return found.upper - found.lower
+
+    assert width(together) > 1.5 * width(apart)
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (lambda o: np.full((len(o), 2), 0.7), "sum to 1, row 0"),
+        (lambda o: np.full(len(o), 2), "indices from 0 to 1"),
+        (lambda o: np.zeros(3, int), r"indices \(4,\) or probabilities"),
+        (lambda o: np.zeros(len(o)), "got float64"),
+        (-1, "indices from 0 to 1"),
+    ],
+)
+def test_policies_that_are_none(policy: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        estimate(small_log(), policy)
+
+
+def test_same_seed_same_estimates(auction_log: LoggedSteps) -> None:
+    assert estimate(auction_log, 2) == estimate(auction_log, 2)
+
+
+# -- comparing -----------------------------------------------------------------
+
+
+def test_compare_ranks_and_measures_lift(
+    auction_log: LoggedSteps, tmp_path: pathlib.Path
+) -> None:
+    auction = Auction()
+
+    def optimal(observations: Any) -> Any:
+        return auction.reward_table(observations).argmax(axis=1)
+
+    comparison = compare(auction_log, {"lowest": 0, "optimal": optimal, "middle": 2})
+    assert [p.name for p in comparison.policies] == ["optimal", "middle", "lowest"]
+    assert comparison.best == "optimal"
+    best, _, worst = comparison.policies
+    truth = auction.optimal_value(400) - auction.value_of_random_bid(
+        ClippedGaussianPolicy().probabilities
+    )
+    assert best.lift_lower < truth < best.lift_upper
+    assert best.better
+    assert not worst.better
+    assert worst.lift_upper < 0.0
+    chance = ClippedGaussianPolicy().probabilities[0]
+    assert worst.changed == pytest.approx(1.0 - chance, abs=0.01)
+    assert comparison.logger.value == pytest.approx(auction_log.rewards.mean())
+    table = comparison.table()
+    assert table.splitlines()[3].startswith("| optimal | 0.63")
+    assert table.splitlines()[-1].count("not shown") == 1
+    comparison.plot().savefig(tmp_path / "comparison.png")
+
+
+def test_no_policy_without_support_is_called_better() -> None:
+    n = 400
+    log = small_log(
+        observations=np.zeros((n, 1), np.float32),
+        actions=np.r_[np.zeros(n - 4, int), np.ones(4, int)],
+        rewards=np.r_[np.zeros(n - 4), np.full(4, 9.0)],
+        propensities=np.r_[np.full(n - 4, 0.99), np.full(4, 0.01)],
+        episodes=np.arange(n),
+    )
+    with pytest.warns(SupportWarning, match="rare lacks support"):
+        comparison = compare(log, {"rare": 1})
+    assert comparison.policies[0].lift > 0.0
+    assert not comparison.policies[0].better
+    assert "below 100" in comparison.table()
+
+
+def test_no_policies() -> None:
+    with pytest.raises(ValueError, match="policies must name at least one"):
+        compare(small_log(), {})
+
+
+# -- with d3rlpy ---------------------------------------------------------------
+
+
+def test_as_a_d3rlpy_evaluator() -> None:
+    dataset, _ = bidclick_gym.get_dataset(fraction=0.02, show_progress=False)
+    held_out, _ = bidclick_gym.get_dataset(fraction=0.02, log_seed=1, show_progress=False)
+    algo = ConstraintAwareQConfig(constraint=Concave()).create(device="cpu:0")
+    arguments: dict[str, Any] = {
+        "n_steps": 20,
+        "n_steps_per_epoch": 10,
+        "show_progress": False,
+        "logger_adapter": d3rlpy.logging.NoopAdapterFactory(),
+    }
+    evaluators = {
+        "held_out": OffPolicyEvaluator(held_out),
+        "own": OffPolicyEvaluator(estimator="snips"),
+    }
+    history = algo.fit(dataset, evaluators=evaluators, **arguments)
+    for _, metrics in history:
+        assert 0.5 < metrics["held_out"] < 0.75
+        assert 0.5 < metrics["own"] < 0.75
+    stock = DQNConfig().create(device="cpu:0")
+    history = stock.fit(dataset, evaluators=evaluators, **arguments)
+    assert "held_out" in history[-1][1]
+
+
+def test_fitted_q_follows_the_episodes() -> None:
+    # Two steps: the first action decides whether the second reward is 1 or 0.
+    rng = np.random.default_rng(0)
+    episodes = 400
+    first = rng.integers(0, 2, episodes)
+    second = rng.integers(0, 2, episodes)
+    observations = np.zeros((2 * episodes, 2), np.float32)
+    observations[::2, 0] = 1.0
+    observations[1::2, 1] = first
+    buffer = ColumnarReplayBuffer.from_arrays(
+        observations,
+        np.stack([first, second], 1).reshape(-1),
+        np.stack([np.zeros(episodes), first], 1).reshape(-1).astype(np.float32),
+        terminals=np.tile([0, 1], episodes),
+        action_size=2,
+    )
+    algo = DQNConfig(learning_rate=1e-2, gamma=0.5).create(device="cpu:0")
+    d3rlpy.seed(0)
+    quiet: dict[str, Any] = {
+        "show_progress": False,
+        "logger_adapter": d3rlpy.logging.NoopAdapterFactory(),
+    }
+    algo.fit(buffer, n_steps=200, n_steps_per_epoch=200, **quiet)
+    found = fitted_q_estimate(buffer, algo, gamma=0.5, n_steps=1000, show_progress=False)
+    greedy = int(algo.predict(np.array([[1.0, 0.0]], np.float32))[0])
+    assert found.value == pytest.approx(0.5 * greedy, abs=0.06)
+    assert greedy == 1
+    assert found.estimator == "fqe"
+    with pytest.raises(ValueError, match="algo must be built"):
+        fitted_q_estimate(buffer, DQNConfig().create(device="cpu:0"), gamma=0.5)
+
+
+# -- what a log knows ----------------------------------------------------------
+
+
+def test_propensities_of_the_named_minari_log_are_the_loggers() -> None:
+    dataset = bidclick_gym.load_minari("bidclick/logged-v0", show_progress=False)
+    steps = logged_steps(dataset)
+    assert steps.propensities is not None
+    exact = np.asarray(ClippedGaussianPolicy().probabilities)
+    assert steps.propensities == pytest.approx(exact[steps.actions], rel=1e-6)
+
+
+def test_infos_that_begin_with_the_resets_are_read_one_row_later() -> None:
+    # Two episodes of 2 and 1 steps; Gymnasium's reset has an info of its own.
+    buffer = ColumnarReplayBuffer.from_arrays(
+        np.zeros((5, 1), np.float32),
+        np.array([0, 1, 0, 1, 0]),
+        np.zeros(5),
+        terminals=np.array([0, 1, 0, 1, 0]),
+        final=np.array([0, 0, 1, 0, 1]),
+        extras={"info/propensity": np.array([0.0, 0.25, 0.5, 0.0, 0.75])},
+        action_size=2,
+    )
+    found = logged_steps(buffer).propensities
+    assert found is not None
+    assert found.tolist() == [0.25, 0.5, 0.75]
+
+
+def test_a_path_is_not_taken_for_a_minari_id(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "log.parquet"
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"open it with ColumnarReplayBuffer\.from_parq"):
+        logged_steps(str(path))
+
+
+def test_errors_name_the_policy_and_the_row(auction_log: LoggedSteps) -> None:
+    def wrong(observations: Any) -> Any:
+        return np.where(np.arange(len(observations)) == 2, 7, 1)
+
+    with pytest.raises(ValueError, match=r"policies\['b'\] must .* got 7 in row 2"):
+        compare(auction_log, {"a": 1, "b": wrong})
+    with pytest.raises(TypeError, match=r"policies\['c'\] must be .* got dict"):
+        compare(auction_log, {"c": {}})
+
+
+def test_a_discount_of_one_needs_an_end() -> None:
+    rows = 40
+    arrays = (
+        np.random.default_rng(0).random((rows, 2)).astype(np.float32),
+        np.arange(rows) % 2,
+        np.ones(rows),
+    )
+    ends = np.arange(rows) % 4 == 3
+    config = ConstraintAwareQConfig(constraint=Concave(), gamma=1.0, batch_size=8)
+    algo = config.create()
+    ended = ColumnarReplayBuffer.from_arrays(*arrays, terminals=ends, action_size=3)
+    algo.fit(ended, n_steps=20, n_steps_per_epoch=20, show_progress=False)
+    # Four rewards of one remain at the first of four steps, one at the last.
+    assert np.isfinite(algo.predict_value(arrays[0], arrays[1])).all()
+    value = fitted_q_estimate(ended, algo, gamma=1.0, n_steps=20, show_progress=False)
+    assert np.isfinite(value.value)
+    cut = ColumnarReplayBuffer.from_arrays(*arrays, timeouts=ends, action_size=3)
+    with pytest.raises(ValueError, match="gamma must be below 1 where no episode term"):
+        config.create().fit(cut, n_steps=20, n_steps_per_epoch=20)

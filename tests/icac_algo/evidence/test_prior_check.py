@@ -1,0 +1,323 @@
+"""The prior check: rejects what is false, spares what is true, says what it cannot."""
+
+from __future__ import annotations
+
+import pathlib
+import warnings
+from typing import Any
+
+import d3rlpy
+import numpy as np
+import pytest
+import torch
+
+import bidclick_gym
+from bidclick_gym.auction import MONOTONE_COST_RANGE, Auction
+from bidclick_gym.logs import simulate_log, to_replay_buffer
+from icac_algo import (
+    Bounded,
+    ColumnarReplayBuffer,
+    Concave,
+    ConstraintAwareQConfig,
+    Convex,
+    KnownCost,
+    Monotone,
+    MonotoneConcave,
+    PriorRejectedError,
+    PriorWarning,
+    SlopeBounds,
+    Unconstrained,
+    check_prior,
+)
+from icac_algo.__main__ import main
+from icac_algo.data import logged_steps
+from icac_algo.evidence import action_contrasts, action_scores, max_test
+
+
+def log_of(
+    curve: Any,
+    n: int = 6000,
+    seed: int = 0,
+    confounded: bool = False,
+    noise: float = 0.3,
+    logged: bool = True,
+) -> ColumnarReplayBuffer:
+    """Rewards ``curve(observation, position)`` plus noise, at 4 positions."""
+    rng = np.random.default_rng(seed)
+    observations = rng.random((n, 2)).astype(np.float32)
+    tilt = 2.5 * (observations[:, :1] - 0.5) * np.arange(4) if confounded else 0.0
+    odds = np.exp(np.zeros((n, 4)) + tilt)
+    odds /= odds.sum(axis=1, keepdims=True)
+    actions = (rng.random((n, 1)) > odds.cumsum(axis=1)).sum(axis=1)
+    means = curve(observations, actions / 3.0)
+    return ColumnarReplayBuffer.from_arrays(
+        observations,
+        actions,
+        means + noise * rng.normal(size=n),
+        extras={"propensity": odds[np.arange(n), actions]} if logged else None,
+        action_size=4,
+    )
+
+
+@pytest.fixture(scope="module")
+def auction_log() -> Any:
+    return to_replay_buffer(simulate_log(Auction(), seed=5))
+
+
+def test_it_would_have_caught_the_paper(auction_log: Any) -> None:
+    check = check_prior(auction_log, Monotone())
+    assert check.rejected
+    assert check.verdict == "rejected"
+    assert check.p_value is not None
+    assert check.p_value <= check.level == 0.05
+    worst = check.worst
+    assert worst is not None
+    assert worst.rejected
+    assert worst.upper < 0.0
+    # Bidding the most is what does not pay, most of all at high cost.
+    assert worst.actions[-1] == 4
+    assert "rejected" in check.explanation
+    assert "rise from action" in check.explanation
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Concave(),
+        Monotone(known_cost=KnownCost(1)),
+        MonotoneConcave(known_cost=KnownCost(1)),
+    ],
+)
+def test_true_shapes_of_the_auction_are_spared(auction_log: Any, shape: Any) -> None:
+    check = check_prior(auction_log, shape)
+    assert check.verdict == "not rejected"
+    assert not any(c.rejected for c in check.contrasts)
+
+
+def test_the_monotone_auction_is_monotone() -> None:
+    log = simulate_log(Auction(cost_range=MONOTONE_COST_RANGE), seed=1)
+    assert check_prior(to_replay_buffer(log, 0.25), Monotone()).verdict == "not rejected"
+
+
+@pytest.mark.parametrize(
+    ("curve", "false", "true"),
+    [
+        (lambda o, a: -0.5 * a, Monotone(), Monotone(increasing=False)),
+        (lambda o, a: a**2, Concave(), Convex()),
+        (lambda o, a: -(a**2), Convex(), Concave()),
+        (lambda o, a: a, SlopeBounds(upper=0.5), SlopeBounds(lower=-2.0, upper=2.0)),
+        (lambda o, a: a, Bounded(upper=0.6), Bounded(lower=-0.5, upper=2.0)),
+        (lambda o, a: a**2, MonotoneConcave(), Unconstrained()),
+    ],
+)
+def test_every_shape_can_be_rejected_and_spared(
+    curve: Any, false: Any, true: Any
+) -> None:
+    log = log_of(curve)
+    assert check_prior(log, false).rejected
+    assert not check_prior(log, true).rejected
+
+
+def test_a_violation_in_one_region_is_found_there() -> None:
+    def curve(o: Any, a: Any) -> Any:
+        return np.where(o[:, 1] > 0.5, -0.4, 0.8) * a
+
+    check = check_prior(log_of(curve), Monotone(), feature_names=["x", "cost"])
+    assert check.rejected
+    assert check.worst is not None
+    assert "cost >" in check.worst.region
+    assert not [c for c in check.contrasts if c.rejected and c.region == "all"]
+
+
+@pytest.mark.parametrize("logged", [True, False])
+def test_a_logger_who_picks_by_context_does_not_deceive(logged: bool) -> None:
+    def curve(o: Any, a: Any) -> Any:
+        return 0.4 * a - 2.0 * o[:, 0]
+
+    log = log_of(curve, confounded=True, logged=logged)
+    steps = logged_steps(log)
+    naive = [steps.rewards[steps.actions == a].mean() for a in range(4)]
+    assert np.all(np.diff(naive) < 0.0), "the log should mislead who takes it as it is"
+    check = check_prior(log, Monotone())
+    assert check.propensities == ("logged" if logged else "estimated")
+    assert not check.rejected
+    scores = action_scores(steps)
+    assert scores.mean(axis=0) == pytest.approx(np.arange(4) / 3 * 0.4 - 1.0, abs=0.06)
+
+
+def test_scores_of_logged_propensities_are_unbiased() -> None:
+    def curve(o: Any, a: Any) -> Any:
+        # Nothing that a quadratic regression could learn.
+        return np.sin(20.0 * o[:, 0]) * a
+
+    means = []
+    for seed in range(40):
+        log = log_of(curve, n=500, seed=seed, confounded=True)
+        means.append(action_scores(logged_steps(log)).mean(axis=0))
+    # The mean of sin(20 x) over [0, 1] is (1 - cos 20) / 20.
+    truth = (1.0 - np.cos(20.0)) / 20.0 * np.arange(4) / 3.0
+    error = np.std(means, axis=0, ddof=1) / np.sqrt(len(means))
+    assert np.all(np.abs(np.mean(means, axis=0) - truth) < 4.0 * error)
+
+
+def test_too_little_support_is_said() -> None:
+    log = log_of(lambda o, a: a).to_arrays()
+    few = log["actions"].reshape(-1) == 3
+    few &= np.cumsum(few) > 12
+    arrays = {
+        k: v[~few] for k, v in log.items() if k in ("observations", "actions", "rewards")
+    }
+    buffer = ColumnarReplayBuffer.from_arrays(**arrays, action_size=4)
+    check = check_prior(buffer, Monotone())
+    assert check.verdict == "cannot tell"
+    assert check.without_support == (3,)
+    assert "action 3" in check.explanation
+    assert not any(3 in c.actions for c in check.contrasts)
+    assert np.isnan(check.curves[0].values[3])
+    # What can be judged still can be rejected.
+    assert check_prior(buffer, Monotone(increasing=False)).rejected
+    nothing = check_prior(buffer, Monotone(), min_support=5000)
+    assert nothing.verdict == "cannot tell"
+    assert nothing.p_value is None
+    assert np.isnan(nothing.undetected)
+    assert "Cannot tell" in nothing.explanation
+
+
+def test_level_on_the_boundary_of_the_set() -> None:
+    # A flat curve is the hardest true one for Monotone. 150 logs at level .1: the
+    # chance of more than 27 rejections by a correct test is below .001.
+    rejected = sum(
+        check_prior(
+            log_of(lambda o, a: 0.0 * a, n=800, seed=s), Monotone(), level=0.1, draws=500
+        ).rejected
+        for s in range(150)
+    )
+    assert 2 <= rejected <= 27
+
+
+def test_same_seed_same_result(auction_log: Any) -> None:
+    first, second = (check_prior(auction_log, Monotone()) for _ in range(2))
+    assert first.p_value == second.p_value
+    assert first.contrasts == second.contrasts
+
+
+def test_episodes_are_clusters() -> None:
+    rng = np.random.default_rng(0)
+    episodes, length = 80, 10
+    actions = rng.integers(0, 4, episodes * length)
+    shared = np.repeat(rng.normal(size=(episodes, 1)), length, axis=1).reshape(-1)
+    ends = np.tile(np.arange(length) == length - 1, episodes)
+    arguments = (
+        rng.random((episodes * length, 2)).astype(np.float32),
+        actions,
+        0.2 * shared * actions,
+    )
+    together = ColumnarReplayBuffer.from_arrays(*arguments, terminals=ends, action_size=4)
+    apart = ColumnarReplayBuffer.from_arrays(*arguments, action_size=4)
+
+    def width(buffer: Any) -> float:
+        return float(check_prior(buffer, Monotone()).curves[0].half_width[3])
+
+    assert width(together) > 1.2 * width(apart)
+
+
+def test_every_contrast_follows_from_its_shape() -> None:
+    rng = np.random.default_rng(0)
+    for shape in (Monotone(), Concave(), Convex(), SlopeBounds(lower=-1.0, upper=0.5)):
+        for size in (2, 4, 12):
+            positions = np.sort(rng.random(size))
+            contrasts = action_contrasts(shape.shape_set(), positions)
+            matrix, bounds = shape.shape_set().inequalities(positions)
+            members = _members(shape, positions, rng)
+            assert (members @ matrix.T >= bounds - 1e-9).all()
+            for contrast in contrasts:
+                assert (members @ contrast.weights >= contrast.bound - 1e-9).all()
+
+
+def _members(shape: Any, positions: Any, rng: Any) -> Any:
+    values = torch.from_numpy(rng.normal(size=(50, len(positions))))
+    return shape.project_gross(values, positions).numpy()
+
+
+def test_max_test_is_the_normal_test_for_one_mean() -> None:
+    test = max_test(
+        np.array([-1.0]), np.array([[1.0]]), np.array([[0.25]]), 0.05, 200_000, 0
+    )
+    assert test.p_value == pytest.approx(0.02275 + 0.001, abs=0.002)
+    assert test.upper[0] == pytest.approx(-1.0 + 1.96 * 0.5, abs=0.01)
+
+
+def test_plot_and_table(auction_log: Any, tmp_path: pathlib.Path) -> None:
+    check = check_prior(auction_log, Monotone())
+    figure = check.plot()
+    figure.savefig(tmp_path / "check.png")
+    titles = [panel.get_title() for panel in figure.axes]
+    assert titles[0].startswith("all contexts")
+    assert check.table().count("\n") == 11
+    assert check.curves[0].distance == pytest.approx(0.012, abs=0.006)
+
+
+# -- at fit --------------------------------------------------------------------
+
+
+def fit(buffer: Any, **fields: Any) -> None:
+    ConstraintAwareQConfig(**fields).create(device="cpu:0").fit(
+        buffer,
+        n_steps=1,
+        n_steps_per_epoch=1,
+        show_progress=False,
+        logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
+    )
+
+
+def test_fit_asks_the_log_first(auction_log: Any) -> None:
+    with pytest.raises(PriorRejectedError, match="log contradicts") as caught:
+        fit(auction_log, constraint=Monotone(), check_prior="error")
+    assert caught.value.check.rejected
+    with pytest.warns(PriorWarning, match="Monotone is rejected"):
+        fit(auction_log, constraint=Monotone(), check_prior="warn")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(auction_log, constraint=Monotone())
+        fit(auction_log, constraint=Concave(), check_prior="error")
+
+
+def test_fit_cannot_ask_about_continuous_actions() -> None:
+    buffer, _ = bidclick_gym.get_dataset(
+        fraction=0.001, continuous=True, show_progress=False
+    )
+    with pytest.raises(ValueError, match="check_prior='warn' needs discrete actions"):
+        fit(buffer, check_prior="warn")
+
+
+# -- command line --------------------------------------------------------------
+
+
+def test_command_line_on_minari(
+    capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+) -> None:
+    bidclick_gym.load_minari("bidclick/logged-v0", show_progress=False)
+    plot = tmp_path / "check.png"
+    words = ["check-prior", "bidclick/logged-v0", "--constraint"]
+    assert main([*words, "monotone", "--plot", str(plot)]) == 1
+    assert "Monotone is rejected" in capsys.readouterr().out
+    assert plot.stat().st_size > 10_000
+    assert main([*words, "concave"]) == 0
+    assert main([*words, "monotone+concave", "--known-cost", "1"]) == 0
+    assert main([*words, "monotone", "--min-support", "1000000"]) == 3
+
+
+def test_command_line_on_a_table(
+    capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, auction_log: Any
+) -> None:
+    file = tmp_path / "log.parquet"
+    columns = auction_log.to_parquet(file)
+    words = [
+        "check-prior", str(file), "--constraint", "monotone",
+        "--observation", *columns["observation"],
+        "--action", columns["action"], "--reward", columns["reward"],
+    ]  # fmt: skip
+    assert main(words) == 1
+    text = capsys.readouterr().out
+    assert "estimated propensities" in text
+    assert f"{columns['observation'][1]} >" in text
