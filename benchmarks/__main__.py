@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 # Each registers its experiments.
 from .auction import gallery, ope, priors, regret, robustness, table1, tune  # noqa: F401
-from .campaigns import command as budget
+from .campaigns import budget  # noqa: F401
 from .engine import EXPERIMENTS
 from .engine.command_line import add_command, check_folders, dispatch
 from .paper import command as paper
@@ -42,7 +42,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     shapes.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/shapes"))
     paper.add_command(commands)
-    budget.add_command(commands)
     return parser
 
 
@@ -59,8 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _shapes(parser, given, words)
     elif given.command == "paper":
         paper.run_command(parser, given, words)
-    elif given.command == "budget":
-        budget.run_command(parser, given, words)
     else:
         dispatch(parser, vars(given), words)
 
