@@ -194,7 +194,7 @@ class Auction:
     def _mean_over_contexts(self, statistic: Any, n: int) -> Any:
         x, c = self._midpoints(n)
         means = []
-        # One row of contexts at a time: 2000 x 2000 x K floats would not be polite.
+        # One row of contexts at a time: 2000 x 2000 x K floats would not fit.
         for row in x:
             contexts = np.stack([np.full(n, row), c], axis=1)
             means.append(statistic(self.reward_table(contexts)).mean(axis=0))

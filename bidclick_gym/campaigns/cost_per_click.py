@@ -129,9 +129,9 @@ def solve_cost_per_click(
     """The optimum of a campaign under a cap on its expected cost per click.
 
     The cap is on means over campaigns; single campaigns may break it.  Values depend
-    little on the grid, what is spent depends more: with a cap of .10 on the default
+    little on the grid, what is spent depends more: with a cap of 0.10 on the default
     campaign, 40,000 simulated campaigns of the policy that keeps it on the grid put
-    ``spend - cap * clicks`` at .0046, standard error .0022.
+    ``spend - cap * clicks`` at 0.0046, standard error 0.0022.
 
     Args:
         cap: what is kept in expectation.

@@ -96,10 +96,10 @@ class BudgetReturnEvaluator:
     """Exact expected profit of a whole campaign played greedily.
 
     Exact but for the grid.  With the default grid and campaign, the returns of both
-    logging policies and of the optimum (29.417, 30.139 and 30.737) come out at most .0013
-    from those of 24 x 24 nodes and 2,001 budgets, that of a network of 64 x 64 units at
-    most .0001 from 16 x 16 nodes and 1,001.  It asks for 1.4 million bids, about a second
-    for such a network on one core.
+    logging policies and of the optimum (29.417, 30.139 and 30.737) come out at most
+    0.0013 from those of 24 x 24 nodes and 2,001 budgets, that of a network of 64 x 64
+    units at most 0.0001 from 16 x 16 nodes and 1,001.  It asks for 1.4 million bids,
+    about a second for such a network on one core.
 
     Args:
         campaign: the true campaign.

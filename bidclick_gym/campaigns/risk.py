@@ -90,9 +90,9 @@ def profit_distribution(
     Its mean is that of `evaluate` on the same grid, up to rounding, and as exact.
     Splitting mass between budgets adds at most ``T h^2 / 4`` to the variance, ``h`` the
     distance of two budgets: 0.005 of 10 in the default campaign.  Measured there against
-    24 nodes and 801 budgets, CVaR at .1, .25 and .5 is off by less than 0.0025 for the
-    optimum, both loggers and a constant bid of .25, and by 0.008 for one of .5, which is
-    refused at the end.  Greedy policies of networks: see `evaluate_all`.
+    24 nodes and 801 budgets, CVaR at 0.1, 0.25 and 0.5 is off by less than 0.0025 for
+    the optimum, both loggers and a constant bid of 0.25, and by 0.008 for one of 0.5,
+    which is refused at the end.  Greedy policies of networks: see `evaluate_all`.
 
     Args:
         policy: observations ``(N, 4)``, float32, to indices of bids, integers ``(N,)``,

@@ -167,7 +167,7 @@ def solve_risk(
     """The policy with the best ``(1 - weight) * mean + weight * CVaR_level`` of profit.
 
     It is the best of all that see contexts, budget, clock and every click so far, on the
-    grid.  Measured on the default campaign at level .1, weights .5 and 1, against 16
+    grid.  Measured on the default campaign at level 0.1, weights 0.5 and 1, against 16
     nodes and 401 budgets: the objective is off by 0.002 and 0.005, what is gained on the
     optimum of the mean of the same grid by 0.0005.  One call takes about 4 s on one core.
     Budgets of the grid should be at most 0.04 apart: a larger budget needs more of them.

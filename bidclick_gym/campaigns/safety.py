@@ -94,14 +94,7 @@ class SpendCap:
         object.__setattr__(self, "sliding", check_flag("sliding", self.sliding))
 
     def spent(self, payments: FloatArray) -> FloatArray:
-        """What the window of the next impression has paid already.
-
-        Args:
-            payments: of the impressions so far, ``(N, t)``.
-
-        Returns:
-            float64, ``(N,)``.
-        """
+        """What the window of the next impression has paid, ``(N, t)`` to ``(N,)``."""
         t = payments.shape[1]
         recent = min(t, self.window - 1) if self.sliding else t % self.window
         return np.asarray(payments[:, t - recent :].sum(axis=1))

@@ -113,13 +113,13 @@ class BidClickVecEnv(VecEnv):
         return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Refuses: the auctions of a batch are alike and have no attributes apart."""
+        """Raises ``AttributeError``: the auctions of a batch share their attributes."""
         raise AttributeError(f"cannot set {attr_name!r} of auctions that share a batch")
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: Any = None, **kwargs: Any
     ) -> list[Any]:
-        """Refuses: a batch has no single environments to call."""
+        """Raises ``AttributeError``: a batch has no single environments to call."""
         raise AttributeError(
             f"cannot call {method_name!r} of auctions that share a batch"
         )

@@ -118,11 +118,10 @@ def batch_info(
     Without values it is the mask ``_click`` alone.
     """
     mask = np.ones(count, dtype=np.bool_) if played is None else played
+    everywhere = played is None or played.all()
     info: dict[str, Any] = {}
     for name, value in values.items():
-        if played is not None:
-            value = np.where(played, value, value.dtype.type(0))
-        info[name] = value
+        info[name] = value if everywhere else np.where(mask, value, value.dtype.type(0))
         info[f"_{name}"] = mask
     return info or {"_click": mask}
 

@@ -220,7 +220,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._started[where] = self._clock
         self._next_end = int(self._started.min()) + self.horizon
 
-    # -- the door ------------------------------------------------------------
+    # -- arguments -----------------------------------------------------------
 
     def _bids_of(self, actions: Any, ignored: Mask | None) -> npt.NDArray[np.float64]:
         actions = np.asarray(actions)

@@ -133,7 +133,7 @@ def _columns(plan: ShardPlan, shard: int) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def claim(folder: pathlib.Path, plan: ShardPlan) -> None:
-    """Makes the folder this plan's, or refuses to touch what is in it."""
+    """Makes the folder this plan's; raises if it holds anything else."""
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"out must be a folder, got the file {str(folder)!r}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -173,7 +173,7 @@ def _whole_or_absent(path: pathlib.Path) -> Iterator[pathlib.Path]:
     except OSError as error:
         if error.errno is None:
             raise
-        # A full disk is told without a path.
+        # The error of a full disk names no path.
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
         part.unlink(missing_ok=True)

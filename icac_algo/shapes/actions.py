@@ -212,8 +212,8 @@ class Intersection(Constraint):
     The projection is the exact nearest point of the intersection (not one projection
     after the other); sup-norm non-expansive if no member asks for curvature.  Canonical
     coordinates exist for slope bounds with or without one curvature, and for value
-    bounds alone or with :class:`Monotone`; other intersections are refused by name and
-    have ``critic=Euclidean()``.
+    bounds alone or with :class:`Monotone`; other intersections need
+    ``critic=Euclidean()``.
 
     Args:
         members: shapes without ``actions`` and ``known_cost`` of their own; those belong

@@ -15,7 +15,6 @@ from d3rlpy.models import VectorEncoderFactory
 
 from icac_algo import (
     ColumnarReplayBuffer,
-    Concave,
     ConstraintAwareQConfig,
     DiscreteIQLConfig,
 )
@@ -27,7 +26,7 @@ DISCRETE = {
     "DiscreteBC": algos.DiscreteBCConfig,
     "DiscreteBCQ": algos.DiscreteBCQConfig,
     "DiscreteSAC": algos.DiscreteSACConfig,
-    "ours": lambda **fields: ConstraintAwareQConfig(constraint=Concave(), **fields),
+    "ours": ConstraintAwareQConfig,
     "DiscreteIQL": DiscreteIQLConfig,
 }
 CONTINUOUS = {
@@ -47,8 +46,7 @@ ENCODERS = (
 def config(name: str) -> Any:
     make = {**DISCRETE, **CONTINUOUS}[name]
     small = VectorEncoderFactory([8])
-    fields = getattr(make, "__dataclass_fields__", {"encoder_factory": None})
-    encoders = {key: small for key in ENCODERS if key in fields}
+    encoders = {key: small for key in ENCODERS if key in make.__dataclass_fields__}
     return make(batch_size=16, **encoders)
 
 

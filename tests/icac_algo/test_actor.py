@@ -142,15 +142,21 @@ def test_the_critic_does_not_depend_on_the_actor() -> None:
 
 
 def test_the_network_approaches_the_closed_form() -> None:
+    """Beside a critic that stands still, from nearly even chances."""
     distances = []
-    for steps in (20, 200, 1_500):
+    for steps in (0, 100, 600):
         algo = trained(
-            steps, actor="network", entropy_temperature=0.3, average_window=0.0
+            steps,
+            actor="network",
+            actor_learning_rate=3e-3,
+            critic_learning_rate=1e-12,
+            entropy_temperature=0.03,
         )
-        expected = softmax(values_of(algo) / (0.3 * scale_of(algo)))
+        expected = softmax(values_of(algo) / (0.03 * scale_of(algo)))
         distances.append(np.abs(chances_of(algo) - expected).sum(axis=1).mean() / 2.0)
-    assert distances[0] > 2.0 * distances[1] > 2.0 * distances[2]
-    assert distances[2] < 0.03
+    assert distances[0] > 0.2
+    assert distances[1] < 0.3 * distances[0]
+    assert distances[2] < 0.03 * distances[0]
 
 
 @pytest.mark.parametrize("actor", ["softmax", "network", "network-sampled"])

@@ -11,7 +11,6 @@ import torch
 from d3rlpy.algos import DQNConfig
 
 from icac_algo import (
-    ColumnarReplayBuffer,
     ConstraintAwareQConfig,
     CVaR,
     Euclidean,
@@ -25,27 +24,16 @@ K = 5
 X = np.random.default_rng(1).random((30, 2)).astype(np.float32)
 
 
-def dataset() -> ColumnarReplayBuffer:
-    rng = np.random.default_rng(0)
-    return ColumnarReplayBuffer.from_arrays(
-        rng.random((100, 2)).astype(np.float32),
-        rng.integers(0, K, 100),
-        rng.normal(size=100),
-        terminals=np.arange(100) % 10 == 9,
-        action_size=K,
-    )
-
-
 def on_a_plateau(config: Any) -> Any:
     """An algorithm whose critics all fall, so that a rising shape pools the actions."""
     d3rlpy.seed(0)
     algo = config.create(device="cpu:0")
-    algo.build_with_dataset(dataset())
+    algo.create_impl((2,), K)
     for module in algo.impl.modules.get_torch_modules().values():
         for name, parameter in module.named_parameters():
             with torch.no_grad():
                 if name.endswith("_fc.bias") and len(parameter) == K:
-                    parameter.copy_(torch.arange(K, 0.0, -1.0))
+                    parameter.copy_(torch.arange(K - 1.0, -1.0, -1.0))
                 elif name.endswith("_fc.weight") and len(parameter) == K:
                     parameter.zero_()
     return algo

@@ -72,6 +72,7 @@ def test_the_fingerprint_of_the_published_log_is_pinned(name: str) -> None:
     assert fingerprint(log) == FINGERPRINTS[name]
 
 
+@pytest.mark.slow
 def test_minari_gives_back_the_published_log() -> None:
     stored = get_log(PACED, show_progress=False)
     assert isinstance(stored, BudgetLog)
