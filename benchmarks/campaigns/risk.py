@@ -205,12 +205,13 @@ def risk_section(results: Results) -> str:
         table(["Exact policy", "Mean", *columns], exact),
         f"""\
 DQN with 32 quantiles, rewards scaled to a spread of {SCALE:g}, the whole unpaced log,
-{steps} gradient steps, {seeds} seeds, each its own log and training. *Bids for*: the
-worst share of returns whose mean a bidder compares, at every impression, for the bids that can
-be paid; 1 is the mean. CVaR is that of a whole campaign's profit, the mean of its worst
-share. Mean and CVaR are exact for every policy, nothing is simulated. The frontier is the
-best of `(1 - weight) * mean + weight * CVaR 0.1` over all policies that also see the
-clicks so far; at weight 1 it does not care what good campaigns earn.""",
+{steps} gradient steps, {seeds} seeds, each its own log and training.
+*Bids for*: the worst share of returns whose mean a bidder compares, at every impression,
+for the bids that can be paid; 1 is the mean. CVaR is that of a whole campaign's profit,
+the mean of its worst share. Mean and CVaR are exact for every policy, nothing is
+simulated. The frontier is the best of `(1 - weight) * mean + weight * CVaR 0.1` over all
+policies that also see the clicks so far; at weight 1 it does not care what good campaigns
+earn.""",
     )
 
 

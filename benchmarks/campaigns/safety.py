@@ -241,7 +241,8 @@ def verdicts(rows: Rows) -> Iterable[str]:
         yield (
             f"Multiplier, {where['log']} log, {where['cap']}: in expectation the cap "
             f"{word} ({beyond.format(2)} beyond it; kept by "
-            f"{sum(c <= 0.0 for c in true)} of {beyond.seeds}); the estimate is off by up to {off:.2f}."
+            f"{sum(c <= 0.0 for c in true)} of {beyond.seeds}); the estimate is "
+            f"off by up to {off:.2f}."
         )
 
 
