@@ -25,8 +25,6 @@ from . import choice_report, contraction, learned, policies, risk, safety
 from .choice import CHOICE
 from .training import LOGGERS
 
-__all__ = ["BUDGET"]
-
 _FRACTIONS = (1.0, 0.25, 0.0625)
 
 

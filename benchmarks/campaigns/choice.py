@@ -27,8 +27,6 @@ from ..paper.critic_views import CriticView
 from .candidates import TASKS, Candidate, ProximalQ
 from .training import CampaignBidder, log_of, regret
 
-__all__ = ["CHOICE", "SCORES"]
-
 #: The "candidate" of the cells that score all of them.
 SCORES = "scores"
 LEVEL = 0.05

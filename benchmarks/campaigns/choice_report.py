@@ -34,8 +34,6 @@ from ..engine.intervals import CONFIDENCE
 from .candidates import DUAL, TASKS
 from .choice import LEVEL
 
-__all__ = ["choice_section", "draw", "verdicts"]
-
 #: A choice is as good as the oracle's if it loses at most this share of what is at
 #: stake, which is the regret of the worst candidate minus that of the best.
 MARGIN = 0.1

@@ -50,8 +50,6 @@ from ..engine import (
 from ..learners.campaigns import COST, GAMMA, ours
 from .training import GRID, train
 
-__all__ = ["CONTRACTION", "contraction_section", "draw", "verdicts"]
-
 #: Shape, and whether its Euclidean projection is known not to stretch the sup norm.
 SHAPES: dict[str, tuple[Constraint, bool]] = {
     "none": (Unconstrained(), True),

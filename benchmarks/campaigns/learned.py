@@ -46,8 +46,6 @@ from .training import (
     value,
 )
 
-__all__ = ["LEARNERS", "draw", "sections", "tune_learners", "verdicts"]
-
 SHAPES = (*STATE_SHAPES, "concave")
 #: States at which shapes are counted; fewer during training, which it would outlast.
 STATES, FEWER_STATES = 200, 50

@@ -33,8 +33,6 @@ from ..engine.tuning import best_settings
 from ..learners import CAMPAIGN_LEARNERS
 from .training import LOGGERS, TUNED, CampaignBidder, learner_depends, train_learner
 
-__all__ = ["POLICIES", "draw_bids", "draw_spending", "draw_worth", "policy_section"]
-
 #: Learners that are drawn beside the optimum.
 LEARNED = ("CQL", "Ours shaped afterstates", "Ours shaped afterstates relabelled")
 #: The context in which bids are drawn: the middle of all.

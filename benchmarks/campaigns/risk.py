@@ -47,8 +47,6 @@ from ..learners import shared_settings
 from ..learners.campaigns import GAMMA, LAG, afterstates
 from .training import LOGGERS, CampaignBidder, train
 
-__all__ = ["LEVELS", "RISK", "WEIGHTS", "draw", "risk_section", "verdicts"]
-
 #: What a bidder is greedy for: the mean of this worst share; 1 is the mean.
 LEVELS = (0.1, 0.25, 0.5, 0.75, 1.0)
 #: What campaigns are measured by.

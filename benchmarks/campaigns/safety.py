@@ -48,8 +48,6 @@ from ..engine.tuning import best_settings
 from ..learners.campaigns import COST, X, afterstates, ours
 from .training import GRID, LOGGERS, TUNED, learner_config, log_of, train_learner
 
-__all__ = ["CAPS", "SAFETY", "draw", "safety_section", "verdicts"]
-
 LEARNER = "Ours shaped afterstates"
 CAPS: dict[str, SpendCap | CostPerClickCap] = {
     "spend 0.6 per 10": SpendCap(10, 0.6),

@@ -33,20 +33,6 @@ from ..engine.tuning import RESULTS
 from ..learners import fit_quietly
 from ..learners.campaigns import CAMPAIGN_LEARNERS, GAMMA, other_budgets
 
-__all__ = [
-    "GRID",
-    "LOGGERS",
-    "TUNED",
-    "CampaignBidder",
-    "learner_config",
-    "learner_depends",
-    "log_of",
-    "regret",
-    "train",
-    "train_learner",
-    "value",
-]
-
 TUNED = RESULTS / "tuning_budget.csv"
 LOGGERS: dict[str, type[UnpacedPolicy] | type[PacedPolicy]] = {
     "unpaced": UnpacedPolicy,
