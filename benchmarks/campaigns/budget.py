@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from bidclick_gym.campaigns import BudgetedCampaign, shape_report, shape_table, solve
 
 from ..engine import (
     Experiment,
     Option,
+    Part,
     Results,
+    Rows,
     Settings,
     fraction,
     list_of,
@@ -28,6 +31,25 @@ from .training import LOGGERS
 _FRACTIONS = (1.0, 0.25, 0.0625)
 
 
+Make = TypeVar("Make")
+
+#: Sections of the report, and the part whose rows they are made from.
+_SECTIONS: list[tuple[Part, Callable[[Rows], str]]] = [
+    (learned.LEARNERS, learned.verdict_section),
+    (policies.POLICIES, policies.policy_section),
+    (learned.LEARNERS, learned.learner_section),
+    (contraction.CONTRACTION, contraction.contraction_section),
+    (safety.SAFETY, safety.safety_section),
+    (risk.RISK, risk.risk_section),
+    (CHOICE, choice_report.choice_section),
+]
+
+
+def _if_run(part: Part, make: Callable[[Rows], Make]) -> Callable[[Results], Make | None]:
+    """Makes it from the rows of a part; ``None`` where there are none."""
+    return lambda results: make(results[part.name]) if results[part.name] else None
+
+
 def _sections(results: Results) -> Iterable[str]:
     campaign = BudgetedCampaign()
     yield f"""\
@@ -35,11 +57,8 @@ def _sections(results: Results) -> Iterable[str]:
 log *and* the training; figures are means over seeds with 95 % bootstrap percentile
 intervals, and each table says how many seeds it has. Raw rows are in the CSV files
 beside this report."""
-    yield from learned.sections(results)
-    yield contraction.contraction_section(results)
-    yield safety.safety_section(results)
-    yield risk.risk_section(results)
-    yield choice_report.choice_section(results)
+    for part, make in _SECTIONS:
+        yield _if_run(part, make)(results) or ""
     yield section(
         "What is true of the optimum", shape_table(shape_report(solve(campaign)))
     )
@@ -67,14 +86,14 @@ BUDGET = register(
         title="Campaigns under a budget",
         sections=_sections,
         pictures={
-            "regret.png": learned.draw,
-            "spending.png": policies.draw_spending,
-            "bids.png": policies.draw_bids,
-            "values.png": policies.draw_worth,
-            "contraction.png": contraction.draw,
-            "safety.png": safety.draw,
-            "risk.png": risk.draw,
-            "choice.png": choice_report.draw,
+            "regret.png": _if_run(learned.LEARNERS, learned.draw),
+            "spending.png": _if_run(policies.POLICIES, policies.draw_spending),
+            "bids.png": _if_run(policies.POLICIES, policies.draw_bids),
+            "values.png": _if_run(policies.POLICIES, policies.draw_worth),
+            "contraction.png": _if_run(contraction.CONTRACTION, contraction.draw),
+            "safety.png": _if_run(safety.SAFETY, safety.draw),
+            "risk.png": _if_run(risk.RISK, risk.draw),
+            "choice.png": _if_run(CHOICE, choice_report.draw),
         },
         defaults={
             "seeds": 20,

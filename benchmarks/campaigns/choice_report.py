@@ -13,7 +13,6 @@ from ..engine import (
     MIN_SEEDS,
     Figure,
     Line,
-    Results,
     Row,
     Rows,
     bullets,
@@ -131,11 +130,8 @@ def _places(rows: Rows) -> list[_Place]:
 # -- words -------------------------------------------------------------------
 
 
-def choice_section(results: Results) -> str:
+def choice_section(rows: Rows) -> str:
     """The part of the report, from the rows alone."""
-    rows = results["choice"]
-    if not rows:
-        return ""
     tables = (
         section(place.title, _choices_table(place), _candidates_table(place), level=3)
         for place in _places(rows)
@@ -288,11 +284,9 @@ def _candidates_table(place: _Place) -> str:
 # -- the picture -------------------------------------------------------------
 
 
-def draw(results: Results) -> Figure | None:
+def draw(rows: Rows) -> Figure:
     """Regret of every candidate, its seeds, and on how many logs each rule takes it."""
-    places = _places(results["choice"])
-    if not places:
-        return None
+    places = _places(rows)
     heights = [len(TASKS[place.task].candidates) + 1.2 for place in places]
     figure, axes = subplots(
         8.6, 0.34 * sum(heights) + 0.5, len(places), height_ratios=heights

@@ -33,7 +33,6 @@ from ..engine import (
     Figure,
     Interval,
     Part,
-    Results,
     Rows,
     Settings,
     bullets,
@@ -148,10 +147,10 @@ def _largest(paths: Paths) -> dict[int, float]:
     return {seed: e if math.isfinite(e) else math.inf for seed, e in found.items()}
 
 
-def contraction_section(results: Results) -> str:
+def contraction_section(rows: Rows) -> str:
     """The part of the report, from the rows alone."""
     lines = []
-    for (shape, projection, lag), paths in _paths(results["contraction"]).items():
+    for (shape, projection, lag), paths in _paths(rows).items():
         largest = _largest(paths)
         excess = [path[:, 1] for path in paths.values()]
         lines.append(
@@ -166,12 +165,10 @@ def contraction_section(results: Results) -> str:
                 f"{sum(e > AWAY for e in largest.values())} of {len(largest)}",
             ]
         )
-    if not lines:
-        return ""
     head = ["Shape", "Sup-norm safe", "Projection", "Targets", "Excess at the end"]
     return section(
         "Contraction in practice",
-        bullets(verdicts(results["contraction"])),
+        bullets(verdicts(rows)),
         "![Excess of the mean value over the optimum's during training](contraction.png)",
         table([*head, "Largest on the way", "Drift", "Ran away"], lines),
         f"""\
@@ -221,11 +218,9 @@ def _said(gap: Interval, more: str, less: str) -> str:
     )
 
 
-def draw(results: Results) -> Figure | None:
+def draw(rows: Rows) -> Figure:
     """The excess of every training, one panel for each shape and projection."""
-    found = _paths(results["contraction"])
-    if not found:
-        return None
+    found = _paths(rows)
     panels = list(dict.fromkeys((shape, projection) for shape, projection, _ in found))
     figure, (axes,) = subplots(2.6 * len(panels), 2.8, columns=len(panels), sharey=True)
     for axis, (shape, projection) in zip(axes, panels, strict=True):

@@ -17,7 +17,6 @@ from ..engine import (
     Figure,
     Line,
     Part,
-    Results,
     Rows,
     Settings,
     bullets,
@@ -35,7 +34,6 @@ from ..engine import (
 )
 from ..engine.tuning import best_settings, tune
 from ..learners.campaigns import CAMPAIGN_LEARNERS, GAMMA, RELABELLED, other_budgets
-from .policies import policy_section
 from .training import (
     GRID,
     LOGGERS,
@@ -169,17 +167,17 @@ _SHOWN = (
 )
 
 
-def sections(results: Results) -> Iterable[str]:
-    """What the report says of learners and of policies worth knowing."""
-    rows = results["learners"]
-    if not rows:
-        return
-    yield section("Verdict", bullets(verdicts(rows)))
-    yield "![Regret of every learner](regret.png)"
-    yield policy_section(results)
+def verdict_section(rows: Rows) -> str:
+    """The verdicts of the report."""
+    picture = "![Regret of every learner](regret.png)"
+    return section("Verdict", bullets(verdicts(rows)), picture)
+
+
+def learner_section(rows: Rows) -> str:
+    """The tables of the report, and what their columns mean."""
     steps = " and ".join(f"{int(n):,}" for n in sorted(distinct(rows, "steps")))
     picker = other_budgets()
-    yield section(
+    return section(
         "Learners",
         *_tables(rows),
         f"""\
@@ -302,11 +300,8 @@ def _comparisons(rows: Rows) -> Iterable[str]:
             more = ""
 
 
-def draw(results: Results) -> Figure | None:
+def draw(rows: Rows) -> Figure:
     """Regret of every learner on every log and share: means and intervals over seeds."""
-    rows = results["learners"]
-    if not rows:
-        return None
     logs = distinct(rows, "log")
     fractions = sorted(distinct(rows, "fraction"), reverse=True)
     names = [name for name in CAMPAIGN_LEARNERS if select(rows, learner=name)]

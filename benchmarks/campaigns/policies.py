@@ -19,7 +19,6 @@ from ..engine import (
     Cell,
     Figure,
     Part,
-    Results,
     Rows,
     Settings,
     distinct,
@@ -162,11 +161,9 @@ POLICIES = Part(
 # -- report ------------------------------------------------------------------
 
 
-def policy_section(results: Results) -> str:
+def policy_section(rows: Rows) -> str:
     """Exact values and the pictures."""
-    known = [row for row in results["policies"] if row["value"] is not None]
-    if not known:
-        return ""
+    known = [row for row in rows if row["value"] is not None]
     known.sort(key=lambda row: -row["value"])
     return section(
         "What can be had",
@@ -180,11 +177,9 @@ def policy_section(results: Results) -> str:
     )
 
 
-def draw_spending(results: Results) -> Figure | None:
+def draw_spending(rows: Rows) -> Figure:
     """What is left of the budget over a campaign: mean and middle 80 %."""
-    rows = [row for row in results["policies"] if row["played"] is not None]
-    if not rows:
-        return None
+    rows = [row for row in rows if row["played"] is not None]
     figure, ((axis,),) = subplots(6.6, 3.6)
     colours = (
         "black",
@@ -205,29 +200,27 @@ def draw_spending(results: Results) -> Figure | None:
     return figure
 
 
-def draw_bids(results: Results) -> Figure | None:
+def draw_bids(rows: Rows) -> Figure:
     """Bids of the optimum and of learners side by side."""
     label = f"bid at x = {MIDDLE[0]:g}, c = {MIDDLE[1]:g}"
-    return _draw_maps(results["policies"], "bids", label, "viridis", 1.0)
+    return _draw_maps(rows, "bids", label, "viridis", 1.0)
 
 
-def draw_worth(results: Results) -> Figure | None:
+def draw_worth(rows: Rows) -> Figure:
     """What each critic thinks that the budget is worth; colours are the optimum's."""
     label = "worth of the budget left, clicks"
-    return _draw_maps(results["policies"], "worth", label, "magma")
+    return _draw_maps(rows, "worth", label, "magma")
 
 
 def _draw_maps(
     rows: Rows, column: str, label: str, colours: str, highest: float | None = None
-) -> Figure | None:
+) -> Figure:
     rows = [row for row in rows if row[column] is not None]
     maps = {
         name: np.array([row[column].split() for row in found], dtype=np.float64)[::-1]
         for name in distinct(rows, "policy")
         for found in [select(rows, policy=name)]
     }
-    if not maps:
-        return None
     if highest is None:
         highest = float(next(iter(maps.values())).max())
     campaign = BudgetedCampaign()

@@ -28,7 +28,6 @@ from ..engine import (
     Cell,
     Figure,
     Part,
-    Results,
     Row,
     Rows,
     Settings,
@@ -172,11 +171,8 @@ def _learners(rows: Rows) -> list[str]:
     return [name for name in LEARNERS if select(rows, policy=name)]
 
 
-def risk_section(results: Results) -> str:
+def risk_section(rows: Rows) -> str:
     """The part of the report, from the rows alone."""
-    rows = results["risk"]
-    if not rows:
-        return ""
     columns = [f"CVaR {level:g}" for level in MEASURED]
     learned = [
         [
@@ -255,11 +251,8 @@ def verdicts(rows: Rows) -> Iterable[str]:
             yield f"*{name}*: **no difference can be told**. {figures}{more}."
 
 
-def draw(results: Results) -> Figure | None:
+def draw(rows: Rows) -> Figure:
     """Mean against CVaR of learned bidders and of the exact frontier."""
-    rows = results["risk"]
-    if not rows:
-        return None
     frontier = select(rows, policy="frontier")
     points = [(row[CVAR], row["mean"]) for row in frontier]
     figure, ((left, right),) = subplots(9.6, 4.0, columns=2, width_ratios=(3, 2))

@@ -30,7 +30,6 @@ from ..engine import (
     Figure,
     Line,
     Part,
-    Results,
     Rows,
     Settings,
     bootstrap_mean,
@@ -182,28 +181,26 @@ def _column(rows: Rows, column: str) -> list[float]:
     return list(by_seed(rows, column).values())
 
 
-def safety_section(results: Results) -> str:
+def safety_section(rows: Rows) -> str:
     """The part of the report, from the rows alone."""
     lines = []
-    for where, rows in _settings(results["safety"]):
-        price = [row["optimum"] - row["profit"] for row in rows]
-        broken = [100.0 * row["violating"] for row in rows]
+    for where, found in _settings(rows):
+        price = [row["optimum"] - row["profit"] for row in found]
+        broken = [100.0 * row["violating"] for row in found]
         lines.append(
             [
                 *where.values(),
-                interval(_column(rows, "profit"), 2),
+                interval(_column(found, "profit"), 2),
                 interval(price, 2),
                 f"{interval(broken, 1)} %",
-                interval(_column(rows, "cost"), 2),
-                interval(_column(rows, "estimate"), 2),
+                interval(_column(found, "cost"), 2),
+                interval(_column(found, "estimate"), 2),
             ]
         )
-    if not lines:
-        return ""
     head = ["Log", "Cap", "Bidder", "Profit", "Price", "Campaigns that break it"]
     return section(
         "Safety",
-        bullets(verdicts(results["safety"])),
+        bullets(verdicts(rows)),
         "![Profit under caps against the constrained optimum](safety.png)",
         table([*head, "Beyond the cap, expected", "Estimated"], lines),
         f"""\
@@ -244,11 +241,8 @@ def verdicts(rows: Rows) -> Iterable[str]:
         )
 
 
-def draw(results: Results) -> Figure | None:
+def draw(rows: Rows) -> Figure:
     """Profits under every cap; black lines are constrained optima."""
-    rows = results["safety"]
-    if not rows:
-        return None
     logs = [log for log in LOGGERS if log in distinct(rows, "log")]
     figure, (axes,) = subplots(4.2 * len(logs), 3.2, columns=len(logs), sharey=True)
     for axis, log in zip(axes, logs, strict=True):

@@ -94,6 +94,7 @@ def test_verdicts_flip_with_a_violation() -> None:
     assert "**do not hold**: up to 3 violations" in verdicts(rows)[0]
 
 
+@pytest.mark.slow
 def test_policies_that_nobody_learns_have_their_exact_values() -> None:
     cells = POLICIES.plan(settings_with(learners=("DQN",)))
     rows = [row for cell in cells for row in POLICIES.measured(cell)]
@@ -290,6 +291,7 @@ def test_a_rebuild_makes_report_page_and_pictures_from_rows_alone(
     assert page.count("data:image/png;base64,") == 4
 
 
+@pytest.mark.slow
 def test_the_published_report_is_that_of_the_published_rows() -> None:
     rows = {
         part.name: read_rows(part.path(PUBLISHED))
@@ -330,7 +332,7 @@ def test_the_published_page_renders_and_fits(width: int, dark: bool) -> None:
         (["--fractions", "1,2"], "argument --fractions: must be in"),
         (["--extra-seeds", "0"], "argument --extra-seeds: must be at least 1"),
         (["--only", "learning"], "argument --only: must be among learners, policies"),
-        (["--rebuild", "--out", "/tmp/nothing-here"], "--rebuild needs results in --out"),
+        (["--rebuild", "--out", "nothing/here"], "--rebuild needs results in --out"),
     ],
 )
 def test_bad_words_are_refused(

@@ -13,7 +13,7 @@ from benchmarks.campaigns.candidates import DUAL, TASKS
 from benchmarks.campaigns.choice import CHOICE, RULES, SCORES
 from benchmarks.campaigns.choice_report import choice_section, draw
 from benchmarks.campaigns.choice_report import verdicts as _verdicts
-from benchmarks.engine import Cell, Origin, Results, Settings, read_rows, write_rows
+from benchmarks.engine import Cell, Settings, read_rows, write_rows
 from benchmarks.learners import fit_quietly
 from benchmarks.paper.critic_views import CriticView
 from bidclick_gym import simulate_log
@@ -123,8 +123,7 @@ def test_report_and_picture_come_from_the_rows_of_the_csv(tmp_path: pathlib.Path
     ]
     write_rows(tmp_path / "choice.csv", CHOICE.columns, CHOICE.arrange(rows))
     read = read_rows(tmp_path / "choice.csv")
-    results = Results({"choice": read}, Origin("command", "", ""), tmp_path)
-    text = choice_section(results)
+    text = choice_section(read)
     assert text.startswith("## The penalty or the shape chosen from the log\n")
     assert "![Regret of the candidates, and what each rule chooses](choice.png)" in text
     assert text.count("\n### ") == 4
@@ -132,8 +131,7 @@ def test_report_and_picture_come_from_the_rows_of_the_csv(tmp_path: pathlib.Path
     assert all(line in text for line in verdicts(rows))
     assert "| oracle | 0.0010" in text
     assert "| Monotone | **no** |" in text
-    figure = draw(results)
-    assert figure is not None
+    figure = draw(read)
     titles = [axis.get_title() for axis in figure.axes]
     assert titles[0] == "The paper's lambda, single impressions, 25 % of the log, 6 seeds"
     assert len(titles) == 4

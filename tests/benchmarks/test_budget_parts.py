@@ -9,14 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks.campaigns import contraction, safety
-from benchmarks.engine import Cell, Origin, Results, Settings, read_rows, write_rows
+from benchmarks.engine import Cell, Settings, read_rows, write_rows
 from bidclick_gym.campaigns import SpendCap, solve_spend_cap
 
 SETTINGS = Settings(pathlib.Path("nowhere"), steps=20, options={"extra_seeds": 2})
-
-
-def results(part: str, rows: list[dict[str, Any]]) -> Results:
-    return Results({part: rows}, Origin("command", "", ""), pathlib.Path())
 
 
 # -- contraction -------------------------------------------------------------
@@ -61,7 +57,7 @@ def test_contraction_verdicts_flip() -> None:
 
 def test_what_runs_away_is_counted() -> None:
     rows = watched({("concave", 1.0): -30.0, ("none", 1.0): 2.0})
-    text = contraction.contraction_section(results("contraction", rows))
+    text = contraction.contraction_section(rows)
     assert "| concave | **no** | euclidean | none |" in text
     assert "| 6 of 6 |" in text
     assert "| 0 of 6 |" in text
@@ -81,13 +77,11 @@ def test_contraction_cells_differ_in_what_they_train() -> None:
 
 def test_contraction_is_drawn() -> None:
     rows = watched({("concave", 1.0): -30.0, ("none", 1.0): 2.0})
-    figure = contraction.draw(results("contraction", rows))
-    assert figure is not None
+    figure = contraction.draw(rows)
     assert [axis.get_title() for axis in figure.axes] == [
         "concave, euclidean",
         "no shape",
     ]
-    assert contraction.draw(results("contraction", [])) is None
 
 
 # -- safety ------------------------------------------------------------------
@@ -134,7 +128,7 @@ def test_safety_verdicts_flip() -> None:
 def test_prices_are_against_the_constrained_optimum() -> None:
     line = next(
         line
-        for line in safety.safety_section(results("safety", played())).splitlines()
+        for line in safety.safety_section(played()).splitlines()
         if "| masked |" in line
     )
     assert "| 30.00 | 0.54 | 0.0 % | -0.50 |" in line
@@ -157,7 +151,7 @@ def test_one_masked_bidder(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> No
     write_rows(tmp_path / "safety.csv", safety.SAFETY.columns, rows)
     read = read_rows(tmp_path / "safety.csv")
     assert set(read[0]) == set(safety.SAFETY.columns)
-    assert "| masked | 2" in safety.safety_section(results("safety", read))
+    assert "| masked | 2" in safety.safety_section(read)
 
 
 @pytest.mark.slow
@@ -179,6 +173,5 @@ def test_constrained_optima_are_the_solver_s() -> None:
 
 def test_safety_cells_and_picture() -> None:
     assert len(safety.SAFETY.plan(SETTINGS)) == 2 * 6
-    figure = safety.draw(results("safety", played()))
-    assert figure is not None
+    figure = safety.draw(played())
     assert [axis.get_title()[:7] for axis in figure.axes] == ["unpaced"]

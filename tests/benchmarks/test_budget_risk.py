@@ -18,7 +18,7 @@ from benchmarks.campaigns.risk import (
 )
 from benchmarks.campaigns.risk import verdicts as _verdicts
 from benchmarks.campaigns.training import CampaignBidder, train
-from benchmarks.engine import Cell, Origin, Results, Settings, read_rows, write_rows
+from benchmarks.engine import Cell, Settings, read_rows, write_rows
 from bidclick_gym.campaigns import BudgetedCampaign
 from icac_algo import CVaR, MaskedGreedy, greedy_actions
 
@@ -144,9 +144,8 @@ def test_exact_policies_are_what_they_say() -> None:
 def test_rows_of_a_file_give_a_section_and_a_picture(tmp_path: pathlib.Path) -> None:
     write_rows(tmp_path / "risk.csv", RISK.columns, rows_of(0.1))
     rows = read_rows(tmp_path / "risk.csv")
-    results = Results({"risk": rows}, Origin("command", "", ""), tmp_path)
     assert verdicts(rows) == verdicts(rows_of(0.1))
-    text = risk_section(results)
+    text = risk_section(rows)
     assert text.startswith("## Risk\n")
     for words in (
         "](risk.png)",
@@ -157,7 +156,6 @@ def test_rows_of_a_file_give_a_section_and_a_picture(tmp_path: pathlib.Path) -> 
         "6 seeds",
     ):
         assert words in text
-    figure = draw(results)
-    assert figure is not None
+    figure = draw(rows)
     labels = figure.axes[0].get_legend_handles_labels()[1]
     assert labels == ["frontier", NAME, "unpaced logger", "paced logger"]
