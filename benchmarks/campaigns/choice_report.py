@@ -95,7 +95,8 @@ class _Place:
                 int(seed): pick(select(self.choosable, seed=seed), key=_regret)
                 for seed in distinct(self.choosable, "seed")
             }
-        return {int(row["seed"]): row for row in self.choosable if row[rule] == 1}
+        taken = {int(row["seed"]): row for row in self.choosable if row[rule] == 1}
+        return dict(sorted(taken.items()))
 
     def named(self, name: str) -> Choices:
         """The same candidate on every log."""
