@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bidclick_gym.campaigns import (
+    BudgetedCampaign,
     CostPerClickCap,
     SafePolicy,
     SpendCap,
@@ -148,7 +149,7 @@ def optimum(cap: SpendCap | CostPerClickCap) -> float:
     """The most that can be earned under a cap: by windows, or in expectation."""
     if isinstance(cap, SpendCap):
         return float(solve_spend_cap(cap).optimal_value)
-    return float(solve_cost_per_click(cap, **GRID).optimal_value)
+    return float(solve_cost_per_click(cap, BudgetedCampaign(), **GRID).optimal_value)
 
 
 SAFETY = Part(
@@ -197,6 +198,7 @@ def safety_section(rows: Rows) -> str:
                 interval(_column(found, "estimate"), 2),
             ]
         )
+    free = solve(BudgetedCampaign(), **GRID).optimal_value
     head = ["Log", "Cap", "Bidder", "Profit", "Price", "Campaigns that break it"]
     return section(
         "Safety",
@@ -209,7 +211,7 @@ mask that allows only what keeps the cap for certain, *multiplier* is trained by
 `fit_lagrangian` ({ROUNDS} rounds), which can bound only an expectation. *Price*: the
 constrained optimum minus the profit; that optimum keeps the cap in every campaign where
 the cap is on windows, and in expectation where it is on cost per click. Without a cap the
-optimum earns {solve(**GRID).optimal_value:.3f}. {EPISODES:,} simulated campaigns for each
+optimum earns {free:.3f}. {EPISODES:,} simulated campaigns for each
 seed. *Beyond the cap*: expected payments minus the cap times expected clicks, at most 0
 where the bound holds; *estimated*: what `fit_lagrangian` believed it to be.""",
     )

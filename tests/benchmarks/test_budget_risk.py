@@ -127,7 +127,7 @@ def test_bidders_are_greedy_among_the_bids_that_can_be_paid() -> None:
 
 
 def test_exact_policies_are_what_they_say() -> None:
-    grid = {"nodes": 4, "budget_points": 21}
+    grid: dict[str, Any] = {"nodes": 4, "budget_points": 21}
     (optimum,), (free,), (paced,) = (
         RISK.measured(Cell.of("risk", name, **grid, **where))
         for name, where in (
