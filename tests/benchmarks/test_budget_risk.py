@@ -128,14 +128,12 @@ def test_bidders_are_greedy_among_the_bids_that_can_be_paid() -> None:
 
 def test_exact_policies_are_what_they_say() -> None:
     grid: dict[str, Any] = {"nodes": 4, "budget_points": 21}
-    (optimum,), (free,), (paced,) = (
-        RISK.measured(Cell.of("risk", name, **grid, **where))
-        for name, where in (
-            ("optimum", {}),
-            ("frontier", {"weight": 0.0}),
-            ("paced logger", {}),
-        )
+    cells = (
+        Cell.of("risk", "optimum", **grid),
+        Cell.of("risk", "frontier", weight=0.0, **grid),
+        Cell.of("risk", "paced logger", **grid),
     )
+    (optimum,), (free,), (paced,) = (RISK.measured(cell) for cell in cells)
     assert free["mean"] == pytest.approx(optimum["mean"], abs=1e-6)
     assert paced["mean"] < optimum["mean"]
     assert (free["policy"], free["weight"], free["seed"]) == ("frontier", 0.0, None)
