@@ -36,12 +36,7 @@ PathLike = str | os.PathLike[str]
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a ``fit`` has come.
-
-    Args:
-        epoch: finished epochs.
-        step: gradient steps of this ``fit``.
-    """
+    """How far a ``fit`` has come."""
 
     epoch: int = 0
     step: int = 0
@@ -120,20 +115,7 @@ def load_checkpoint(
 def restore_checkpoint(
     algo: Any, file: PathLike, dataset: ReplayBufferBase | None = None
 ) -> Progress:
-    """Puts a built algorithm, the dataset's and all global random states back.
-
-    Args:
-        algo: an algorithm of the same config.
-        file: the checkpoint.
-        dataset: what it was and will be trained on.
-
-    Returns:
-        how far ``fit`` had come.
-
-    Raises:
-        ValueError: the file is no checkpoint, or is of another config, dataset or number
-            of processes; it names what differs.
-    """
+    """Puts a built algorithm, the dataset's and all global random states back."""
     content = _read(file, algo.impl.device)
     config = LearnableConfigWithShape(
         algo.impl.observation_shape, algo.impl.action_size, algo.config

@@ -23,10 +23,6 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
 
     Actions come in and go out as ``action_scaler`` leaves them, as in all of d3rlpy;
     inside they have their own units, in which the shape is stated.
-
-    Args:
-        action_scaler: how actions were scaled.
-        others: those of :class:`ConstraintAwareQImpl`.
     """
 
     def __init__(self, *, action_scaler: ActionScaler | None, **others: Any):
@@ -61,12 +57,7 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
     def actor_loss(
         self, batch: TorchMiniBatch, critics: list[torch.Tensor]
     ) -> torch.Tensor:
-        r"""What raises :math:`E_\pi[Q - \alpha \log\pi]`, reparametrised, Q fixed.
-
-        Args:
-            batch: B transitions.
-            critics: coordinates that the critics were just trained at, each ``(B, n)``.
-        """
+        r"""What raises :math:`E_\pi[Q - \alpha \log\pi]`, reparametrised, Q fixed."""
         x = batch.observations
         squashed, log_prob = self._distribution(x).sample_with_log_prob()
         actions = self._unsquashed(squashed)

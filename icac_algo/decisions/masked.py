@@ -78,11 +78,7 @@ class MaskedGreedy:
 def allowed_actions(
     mask: Mask, observations: npt.NDArray[Any], shape: tuple[int, ...]
 ) -> npt.NDArray[np.bool_]:
-    """What a mask says of observations, ``(N, K)``.
-
-    Raises:
-        ValueError: it has another shape or type, or allows nothing somewhere.
-    """
+    """What a mask says of observations, ``(N, K)``."""
     allowed = np.asarray(mask(observations))
     if allowed.shape != shape or allowed.dtype != np.bool_:
         raise ValueError(
