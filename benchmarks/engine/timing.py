@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -9,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+from tqdm.auto import tqdm
 
+from .markdown import table
 from .rows import Row
 
 __all__ = [
@@ -18,12 +21,40 @@ __all__ = [
     "in_turn",
     "median",
     "medians",
+    "one_thread",
     "ratio",
     "seconds_of",
+    "showing",
     "spread",
+    "targets_table",
 ]
 
 Key = TypeVar("Key")
+
+
+@contextlib.contextmanager
+def showing(title: str) -> Iterator[Callable[[str], None]]:
+    """A progress bar, as a function that is told what is being timed."""
+    with tqdm(desc=title, unit=" timings", leave=False) as bar:
+
+        def show(text: str) -> None:
+            bar.set_postfix_str(text)
+            bar.update()
+
+        yield show
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def seconds_of(call: Callable[[], Any]) -> float:
@@ -111,3 +142,17 @@ class Target:
             return "not measured"
         above = self.measured >= self.bound
         return "reached" if above == self.at_least else "missed"
+
+
+def targets_table(targets: Sequence[Target]) -> str:
+    """What was to be reached, and whether it was."""
+    lines = [
+        (
+            target.name,
+            "" if math.isnan(target.measured) else f"{target.measured:.3g}",
+            f"{'>=' if target.at_least else '<='} {target.bound:.3g}",
+            target.verdict,
+        )
+        for target in targets
+    ]
+    return table(["Target", "Measured", "To reach", ""], lines, "lrr")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-__all__ = ["BATCHED", "SINGLE", "SYNC", "measure_env"]
+from ..engine import Part, Row, Rows, Settings, by_seed, distinct, section, select, table
+from ..engine.pictures import BASELINE, OURS
+from ..engine.timing import growth_exponent, median, medians, showing, spread
+
+__all__ = ["BATCHED", "ENV", "SINGLE", "SYNC", "draw", "report"]
 
 SINGLE = "gym.make, one step at a time"
 SYNC = "SyncVectorEnv"
@@ -26,37 +31,29 @@ CASES: list[tuple[str, int, int, str]] = [
 ]
 
 
-def measure_env(quick: bool, show: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Times stepping alone; actions are drawn before, reset slots are not counted.
-
-    Args:
-        quick: a few hundredths of a second each.
-        show: is told what is being measured.
-
-    Returns:
-        one row for each case and round: impressions and seconds.
-    """
-    return list(_rows(quick, show))
+_KEYS = ("environment", "num_envs", "horizon", "autoreset")
 
 
-def _rows(quick: bool, show: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    for turn in range(2 if quick else 5):
-        for name, count, horizon, mode in CASES:
-            show(f"{name}, {count} x horizon {horizon}, {mode}")
-            measure = _single if name == SINGLE else _batched
-            impressions, seconds = measure(
-                name, count, horizon, mode, 0.02 if quick else 1.0
-            )
-            yield {
-                "environment": name,
-                "num_envs": count,
-                "horizon": horizon,
-                "autoreset": mode,
-                "round": turn,
-                "impressions": impressions,
-                "seconds": seconds,
-                "impressions_per_second": impressions / seconds,
-            }
+def _compute(settings: Settings) -> Rows:
+    """Times stepping alone; actions are drawn before, reset slots are not counted."""
+    return list(_rows(settings.quick))
+
+
+def _rows(quick: bool) -> Iterator[Row]:
+    with showing("env") as show:
+        for turn in range(2 if quick else 5):
+            for case in CASES:
+                name, count, horizon, mode = case
+                show(f"{name}, {count} x horizon {horizon}, {mode}")
+                measure = _single if name == SINGLE else _batched
+                impressions, seconds = measure(*case, 0.02 if quick else 1.0)
+                yield {
+                    **dict(zip(_KEYS, case, strict=True)),
+                    "round": turn,
+                    "impressions": impressions,
+                    "seconds": seconds,
+                    "impressions_per_second": impressions / seconds,
+                }
 
 
 def _single(
@@ -82,7 +79,9 @@ def _batched(
     if name == SYNC:
         options["vectorization_mode"] = "sync"
     else:
-        options["autoreset_mode"] = mode
+        # Only the mask that is counted below: the rest of the information is built anew
+        # in every step, and building it is not stepping.
+        options.update(autoreset_mode=mode, full_info=False)
     env: Any = gym.make_vec("BidClick-v0", num_envs=count, **options)
     actions = np.random.default_rng(0).integers(0, 5, (50, count))
     env.reset(seed=0)
@@ -101,3 +100,75 @@ def _batched(
             env.step(actions[step])
         timed += 50
     return round(timed * impressions / steps), spent
+
+
+ENV = Part(
+    "env",
+    (*_KEYS, "round", "impressions", "seconds", "impressions_per_second"),
+    compute=_compute,
+    file="speed-env.csv",
+)
+
+
+def report(rows: Rows) -> str:
+    """Impressions a second, in Markdown."""
+    lines = []
+    for values in distinct(rows, *_KEYS):
+        where = dict(zip(_KEYS, values, strict=True))
+        rates = [*by_seed(rows, "impressions_per_second", "round", **where).values()]
+        name, count, horizon, mode = values
+        lines.append(
+            (
+                *(name, f"{count:,.0f}", f"{horizon:,.0f}", mode),
+                *(spread(rates, 1e-6), f"{1e9 / median(rates):.3g}"),
+            )
+        )
+    batched = select(rows, environment=BATCHED, horizon=1000)
+    exponent = math.nan
+    if batched:
+        sizes, rates = (
+            [float(row[column]) for row in batched]
+            for column in ("num_envs", "impressions_per_second")
+        )
+        exponent = growth_exponent(sizes, rates)
+    head = ["", "Environments", "Horizon", "Autoreset", "Million a second", "ns each"]
+    return section(
+        "Impressions a second",
+        "Real impressions on one core; slots of a reset are not counted, actions are "
+        "drawn beforehand.  `gym.make_vec` runs with `full_info=False`.",
+        table(head, lines, "lrrlrr"),
+        "Growth exponent of the rate in the number of environments (horizon 1,000): "
+        f"{exponent:.2f}.",
+    )
+
+
+def draw(axis: Any, rows: Rows) -> None:
+    """The rate over the number of environments."""
+    found = medians(
+        rows, "impressions_per_second", "environment", "horizon", "autoreset", "num_envs"
+    )
+    for group in dict.fromkeys(key[:3] for key in found):
+        name, horizon, mode = group
+        counts = [key[3] for key in found if key[:3] == group]
+        style = "o-" if horizon == 1000 else "s--"
+        if mode == "same_step":
+            style = "^"
+        elif name == SYNC:
+            style = "D"
+        label = f"{name}, horizon {horizon:,.0f}"
+        if name == BATCHED:
+            label += f", {mode.replace('_', '-')} reset"
+        axis.plot(
+            counts,
+            [found[(*group, count)] for count in counts],
+            style,
+            color=OURS if name == BATCHED else BASELINE,
+            label=label,
+            markersize=6,
+        )
+    axis.axhline(50e6, color="tab:red", linestyle=":", linewidth=1)
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log")
+    axis.set_xlabel("environments in a batch (dotted: 50 million a second)")
+    axis.set_ylabel("real impressions a second")
+    axis.legend(fontsize=7)

@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["FLOOR", "OURS", "measure_fit"]
+import torch
+from d3rlpy import algos
+from d3rlpy.models import VectorEncoderFactory
+
+import bidclick_gym
+from icac_algo import Concave, ConstraintAwareQConfig
+
+from ..engine import (
+    Part,
+    Row,
+    Rows,
+    Settings,
+    by_seed,
+    distinct,
+    pictures,
+    quiet_logs,
+    section,
+    select,
+    table,
+)
+from ..engine.timing import (
+    in_turn,
+    medians,
+    one_thread,
+    ratio,
+    seconds_of,
+    showing,
+    spread,
+)
+from ..learners import fit_quietly
+from .bare_loop import BareLoop
+
+__all__ = ["FIT", "FLOOR", "OURS", "draw", "ratio_of", "report"]
 
 OURS = "ConstraintAwareQ"
 FLOOR = "bare loop"
@@ -16,40 +48,25 @@ SHAPES = [((64, 64), 256), ((64, 64), 1024), ((256, 256), 256), ((256, 256), 102
 QUICK_SHAPES = [((64, 64), 256)]
 
 
-def measure_fit(quick: bool, show: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Times every algorithm in turn, round after round.
-
-    Args:
-        quick: one shape, two rounds of a few steps.
-        show: is told what is being measured.
-
-    Returns:
-        one row for each algorithm, buffer, shape and round: seconds per step.
-    """
-    import torch
-
-    from ..engine import quiet_logs
-
+def _compute(settings: Settings) -> Rows:
+    """Times every algorithm in turn, round after round."""
     quiet_logs()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return list(_rows(quick, show))
-    finally:
-        torch.set_num_threads(before)
+    with one_thread():
+        return list(_rows(settings.quick))
 
 
-def _rows(quick: bool, show: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    for hidden, batch in QUICK_SHAPES if quick else SHAPES:
-        steps = 5 if quick else (200 if batch <= 256 else 50)
-        runners = _runners(hidden, batch)
-        for run in runners.values():
-            run(3 if quick else 20)
-        for turn in range(2 if quick else 5):
-            for (name, buffer), run in runners.items():
-                show(f"{name} on {buffer}, {list(hidden)}, batch {batch}")
-                started = time.perf_counter()
-                run(steps)
+def _rows(quick: bool) -> Iterator[Row]:
+    with showing("fit") as show:
+        for hidden, batch in QUICK_SHAPES if quick else SHAPES:
+            steps = 5 if quick else (200 if batch <= 256 else 50)
+            runners = _runners(hidden, batch)
+            for run in runners.values():
+                run(3 if quick else 20)
+            timed = {
+                key: functools.partial(seconds_of, functools.partial(run, steps))
+                for key, run in runners.items()
+            }
+            for (name, buffer), turn, seconds in in_turn(timed, 2 if quick else 5, show):
                 yield {
                     "algorithm": name,
                     "buffer": buffer,
@@ -57,7 +74,7 @@ def _rows(quick: bool, show: Callable[[str], None]) -> Iterator[dict[str, Any]]:
                     "batch": batch,
                     "round": turn,
                     "steps": steps,
-                    "seconds_per_step": (time.perf_counter() - started) / steps,
+                    "seconds_per_step": seconds / steps,
                 }
 
 
@@ -65,14 +82,6 @@ def _runners(
     hidden: tuple[int, ...], batch: int
 ) -> dict[tuple[str, str], Callable[[int], None]]:
     """Everything that is timed, built and ready: name and buffer to ``run(steps)``."""
-    from d3rlpy import algos
-    from d3rlpy.models import VectorEncoderFactory
-
-    import bidclick_gym
-    from icac_algo import Concave, ConstraintAwareQConfig
-
-    from ..learners import fit_quietly
-
     ours, _ = bidclick_gym.get_dataset(show_progress=False)
     ours_continuous, _ = bidclick_gym.get_dataset(continuous=True, show_progress=False)
     buffers = {
@@ -110,10 +119,6 @@ def _runners(
 
 
 def _bare(hidden: tuple[int, ...], batch: int, dataset: Any) -> Callable[[int], None]:
-    import torch
-
-    from .bare_loop import BareLoop
-
     drawn = [dataset.sample_transition_batch(batch) for _ in range(50)]
     batches = [
         (
@@ -130,3 +135,67 @@ def _bare(hidden: tuple[int, ...], batch: int, dataset: Any) -> Callable[[int], 
             loop.update(*batches[step % len(batches)])
 
     return run
+
+
+FIT = Part(
+    "fit",
+    ("algorithm", "buffer", "hidden", "batch", "round", "steps", "seconds_per_step"),
+    compute=_compute,
+    file="speed-fit.csv",
+)
+
+
+def ratio_of(rows: Rows, first: tuple[str, str], second: tuple[str, str]) -> float:
+    """Median over rounds, of a step of one in units of the other's, 64x64, batch 256."""
+    of_first, of_second = (
+        by_seed(
+            rows,
+            "seconds_per_step",
+            "round",
+            algorithm=name,
+            buffer=buffer,
+            hidden="64x64",
+            batch=256,
+        )
+        for name, buffer in (first, second)
+    )
+    return ratio(of_first, of_second)
+
+
+def report(rows: Rows) -> str:
+    """Milliseconds for a step, in Markdown."""
+    shapes = distinct(rows, "hidden", "batch")
+    lines = []
+    for name, buffer in distinct(rows, "algorithm", "buffer"):
+        cells = []
+        for hidden, batch in shapes:
+            where = {"algorithm": name, "buffer": buffer, "hidden": hidden}
+            found = by_seed(rows, "seconds_per_step", "round", batch=batch, **where)
+            cells.append(spread([*found.values()], 1e3))
+        lines.append((name, buffer, *cells))
+    heads = [f"{hidden}, batch {batch:,.0f}" for hidden, batch in shapes]
+    return section(
+        "Milliseconds for a step of `fit`",
+        table(["Algorithm", "Buffer", *heads], lines, "ll" + "r" * len(heads)),
+        "The bare loop does the arithmetic of `ConstraintAwareQ` on tensors that are "
+        "drawn beforehand: no sampling, no d3rlpy, no logging.",
+    )
+
+
+def draw(axis: Any, rows: Rows) -> None:
+    """A bar for each algorithm and buffer."""
+    found = medians(
+        select(rows, hidden="64x64", batch=256), "seconds_per_step", "algorithm", "buffer"
+    )
+    lines = [
+        pictures.Line(
+            name if buffer == "none" else f"{name} on {buffer}",
+            [1e3 * seconds],
+            pictures.LIMIT
+            if name == FLOOR
+            else (pictures.OURS if buffer == "ours" else pictures.BASELINE),
+        )
+        for (name, buffer), seconds in found.items()
+    ]
+    pictures.bars(axis, lines, digits=2)
+    axis.set_xlabel("milliseconds for a step of fit (64x64, batch 256)")

@@ -20,7 +20,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FULL", "HUGE", "KINDS", "OURS", "THEIRS", "measure_huge", "measure_load"]
+from ..engine import Part, Row, Rows, Settings, by_seed, distinct, section, table
+from ..engine.pictures import BASELINE
+from ..engine.pictures import OURS as OUR_COLOUR
+from ..engine.timing import growth_exponent, median, medians, showing, spread
+
+__all__ = [
+    *("FULL", "HUGE", "KINDS", "LOAD", "LONG", "OURS", "THEIRS"),
+    *("draw", "report", "report_of_huge"),
+]
 
 THEIRS = "Minari + d3rlpy"
 OURS = "Arrow shards, reopened"
@@ -29,6 +37,7 @@ FROM_MINARI = "from_minari"
 KINDS = (THEIRS, FROM_MINARI, FIRST, OURS)
 FULL = 10_000_000
 HUGE = 100_000_000
+HUGE_TEXT = f"{HUGE:,} impressions"
 
 DATASET = "speed/logged-v0"
 COLUMNS: dict[str, Any] = {
@@ -116,27 +125,18 @@ def _measure(kind: str, path: str) -> dict[str, Any]:
 # -- in the benchmark's ------------------------------------------------------
 
 
-def measure_load(
-    quick: bool, folder: pathlib.Path, show: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    """Opens the same kind of log in each way, at growing length.
-
-    Args:
-        quick: 10,000 and 20,000 impressions instead of .1, 1 and 10 million.
-        folder: for the logs, which are removed again.
-        show: is told what is being measured.
-
-    Returns:
-        one row for each way, length and round: seconds, anonymous bytes kept and at the
-        peak.
-    """
-    sizes = (10_000, 20_000) if quick else (100_000, 1_000_000, FULL)
-    return [row for size in sizes for row in _at(size, quick, folder, show)]
+def _compute(settings: Settings) -> Rows:
+    """Opens the same kind of log in each way, at growing length."""
+    sizes = (10_000, 20_000) if settings.quick else (100_000, 1_000_000, FULL)
+    with showing("load") as show:
+        return [
+            row for size in sizes for row in _at(size, settings.quick, settings.out, show)
+        ]
 
 
 def _at(
     size: int, quick: bool, folder: pathlib.Path, show: Callable[[str], None]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Row]:
     from bidclick_gym import write_shards
 
     place = folder / f"load-{size}"
@@ -162,32 +162,30 @@ def _at(
         shutil.rmtree(place, ignore_errors=True)
 
 
-def measure_huge(
-    folder: pathlib.Path, show: Callable[[str], None]
-) -> list[dict[str, Any]]:
+def _compute_huge(settings: Settings) -> Rows:
     """Opens and trains on 100 million impressions, mapped and converted."""
+    with showing("huge") as show:
+        return [
+            row
+            for format in ("arrow", "parquet")
+            for row in _huge(settings.out / f"huge-{format}", format, show)
+        ]
+
+
+def _huge(place: pathlib.Path, format: str, show: Callable[[str], None]) -> Rows:
     from bidclick_gym import write_shards
 
     rows = []
-    for format in ("arrow", "parquet"):
-        place = folder / f"huge-{format}"
-        try:
-            show(f"writing {HUGE:,} impressions, {format}")
-            shards = write_shards(place / "shards", HUGE, format=format)
-            for kind in ("first", "reopened", "train"):
-                show(f"{format}, {kind}")
-                # The bandit reading of the log is what training uses.
-                measured = _in_process("train", shards, place)
-                rows.append(
-                    {
-                        "kind": f"{format}, {kind}",
-                        "impressions": HUGE,
-                        "round": 0,
-                        **measured,
-                    }
-                )
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
+    try:
+        show(f"writing {HUGE_TEXT}, {format}")
+        shards = write_shards(place / "shards", HUGE, format=format)
+        for kind in ("first", "reopened", "train"):
+            show(f"{format}, {kind}")
+            named = {"kind": f"{format}, {kind}", "impressions": HUGE, "round": 0}
+            # The bandit reading of the log is what training uses.
+            rows.append({**named, **_in_process("train", shards, place)})
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
     return rows
 
 
@@ -252,6 +250,99 @@ def _write_minari(folder: pathlib.Path, size: int) -> None:
                 )
 
     storage.update_episodes(episodes())
+
+
+_COLUMNS = (
+    *("kind", "impressions", "round", "seconds", "kept_bytes", "peak_bytes"),
+    "transitions",
+)
+LOAD = Part("load", _COLUMNS, compute=_compute, file="speed-load.csv")
+LONG = Part(
+    "huge",
+    _COLUMNS,
+    compute=_compute_huge,
+    file="speed-huge.csv",
+    planned=lambda settings: settings["huge"],
+)
+
+
+def report(rows: Rows) -> str:
+    """Seconds and memory of every way, in Markdown."""
+    lines: list[tuple[str, ...]] = []
+    for kind in distinct(rows, "kind"):
+        middles: list[list[float]] = []
+        sizes = distinct(rows, "impressions")
+        for size in sizes:
+            found = [
+                [*by_seed(rows, field, "round", kind=kind, impressions=size).values()]
+                for field in ("seconds", "peak_bytes", "kept_bytes")
+            ]
+            middles.append([median(values) for values in found])
+            shown = map(spread, found, (1.0, 1e-6, 1e-6))
+            lines.append((kind, f"{size:,.0f}", *shown))
+        seconds, peaks, _ = zip(*middles, strict=True)
+        exponents = (
+            f"{growth_exponent(sizes, values):.2f}" for values in (seconds, peaks)
+        )
+        lines.append((f"{kind}, growth exponent", "", *exponents, ""))
+    return section(
+        "Opening a log",
+        "Each in a process of its own, imports not counted.  Memory is anonymous "
+        "(RssAnon above what the process had before, sampled every 10 ms), while opening "
+        "and drawing 100 batches of 256.",
+        table(["", "Impressions", "Seconds", "Peak MB", "Kept MB"], lines, "lrrrr"),
+    )
+
+
+def report_of_huge(rows: Rows) -> str:
+    """The same of a log that does not fit in memory, in Markdown."""
+    lines = [
+        (row["kind"], f"{row['seconds']:.3g}", f"{row['peak_bytes'] / 1e6:.3g}")
+        for row in rows
+    ]
+    head = ["", "Seconds to open", "Peak anonymous MB, training included"]
+    return section(
+        HUGE_TEXT,
+        "Opened as a bandit log, then 200 steps of `ConstraintAwareQ.fit`.  The first "
+        "opening examines Arrow files and converts Parquet files.",
+        table(head, lines, "lrr"),
+    )
+
+
+def draw(axis: Any, rows: Rows) -> None:
+    """Seconds over the length of the log, labelled with memory."""
+    styles = {
+        THEIRS: (BASELINE, "-"),
+        FROM_MINARI: ("tab:orange", "-"),
+        FIRST: (OUR_COLOUR, "--"),
+        OURS: (OUR_COLOUR, "-"),
+    }
+    seconds = medians(rows, "seconds", "kind", "impressions")
+    memory = medians(rows, "peak_bytes", "kind", "impressions")
+    for kind, (colour, line) in styles.items():
+        sizes = [size for k, size in seconds if k == kind]
+        times = [seconds[kind, size] for size in sizes]
+        axis.plot(sizes, times, f"o{line}", color=colour, label=kind, markersize=4)
+        for size, took in zip(sizes, times, strict=True):
+            axis.annotate(
+                _megabytes(memory[kind, size]),
+                (size, took),
+                xytext=(0, 5),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7,
+                color=colour,
+            )
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.margins(x=0.12, y=0.12)
+    axis.set_xlabel("impressions")
+    axis.set_ylabel("seconds to open (label: peak anonymous memory)")
+    axis.legend(fontsize=8)
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"
 
 
 if __name__ == "__main__":

@@ -1,137 +1,188 @@
-"""Projects with other people's layers, in an environment of their own.
-
-Their pins and ours exclude each other, so this file is run as a script by another
-interpreter; it needs that interpreter's torch and numpy and nothing of ours.  It reads a
-request in JSON from each line of its input and answers on its output, one at a time, so
-that whoever drives it can time everything in turn.
-"""
+"""Drives ``rivals_server`` in another interpreter, one request at a time."""
 
 from __future__ import annotations
 
-import functools
-import importlib
-import importlib.metadata
+import contextlib
 import json
 import os
-import platform
-import sys
-import time
-from collections.abc import Callable
-from typing import IO, Any
+import pathlib
+import shutil
+import subprocess
+import tempfile
+from typing import Any
 
 import numpy as np
-import torch
+import numpy.typing as npt
 
-DISTRIBUTIONS = (
-    *("torch", "numpy", "qpth", "cvxpylayers", "cvxpy", "diffcp", "scs"),
-    "torchisotonic",
-)
+from .problems import Problem
 
-Layer = Callable[[torch.Tensor], torch.Tensor]
+__all__ = ["RIVALS", "NotRun", "Remote", "Rivals", "RivalsPythonError", "rivals_of"]
 
-
-def _qpth(matrix: Any, bounds: Any) -> Layer:
-    """Inequalities ``G z <= h`` and no equalities; float64, or it loses its way."""
-    module = importlib.import_module("qpth.qp")
-    solve = module.QPFunction(verbose=-1, check_Q_spd=False)
-    identity = torch.eye(matrix.shape[1], dtype=torch.float64)
-    g, h = torch.from_numpy(-matrix), torch.from_numpy(-bounds)
-    none = torch.empty(0, dtype=torch.float64)
-    return lambda q: solve(identity, -q.double(), g, h, none, none).to(q.dtype)
+# Which packages are compared; in the order of the tables.
+RIVALS = ("qpth", "cvxpylayers", "torchisotonic")
+NOT_GIVEN = "no --rivals-python"
+_SCRIPT = pathlib.Path(__file__).with_name("rivals_server.py")
+_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def _cvxpylayers(matrix: Any, bounds: Any) -> Layer:
-    """Its default solver at its default accuracy, on one thread like everything."""
-    cp = importlib.import_module("cvxpy")
-    make = importlib.import_module("cvxpylayers.torch").CvxpyLayer
-    u, q = cp.Variable(matrix.shape[1]), cp.Parameter(matrix.shape[1])
-    problem = cp.Problem(cp.Minimize(0.5 * cp.sum_squares(u - q)), [matrix @ u >= bounds])
-    layer = make(problem, parameters=[q], variables=[u])
-    threads = {"n_jobs_forward": 1, "n_jobs_backward": 1}
-
-    def solve(values: torch.Tensor) -> torch.Tensor:
-        (solution,) = layer(values.double(), solver_args=threads)
-        return solution.to(values.dtype)
-
-    return solve
+class RivalsPythonError(ValueError):
+    """``--rivals-python`` is not an interpreter with torch and numpy."""
 
 
-def _torchisotonic(matrix: Any, bounds: Any) -> Layer:
-    """Monotone only, so it needs no inequalities; compiles its C++ on first use."""
-    isotonic: Layer = importlib.import_module("torchisotonic").isotonic
-    return isotonic
+class NotRun(Exception):
+    """Why a package has no figures."""
 
 
-LAYERS = {"qpth": _qpth, "cvxpylayers": _cvxpylayers, "torchisotonic": _torchisotonic}
+def rivals_of(shape: str, size: int) -> tuple[str, ...]:
+    """Who is compared where: solvers take seconds for a pass over many actions."""
+    if shape == "Monotone":
+        return RIVALS
+    return RIVALS[:2] if size <= 5 or shape == "Concave" else ()
 
 
-class Pass:
-    """A layer on one problem: forward, loss, backward.
+class Rivals:
+    """The other interpreter, for as long as the ``with`` block lasts.
 
     Args:
-        package: a name in ``LAYERS``.
-        problem: an ``.npz`` file with ``q``, ``weights``, ``matrix`` and ``bounds``.
+        python: its path; ``None`` if there is none, and every package is "not run".
+
+    Raises:
+        RivalsPythonError: it does not start, or lacks torch or numpy.
     """
 
-    def __init__(self, package: str, problem: str):
-        with np.load(problem) as data:
-            self._q = torch.from_numpy(data["q"]).requires_grad_()
-            self._weights = torch.from_numpy(data["weights"])
-            self._layer = LAYERS[package](data["matrix"], data["bounds"])
-
-    def __call__(self) -> torch.Tensor:
-        self._q.grad = None
-        u = self._layer(self._q)
-        (u * self._weights).sum().backward()
-        return u.detach()
-
-
-# One layer per package and problem: building them is not timed.
-_pass = functools.lru_cache(maxsize=None)(Pass)
-
-
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Saves the solution where asked to, or times ``repeats`` passes.
-
-    Returns:
-        ``{}``, ``{"seconds": of a pass}``, or ``{"failed": why}``.
-    """
-    try:
-        one_pass = _pass(request["package"], request["problem"])
-        if "solution" in request:
-            np.save(request["solution"], one_pass().numpy())
-            return {}
-        started = time.perf_counter()
-        for _ in range(request["repeats"]):
-            one_pass()
-        return {"seconds": (time.perf_counter() - started) / request["repeats"]}
-    except Exception as error:
-        # Whatever goes wrong over there is a line in the report here.
-        text = str(error).strip() or "no message"
-        return {"failed": f"{type(error).__name__}: {text.splitlines()[0]}"}
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of all that is installed here of what matters."""
-    found = {"Python": platform.python_version()}
-    for name in DISTRIBUTIONS:
+    def __init__(self, python: str | None):
+        self.versions: dict[str, str] = {}
+        self._process: subprocess.Popen[str] | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="shapes-")
+        if python is None:
+            return
         try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+            self._start(python)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Rivals:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self, python: str) -> None:
+        found = shutil.which(python)
+        if found is None:
+            raise RivalsPythonError(
+                f"--rivals-python must be a Python interpreter, got {python!r}"
+            )
+        folder = os.path.dirname(os.path.abspath(found))
+        with self._log.open("w") as log:
+            # Isolated: the script's own folder has modules with everyday names.  A
+            # session of its own: Ctrl-C is for this process, which then ends that one.
+            self._process = subprocess.Popen(
+                [found, "-I", str(_SCRIPT)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+                # A compiler's helpers lie beside the interpreter.
+                env={
+                    **os.environ,
+                    **dict.fromkeys(_ONE_THREAD, "1"),
+                    "PATH": os.pathsep.join([folder, os.environ.get("PATH", "")]),
+                },
+            )
+        try:
+            self.versions = self._read()["versions"]
+        except (NotRun, ValueError, KeyError) as error:
+            raise RivalsPythonError(
+                "--rivals-python must be a Python interpreter with torch and numpy, "
+                f"got {python!r}: {error}"
+            ) from None
+
+    @property
+    def _log(self) -> pathlib.Path:
+        return pathlib.Path(self._folder.name) / "stderr"
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Sends one request and waits for the answer.
+
+        Raises:
+            NotRun: there is no interpreter, the package failed, or it ended the process.
+        """
+        if self._process is None:
+            raise NotRun(NOT_GIVEN)
+        assert self._process.stdin is not None
+        try:
+            print(json.dumps(request), file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            raise NotRun(self._last_words()) from None
+        answer = self._read()
+        if "failed" in answer:
+            raise NotRun(answer["failed"])
+        return answer
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise NotRun(self._last_words())
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def _last_words(self) -> str:
+        assert self._process is not None
+        code = self._process.wait()
+        said = self._log.read_text(errors="replace").strip().splitlines()
+        return said[-1] if said else f"it ended with status {code}"
+
+    def prepare(self, package: str, problem: Problem) -> Remote:
+        """A package on one problem, built and warm.
+
+        Raises:
+            NotRun: it cannot.
+        """
+        return Remote(self, package, problem, pathlib.Path(self._folder.name))
+
+    def close(self) -> None:
+        """Ends the other interpreter and removes what was exchanged."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    # A request that nobody read cannot be flushed.
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+            self._process = None
+        self._folder.cleanup()
 
 
-def serve(requests: IO[str], answers: IO[str]) -> None:
-    """Says what is here, then answers until there are no more requests."""
-    torch.set_num_threads(1)
-    print(json.dumps({"versions": versions()}), file=answers, flush=True)
-    for line in requests:
-        print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
+class Remote:
+    """A package on one problem, in the other interpreter."""
 
+    solution: npt.NDArray[Any]
 
-if __name__ == "__main__":
-    # Solvers print: what they say must not end up between the answers.
-    with os.fdopen(os.dup(1), "w") as channel:
-        os.dup2(2, 1)
-        serve(sys.stdin, channel)
+    def __init__(
+        self, rivals: Rivals, package: str, problem: Problem, folder: pathlib.Path
+    ):
+        shape = "".join(c for c in problem.shape if c.isalnum())
+        path = folder / f"{shape}-{problem.size}.npz"
+        np.savez(
+            path,
+            q=problem.q,
+            weights=problem.weights,
+            matrix=problem.matrix,
+            bounds=problem.bounds,
+        )
+        self._rivals = rivals
+        self._request = {"package": package, "problem": str(path)}
+        solution = path.with_suffix(f".{package}.npy")
+        rivals.ask(**self._request, solution=str(solution))
+        self.solution = np.load(solution)
+
+    def seconds(self, repeats: int) -> float:
+        """Mean time of a pass, forward and backward."""
+        answer = self._rivals.ask(**self._request, repeats=repeats)
+        return float(answer["seconds"])

@@ -14,29 +14,13 @@ import pytest
 import torch
 
 from benchmarks.__main__ import main
-from benchmarks.engine import read_rows
-from benchmarks.timing import projections as shapes
-from benchmarks.timing import projections_measure as shapes_measure
-from benchmarks.timing import rivals as shapes_rivals
-from benchmarks.timing.projections_measure import (
-    BATCH,
-    COLUMNS,
-    QUICK,
-    Growth,
-    measure_methods,
-)
-from benchmarks.timing.projections_methods import (
-    IDENTITY,
-    OURS,
-    SCIPY,
-    SKLEARN,
-    pool_average,
-)
-from benchmarks.timing.projections_problems import SHAPES, make_problem, solve_trusted
-from benchmarks.timing.projections_report import About, shapes_report
-from benchmarks.timing.projections_update import ACTOR, DQN, OURS_UPDATE
-from benchmarks.timing.projections_verdicts import shape_targets
-from benchmarks.timing.rivals_client import NOT_GIVEN, RIVALS, Rivals, RivalsPythonError
+from benchmarks.engine import EXPERIMENTS, Origin, Results, read_rows, report_of
+from benchmarks.timing import projections, rivals_server
+from benchmarks.timing.methods import IDENTITY, OURS, SCIPY, SKLEARN, pool_average
+from benchmarks.timing.problems import SHAPES, make_problem, solve_trusted
+from benchmarks.timing.projection_report import BATCH, DQN, OURS_UPDATE, targets
+from benchmarks.timing.projections import COLUMNS, QUICK, Growth, Plan, measure_methods
+from benchmarks.timing.rivals import NOT_GIVEN, RIVALS, Rivals, RivalsPythonError
 from icac_algo import Monotone
 
 # -- answers -----------------------------------------------------------------
@@ -99,23 +83,23 @@ def made_rows(
         ]
         rows += [
             {**blank, **at, "part": "update", "method": m, "round": turn, "seconds": s}
-            for m, s in ((OURS_UPDATE, update), (DQN, 1.0), (ACTOR, 1.0))
+            for m, s in ((OURS_UPDATE, update), (DQN, 1.0))
         ]
     return rows
 
 
 def verdicts(rows: list[dict[str, Any]], word: str) -> set[str]:
-    return {target.verdict for target in shape_targets(rows) if word in target.name}
+    return {target.verdict for target in targets(rows) if word in target.name}
 
 
 @pytest.mark.parametrize(
     ("figures", "words"),
     [
-        ((3.9, 1.0, 200.0, 1e-7, 2.4), ["reached"] * 4),
-        ((6.1, 1.0, 200.0, 1e-5, 2.6), ["missed"] * 4),
-        ((3.9, 1.0, 190.0, 1e-7, 2.0), ["reached", "reached", "missed", "reached"]),
+        ((3.9, 1.0, 200.0, 1e-7, 1.2), ["reached"] * 4),
+        ((6.1, 1.0, 200.0, 1e-5, 1.3), ["missed"] * 4),
+        ((3.9, 1.0, 190.0, 1e-7, 1.0), ["reached", "reached", "missed", "reached"]),
         # Fast, but wrong.
-        ((3.9, 1.0, 900.0, 2e-6, 2.0), ["reached", "missed", "missed", "reached"]),
+        ((3.9, 1.0, 900.0, 2e-6, 1.0), ["reached", "missed", "missed", "reached"]),
     ],
 )
 def test_verdicts_follow_the_rows(
@@ -130,15 +114,15 @@ def test_verdicts_follow_the_rows(
 
 def test_monotone_has_less_to_spend() -> None:
     rows = made_rows(5.0, 1.0, 900.0, 0.0, 1.0)
-    targets = {t.name: t.verdict for t in shape_targets(rows)}
-    assert targets["Monotone: ours / identity"] == "missed"
-    assert targets["Concave: ours / identity"] == "reached"
+    found = {t.name: t.verdict for t in targets(rows)}
+    assert found["Monotone: ours / identity"] == "missed"
+    assert found["Concave: ours / identity"] == "reached"
 
 
 @pytest.mark.parametrize(("key", "value"), [("size", 21), ("batch", 16)])
 def test_other_sizes_decide_nothing(key: str, value: int) -> None:
     rows = [{**row, key: value} for row in made_rows(1.0, 1.0, 99.0, 0.0, 1.0)]
-    assert {target.verdict for target in shape_targets(rows)} == {"not measured"}
+    assert {target.verdict for target in targets(rows)} == {"not measured"}
 
 
 # -- rivals ------------------------------------------------------------------
@@ -156,16 +140,13 @@ def test_without_an_interpreter_rivals_are_not_run() -> None:
 
 
 @pytest.mark.parametrize("python", ["/no/such/python", "/bin/true"])
-def test_a_bad_interpreter_is_named(
-    python: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bad_interpreter_is_named(python: str, tmp_path: pathlib.Path) -> None:
     with pytest.raises(RivalsPythonError, match="--rivals-python must be"):
         Rivals(python)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         main(["shapes", "--rivals-python", python, "--out", str(tmp_path / "out")])
-    said = capsys.readouterr().err
-    assert "--rivals-python must be a Python interpreter" in said
-    assert python in said
+    assert "--rivals-python must be a Python interpreter" in str(ended.value.code)
+    assert python in str(ended.value.code)
     assert not (tmp_path / "out").exists()
 
 
@@ -193,7 +174,7 @@ def test_the_script_answers_line_by_line(
     ]
     answers = io.StringIO()
     before = torch.get_num_threads()
-    shapes_rivals.serve(io.StringIO("\n".join(map(json.dumps, requests))), answers)
+    rivals_server.serve(io.StringIO("\n".join(map(json.dumps, requests))), answers)
     torch.set_num_threads(before)
     hello, saved, timed, failed = map(json.loads, answers.getvalue().splitlines())
     assert hello["versions"]["numpy"] == np.__version__
@@ -207,7 +188,7 @@ def test_the_script_answers_line_by_line(
 
 
 def test_slow_shapes_are_not_followed() -> None:
-    plan = shapes_measure.Plan(growth_rounds=1, seconds=1e-4, batch=4, patience=0.0)
+    plan = Plan(growth_rounds=1, seconds=1e-4, batch=4, patience=0.0)
     growth = Growth(plan)
     first, second = growth.measure(3), growth.measure(5)
     assert {row["shape"] for row in first if row["seconds"]} == {*SHAPES, IDENTITY}
@@ -223,23 +204,27 @@ def test_the_command_at_toy_size(
     out = tmp_path / "out"
     main(["shapes", "--quick", "--out", str(out), "--rivals-python", sys.executable])
     report = (out / "shapes.md").read_text()
-    assert capsys.readouterr().out.strip() == report.strip()
+    assert "| reached |" in capsys.readouterr().out
     assert "Toy rounds" in report
     assert f"`python -m benchmarks shapes --quick --out {out}" in report
     rows = read_rows(out / "shapes.csv")
-    assert {row["part"] for row in rows} == {"projection", "growth", "update"}
+    parts = {row["part"] for row in rows}
+    assert parts == {"rival", "projection", "growth", "update"}
     assert {row["shape"] for row in rows if row["method"] == OURS} == set(SHAPES)
     errors = [row["error"] for row in rows if row["part"] == "projection"]
     assert max(e for e in errors if e is not None) < 1e-6
     for row in rows:
         assert (row["seconds"] is None) == (row["note"] is not None)
+    versions = {row["method"]: row["note"] for row in rows if row["part"] == "rival"}
+    assert f"torch {versions['torch']}" in report
     # The picture and the verdicts can be had again from the rows.
-    assert shapes_report(rows, About("", QUICK)).count("| reached |") == (
-        report.count("| reached |")
+    again = report_of(
+        EXPERIMENTS["shapes"], Results({"shapes": rows}, Origin.read(out), out)
     )
+    assert again == report
     assert (out / "shapes.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(p.name for p in out.iterdir()) == [
-        *("shapes.csv", "shapes.md", "shapes.png"),
+        *("run.json", "shapes.csv", "shapes.md", "shapes.png"),
     ]
 
 
@@ -249,8 +234,8 @@ def test_an_interrupted_run_says_so_in_one_line(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(shapes, "measure_methods", interrupt)
+    monkeypatch.setattr(projections, "measure_methods", interrupt)
     with pytest.raises(SystemExit) as ended:
-        shapes.run_shapes(tmp_path / "out", quick=True)
+        main(["shapes", "--quick", "--out", str(tmp_path / "out")])
     assert ended.value.code == "interrupted; nothing was written"
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "shapes.csv").exists()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .projections_problems import SHAPES, Problem
+from .problems import SHAPES, Problem
 
 __all__ = [
     "IDENTITY",
