@@ -60,9 +60,10 @@ class ShapedQFunctionFactory(QFunctionFactory):
     discrete algorithms and their own quantile Huber loss; their mean has the shape, and
     neither a single quantile nor a risk measure such as
     :class:`~icac_algo.decisions.CVaR` has it.  That loss is one of quantiles only for
-    errors beyond 1: where scaled rewards spread by less, what is learned are expectiles,
-    and from step to step the spread of returns is lost.  Scale rewards to a spread of about 10, ``StandardRewardScaler(multiplier=10)``,
-    and give that scaler and ``scale=10`` to the factory.
+    errors beyond 1: where scaled rewards spread by less, what is learned are
+    expectiles, and from step to step the spread of returns is lost.  Scale rewards to a
+    spread of about 10, ``StandardRewardScaler(multiplier=10)``, and give that scaler
+    and ``scale=10`` to the factory.
 
     Args:
         constraint: the shape over actions.
