@@ -8,17 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "check_choice",
-    "check_flag",
-    "check_fraction",
-    "check_integer",
-    "check_number",
-    "check_range",
-    "check_seed",
-    "is_number",
-]
-
 
 def is_number(value: Any) -> bool:
     """Whether a value is a real number and not a bool."""

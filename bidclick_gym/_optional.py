@@ -6,14 +6,6 @@ import contextlib
 from collections.abc import Iterator
 from types import ModuleType
 
-__all__ = [
-    "import_icac_algo",
-    "import_joblib",
-    "import_minari",
-    "import_pyarrow",
-    "quiet_gym_notice",
-]
-
 
 def import_minari() -> ModuleType:
     """Minari, or an error that says how to install it."""

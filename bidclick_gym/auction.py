@@ -20,18 +20,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "BID_WEIGHT",
-    "DEFAULT_BIDS",
-    "DEFAULT_COST_RANGE",
-    "MONOTONE_COST_RANGE",
-    "QUERY_WEIGHT",
-    "Auction",
-    "click_probability",
-    "expected_reward",
-    "optimal_bid",
-]
-
 FloatArray = npt.NDArray[np.float64]
 
 DEFAULT_BIDS: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)

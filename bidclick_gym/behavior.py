@@ -11,8 +11,6 @@ import numpy.typing as npt
 from ._checks import check_number, is_number
 from .auction import DEFAULT_BIDS, Auction
 
-__all__ = ["ClippedGaussianPolicy"]
-
 
 @dataclasses.dataclass(frozen=True)
 class ClippedGaussianPolicy:

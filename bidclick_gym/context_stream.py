@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from .auction import BID_WEIGHT, QUERY_WEIGHT, Auction
 
-__all__ = ["ContextStream"]
-
 Floats = npt.NDArray[np.float32]
 
 # A call to numpy costs about a microsecond, so few environments draw many steps at

@@ -16,21 +16,6 @@ import numpy.typing as npt
 from ._checks import check_choice
 from .auction import Auction
 
-__all__ = [
-    "NormalizedRegretEvaluator",
-    "RegretEvaluator",
-    "ResidualEvaluator",
-    "ReturnEvaluator",
-    "ViolationEvaluator",
-    "action_values",
-    "fixed_contexts",
-    "greedy_bids",
-    "in_reward_units",
-    "scaled_action_values",
-    "shape_shortfalls",
-    "summary_of",
-]
-
 FloatArray = npt.NDArray[np.float64]
 SHAPES = ("monotone", "concave", "monotone_concave")
 STATISTICS = ("count", "mean", "max")

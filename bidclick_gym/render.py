@@ -10,8 +10,6 @@ from gymnasium.error import DependencyNotInstalled
 
 from .auction import Auction, expected_reward
 
-__all__ = ["render_ansi", "render_rgb_array"]
-
 _BAR_WIDTH = 32
 
 

@@ -14,8 +14,6 @@ from .._checks import check_number
 from ..behavior import ClippedGaussianPolicy
 from .campaign import BudgetedCampaign
 
-__all__ = ["CampaignPolicy", "PacedPolicy", "UnpacedPolicy"]
-
 FloatArray = npt.NDArray[np.float64]
 
 

@@ -23,15 +23,6 @@ import numpy.typing as npt
 from .._checks import check_integer, check_number
 from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE, Auction
 
-__all__ = [
-    "DEFAULT_BUDGET",
-    "DEFAULT_IMPRESSIONS",
-    "BudgetedCampaign",
-    "check_campaign",
-    "check_history",
-    "check_observations",
-]
-
 FloatArray = npt.NDArray[np.float64]
 
 DEFAULT_BUDGET = 4.0

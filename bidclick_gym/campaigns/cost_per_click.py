@@ -36,8 +36,6 @@ from .grid import Grid, greedy_bids, halved
 from .safety import CostPerClickCap
 from .solver import Solution, optimal_values, profit, solve
 
-__all__ = ["CostPerClickSolution", "PricedPolicy", "solve_cost_per_click"]
-
 FloatArray = npt.NDArray[np.float64]
 
 # The price is in [1, 1 / cap]: known to a billionth of that.

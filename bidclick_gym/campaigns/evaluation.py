@@ -21,16 +21,6 @@ from .._checks import check_integer
 from .campaign import BudgetedCampaign, check_campaign
 from .grid import Grid
 
-__all__ = [
-    "Evaluation",
-    "Policy",
-    "ask",
-    "check_arguments",
-    "check_indices",
-    "evaluate",
-    "evaluate_all",
-]
-
 FloatArray = npt.NDArray[np.float64]
 Policy: TypeAlias = Callable[[npt.NDArray[np.float32]], Any]
 

@@ -25,15 +25,6 @@ from .campaign import BudgetedCampaign
 from .evaluation import evaluate
 from .solver import solve
 
-__all__ = [
-    "STATE_SHAPES",
-    "BudgetRegretEvaluator",
-    "BudgetReturnEvaluator",
-    "StateViolationEvaluator",
-    "campaign_values",
-    "fixed_observations",
-]
-
 FloatArray = npt.NDArray[np.float64]
 
 #: The feature of the observation that a shape is about, and its direction.

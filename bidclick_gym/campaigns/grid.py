@@ -11,17 +11,6 @@ import numpy.typing as npt
 from ..auction import click_probability
 from .campaign import BudgetedCampaign
 
-__all__ = [
-    "Grid",
-    "Payoff",
-    "Worth",
-    "backward",
-    "greedy_bids",
-    "halved",
-    "interpolate",
-    "locate",
-]
-
 FloatArray = npt.NDArray[np.float64]
 #: What one bid is worth over ``(..., c)``: without a click, -inf where it is not
 #: allowed, and what a click adds (one click if None).

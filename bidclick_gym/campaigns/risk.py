@@ -31,8 +31,6 @@ from .campaign import BudgetedCampaign
 from .evaluation import Policy, ask, check_arguments
 from .grid import Grid
 
-__all__ = ["Flow", "ProfitDistribution", "profit_distribution"]
-
 FloatArray = npt.NDArray[np.float64]
 
 

@@ -42,8 +42,6 @@ from .campaign import (
 from .grid import Grid, Payoff, Worth, backward, greedy_bids, locate
 from .risk import Flow, ProfitDistribution
 
-__all__ = ["RiskSolution", "solve_risk"]
-
 FloatArray = npt.NDArray[np.float64]
 
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0

@@ -27,16 +27,6 @@ import numpy.typing as npt
 from .._checks import check_flag, check_integer, check_number
 from .campaign import BudgetedCampaign, check_campaign, check_observations
 
-__all__ = [
-    "Cap",
-    "CostPerClickCap",
-    "SafePolicy",
-    "SpendCap",
-    "allowed_by",
-    "check_caps",
-    "count_violations",
-]
-
 FloatArray = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 #: Observations ``(N, 4)`` to what every bid is worth, or its probability, ``(N, K)``.

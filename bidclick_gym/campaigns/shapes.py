@@ -16,8 +16,6 @@ import numpy.typing as npt
 from .._checks import check_integer
 from .solver import Solution
 
-__all__ = ["ShapeCheck", "shape_report", "shape_table"]
-
 FloatArray = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 

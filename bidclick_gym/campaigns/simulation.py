@@ -15,8 +15,6 @@ from .campaign import BudgetedCampaign
 from .evaluation import Policy, ask, check_arguments, check_indices
 from .safety import Cap, check_caps, count_violations
 
-__all__ = ["HistoryPolicy", "play", "simulate", "simulate_capped", "uniform_draws"]
-
 FloatArray = npt.NDArray[np.float64]
 #: Observations ``(N, 4)``, payments and clicks so far, ``(N, t)``, to bids ``(N,)``.
 HistoryPolicy: TypeAlias = Callable[[Any, Any, Any], npt.NDArray[np.int64]]

@@ -29,8 +29,6 @@ from ..auction import click_probability
 from .campaign import BudgetedCampaign, check_campaign, check_observations
 from .grid import Grid, Payoff, Worth, backward, halved, interpolate
 
-__all__ = ["Solution", "optimal_values", "profit", "solve"]
-
 FloatArray = npt.NDArray[np.float64]
 
 FIRST_NODES = 16

@@ -33,8 +33,6 @@ from .campaign import (
 from .grid import Grid, Payoff, Worth, backward, halved, locate
 from .safety import SpendCap
 
-__all__ = ["SpendCapSolution", "solve_spend_cap"]
-
 FloatArray = npt.NDArray[np.float64]
 
 

@@ -14,8 +14,6 @@ from ..campaigns import DEFAULT_BUDGET, DEFAULT_IMPRESSIONS, BudgetedCampaign
 from .single import BidClickEnv
 from .stepping import Bounds, context_bounds
 
-__all__ = ["BidClickBudgetEnv", "campaign_bounds", "campaign_space"]
-
 Observation = npt.NDArray[np.float32]
 
 

@@ -16,8 +16,6 @@ from .budget import campaign_bounds, campaign_space
 from .stepping import Mask
 from .vector import NOTHING, BidClickVectorEnv, Values
 
-__all__ = ["BidClickBudgetVectorEnv"]
-
 
 class BidClickBudgetVectorEnv(BidClickVectorEnv):
     """``num_envs`` campaigns at once; ``gym.make_vec("BidClickBudget-v0", num_envs=N)``.

@@ -11,8 +11,6 @@ import numpy as np
 from ..campaigns import Cap, allowed_by, check_caps
 from .budget import BidClickBudgetEnv, campaign_space
 
-__all__ = ["SafeBidding"]
-
 
 class SafeBidding(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
     """Keeps caps whatever an agent asks for.

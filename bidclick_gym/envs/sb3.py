@@ -17,8 +17,6 @@ except ImportError as error:
         "this needs stable_baselines3: pip install 'bidclick-icac[sb3]'"
     ) from error
 
-__all__ = ["BidClickVecEnv"]
-
 
 class BidClickVecEnv(VecEnv):
     """``num_envs`` auctions for Stable-Baselines3, stepped at once.
@@ -81,12 +79,7 @@ class BidClickVecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> Any:
-        """Observations, float32 rewards ``(N,)``, whether episodes ended, information.
-
-        Raises:
-            ValueError: an action is not in the action space.
-            gymnasium.error.ResetNeeded: called before ``reset``.
-        """
+        """Observations, float32 rewards ``(N,)``, whether episodes ended, information."""
         observations, rewards, terminations, truncations, info = self._auctions.step(
             self._actions
         )

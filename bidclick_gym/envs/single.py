@@ -13,8 +13,6 @@ from .._checks import check_integer
 from ..auction import BID_WEIGHT, DEFAULT_BIDS, DEFAULT_COST_RANGE, QUERY_WEIGHT, Auction
 from .stepping import Bounds, chosen_values, context_bounds
 
-__all__ = ["BidClickEnv"]
-
 Observation = npt.NDArray[np.float32]
 
 

@@ -12,19 +12,6 @@ import numpy.typing as npt
 
 from ..auction import Auction
 
-__all__ = [
-    "DISABLED",
-    "NEXT_STEP",
-    "SAME_STEP",
-    "Bounds",
-    "Mask",
-    "batch_info",
-    "chosen_values",
-    "context_bounds",
-    "final_info",
-    "parse_autoreset_mode",
-]
-
 Mask = npt.NDArray[np.bool_]
 #: Reset options: lowest and highest value, and the type in which they are compared.
 Bounds: TypeAlias = Mapping[str, tuple[float, float, Any]]

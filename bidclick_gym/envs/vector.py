@@ -27,8 +27,6 @@ from .stepping import (
     parse_autoreset_mode,
 )
 
-__all__ = ["BidClickVectorEnv"]
-
 Values = dict[str, npt.NDArray[Any]]
 NOTHING: Mapping[str, Any] = {}
 Step = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], Mask, Mask, dict[str, Any]]

@@ -19,8 +19,6 @@ from ..campaigns import (
 )
 from .log import Log, campaign_seeds
 
-__all__ = ["BUDGET_CAMPAIGNS", "BudgetLog", "simulate_budget_log"]
-
 BUDGET_CAMPAIGNS = 2000
 
 

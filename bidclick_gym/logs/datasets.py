@@ -28,17 +28,6 @@ if TYPE_CHECKING:
 
     from icac_algo import ColumnarReplayBuffer
 
-__all__ = [
-    "BUDGET_DATASETS",
-    "DATASETS",
-    "LogSpec",
-    "get_dataset",
-    "get_log",
-    "load_minari",
-    "minari_id",
-    "to_replay_buffer",
-]
-
 GAUSSIAN_BIDDER = "clipped Gaussian bidder, mean 0.4, std 0.4"
 
 

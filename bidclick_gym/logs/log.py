@@ -13,18 +13,6 @@ from .._checks import check_fraction, check_integer, check_seed
 from ..auction import Auction, click_probability
 from ..behavior import ClippedGaussianPolicy
 
-__all__ = [
-    "CAMPAIGNS",
-    "HORIZON",
-    "Log",
-    "campaign_seeds",
-    "fingerprint",
-    "nested_subsample",
-    "simulate_campaign",
-    "simulate_log",
-    "subsample_impressions",
-]
-
 CAMPAIGNS = 100
 HORIZON = 1000
 

@@ -21,8 +21,6 @@ from .log import Log
 if TYPE_CHECKING:
     from minari import MinariDataset
 
-__all__ = ["Recording", "read_columns", "stored"]
-
 CODE_VERSION = 1
 
 #: What ``infos`` hold, and the columns they are of; not every log has all.

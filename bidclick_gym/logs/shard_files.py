@@ -17,17 +17,6 @@ from .._optional import import_pyarrow
 from ..auction import MONOTONE_COST_RANGE, Auction
 from .log import HORIZON, simulate_log
 
-__all__ = [
-    "AUCTIONS",
-    "COLUMNS",
-    "FORMATS",
-    "MANIFEST",
-    "ShardPlan",
-    "claim",
-    "package_version",
-    "write_shard",
-]
-
 AUCTIONS = {
     "BidClick-v0": Auction(),
     "BidClickMonotone-v0": Auction(cost_range=MONOTONE_COST_RANGE),

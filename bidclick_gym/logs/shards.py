@@ -22,8 +22,6 @@ from .shard_files import (
     write_shard,
 )
 
-__all__ = ["write_shards"]
-
 
 def write_shards(
     out: str | os.PathLike[str],

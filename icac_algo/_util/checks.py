@@ -8,17 +8,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = [
-    "check_built",
-    "check_choice",
-    "check_count",
-    "check_flag",
-    "check_number",
-    "check_part",
-    "check_path",
-    "check_seed",
-]
-
 
 def check_number(
     name: str,

@@ -10,15 +10,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-__all__ = [
-    "errors_that_name",
-    "replaced",
-    "require_space",
-    "reserve",
-    "write_whole",
-    "written_beside",
-]
-
 
 @contextlib.contextmanager
 def replaced(path: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -47,11 +38,7 @@ def replaced(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def written_beside(fname: str | os.PathLike[str]) -> Iterator[str]:
-    """The name of a file that replaces ``fname`` if the block succeeds.
-
-    Raises:
-        OSError: it cannot be written; it names ``fname``, and what was there stays.
-    """
+    """The name of a file that replaces ``fname`` if the block succeeds."""
     path = pathlib.Path(fname)
     with errors_that_name(path):
         if path.is_dir():

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["quiet_gym_notice", "required"]
-
 
 def required(name: str, purpose: str, install: str) -> Any:
     """A module of an optional package, or an ``ImportError`` that says how to get it."""

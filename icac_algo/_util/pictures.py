@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["new_figure"]
-
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of so many inches, of no window.
-
-    Raises:
-        ImportError: matplotlib is missing.
-    """
+    """A figure of so many inches, of no window."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

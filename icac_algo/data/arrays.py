@@ -15,17 +15,6 @@ from .._util.checks import check_count
 from .columns import Array, ArrayColumn, Columns
 from .episodes import EpisodeIndex
 
-__all__ = [
-    "action_space_of",
-    "arrays_of_columns",
-    "as_numbers",
-    "columns_of_arrays",
-    "columns_of_episodes",
-    "numbers_of_episodes",
-    "with_rewards",
-]
-
-
 # -- from arrays -------------------------------------------------------------
 
 

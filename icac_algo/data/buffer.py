@@ -22,8 +22,6 @@ from .sampler import ColumnSampler
 if TYPE_CHECKING:
     from minari import MinariDataset
 
-__all__ = ["ColumnarReplayBuffer"]
-
 
 class ColumnarReplayBuffer(ColumnSampler):
     """A drop-in for d3rlpy's ``ReplayBuffer`` that keeps a log as columns.
@@ -197,7 +195,8 @@ class ColumnarReplayBuffer(ColumnSampler):
             FileNotFoundError: no such file, or a folder without any.
             ImportError: pyarrow is missing.
         """
-        from .files.tables import Mapping, open_tables
+        from .files.mapping import Mapping
+        from .files.tables import open_tables
 
         marks = {"terminal": terminal, "timeout": timeout, "final": final}
         names = {"reward": reward, "propensity": propensity, "episode": episode, **marks}

@@ -14,8 +14,6 @@ from .arrays import columns_of_episodes
 from .buffer import ColumnarReplayBuffer
 from .columns import Array
 
-__all__ = ["blocks", "check_continuous_dataset", "check_dataset"]
-
 _EPISODES_AT_ONCE = 10_000
 
 

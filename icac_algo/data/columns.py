@@ -12,8 +12,6 @@ import numpy.typing as npt
 
 from .episodes import EpisodeIndex
 
-__all__ = ["Array", "ArrayColumn", "Column", "Columns", "StackedColumn"]
-
 Array = npt.NDArray[Any]
 
 BLOCK = 1 << 18

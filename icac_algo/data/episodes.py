@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BadMark", "EpisodeIndex", "Successors"]
-
 Rows = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 

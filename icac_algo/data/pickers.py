@@ -27,8 +27,6 @@ from d3rlpy.dataset.transition_pickers import TransitionPickerProtocol
 
 from .._util.checks import check_number
 
-__all__ = ["BudgetRelabellingTransitionPicker"]
-
 Observations = npt.NDArray[np.float32]
 
 

@@ -38,8 +38,6 @@ from .pickers import BudgetRelabellingTransitionPicker
 from .transitions import Reach, interleave, pick_batch
 from .views import ColumnBuffer, LazySequence, read_episode
 
-__all__ = ["ColumnSampler"]
-
 # Appended transitions are picked one by one until they are this many, or this share of
 # all: a copy of everything for each tenth keeps appending linear.
 _MERGE_AT = 1000
@@ -135,16 +133,7 @@ class ColumnSampler(ReplayBufferBase):
 
     @classmethod
     def from_replay_buffer(cls, source: ReplayBufferBase, **options: Any) -> Self:
-        """A copy of a d3rlpy buffer, with its picker and slicer.
-
-        Args:
-            source: any d3rlpy replay buffer that holds at least one episode.
-            options: ``transition_picker``, ``trajectory_slicer``, ``seed``.
-
-        Raises:
-            TypeError: it is no replay buffer.
-            ValueError: it is empty.
-        """
+        """A copy of a d3rlpy buffer, with its picker and slicer."""
         if not isinstance(source, ReplayBufferBase):
             raise TypeError(
                 f"source must be a d3rlpy replay buffer, got {type(source).__name__}"

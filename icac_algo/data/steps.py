@@ -19,8 +19,6 @@ from .buffer import ColumnarReplayBuffer
 from .checks import check_dataset
 from .files.minari import is_minari
 
-__all__ = ["LoggedSteps", "logged_steps"]
-
 FloatArray = npt.NDArray[np.float64]
 # Where a log keeps propensities, and in how many rows after the decision.  Minari's infos
 # of T + 1 rows begin with those of the reset; an info of T rows has one for each step.

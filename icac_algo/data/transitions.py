@@ -19,8 +19,6 @@ from d3rlpy.dataset import (
 from .columns import Column, Columns
 from .pickers import BudgetRelabellingTransitionPicker
 
-__all__ = ["Reach", "interleave", "pick_batch"]
-
 
 class Reach(NamedTuple):
     """How far a transition reaches: at most ``n_steps``, their rewards discounted."""

@@ -10,8 +10,6 @@ from d3rlpy.dataset import BufferProtocol, Episode, EpisodeBase
 
 from .columns import Columns
 
-__all__ = ["ColumnBuffer", "LazySequence", "read_episode"]
-
 T = TypeVar("T")
 
 

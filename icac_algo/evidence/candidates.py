@@ -15,14 +15,6 @@ from ..critics import reward_slope
 from ..data import ColumnarReplayBuffer, check_dataset
 from ..decisions import MaskedGreedy
 
-__all__ = [
-    "Answers",
-    "Transitions",
-    "as_columns",
-    "check_candidates",
-    "make_candidate",
-]
-
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 _ROWS_AT_ONCE = 1 << 15

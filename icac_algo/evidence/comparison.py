@@ -24,8 +24,6 @@ from .estimates import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Comparison", "PolicyReport", "compare"]
-
 
 @dataclasses.dataclass(frozen=True)
 class PolicyReport:

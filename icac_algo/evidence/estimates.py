@@ -27,18 +27,6 @@ from ..data import LoggedSteps, logged_steps
 from .nuisance import cross_fitted_rewards, logged_propensities, regression_weights
 from .support import Support, SupportWarning, action_probabilities
 
-__all__ = [
-    "ESTIMATORS",
-    "BanditLog",
-    "Estimate",
-    "Moments",
-    "OffPolicyEvaluator",
-    "bandit_steps",
-    "check_interval",
-    "estimate",
-    "interval",
-]
-
 FloatArray = npt.NDArray[np.float64]
 ESTIMATORS = ("dm", "ips", "snips", "dr")
 _ROWS_AT_ONCE = 4_000_000

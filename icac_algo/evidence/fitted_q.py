@@ -15,8 +15,6 @@ from .._util.checks import check_built, check_count, check_flag, check_number
 from ..data import ColumnarReplayBuffer, check_dataset
 from .estimates import Estimate, check_interval, interval
 
-__all__ = ["fitted_q_estimate"]
-
 
 def fitted_q_estimate(
     dataset: ReplayBufferBase,

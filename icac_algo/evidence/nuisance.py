@@ -14,13 +14,6 @@ import numpy.typing as npt
 
 from ..data import LoggedSteps
 
-__all__ = [
-    "action_scores",
-    "cross_fitted_rewards",
-    "logged_propensities",
-    "regression_weights",
-]
-
 FloatArray = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 FOLDS = 5
@@ -70,10 +63,6 @@ def regression_weights(steps: LoggedSteps, probabilities: FloatArray) -> FloatAr
     linear in the rewards; row i of action k has the weight
     :math:`\sum_j \pi_k(s_j) \phi(s_j)^\top G_k^{-1} \phi(s_i)` over n, with features
     :math:`\phi`, an intercept among them, and their Gram matrix :math:`G_k`.
-
-    Args:
-        steps: the log.
-        probabilities: of every action under the policy, ``(N, K)``.
     """
     features = np.column_stack([np.ones(len(steps)), _features(steps)])
     # The ridge's penalty, which leaves the intercept alone.

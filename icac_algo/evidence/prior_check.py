@@ -25,8 +25,6 @@ from .nuisance import action_scores
 from .prior_report import Contrast, Curve, PriorCheck
 from .simultaneous_tests import SELECTION_ERROR, action_contrasts, max_test
 
-__all__ = ["PriorRejectedError", "PriorWarning", "check_prior", "check_prior_at_fit"]
-
 FloatArray = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Region = Callable[[npt.NDArray[np.float32]], Any]

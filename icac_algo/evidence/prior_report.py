@@ -14,8 +14,6 @@ from ..shapes import Constraint
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Contrast", "Curve", "PriorCheck"]
-
 FloatArray = npt.NDArray[np.float64]
 _PANELS = 6
 

@@ -45,8 +45,6 @@ from .candidates import (
     make_candidate,
 )
 
-__all__ = ["Selection", "select_by_bellman_error"]
-
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 

@@ -18,8 +18,6 @@ import numpy.typing as npt
 
 from ..shapes import ShapeSet
 
-__all__ = ["SELECTION_ERROR", "ActionContrast", "MaxTest", "action_contrasts", "max_test"]
-
 FloatArray = npt.NDArray[np.float64]
 # Up to so many actions every pair and triple is looked at; beyond, those that are a
 # power of two apart, of which there are K log K.

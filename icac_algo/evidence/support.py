@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from ..data import LoggedSteps
 
-__all__ = ["Support", "SupportWarning", "action_probabilities"]
-
 FloatArray = npt.NDArray[np.float64]
 
 

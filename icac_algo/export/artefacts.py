@@ -22,8 +22,6 @@ from .._util.checks import check_built, check_flag, check_path
 from .._util.files import write_whole
 from ..data import blocks
 
-__all__ = ["ArtefactError", "describe", "load", "save"]
-
 PathLike = str | os.PathLike[str]
 _KEY = "icac_algo"
 _FORMAT = 1

@@ -16,8 +16,6 @@ from torch import nn
 from .._util.checks import check_built, check_path
 from .._util.files import written_beside
 
-__all__ = ["save_graph", "save_greedy_policy"]
-
 
 class _GreedyPolicy(nn.Module):
     """Raw observations to greedy actions, ``(B, ...)`` to ``(B,)``."""

@@ -10,8 +10,6 @@ from d3rlpy.constants import ActionSpace
 
 from .._util.checks import check_built
 
-__all__ = ["PolicyAdapter"]
-
 
 class PolicyAdapter:
     """``predict`` as SB3 calls it, for ``evaluate_policy`` and its like.

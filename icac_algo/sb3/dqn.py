@@ -19,8 +19,6 @@ from ..critics import Standardisation
 from ..data import ColumnarReplayBuffer
 from .policies import CnnPolicy, ConstraintAwareDQNPolicy, MlpPolicy
 
-__all__ = ["ConstraintAwareDQN"]
-
 Self = TypeVar("Self", bound="ConstraintAwareDQN")
 
 

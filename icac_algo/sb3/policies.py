@@ -16,9 +16,6 @@ from ..critics import Canonical, Critic, Euclidean, Functional, Prior
 from ..decisions import best_actions
 from ..shapes import Concave, Constraint, parse_shape
 
-__all__ = ["CnnPolicy", "ConstraintAwareDQNPolicy", "MlpPolicy", "ShapedQNetwork"]
-
-
 _CRITICS: dict[str, type[Critic]] = {
     kind.get_type(): kind for kind in (Functional, Canonical, Euclidean)
 }

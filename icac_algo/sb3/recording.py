@@ -14,8 +14,6 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from .._util.checks import check_count, check_number, check_seed
 from ..data import ColumnarReplayBuffer
 
-__all__ = ["record_log", "sb3_action_probabilities"]
-
 
 def sb3_action_probabilities(
     model: Any, observations: npt.NDArray[Any], epsilon: float | None = None

@@ -21,19 +21,6 @@ from d3rlpy.serializable_config import (
 from .base import Constraint, is_finite
 from .normal_form import ShapeSet
 
-__all__ = [
-    "Bounded",
-    "Concave",
-    "Convex",
-    "Intersection",
-    "Monotone",
-    "MonotoneConcave",
-    "SlopeBounds",
-    "Unconstrained",
-    "make_constraint_field",
-    "register_constraint",
-]
-
 
 @dataclasses.dataclass()
 class Unconstrained(Constraint):

@@ -24,8 +24,6 @@ from d3rlpy.serializable_config import DynamicConfig, SerializableConfig
 from .normal_form import ShapeSet
 from .projection import has_closed_form, project_onto_set
 
-__all__ = ["Constraint", "KnownCost", "NamedConfig", "is_finite"]
-
 FloatArray = npt.NDArray[np.float64]
 
 

@@ -19,8 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["ShapeSet", "is_exporting", "running_maximum", "running_minimum"]
-
 FloatArray = npt.NDArray[np.float64]
 
 

@@ -19,18 +19,6 @@ from d3rlpy.serializable_config import (
 
 from .base import NamedConfig, is_finite
 
-__all__ = [
-    "StateConstraint",
-    "StateLipschitz",
-    "StateMonotone",
-    "check_state_constraints",
-    "directions",
-    "has_lipschitz",
-    "lipschitz_constant",
-    "make_state_constraints_field",
-    "register_state_constraint",
-]
-
 
 @dataclasses.dataclass()
 class StateConstraint(NamedConfig):

@@ -16,8 +16,6 @@ from .actions import (
 )
 from .base import Constraint, KnownCost
 
-__all__ = ["SHAPE_NAMES", "parse_known_cost", "parse_shape"]
-
 _SHAPES: dict[str, type[Constraint]] = {
     shape.get_type(): shape
     for shape in (Monotone, Concave, Convex, MonotoneConcave, SlopeBounds, Bounded)

@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from ..columns import Array, Column
 
-__all__ = ["MappedColumn", "MappedFile", "map_file"]
-
 
 @dataclasses.dataclass(frozen=True)
 class MappedFile:

@@ -21,8 +21,6 @@ from ..._util.files import replaced, require_space, write_whole
 from .mapping import Mapping
 from .shards import Shard
 
-__all__ = ["CacheEntry", "cache_entry"]
-
 #: Of what entries hold; entries of another format are never found.
 FORMAT = 2
 

@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["Mapping"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Mapping:

@@ -19,8 +19,6 @@ from ..._util.packages import required
 from ..columns import Array, ArrayColumn, Column, Columns
 from ..episodes import EpisodeIndex
 
-__all__ = ["box_of", "is_minari", "read_minari", "write_minari"]
-
 _GOAL = ("observation", "desired_goal")
 _ACHIEVED = "achieved_goal"
 _INFO = "info/"

@@ -14,8 +14,6 @@ from ..columns import Array, ArrayColumn, Columns
 from ..episodes import EpisodeIndex
 from .minari import box_of
 
-__all__ = ["read_sb3", "write_sb3"]
-
 
 def read_sb3(source: Any) -> tuple[Columns, ActionSpace, int]:
     """A copy of all transitions; arguments and errors as in ``from_sb3``.

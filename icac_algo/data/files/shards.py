@@ -16,15 +16,6 @@ from ..columns import Array
 from ..episodes import BadMark, EpisodeIndex
 from .mapping import Mapping
 
-__all__ = [
-    "ARROW",
-    "PARQUET",
-    "Shard",
-    "find_shards",
-    "import_pyarrow",
-    "read_shards",
-]
-
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".feather", ".ipc")
 

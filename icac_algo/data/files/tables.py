@@ -25,8 +25,6 @@ from .shards import (
     read_shards,
 )
 
-__all__ = ["Mapping", "open_tables", "write_table"]
-
 _EPISODES = ("ends", "terminated", "has_final")
 
 

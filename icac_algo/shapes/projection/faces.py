@@ -16,8 +16,6 @@ import torch
 
 from .jacobians import Jacobian
 
-__all__ = ["MAX_FACES", "Faces", "count_faces"]
-
 FloatArray = npt.NDArray[np.float64]
 
 # Their slacks and multipliers are one matrix product; beyond, iterations are quicker.

@@ -24,8 +24,6 @@ from ..normal_form import ShapeSet
 from .jacobians import Jacobian
 from .linear_systems import LinearSystem, make_system
 
-__all__ = ["project_by_interior_point"]
-
 FloatArray = npt.NDArray[np.float64]
 
 # Row blocks that keep the batched linear solves small.

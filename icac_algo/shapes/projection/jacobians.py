@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["Jacobian", "Method", "differentiable", "pool_average"]
-
 #: What a gradient ``(B, K)`` becomes on its way back; symmetric.
 Jacobian = Callable[[torch.Tensor], torch.Tensor]
 #: Values ``(B, K)`` to their projection and its Jacobian.
@@ -35,11 +33,7 @@ def differentiable(values: torch.Tensor, method: Method) -> torch.Tensor:
 
 
 def pool_average(joined: torch.Tensor) -> Jacobian:
-    """The projection onto values that are constant over pools.
-
-    Args:
-        joined: whether actions ``i`` and ``i + 1`` are in one pool, ``(B, K-1)``.
-    """
+    """The projection onto values that are constant over pools."""
     rows, gaps = joined.shape
     size = gaps + 1
     starts = torch.ones((rows, size), dtype=torch.bool, device=joined.device)

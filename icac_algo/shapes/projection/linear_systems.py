@@ -14,8 +14,6 @@ import numpy.typing as npt
 import torch
 from scipy.linalg import LinAlgError, solveh_banded
 
-__all__ = ["LinearSystem", "make_system"]
-
 FloatArray = npt.NDArray[np.float64]
 Solve = Callable[[torch.Tensor], torch.Tensor]
 

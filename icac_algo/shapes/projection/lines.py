@@ -12,8 +12,6 @@ from ..normal_form import ShapeSet
 from .faces import Faces
 from .jacobians import Jacobian
 
-__all__ = ["holds_only_lines", "project_onto_lines"]
-
 FloatArray = npt.NDArray[np.float64]
 
 

@@ -17,8 +17,6 @@ from .jacobians import Jacobian, Method, differentiable
 from .lines import holds_only_lines, project_onto_lines
 from .slopes import project_onto_rising, project_onto_steps
 
-__all__ = ["has_closed_form", "project_onto_set"]
-
 FloatArray = npt.NDArray[np.float64]
 #: Values in float64, and as they came in, to their projection and its Jacobian.
 Projector = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, Jacobian]]

@@ -9,8 +9,6 @@ from scipy.optimize import isotonic_regression
 from ..normal_form import is_exporting, running_maximum
 from .jacobians import Jacobian, pool_average
 
-__all__ = ["project_onto_rising", "project_onto_steps"]
-
 # Up to here K x K means of a row are quicker than a call for each row.
 _LONGEST_AT_ONCE = 24
 # Multipliers of a pool below this share of the row's scale are rounding: a tie.
