@@ -25,8 +25,6 @@ from ..data import check_dataset
 from ..export import save_greedy_policy
 from .training import FitOptions, train
 
-__all__ = ["ActorCriticImpl", "DiscreteAlgorithm", "all_terminal"]
-
 TImpl = TypeVar("TImpl", bound=QLearningAlgoImplBase)
 TConfig = TypeVar("TConfig", bound=LearnableConfig)
 

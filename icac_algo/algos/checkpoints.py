@@ -27,8 +27,6 @@ from .._util.checks import check_built, check_path
 from .._util.files import write_whole
 from ..data import ColumnarReplayBuffer
 
-__all__ = ["Progress", "load_checkpoint", "restore_checkpoint", "save_checkpoint"]
-
 FORMAT = 1
 
 PathLike = str | os.PathLike[str]

@@ -53,8 +53,6 @@ from .constraint_aware_q_impl import (
 )
 from .networks import create_optimizer, create_policy
 
-__all__ = ["ConstraintAwareQ", "ConstraintAwareQConfig"]
-
 _PARTS = {
     "observation_scaler": ObservationScaler,
     "action_scaler": ActionScaler,

@@ -15,8 +15,6 @@ from ..critics import ContinuousShapedQFunction
 from ..decisions import best_continuous_actions
 from .constraint_aware_q_impl import ConstraintAwareQImpl
 
-__all__ = ["ContinuousConstraintAwareQImpl"]
-
 
 class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
     """The torch side of :class:`~icac_algo.ConstraintAwareQ` over a Box of one action.

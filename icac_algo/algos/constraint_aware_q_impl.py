@@ -18,8 +18,6 @@ from ..shapes import Constraint
 from .base import ActorCriticImpl, all_terminal
 from .networks import Follower, polyak_update
 
-__all__ = ["ConstraintAwareQImpl", "ConstraintAwareQModules", "TrainingState"]
-
 
 class TrainingState(nn.Module):
     """Where training stands beside the networks, kept where checkpoints keep it."""

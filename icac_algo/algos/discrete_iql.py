@@ -31,8 +31,6 @@ from ..critics import ShapedQFunctionFactory
 from .base import ActorCriticImpl, DiscreteAlgorithm
 from .networks import create_optimizer, create_policy
 
-__all__ = ["DiscreteIQL", "DiscreteIQLConfig"]
-
 _PARTS = {
     "observation_scaler": ObservationScaler,
     "action_scaler": ActionScaler,

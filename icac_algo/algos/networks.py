@@ -13,8 +13,6 @@ from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 from torch.distributions import Categorical
 
-__all__ = ["Follower", "create_optimizer", "create_policy", "polyak_update"]
-
 
 class _UncheckedCategoricalPolicy(CategoricalPolicy):
     """d3rlpy's, without checks of the logits that cost as much as its layers."""

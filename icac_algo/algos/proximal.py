@@ -13,18 +13,6 @@ from typing import Any
 
 import torch
 
-__all__ = [
-    "conjugate_gradient",
-    "implicit_proximal",
-    "inner_step_size",
-    "penalty",
-    "penalty_gradient",
-    "penalty_hessian_product",
-    "penalty_lipschitz",
-    "proximal_iterations",
-]
-
-
 # -- penalty -----------------------------------------------------------------
 
 Bounds = torch.Tensor | float

@@ -33,8 +33,6 @@ from tqdm.auto import tqdm
 from .._util.checks import check_path
 from .checkpoints import Progress, restore_checkpoint, save_checkpoint
 
-__all__ = ["DivergenceError", "FitOptions", "train"]
-
 Callback = Callable[[Any, int, int], None]
 
 

@@ -30,8 +30,6 @@ from .functions import make_function
 from .kinds import Critic, function_over, register_critic
 from .states import vector_sizes
 
-__all__ = ["AfterstateQFunction", "Afterstates", "make_network"]
-
 # A cost may exceed what is left by the rounding of observations.
 _ROUNDING = 1e-6
 

@@ -13,8 +13,6 @@ from torch import Tensor
 from ..shapes import Constraint, ShapeSet
 from .parametrization import Frame, Parametrization, Width
 
-__all__ = ["free_coordinates", "make_coordinates"]
-
 
 class Free(Parametrization):
     """No bound on slopes: one coordinate for each value, as a plain critic has."""

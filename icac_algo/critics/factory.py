@@ -35,8 +35,6 @@ from .continuous import ContinuousShapedQFunction
 from .kinds import Critic, make_critic_field
 from .quantiles import QuantileQFunction
 
-__all__ = ["ShapedQFunctionFactory"]
-
 
 @dataclasses.dataclass()
 class ShapedQFunctionFactory(QFunctionFactory):

@@ -13,8 +13,6 @@ from torch import Tensor
 from ..shapes import Constraint
 from .parametrization import Frame, Parametrization, Units, Width
 
-__all__ = ["Function", "Spline", "make_function"]
-
 
 class Function(Parametrization):
     """A parametrization that can be read off at any action.

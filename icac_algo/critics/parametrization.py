@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from ..shapes import Constraint, ShapeSet
 
-__all__ = ["Frame", "Parametrization", "Units", "Width"]
-
 #: Of the slopes that are allowed, per unit of the action range.
 Width = Tensor | float
 # Beyond this, network outputs are no longer values anyone meant; it keeps products of

@@ -41,8 +41,6 @@ from ..shapes import running_maximum
 from .afterstates import AfterstateQFunction, make_network
 from .discrete import ShapedQFunction
 
-__all__ = ["QuantileQFunction"]
-
 # As for the coordinates of a mean: it keeps quantiles finite at absurd observations.
 _LARGEST_COORDINATE = 1e6
 # The root of 0 has no gradient.

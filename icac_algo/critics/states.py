@@ -37,15 +37,6 @@ from ..shapes import (
 from .functions import Function, Spline
 from .parametrization import Parametrization, Units
 
-__all__ = [
-    "StateCoordinates",
-    "StateNetwork",
-    "lipschitz_bound",
-    "make_state_coordinates",
-    "normed_linear",
-    "vector_sizes",
-]
-
 # What kind of norm of a weight bounds: from which norm of inputs to which of outputs.
 _NORMS = {"one-inf": ("1", "inf"), "two-inf": ("2", "inf"), "inf": ("inf", "inf")}
 # A norm of one is one up to rounding, layer after layer; this covers a hundred layers.

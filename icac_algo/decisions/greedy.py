@@ -10,8 +10,6 @@ import torch
 
 from ..shapes import Constraint
 
-__all__ = ["best_actions", "best_continuous_actions", "favours_last", "golden_section"]
-
 _RATIO = (math.sqrt(5.0) - 1.0) / 2.0
 # .618^40 of the range: as near as float64 can tell the values of a smooth peak apart.
 _ITERATIONS = 40

@@ -14,8 +14,6 @@ from d3rlpy.constants import ActionSpace
 from .._util.checks import check_built
 from .greedy import best_actions, favours_last
 
-__all__ = ["Mask", "MaskedGreedy", "allowed_actions"]
-
 FloatArray = npt.NDArray[np.float64]
 #: Observations ``(N, ...)`` to bool ``(N, K)``: which actions are allowed.
 Mask = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
