@@ -69,7 +69,7 @@ class Afterstates(Critic):
     known_cost: KnownCost = dataclasses.field(default_factory=lambda: KnownCost(1))
     value_shape: Constraint = dataclasses.field(
         default_factory=MonotoneConcave,
-        metadata=make_constraint_field().metadata,  # type: ignore[attr-defined]
+        metadata=make_constraint_field().metadata,
     )
     context: list[int] = dataclasses.field(default_factory=lambda: [0])
     budget_feature: int = 2
