@@ -24,7 +24,8 @@ from bidclick_gym.campaigns import (
     solve_spend_cap,
 )
 from bidclick_gym.logs import to_replay_buffer
-from icac_algo import Concave, MaskedGreedy, MonotoneConcave, fit_lagrangian
+from icac_algo import Concave, MonotoneConcave, fit_lagrangian
+from icac_algo.decisions import MaskedGreedy
 
 from ..engine import (
     Cell,

@@ -21,12 +21,8 @@ from bidclick_gym.campaigns import (
 )
 from bidclick_gym.campaigns.evaluators import campaign_values
 from bidclick_gym.logs import simulate_budget_log, to_replay_buffer
-from icac_algo import (
-    BudgetRelabellingTransitionPicker,
-    CVaR,
-    MaskedGreedy,
-    greedy_actions,
-)
+from icac_algo import BudgetRelabellingTransitionPicker
+from icac_algo.decisions import CVaR, MaskedGreedy, greedy_actions
 
 from ..engine import Cell
 from ..engine.tuning import RESULTS

@@ -20,7 +20,7 @@ from benchmarks.campaigns.risk import verdicts as _verdicts
 from benchmarks.campaigns.training import CampaignBidder, train
 from benchmarks.engine import Cell, Settings, read_rows, write_rows
 from bidclick_gym.campaigns import BudgetedCampaign
-from icac_algo import CVaR, MaskedGreedy, greedy_actions
+from icac_algo.decisions import CVaR, MaskedGreedy, greedy_actions
 
 CAMPAIGN = BudgetedCampaign()
 NAME = "DQN concave quantiles"
