@@ -1,11 +1,4 @@
-"""Budgets that a log has not seen: transitions under another budget than their own.
-
-Suppose that neither rewards nor the rest of the next observation depend on a budget.  A
-transition ``(s, a, r, s')`` that took ``o`` out of it then would have been the same under
-every other budget of at least ``o``, with ``o`` less of that budget after it.  So a log
-in which each impression was met with nearly the same budget still says what more or less
-of it is worth.
-"""
+"""Budgets that a log has not seen: transitions under another budget than their own."""
 
 from __future__ import annotations
 
@@ -33,6 +26,9 @@ Observations = npt.NDArray[np.float32]
 @dataclasses.dataclass(frozen=True)
 class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
     r"""Picks transitions under budgets drawn anew, for algorithms that learn from them.
+
+    A log in which each impression was met with nearly the same budget still says what
+    more or less of it is worth, if the same would have been taken out of it.
 
     .. code-block:: python
 
@@ -135,28 +131,12 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
     def relabelled_batch(
         self, batch: TransitionMiniBatch, rng: np.random.Generator | ModuleType
     ) -> TransitionMiniBatch:
-        """A batch of logged transitions under other budgets; the given one is kept."""
-        terminals = batch.terminals[:, 0] != 0.0
-        before, after = self.relabelled(
-            batch.observations, batch.next_observations, terminals, rng
-        )
-        return dataclasses.replace(batch, observations=before, next_observations=after)
-
-    def relabelled(
-        self,
-        observations: Any,
-        next_observations: Any,
-        terminals: npt.NDArray[np.bool_],
-        rng: np.random.Generator | ModuleType,
-    ) -> tuple[Observations, Observations]:
-        """Copies of observations and next ones, ``(B, d)``, under other budgets.
-
-        Rows that are ``terminals``, ``(B,)``, stay; two numbers are drawn for each row.
-        """
-        self._check(observations)
+        """A copy under other budgets; ``rng`` draws two numbers for each row."""
+        self._check(batch.observations)
         # d3rlpy's batches are float32, whatever was logged.
         before, after = (
-            np.array(part, dtype=np.float32) for part in (observations, next_observations)
+            np.array(part, dtype=np.float32)
+            for part in (batch.observations, batch.next_observations)
         )
         chosen, drawn = rng.random((len(before), 2)).T
         budget = before[:, self.budget_feature].astype(np.float64)
@@ -164,11 +144,11 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
         least = np.maximum(0.0, -paid)
         most = np.maximum(least, self._most(before, paid))
         left = least + self._place(drawn) * (most - least)
-        moved = (chosen < self.share) & ~terminals
+        moved = (chosen < self.share) & (batch.terminals[:, 0] == 0.0)
         # Rounded once, so that what is paid stays what was paid, to the last bits.
         after[moved, self.budget_feature] = left[moved]
         before[moved, self.budget_feature] = (left + paid)[moved]
-        return before, after
+        return dataclasses.replace(batch, observations=before, next_observations=after)
 
     def _place(self, drawn: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """A uniform number, pulled to both ends: 0, between, or 1."""

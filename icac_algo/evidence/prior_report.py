@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .._util.pictures import new_figure
+from .._util.packages import new_figure
 from ..shapes import Constraint
 
 if TYPE_CHECKING:
@@ -43,23 +43,14 @@ class Contrast:
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """Mean rewards of the actions in one region, with a known cost added back.
-
-    Args:
-        region: its name.
-        share: of all logged steps.
-        values: ``(K,)``; NaN where an action has no support.
-        half_width: of the pointwise interval at ``1 - level``, ``(K,)``.
-        nearest: nearest curve with the shape among supported actions, ``(K,)``.
-        support: effective number of logged steps with each action, ``(K,)``.
-    """
+    """Mean rewards of the K actions in one region, with a known cost added back."""
 
     region: str
-    share: float
-    values: FloatArray
-    half_width: FloatArray
-    nearest: FloatArray
-    support: FloatArray
+    share: float  # of all logged steps
+    values: FloatArray  # NaN where an action has no support
+    half_width: FloatArray  # of the pointwise interval at ``1 - level``
+    nearest: FloatArray  # with the shape, among supported actions
+    support: FloatArray  # effective number of logged steps with each action
 
     @property
     def distance(self) -> float:
