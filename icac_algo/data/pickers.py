@@ -131,12 +131,28 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
     def relabelled_batch(
         self, batch: TransitionMiniBatch, rng: np.random.Generator | ModuleType
     ) -> TransitionMiniBatch:
-        """A copy under other budgets; ``rng`` draws two numbers for each row."""
-        self._check(batch.observations)
+        """A batch of logged transitions under other budgets; the given one is kept."""
+        terminals = batch.terminals[:, 0] != 0.0
+        before, after = self.relabelled(
+            batch.observations, batch.next_observations, terminals, rng
+        )
+        return dataclasses.replace(batch, observations=before, next_observations=after)
+
+    def relabelled(
+        self,
+        observations: Any,
+        next_observations: Any,
+        terminals: npt.NDArray[np.bool_],
+        rng: np.random.Generator | ModuleType,
+    ) -> tuple[Observations, Observations]:
+        """Copies of observations and next ones, ``(B, d)``, under other budgets.
+
+        Rows that are ``terminals``, ``(B,)``, stay; two numbers are drawn for each row.
+        """
+        self._check(observations)
         # d3rlpy's batches are float32, whatever was logged.
         before, after = (
-            np.array(part, dtype=np.float32)
-            for part in (batch.observations, batch.next_observations)
+            np.array(part, dtype=np.float32) for part in (observations, next_observations)
         )
         chosen, drawn = rng.random((len(before), 2)).T
         budget = before[:, self.budget_feature].astype(np.float64)
@@ -144,11 +160,11 @@ class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
         least = np.maximum(0.0, -paid)
         most = np.maximum(least, self._most(before, paid))
         left = least + self._place(drawn) * (most - least)
-        moved = (chosen < self.share) & (batch.terminals[:, 0] == 0.0)
+        moved = (chosen < self.share) & ~terminals
         # Rounded once, so that what is paid stays what was paid, to the last bits.
         after[moved, self.budget_feature] = left[moved]
         before[moved, self.budget_feature] = (left + paid)[moved]
-        return dataclasses.replace(batch, observations=before, next_observations=after)
+        return before, after
 
     def _place(self, drawn: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """A uniform number, pulled to both ends: 0, between, or 1."""
