@@ -190,12 +190,8 @@ def _gone_if_it_fails(dataset_id: str, size: int) -> Iterator[None]:
 
 def _space_needed(columns: Columns) -> int:
     """Bytes in Minari, rather too many: HDF5 takes some 14 kB an episode."""
-    parts = [
-        *columns.observations,
-        columns.actions,
-        columns.rewards,
-        *columns.extras.values(),
-    ]
+    parts = [columns.actions, columns.rewards]
+    parts += [*columns.observations, *columns.extras.values()]
     # Two more bytes a row for the flags.
     width = 2 + sum(part.dtype.itemsize * math.prod(part.row_shape) for part in parts)
     overhead = columns.index.episodes * (16_000 + 4_000 * len(columns.extras))
