@@ -63,7 +63,12 @@ def action_probabilities(
             f"({len(steps)}, {size}), got {chosen.dtype} of shape {chosen.shape}"
         )
     wrong = (chosen < 0) | (chosen >= size)
-    check_rows(f"{name} must give indices from 0 to {size - 1}", chosen, wrong)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"{name} must give indices from 0 to {size - 1}, got {chosen[row]} in "
+            f"row {row}"
+        )
     return np.eye(size)[chosen]
 
 
