@@ -209,7 +209,8 @@ def _on_ray(
         import ray
     except ImportError:
         raise SystemExit(
-            "--ray needs the package ray: pip install -c constraints.txt -e '.[ray]'"
+            "--ray needs the package ray: pip install -c constraints.txt "
+            "--group benchmarks"
         ) from None
     was_running = ray.is_initialized()
     if not was_running:

@@ -24,7 +24,7 @@ from toy_cells import run_toy, toy_cell, toy_cells  # noqa: E402
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="kills as POSIX does")
 needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="needs the extra 'ray'"
+    importlib.util.find_spec("ray") is None, reason="needs the group 'benchmarks'"
 )
 
 
