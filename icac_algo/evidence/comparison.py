@@ -112,9 +112,9 @@ class Comparison:
         labels = []
         for height, policy in enumerate(policies):
             found = policy.estimate
-            below, above = found.value - found.lower, found.upper - found.value
-            style = {"color": "#c0392b" if policy.problems else "#1b6ca8", "capsize": 3}
-            axes.errorbar(found.value, height, xerr=[[below], [above]], fmt="o", **style)
+            gaps = [[found.value - found.lower], [found.upper - found.value]]
+            color = "#c0392b" if policy.problems else "#1b6ca8"
+            axes.errorbar(found.value, height, xerr=gaps, fmt="o", color=color, capsize=3)
             label = f"{policy.name} ({policy.changed:.0%} of bids changed)"
             labels.append(label + ("\nlacks support" if policy.problems else ""))
         axes.set_yticks(range(len(policies)), labels)

@@ -117,7 +117,8 @@ def _fill(
     rows = sum(shard.rows for shard in shards)
     parts = _columns_of_parts(mapping) if with_values else {}
     # Booleans are stored as numbers.
-    kinds = {n: np.int8 if t.kind == "b" else t for n, t in shards[0].types.items()}
+    small = np.dtype(np.int8)
+    kinds = {n: small if t.kind == "b" else t for n, t in shards[0].types.items()}
     types = {
         part: np.result_type(*(kinds[name] for name in names))
         for part, names in parts.items()
