@@ -96,6 +96,7 @@ def test_a_broken_cell_ends_the_program_with_an_error(tmp_path: pathlib.Path) ->
     assert "broken on purpose" in result.stderr
 
 
+@pytest.mark.slow
 @needs_posix
 @pytest.mark.parametrize("victim", ["sweep", "worker"])
 def test_killed_in_the_middle_a_rerun_completes(
@@ -147,6 +148,7 @@ def cluster() -> Iterator[object]:
     del os.environ["PYTHONPATH"]
 
 
+@pytest.mark.distributed
 @needs_ray
 @pytest.mark.filterwarnings("ignore")
 def test_a_node_killed_in_the_middle_loses_nothing(

@@ -259,6 +259,7 @@ def test_a_file_in_the_place_of_the_folder(name: str, tmp_path: pathlib.Path) ->
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_table1_on_a_full_disk(disk: Disk) -> None:
     published(disk.folder, 0)
     before = disk.files()
@@ -268,6 +269,7 @@ def test_table1_on_a_full_disk(disk: Disk) -> None:
     assert disk.files() == before
 
 
+@pytest.mark.slow
 def test_onnx_on_a_full_disk(disk: Disk) -> None:
     file = disk.folder / "a.onnx"
     file.write_bytes(b"mine")
@@ -346,6 +348,7 @@ def test_shards_go_on_where_the_disk_was_full(
         assert now[f"log/{path.name}"] == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_sweep_stops_keeps_what_is_finished_and_goes_on(
     disk: Disk, tmp_path: pathlib.Path
 ) -> None:
