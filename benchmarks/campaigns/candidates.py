@@ -27,9 +27,6 @@ from icac_algo.shapes import Constraint
 from ..learners.campaigns import COST, afterstates, ours
 from ..paper.variants import VARIANTS
 
-__all__ = ["DUAL", "TASKS", "Candidate", "ProximalQ", "ProximalQConfig", "Task"]
-
-
 # -- the paper's deployed critic ---------------------------------------------
 
 
@@ -110,7 +107,7 @@ def _proximal(steps: int, **switches: Any) -> ProximalQConfig:
 
 
 def _fixed(lam: float) -> Candidate:
-    fields = {"multiplier": lam, "multiplier_learning_rate": 0.0}
+    fields: dict[str, Any] = {"multiplier": lam, "multiplier_learning_rate": 0.0}
     return Candidate(functools.partial(_proximal, **fields))
 
 
