@@ -187,6 +187,7 @@ def test_too_little_support_is_said() -> None:
     assert "Cannot tell" in nothing.explanation
 
 
+@pytest.mark.slow
 def test_level_on_the_boundary_of_the_set() -> None:
     # A flat curve is the hardest true one for Monotone. 150 logs at level .1: the
     # chance of more than 27 rejections by a correct test is below .001.
