@@ -11,27 +11,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ._arrays import AnyArray, Float32Array, FloatArray, IntArray
 from ._checks import check_choice
 from .auction import Auction
 
-FloatArray = npt.NDArray[np.float64]
 SHAPES = ("monotone", "concave", "monotone_concave")
 STATISTICS = ("count", "mean", "max")
 
 
-# -- reading an algorithm ----------------------------------------------------
-
-
-def fixed_contexts(auction: Auction, n: int = 1000) -> npt.NDArray[np.float32]:
+def fixed_contexts(auction: Auction, n: int = 1000) -> Float32Array:
     """The same ``n`` random contexts every time, float32 ``(n, 2)``."""
     return auction.context_from_uniform(np.random.default_rng(0).random((n, 2)))
 
 
-def greedy_bids(
-    algo: Any, auction: Auction, contexts: npt.NDArray[Any]
-) -> npt.NDArray[np.int64]:
+def greedy_bids(algo: Any, auction: Auction, contexts: AnyArray) -> IntArray:
     """Indices of the allowed bids that ``algo.predict`` chooses, shape ``(N,)``."""
     chosen = np.asarray(algo.predict(np.asarray(contexts, dtype=np.float32)))
     if not _is_continuous(algo):
@@ -41,8 +35,8 @@ def greedy_bids(
 
 
 def action_values(
-    algo: Any, auction: Auction, contexts: npt.NDArray[Any], gamma: float = 0.0
-) -> npt.NDArray[Any]:
+    algo: Any, auction: Auction, contexts: AnyArray, gamma: float = 0.0
+) -> AnyArray:
     """The critic's value of every allowed bid, in reward units, ``(N, K)``.
 
     Args:
@@ -59,14 +53,12 @@ def action_values(
     return in_reward_units(values, algo.reward_scaler, 1.0 / (1.0 - gamma))
 
 
-def scaled_action_values(
-    algo: Any, auction: Auction, contexts: npt.NDArray[Any]
-) -> npt.NDArray[Any]:
+def scaled_action_values(algo: Any, auction: Auction, contexts: AnyArray) -> AnyArray:
     """What ``predict_value`` gives for every allowed bid, ``(N, K)``."""
     contexts = np.asarray(contexts, dtype=np.float32)
     n, k = len(contexts), len(auction.bids)
     repeated = np.repeat(contexts, k, axis=0)
-    actions: npt.NDArray[Any]
+    actions: AnyArray
     if _is_continuous(algo):
         actions = np.tile(auction.bid_array.astype(np.float32), n)[:, None]
     else:
@@ -75,8 +67,8 @@ def scaled_action_values(
 
 
 def in_reward_units(
-    values: npt.NDArray[Any], scaler: Any, rewards: float | FloatArray
-) -> npt.NDArray[Any]:
+    values: AnyArray, scaler: Any, rewards: float | FloatArray
+) -> AnyArray:
     """Undoes a reward scaler in values that each sum up ``rewards`` discounted rewards.
 
     A scaler that shifts rewards shifts a value by as many shifts.  Raises ``ValueError``
@@ -95,9 +87,6 @@ def in_reward_units(
 
 def _is_continuous(algo: Any) -> bool:
     return bool(algo.get_action_type().name == "CONTINUOUS")
-
-
-# -- evaluators --------------------------------------------------------------
 
 
 class ReturnEvaluator:
@@ -191,7 +180,7 @@ class ViolationEvaluator:
         q = action_values(algo, self._auction, self._contexts)
         return self.of_values(q)
 
-    def of_values(self, q: npt.NDArray[Any]) -> float:
+    def of_values(self, q: AnyArray) -> float:
         """The statistic of values on the fixed contexts, shape ``(1000, K)``."""
         bids = self._auction.bid_array
         cost = self._contexts[:, 1:2].astype(np.float64) * bids
@@ -211,7 +200,7 @@ def summary_of(shortfall: FloatArray, statistic: str) -> float:
 
 
 def shape_shortfalls(
-    q: npt.NDArray[Any],
+    q: AnyArray,
     positions: FloatArray,
     shape: str,
     cost: FloatArray | None = None,

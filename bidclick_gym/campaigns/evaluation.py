@@ -15,14 +15,13 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import AnyArray, Float32Array, FloatArray, IntArray
 from .._checks import check_integer
 from .campaign import BudgetedCampaign, check_campaign
 from .grid import Grid
 
-FloatArray = npt.NDArray[np.float64]
-Policy: TypeAlias = Callable[[npt.NDArray[np.float32]], Any]
+Policy: TypeAlias = Callable[[Float32Array], Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,9 +133,7 @@ def check_arguments(
     return check_campaign(campaign)
 
 
-def check_indices(
-    answer: npt.NDArray[Any], rows: int, bids: int
-) -> npt.NDArray[np.int64]:
+def check_indices(answer: AnyArray, rows: int, bids: int) -> IntArray:
     """Indices of bids, int64 ``(N,)``."""
     if answer.dtype.kind not in "iu" or answer.shape != (rows,):
         raise ValueError(
@@ -152,9 +149,7 @@ def check_indices(
     return answer.astype(np.int64)
 
 
-def ask(
-    policy: Policy, observations: npt.NDArray[np.float32], bids: int
-) -> npt.NDArray[Any]:
+def ask(policy: Policy, observations: Float32Array, bids: int) -> AnyArray:
     """What a policy answers: indices, int64 ``(N,)``, or probabilities ``(N, K)``."""
     rows = len(observations)
     answer = np.asarray(policy(observations))

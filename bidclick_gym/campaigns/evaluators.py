@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import AnyArray, BoolArray, Float32Array, FloatArray
 from .._checks import check_choice, check_integer, check_number
 from ..evaluators import (
     SHAPES,
@@ -25,8 +25,6 @@ from .campaign import BudgetedCampaign
 from .evaluation import evaluate
 from .solver import solve
 
-FloatArray = npt.NDArray[np.float64]
-
 #: The feature of the observation that a shape is about, and its direction.
 STATE_SHAPES = {
     "rising_in_x": (0, 1.0),
@@ -38,12 +36,7 @@ STATE_SHAPES = {
 LEVELS = 11
 
 
-# -- reading an algorithm ----------------------------------------------------
-
-
-def fixed_observations(
-    campaign: BudgetedCampaign, n: int = 500
-) -> npt.NDArray[np.float32]:
+def fixed_observations(campaign: BudgetedCampaign, n: int = 500) -> Float32Array:
     """The same ``n`` random states every time, float32 ``(n, 4)``.
 
     Contexts as in the campaign; the remaining budget is uniform in ``[0, B]`` and the
@@ -58,9 +51,9 @@ def fixed_observations(
 def campaign_values(
     algo: Any,
     campaign: BudgetedCampaign,
-    observations: npt.NDArray[Any],
+    observations: AnyArray,
     gamma: float = 1.0,
-) -> npt.NDArray[Any]:
+) -> AnyArray:
     """The critic's value of every bid, in reward units, ``(N, K)``.
 
     Args:
@@ -78,9 +71,6 @@ def campaign_values(
     k = campaign.read(observations)[3]
     rewards = np.concatenate([[0.0], np.cumsum(gamma ** np.arange(k.max(initial=0)))])
     return in_reward_units(values, algo.reward_scaler, rewards[k][:, None])
-
-
-# -- evaluators --------------------------------------------------------------
 
 
 class BudgetReturnEvaluator:
@@ -174,7 +164,7 @@ class StateViolationEvaluator:
         self._states = self._ladders(fixed) if shape in STATE_SHAPES else fixed
 
     @property
-    def observations(self) -> npt.NDArray[np.float32]:
+    def observations(self) -> Float32Array:
         """The states at which the critic is read, ``(N, 4)``."""
         return self._states.reshape(-1, 4)
 
@@ -183,7 +173,7 @@ class StateViolationEvaluator:
             campaign_values(algo, self._campaign, self.observations, self._gamma)
         )
 
-    def of_values(self, q: npt.NDArray[Any]) -> float:
+    def of_values(self, q: AnyArray) -> float:
         """The statistic of values on :attr:`observations`, shape ``(N, K)``."""
         _, c, b, _ = self._campaign.read(self._states)
         is_paid = self._campaign.is_affordable(c, b)
@@ -193,7 +183,7 @@ class StateViolationEvaluator:
             shortfall, counts = self._along_bids(q, is_paid)
         return summary_of(shortfall[counts], self._statistic)
 
-    def _ladders(self, states: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _ladders(self, states: Float32Array) -> Float32Array:
         """Each state at every level of the feature, ``(n, L, 4)``."""
         feature, _ = STATE_SHAPES[self._shape]
         steps = self._campaign.impressions
@@ -207,8 +197,8 @@ class StateViolationEvaluator:
         return ladders
 
     def _along_feature(
-        self, q: npt.NDArray[Any], is_paid: npt.NDArray[np.bool_]
-    ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+        self, q: AnyArray, is_paid: BoolArray
+    ) -> tuple[FloatArray, BoolArray]:
         """Shortfalls, and which of them count, from ``(n, L, K)``."""
         _, direction = STATE_SHAPES[self._shape]
         ladders = direction * np.moveaxis(q, 1, 2).reshape(-1, q.shape[1])
@@ -221,8 +211,8 @@ class StateViolationEvaluator:
         return shortfall, np.moveaxis(same, 1, 2).reshape(shortfall.shape)
 
     def _along_bids(
-        self, q: npt.NDArray[Any], is_paid: npt.NDArray[np.bool_]
-    ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+        self, q: AnyArray, is_paid: BoolArray
+    ) -> tuple[FloatArray, BoolArray]:
         """Shortfalls, and which of them count, from ``(n, K)``."""
         shortfall = shape_shortfalls(q, self._campaign.auction.bid_array, self._shape)
         # The highest bids of first differences, of second differences, or of both.

@@ -8,10 +8,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from .._arrays import FloatArray, IntArray
 from ..auction import click_probability
 from .campaign import BudgetedCampaign
 
-FloatArray = npt.NDArray[np.float64]
 #: What one bid is worth over ``(..., c)``: without a click, -inf where it is not
 #: allowed, and what a click adds (one click if None).
 Worth: TypeAlias = tuple[FloatArray, FloatArray | None]
@@ -49,9 +49,7 @@ def backward(grid: Grid, values: FloatArray, payoff: Payoff) -> Iterator[FloatAr
         yield values
 
 
-def greedy_bids(
-    grid: Grid, values: FloatArray, k: int, payoff: Payoff
-) -> npt.NDArray[np.int64]:
+def greedy_bids(grid: Grid, values: FloatArray, k: int, payoff: Payoff) -> IntArray:
     """The bids that `backward` takes, ties to the lowest: ``(..., n, n)``."""
     worths = (payoff(values, k, bid) for bid in range(grid.bids))
     gains = [grid.bid_values(worth, bid) for bid, worth in enumerate(worths)]
@@ -134,7 +132,7 @@ def halved(points: int) -> int:
 
 
 def interpolate(
-    values: FloatArray, budget: float, b: npt.ArrayLike, k: npt.NDArray[np.int64]
+    values: FloatArray, budget: float, b: npt.ArrayLike, k: IntArray
 ) -> FloatArray:
     """``V_k(b)``, linear between ``values``, ``(T+1, G)``, on a grid of budgets."""
     left, share = locate(np.asarray(b, np.float64), budget, values.shape[1])
@@ -142,9 +140,7 @@ def interpolate(
     return np.asarray(low + share * (values[k, left + 1] - low))
 
 
-def locate(
-    b: FloatArray, budget: float, points: int
-) -> tuple[npt.NDArray[np.int64], FloatArray]:
+def locate(b: FloatArray, budget: float, points: int) -> tuple[IntArray, FloatArray]:
     """The point to the left on a uniform grid from 0 to ``budget``, and how far on."""
     position = b * ((points - 1) / budget)
     left = np.minimum(position.astype(np.int64), points - 2)

@@ -24,14 +24,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import Float32Array, FloatArray, IntArray
 from .._checks import check_integer, check_number
 from .campaign import BudgetedCampaign
 from .evaluation import Policy, ask, check_arguments
 from .grid import Grid
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -143,9 +141,7 @@ class Flow:
         mass[-1] = 1.0
         return mass
 
-    def step(
-        self, mass: FloatArray, rows: npt.NDArray[np.int64], chosen: FloatArray
-    ) -> FloatArray:
+    def step(self, mass: FloatArray, rows: IntArray, chosen: FloatArray) -> FloatArray:
         """Mass after one more impression, ``(G, N + 1)``.
 
         ``mass`` is ``(G, N)`` for 0 to N - 1 clicks, ``rows`` the ``R`` budgets that have
@@ -170,9 +166,7 @@ class Flow:
             after += self._land(moved, rows, bid)
         return after
 
-    def _land(
-        self, moved: FloatArray, rows: npt.NDArray[np.int64], bid: int
-    ) -> FloatArray:
+    def _land(self, moved: FloatArray, rows: IntArray, bid: int) -> FloatArray:
         """Where a bid's payment puts mass ``(R, N, n)``: ``(G, N)``."""
         points, columns = len(self._grid.budgets), moved.shape[1]
         left, share = self._grid.left[rows, :, bid], self._grid.share[rows, :, bid]
@@ -198,7 +192,7 @@ class Flow:
         return ProfitDistribution(self._grid.campaign, profits, probabilities)
 
 
-def _chances(policy: Policy, states: npt.NDArray[np.float32], bids: int) -> FloatArray:
+def _chances(policy: Policy, states: Float32Array, bids: int) -> FloatArray:
     """Probabilities of the bids, ``(N, K)``."""
     answer = ask(policy, states, bids)
     return np.eye(bids)[answer] if answer.ndim == 1 else answer

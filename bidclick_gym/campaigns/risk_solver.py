@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._arrays import AnyArray, FloatArray, IntArray
 from .._checks import check_integer, check_number, check_range
 from ..auction import click_probability
 from .campaign import (
@@ -41,8 +42,6 @@ from .campaign import (
 )
 from .grid import Grid, Payoff, Worth, backward, greedy_bids, locate
 from .risk import Flow, ProfitDistribution
-
-FloatArray = npt.NDArray[np.float64]
 
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 # How far apart, in clicks, eta is looked for first and then; and what is known of it.
@@ -132,9 +131,7 @@ class RiskSolution:
         p = click_probability(x[..., None], bids)
         return np.where(rest >= 0.0, stay + p * (click - stay), -np.inf)
 
-    def greedy(
-        self, observations: npt.NDArray[Any], payments: Any, clicks: npt.NDArray[Any]
-    ) -> npt.NDArray[np.int64]:
+    def greedy(self, observations: AnyArray, payments: Any, clicks: AnyArray) -> IntArray:
         """The best bids of campaigns of given histories, ties to the lowest.
 
         Args:

@@ -11,13 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import BoolArray, FloatArray
 from .._checks import check_integer
 from .solver import Solution
-
-FloatArray = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 # Values are near 30 and correct to 1e-14 of that.
 ROUNDING = 1e-9
@@ -134,7 +131,7 @@ class _Tally:
         self,
         shortfall: FloatArray,
         where: Callable[[tuple[Any, ...]], str],
-        mask: Mask | None = None,
+        mask: BoolArray | None = None,
     ) -> None:
         """Counts a table; negative entries hold with room to spare."""
         if mask is None:
@@ -211,7 +208,7 @@ def _check_actions(
     q = solution.q_at(*state, k)
     is_paid = np.broadcast_to(campaign.is_affordable(state[1], state[2]), q.shape)
 
-    def add(name: str, shortfall: FloatArray, mask: Mask | None = None) -> None:
+    def add(name: str, shortfall: FloatArray, mask: BoolArray | None = None) -> None:
         tallies[name].add(shortfall, where, mask)
 
     add("Q rises with x", -np.diff(q, axis=2))

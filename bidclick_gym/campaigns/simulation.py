@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import AnyArray, Float32Array, FloatArray, IntArray
 from .._checks import check_integer
 from ..auction import click_probability
 from ..context_stream import ContextStream
@@ -15,9 +15,8 @@ from .campaign import BudgetedCampaign
 from .evaluation import Policy, ask, check_arguments, check_indices
 from .safety import Cap, check_caps, count_violations
 
-FloatArray = npt.NDArray[np.float64]
 #: Observations ``(N, 4)``, payments and clicks so far, ``(N, t)``, to bids ``(N,)``.
-HistoryPolicy: TypeAlias = Callable[[Any, Any, Any], npt.NDArray[np.int64]]
+HistoryPolicy: TypeAlias = Callable[[Any, Any, Any], IntArray]
 #: The step to query descriptors, costs and, for bids ``(N,)``, which are clicked.
 Draw: TypeAlias = Callable[[int], tuple[Any, FloatArray, Callable[[FloatArray], Any]]]
 
@@ -29,7 +28,7 @@ def simulate(
     seed: int = 0,
     *,
     batch: int = 10_000,
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, AnyArray]:
     """Plays whole campaigns, many at a time, by the rules of the environment.
 
     The first campaigns of a longer run are those of a shorter one, and policies of one
@@ -77,7 +76,7 @@ def simulate_capped(
     campaign: BudgetedCampaign | None = None,
     episodes: int = 10_000,
     seed: int = 0,
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, AnyArray]:
     """Plays whole campaigns in the batched environment and counts broken caps.
 
     Nothing is masked here: what a policy bids is what is bid.  Policies of one seed meet
@@ -117,7 +116,7 @@ def simulate_capped(
     return {**sums, "violations": violations}
 
 
-def uniform_draws(contexts: npt.NDArray[np.float32], u: FloatArray) -> Draw:
+def uniform_draws(contexts: Float32Array, u: FloatArray) -> Draw:
     """Impressions of contexts ``(N, T, 2)`` and their clicks' uniforms ``(N, T)``."""
 
     def draw(step: int) -> Any:
@@ -153,7 +152,7 @@ def _sampled(policy: Policy, bids: int, u: FloatArray) -> HistoryPolicy:
 
 def play(
     campaign: BudgetedCampaign, episodes: int, draw: Draw, decide: HistoryPolicy
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, AnyArray]:
     """Columns of whole campaigns, ``(N, T)``, and ``budget_left``, ``(N, T + 1)``."""
     steps, bids = campaign.impressions, campaign.auction.bid_array
     payments, left = np.zeros((episodes, steps)), np.empty((episodes, steps + 1))
@@ -179,7 +178,7 @@ def play(
     }
 
 
-def _sums(played: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+def _sums(played: dict[str, AnyArray]) -> dict[str, AnyArray]:
     """What each campaign comes to."""
     spend, clicks = played["payments"].sum(axis=1), played["clicked"].sum(axis=1)
     return {

@@ -19,17 +19,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .._arrays import AnyArray, FloatArray, IntArray
 from .._checks import check_integer, check_number, check_range
 from ..auction import click_probability
 from .campaign import BudgetedCampaign, check_campaign, check_observations
 from .grid import Grid, Payoff, Worth, backward, halved, interpolate
-
-FloatArray = npt.NDArray[np.float64]
 
 FIRST_NODES = 16
 FIRST_BUDGET_POINTS = 1001
@@ -139,7 +137,7 @@ class Solution:
         q = click_probability(x[..., None], counted) - payment + later
         return np.where(k[..., None] == 0, 0.0, q)
 
-    def q_values(self, observations: npt.NDArray[Any]) -> FloatArray:
+    def q_values(self, observations: AnyArray) -> FloatArray:
         """Optimal values of every bid, as an agent that observes would need them.
 
         Args:
@@ -153,7 +151,7 @@ class Solution:
         """
         return self.q_at(*self._read(observations))
 
-    def greedy(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def greedy(self, observations: AnyArray) -> IntArray:
         """Indices of the best bids, ``(N,)``; ties to the lowest, never a refused bid.
 
         What can be paid is read from the observation: a budget that float32 rounded up to
@@ -168,7 +166,7 @@ class Solution:
         # A refused bid ties with bid 0, the first, and argmax takes the first.
         return self.q_values(observations).argmax(axis=1)
 
-    def _read(self, observations: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+    def _read(self, observations: AnyArray) -> tuple[AnyArray, ...]:
         observations = check_observations(observations)
         # Beyond these bounds rounding k to an integer means nothing.
         check_range("observations", observations[:, 2:], 0.0, 1.0)
@@ -178,7 +176,7 @@ class Solution:
         checked = check_range("budget_left", b, 0.0, self.campaign.budget)
         return checked.astype(np.float64)
 
-    def _check_impressions(self, k: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    def _check_impressions(self, k: npt.ArrayLike) -> IntArray:
         k = np.asarray(k)
         if k.dtype.kind not in "iu":
             raise ValueError(f"impressions_left must be integers, got {k.dtype}")

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._arrays import AnyArray, FloatArray, IntArray
 from .._checks import check_integer, check_range
 from ..auction import click_probability
 from .campaign import (
@@ -32,8 +33,6 @@ from .campaign import (
 )
 from .grid import Grid, Payoff, Worth, backward, halved, locate
 from .safety import SpendCap
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,8 +104,8 @@ class SpendCapSolution:
         return np.where(allowed, clicks - payment + later, -np.inf)
 
     def greedy(
-        self, observations: npt.NDArray[Any], payments: FloatArray, clicks: Any = None
-    ) -> npt.NDArray[np.int64]:
+        self, observations: AnyArray, payments: FloatArray, clicks: Any = None
+    ) -> IntArray:
         """The best bids of campaigns of given histories, ties to the lowest.
 
         Args:
@@ -195,6 +194,6 @@ def _payoff(grid: Grid, cap: SpendCap, spend_points: int) -> Payoff:
 
 def _locate_spent(
     spent: FloatArray, cap: float, points: int
-) -> tuple[npt.NDArray[np.int64], FloatArray]:
+) -> tuple[IntArray, FloatArray]:
     # Beyond the cap, and with a cap of 0, only what is free is read: any place will do.
     return locate(np.minimum(spent, cap), cap or 1.0, points)

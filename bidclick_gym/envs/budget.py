@@ -7,14 +7,12 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import Float32Array
 from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE
 from ..campaigns import DEFAULT_BUDGET, DEFAULT_IMPRESSIONS, BudgetedCampaign
 from .single import BidClickEnv
 from .stepping import Bounds, context_bounds
-
-Observation = npt.NDArray[np.float32]
 
 
 class BidClickBudgetEnv(BidClickEnv):
@@ -93,7 +91,7 @@ class BidClickBudgetEnv(BidClickEnv):
         self._start_bounds = campaign_bounds(self.campaign)
         self._terminates = True
 
-    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Float32Array, float, bool, bool, dict[str, Any]]:
         """Bids on the current impression.
 
         Raises:
@@ -130,7 +128,7 @@ class BidClickBudgetEnv(BidClickEnv):
         left = self.horizon - self._impressions
         return {"budget_left": self._budget_left, "impressions_left": left}
 
-    def _observe(self) -> Observation:
+    def _observe(self) -> Float32Array:
         """``BudgetedCampaign.observe`` of the current impression, to the last bit."""
         assert self._observation is not None
         shares = (

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from gymnasium.vector.utils import batch_space
 
+from .._arrays import BoolArray, Float32Array, FloatArray, IntArray
 from .._checks import check_integer
 from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE
 from ..campaigns import DEFAULT_BUDGET, DEFAULT_IMPRESSIONS, BudgetedCampaign
 from .budget import campaign_bounds, campaign_space
-from .stepping import Mask
 from .vector import NOTHING, BidClickVectorEnv, Values
 
 
@@ -78,7 +77,7 @@ class BidClickBudgetVectorEnv(BidClickVectorEnv):
         self._terminates = True
         self._budget_left = np.full(self.num_envs, self.campaign.budget)
 
-    def _impressions(self, bids: npt.NDArray[np.float64]) -> tuple[Any, Values]:
+    def _impressions(self, bids: FloatArray) -> tuple[Any, Values]:
         stream = self._stream
         payments = stream.c * bids
         refused = payments > self._budget_left
@@ -97,10 +96,10 @@ class BidClickBudgetVectorEnv(BidClickVectorEnv):
             "impressions_left": self._impressions_left(),
         }
 
-    def _impressions_left(self) -> npt.NDArray[np.int64]:
+    def _impressions_left(self) -> IntArray:
         return self._started + (self.horizon - self._clock)
 
-    def _start(self, where: Mask, start: Mapping[str, Any] = NOTHING) -> None:
+    def _start(self, where: BoolArray, start: Mapping[str, Any] = NOTHING) -> None:
         budget = start.get("budget_left", self.campaign.budget)
         self._budget_left = np.where(where, budget, self._budget_left)
         super()._start(where)
@@ -110,7 +109,7 @@ class BidClickBudgetVectorEnv(BidClickVectorEnv):
             self._started[where] -= played[where]
             self._next_end = int(self._started.min()) + self.horizon
 
-    def _observe(self) -> npt.NDArray[np.float32]:
+    def _observe(self) -> Float32Array:
         return self.campaign.observe(
             self._stream.x, self._stream.c, self._budget_left, self._impressions_left()
         )

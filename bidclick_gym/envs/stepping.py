@@ -8,11 +8,10 @@ from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import AnyArray, BoolArray
 from ..auction import Auction
 
-Mask = npt.NDArray[np.bool_]
 #: Reset options: lowest and highest value, and the type in which they are compared.
 Bounds: TypeAlias = Mapping[str, tuple[float, float, Any]]
 
@@ -51,7 +50,7 @@ def chosen_values(
     bounds: Bounds,
     count: int | None = None,
     where: Any = True,
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, AnyArray]:
     """Checked reset options: ``()`` for one environment, ``(count,)`` for a batch.
 
     Values of a batch are looked at only ``where`` it is reset.
@@ -74,7 +73,7 @@ def _chosen(
     dtype: type[np.generic],
     count: int | None,
     where: Any,
-) -> npt.NDArray[Any]:
+) -> AnyArray:
     real, shape = issubclass(dtype, np.floating), () if count is None else (count,)
     try:
         values = np.asarray(given)
@@ -98,7 +97,7 @@ def context_bounds(auction: Auction) -> Bounds:
 
 
 def batch_info(
-    values: Mapping[str, npt.NDArray[Any]], count: int, played: Mask | None
+    values: Mapping[str, AnyArray], count: int, played: BoolArray | None
 ) -> dict[str, Any]:
     """Gymnasium's vector information: each value, 0 outside the mask under ``_name``.
 
@@ -114,7 +113,7 @@ def batch_info(
 
 
 def final_info(
-    values: Mapping[str, npt.NDArray[Any]], final: npt.NDArray[Any], ended: Mask
+    values: Mapping[str, AnyArray], final: AnyArray, ended: BoolArray
 ) -> dict[str, Any]:
     """What Gymnasium's same-step autoreset says of the episodes that ended."""
     info = {"final_info": batch_info(values, len(ended), ended), "_final_info": ended}

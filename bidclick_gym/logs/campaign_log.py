@@ -7,8 +7,8 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import BoolArray, Float32Array, FloatArray, IntArray
 from .._checks import check_integer, check_seed
 from ..campaigns import (
     BudgetedCampaign,
@@ -35,7 +35,7 @@ class BudgetLog(Log):
             counted as 0; bool, ``(M, T)``.
     """
 
-    refused: npt.NDArray[np.bool_]
+    refused: BoolArray
 
 
 def simulate_budget_log(
@@ -73,11 +73,11 @@ def simulate_budget_log(
     rng = np.random.default_rng(bid_seed)
     contexts, click_uniforms = _uniforms(campaign, seeds)
     rows, last = np.arange(campaigns), campaign.impressions
-    seen: list[npt.NDArray[np.float32]] = []
-    asked: list[npt.NDArray[np.int64]] = []
-    propensities: list[npt.NDArray[np.float64]] = []
+    seen: list[Float32Array] = []
+    asked: list[IntArray] = []
+    propensities: list[FloatArray] = []
 
-    def decide(observations: Any, payments: Any, clicks: Any) -> npt.NDArray[np.int64]:
+    def decide(observations: Any, payments: Any, clicks: Any) -> IntArray:
         bids = policy.sample(rng, observations)
         seen.append(observations)
         asked.append(bids)
@@ -101,8 +101,8 @@ def simulate_budget_log(
 
 
 def _uniforms(
-    campaign: BudgetedCampaign, seeds: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    campaign: BudgetedCampaign, seeds: IntArray
+) -> tuple[Float32Array, FloatArray]:
     """Contexts ``(M, T + 1, 2)`` and the uniforms of clicks ``(M, T)``."""
     count = 3 * campaign.impressions
     # An impression draws for its click and then for the context after it.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import AnyArray, BoolArray
 from .._checks import check_fraction, check_integer
 from .._optional import import_icac_algo
 from ..campaigns import PacedPolicy, UnpacedPolicy
@@ -78,9 +78,6 @@ BUDGET_DATASETS: dict[str, LogSpec] = {
 }
 
 
-# -- Minari ----------------------------------------------------------------
-
-
 def minari_id(name: str, log_seed: int = 0) -> str:
     """The Minari id of a named dataset: its own name for seed 0."""
     _spec(name)
@@ -142,9 +139,6 @@ def _recording(name: str, log_seed: int) -> Recording:
         algorithm=spec.algorithm,
         log_seed=log_seed,
     )
-
-
-# -- d3rlpy ----------------------------------------------------------------
 
 
 def get_dataset(
@@ -209,7 +203,7 @@ def to_replay_buffer(
     is_budgeted = isinstance(log, BudgetLog)
     as_bandit = _is_bandit(is_budgeted, as_bandit, continuous)
 
-    actions: npt.NDArray[Any]
+    actions: AnyArray
     if continuous:
         actions = np.asarray(log.bids, dtype=np.float32)[log.actions][..., None]
     else:
@@ -218,7 +212,7 @@ def to_replay_buffer(
     # d3rlpy's episodes have no final observation: the last impression of a timed out
     # campaign serves only as the successor of the one before.  A terminal one needs none.
     columns = [log.observations[:, :-1], actions, rewards, log.propensities[..., None]]
-    ends: dict[str, npt.NDArray[np.bool_]] = {}
+    ends: dict[str, BoolArray] = {}
     if as_bandit:
         kept = subsample_impressions(log, fraction, seed)
         columns = [c.reshape(log.impressions, c.shape[-1])[kept] for c in columns]
@@ -235,9 +229,6 @@ def to_replay_buffer(
         # Stated, not detected: a small log may lack the highest bid.
         action_size=1 if continuous else len(log.bids),
     )
-
-
-# -- arguments -------------------------------------------------------------
 
 
 def _spec(name: str) -> LogSpec:

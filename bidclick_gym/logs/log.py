@@ -7,8 +7,8 @@ import hashlib
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import Float32Array, FloatArray, IntArray
 from .._checks import check_fraction, check_integer, check_seed
 from ..auction import Auction, click_probability
 from ..behavior import ClippedGaussianPolicy
@@ -32,12 +32,12 @@ class Log:
         bids: the allowed bids, shape ``(K,)``.
     """
 
-    observations: npt.NDArray[np.float32]
-    actions: npt.NDArray[np.int64]
-    rewards: npt.NDArray[np.float64]
-    propensities: npt.NDArray[np.float64]
-    clicks: npt.NDArray[np.int64]
-    seeds: npt.NDArray[np.int64]
+    observations: Float32Array
+    actions: IntArray
+    rewards: FloatArray
+    propensities: FloatArray
+    clicks: IntArray
+    seeds: IntArray
     bids: tuple[float, ...]
 
     @property
@@ -47,8 +47,8 @@ class Log:
 
 
 def simulate_campaign(
-    auction: Auction, actions: npt.NDArray[np.int64], seed: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    auction: Auction, actions: IntArray, seed: int
+) -> tuple[Float32Array, FloatArray, IntArray]:
     """Plays bid indices through one episode of ``BidClickEnv``, all at once.
 
     The result equals, bit for bit, ``env.reset(seed=seed)`` followed by one
@@ -126,7 +126,7 @@ def simulate_log(
 
 def campaign_seeds(
     seed: int | np.random.SeedSequence, campaigns: int
-) -> tuple[npt.NDArray[np.int64], np.random.SeedSequence]:
+) -> tuple[IntArray, np.random.SeedSequence]:
     """Environment seeds of a log's campaigns, ``(M,)``, and the seed of its bids."""
     if isinstance(seed, np.random.SeedSequence):
         # Spawning counts a sequence's children: a copy keeps the caller's as it was.
@@ -152,9 +152,7 @@ def fingerprint(log: Log) -> str:
     return digest.hexdigest()
 
 
-def subsample_impressions(
-    log: Log, fraction: float, seed: int = 0
-) -> npt.NDArray[np.int64]:
+def subsample_impressions(log: Log, fraction: float, seed: int = 0) -> IntArray:
     """Flat indices of the impressions that a fraction keeps, in logged order.
 
     Raises:
@@ -164,7 +162,7 @@ def subsample_impressions(
     return nested_subsample(log.impressions, fraction, seed)
 
 
-def nested_subsample(count: int, fraction: float, seed: int) -> npt.NDArray[np.int64]:
+def nested_subsample(count: int, fraction: float, seed: int) -> IntArray:
     """Indices of a share of ``count`` items, in order; a prefix of one permutation."""
     check_fraction(fraction)
     check_integer("seed", seed, 0)
