@@ -3,47 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from types import ModuleType
+import importlib
+from typing import Any
 
 
-def import_minari() -> ModuleType:
-    """Minari, or an error that says how to install it."""
-    with _needed("minari", "icac"):
-        import minari
-    return minari
-
-
-def import_icac_algo() -> ModuleType:
-    """icac_algo and with it d3rlpy, or an error that says how to install them."""
-    with _needed("d3rlpy", "icac"):
-        import icac_algo
-    return icac_algo
-
-
-def import_joblib() -> ModuleType:
-    """joblib, or an error that says how to install it."""
-    with _needed("joblib", "tables"):
-        import joblib
-    return joblib
-
-
-def import_pyarrow() -> ModuleType:
-    """pyarrow, or an error that says how to install it."""
-    with _needed("pyarrow", "tables"):
-        import pyarrow
-        import pyarrow.ipc
-    return pyarrow
-
-
-@contextlib.contextmanager
-def _needed(package: str, extra: str) -> Iterator[None]:
+def import_optional(package: str, extra: str, module: str | None = None) -> Any:
+    """A module of a package (of its name), or an error that says how to install it."""
     try:
-        yield
+        return importlib.import_module(module or package)
     except ImportError as error:
         raise ImportError(
             f"this needs {package}: pip install 'bidclick-icac[{extra}]'"
         ) from error
+
+
+def import_pyarrow() -> Any:
+    """pyarrow with its files of record batches."""
+    import_optional("pyarrow", "tables", "pyarrow.ipc")
+    return import_optional("pyarrow", "tables")
 
 
 def quiet_gym_notice() -> None:

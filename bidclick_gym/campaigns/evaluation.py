@@ -48,15 +48,10 @@ class Evaluation:
 def evaluate(
     policy: Policy,
     campaign: BudgetedCampaign | None = None,
-    *,
-    nodes: int = 16,
-    budget_points: int = 1001,
-    batch: int = 65_536,
+    **options: int,
 ) -> float:
     """Expected profit of a whole campaign; arguments and accuracy: `evaluate_all`."""
-    return evaluate_all(
-        policy, campaign, nodes=nodes, budget_points=budget_points, batch=batch
-    ).value
+    return evaluate_all(policy, campaign, **options).value
 
 
 def evaluate_all(
@@ -91,9 +86,7 @@ def evaluate_all(
         ValueError: a number is too small, or the policy answers with something else.
     """
     campaign = check_arguments(policy, campaign, batch)
-    check_integer("nodes", nodes, 1)
-    check_integer("budget_points", budget_points, 2)
-    grid = Grid(campaign, nodes, budget_points)
+    grid = Grid.checked(campaign, nodes, budget_points, (1, 2))
     states = campaign.observe(
         grid.x, grid.c[:, None], grid.budgets[:, None, None], campaign.impressions
     ).reshape(-1, 4)
@@ -171,3 +164,9 @@ def ask(policy: Policy, observations: Float32Array, bids: int) -> AnyArray:
             f"got {answer[bad][0]}"
         )
     return np.asarray(p / total)
+
+
+def chances(policy: Policy, observations: Float32Array, bids: int) -> FloatArray:
+    """What a policy answers as probabilities of the bids, ``(N, K)``."""
+    answer = ask(policy, observations, bids)
+    return np.eye(bids)[answer] if answer.ndim == 1 else answer

@@ -25,10 +25,10 @@ import dataclasses
 
 import numpy as np
 
-from .._arrays import Float32Array, FloatArray, IntArray
-from .._checks import check_integer, check_number
+from .._arrays import FloatArray, IntArray
+from .._checks import check_number
 from .campaign import BudgetedCampaign
-from .evaluation import Policy, ask, check_arguments
+from .evaluation import Policy, chances, check_arguments
 from .grid import Grid
 
 
@@ -91,22 +91,14 @@ def profit_distribution(
     which is refused at the end.  Greedy policies of networks: see `evaluate_all`.
 
     Args:
-        policy: observations ``(N, 4)``, float32, to indices of bids, integers ``(N,)``,
-            or to probabilities, floats ``(N, K)``; a refused bid counts as a bid of 0.
-        campaign: what is played; the default campaign if not given.
-        nodes: quadrature nodes in each direction of the context, at least 1.
-        budget_points: budgets on the grid, at least 2.
-        batch: the most observations that the policy is given at once, at least 1.  No
-            result depends on it.
+        policy, campaign, nodes, budget_points, batch: as in `evaluate_all`.
 
     Raises:
         TypeError: ``policy`` is no function, or ``campaign`` no campaign.
         ValueError: a number is too small, or the policy answers with something else.
     """
     campaign = check_arguments(policy, campaign, batch)
-    check_integer("nodes", nodes, 1)
-    check_integer("budget_points", budget_points, 2)
-    grid = Grid(campaign, nodes, budget_points)
+    grid = Grid.checked(campaign, nodes, budget_points, (1, 2))
     flow = Flow(grid)
     contexts = campaign.observe(grid.x, grid.c[:, None], 0.0, 0).reshape(-1, 4)
     mass = flow.start()
@@ -121,7 +113,7 @@ def profit_distribution(
         )
         chosen = np.concatenate(
             [
-                _chances(policy, states[start : start + batch].copy(), grid.bids)
+                chances(policy, states[start : start + batch].copy(), grid.bids)
                 for start in range(0, len(states), batch)
             ]
         ).reshape(len(rows), 1, nodes, nodes, grid.bids)
@@ -190,9 +182,3 @@ class Flow:
         for array in (profits, probabilities):
             array.setflags(write=False)
         return ProfitDistribution(self._grid.campaign, profits, probabilities)
-
-
-def _chances(policy: Policy, states: Float32Array, bids: int) -> FloatArray:
-    """Probabilities of the bids, ``(N, K)``."""
-    answer = ask(policy, states, bids)
-    return np.eye(bids)[answer] if answer.ndim == 1 else answer

@@ -12,7 +12,7 @@ from .._checks import check_integer
 from ..auction import click_probability
 from ..context_stream import ContextStream
 from .campaign import BudgetedCampaign
-from .evaluation import Policy, ask, check_arguments, check_indices
+from .evaluation import Policy, chances, check_arguments, check_indices
 from .safety import Cap, check_caps, count_violations
 
 #: Observations ``(N, 4)``, payments and clicks so far, ``(N, t)``, to bids ``(N,)``.
@@ -141,10 +141,7 @@ def _sampled(policy: Policy, bids: int, u: FloatArray) -> HistoryPolicy:
     """A policy without memory; uniforms ``(N, T)`` sample from its probabilities."""
 
     def decide(seen: Any, payments: FloatArray, clicks: Any) -> Any:
-        answer = ask(policy, seen, bids)
-        if answer.ndim == 1:
-            return answer
-        below = np.cumsum(answer, axis=1)[:, :-1]
+        below = np.cumsum(chances(policy, seen, bids), axis=1)[:, :-1]
         return (u[:, payments.shape[1], None] >= below).sum(axis=1)
 
     return decide

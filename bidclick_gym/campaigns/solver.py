@@ -1,12 +1,8 @@
 r"""The exact optimum of a campaign under a budget, by backward induction.
 
-With :math:`k` impressions to come and a remaining budget :math:`b`,
-
-.. math:: V_k(b) = \mathbb{E}_{x, c} \max_{a : c a \le b}
-    \left[ p(x, a) - c a + V_{k-1}(b - c a) \right], \quad V_0 = 0,
-
-undiscounted.  The mean is Gauss-Legendre quadrature, :math:`V_{k-1}` is linear between
-the points of a uniform grid of budgets; nothing is sampled.
+It is that of `BudgetedCampaign`, undiscounted.  The mean is Gauss-Legendre quadrature,
+:math:`V_{k-1}` is linear between the points of a uniform grid of budgets; nothing is
+sampled.
 
 Where the budget is nearly spent the value is nearly a staircase: with many impressions to
 come, ``V_k`` leaps where the rest pays for one more of the cheapest bids (at multiples of

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._arrays import AnyArray, BoolArray
 from .._checks import check_fraction, check_integer
-from .._optional import import_icac_algo
+from .._optional import import_optional
 from ..campaigns import PacedPolicy, UnpacedPolicy
 from .campaign_log import BUDGET_CAMPAIGNS, BudgetLog, simulate_budget_log
 from .log import (
@@ -199,7 +199,7 @@ def to_replay_buffer(
     continuous: bool = False,
 ) -> ColumnarReplayBuffer:
     """A log as a replay buffer for d3rlpy; arguments as in :func:`get_dataset`."""
-    icac_algo = import_icac_algo()
+    icac_algo = import_optional("d3rlpy", "icac", "icac_algo")
     is_budgeted = isinstance(log, BudgetLog)
     as_bandit = _is_bandit(is_budgeted, as_bandit, continuous)
 

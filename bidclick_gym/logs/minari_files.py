@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from .._optional import import_minari
+from .._optional import import_optional
 from .log import Log
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def stored(
     dataset_id: str, recording: Recording, show_progress: bool = True
 ) -> MinariDataset:
     """The Minari dataset of that id, made on first use."""
-    minari = import_minari()
+    minari = import_optional("minari", "icac")
     from minari.storage.datasets_root_dir import get_dataset_path
 
     path = pathlib.Path(get_dataset_path(dataset_id))
