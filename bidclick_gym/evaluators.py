@@ -8,6 +8,7 @@ the algorithm has a reward scaler.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,7 @@ def _is_continuous(algo: Any) -> bool:
     return bool(algo.get_action_type().name == "CONTINUOUS")
 
 
+@dataclasses.dataclass(frozen=True)
 class ReturnEvaluator:
     """Exact expected reward of the greedy policy (midpoint grid over contexts).
 
@@ -97,30 +99,29 @@ class ReturnEvaluator:
         n: grid points in each dimension.
     """
 
-    def __init__(self, auction: Auction, n: int = 200):
-        self._auction = auction
-        self._n = n
+    auction: Auction
+    n: int = 200
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
-        contexts = self._auction.contexts(self._n)
-        actions = greedy_bids(algo, self._auction, contexts)
-        return self._auction.value_of_actions(actions, self._n)
+        actions = greedy_bids(algo, self.auction, self.auction.contexts(self.n))
+        return self.auction.value_of_actions(actions, self.n)
 
 
 class RegretEvaluator(ReturnEvaluator):
     """``V* - V`` on the same grid; 0 is optimal."""
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
-        return self._auction.optimal_value(self._n) - super().__call__(algo, dataset)
+        return self.auction.optimal_value(self.n) - super().__call__(algo, dataset)
 
 
 class NormalizedRegretEvaluator(RegretEvaluator):
     """``(V* - V) / V*``."""
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
-        return super().__call__(algo, dataset) / self._auction.optimal_value(self._n)
+        return super().__call__(algo, dataset) / self.auction.optimal_value(self.n)
 
 
+@dataclasses.dataclass(frozen=True)
 class ResidualEvaluator:
     """Root mean square of ``Q - T*Q`` over the grid and all bids, free of noise.
 
@@ -133,19 +134,19 @@ class ResidualEvaluator:
         n: grid points in each dimension.
     """
 
-    def __init__(self, auction: Auction, gamma: float = 0.0, n: int = 200):
-        self._auction = auction
-        self._gamma = gamma
-        self._n = n
+    auction: Auction
+    gamma: float = 0.0
+    n: int = 200
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
-        contexts = self._auction.contexts(self._n)
-        q = action_values(algo, self._auction, contexts, self._gamma).astype(np.float64)
-        target = self._auction.reward_table(contexts)
-        target = target + self._gamma * q.max(axis=1).mean()
+        contexts = self.auction.contexts(self.n)
+        q = action_values(algo, self.auction, contexts, self.gamma).astype(np.float64)
+        target = self.auction.reward_table(contexts)
+        target = target + self.gamma * q.max(axis=1).mean()
         return float(np.sqrt(np.mean((q - target) ** 2)))
 
 
+@dataclasses.dataclass(frozen=True)
 class ViolationEvaluator:
     """How often, or how far, the critic leaves a shape on 1,000 fixed contexts.
 
@@ -161,33 +162,27 @@ class ViolationEvaluator:
         ValueError: the shape or the statistic is unknown.
     """
 
-    def __init__(
-        self,
-        auction: Auction,
-        shape: str = "monotone",
-        known_cost: bool = False,
-        statistic: str = "count",
-    ):
-        check_choice("shape", shape, SHAPES)
-        check_choice("statistic", statistic, STATISTICS)
-        self._auction = auction
-        self._shape = shape
-        self._known_cost = known_cost
-        self._statistic = statistic
-        self._contexts = fixed_contexts(auction)
+    auction: Auction
+    shape: str = "monotone"
+    known_cost: bool = False
+    statistic: str = "count"
+
+    def __post_init__(self) -> None:
+        check_choice("shape", self.shape, SHAPES)
+        check_choice("statistic", self.statistic, STATISTICS)
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
-        q = action_values(algo, self._auction, self._contexts)
-        return self.of_values(q)
+        contexts = fixed_contexts(self.auction)
+        return self.of_values(action_values(algo, self.auction, contexts))
 
     def of_values(self, q: AnyArray) -> float:
         """The statistic of values on the fixed contexts, shape ``(1000, K)``."""
-        bids = self._auction.bid_array
-        cost = self._contexts[:, 1:2].astype(np.float64) * bids
-        shortfall = shape_shortfalls(
-            q, bids, self._shape, cost if self._known_cost else None
-        )
-        return summary_of(shortfall, self._statistic)
+        bids = self.auction.bid_array
+        cost = None
+        if self.known_cost:
+            cost = fixed_contexts(self.auction)[:, 1:2].astype(np.float64) * bids
+        shortfall = shape_shortfalls(q, bids, self.shape, cost)
+        return summary_of(shortfall, self.statistic)
 
 
 def summary_of(shortfall: FloatArray, statistic: str) -> float:

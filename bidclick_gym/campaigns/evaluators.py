@@ -6,6 +6,7 @@ when the algorithm has a reward scaler.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,7 @@ def campaign_values(
     return in_reward_units(values, algo.reward_scaler, rewards[k][:, None])
 
 
+@dataclasses.dataclass(frozen=True)
 class BudgetReturnEvaluator:
     """Exact expected profit of a whole campaign played greedily.
 
@@ -91,21 +93,20 @@ class BudgetReturnEvaluator:
         ValueError: ``nodes`` or ``budget_points`` is too small.
     """
 
-    def __init__(
-        self, campaign: BudgetedCampaign, nodes: int = 12, budget_points: int = 201
-    ):
-        check_integer("nodes", nodes, 2)
-        check_integer("budget_points", budget_points, 3)
-        self._campaign = campaign
-        self._nodes = nodes
-        self._budget_points = budget_points
+    campaign: BudgetedCampaign
+    nodes: int = 12
+    budget_points: int = 201
+
+    def __post_init__(self) -> None:
+        check_integer("nodes", self.nodes, 2)
+        check_integer("budget_points", self.budget_points, 3)
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
         return evaluate(
-            lambda observations: greedy_bids(algo, self._campaign.auction, observations),
-            self._campaign,
-            nodes=self._nodes,
-            budget_points=self._budget_points,
+            lambda observations: greedy_bids(algo, self.campaign.auction, observations),
+            self.campaign,
+            nodes=self.nodes,
+            budget_points=self.budget_points,
         )
 
 
@@ -113,7 +114,7 @@ class BudgetRegretEvaluator(BudgetReturnEvaluator):
     """``V* - V`` of a whole campaign on the same grid; 0 is optimal."""
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
-        best = solve(self._campaign, nodes=self._nodes, budget_points=self._budget_points)
+        best = solve(self.campaign, nodes=self.nodes, budget_points=self.budget_points)
         return best.optimal_value - super().__call__(algo, dataset)
 
 

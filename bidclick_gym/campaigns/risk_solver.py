@@ -98,16 +98,8 @@ class RiskSolution(HistorySolution):
     ) -> FloatArray:
         """What every bid is worth at ``eta``; -inf where it is refused.
 
-        Args:
-            x: query descriptors, any shape.
-            c: costs per unit of bid.
-            budget_left: ``b`` in [0, B].
-            clicks: so far, ``n`` in 0, ..., T - k, integers.
-            impressions_left: ``k`` in 1, ..., T, this one included, integers.  All five
-                are broadcast.
-
-        Returns:
-            float64, the broadcast shape and one more axis for the bids.
+        Arguments and result are those of `Solution.q_at`, and ``clicks`` so far, integers
+        ``n`` in 0, ..., T - k; ``impressions_left`` is at least 1.
 
         Raises:
             ValueError: ``impressions_left`` or ``clicks`` is out of these bounds.

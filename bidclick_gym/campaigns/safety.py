@@ -44,8 +44,7 @@ class Cap(Protocol):
         """Which bids keep the cap, whatever is clicked.
 
         Args:
-            payments: of the impressions so far, ``(N, t)``.
-            clicks: of the impressions so far, ``(N, t)``.
+            payments, clicks: of the impressions so far, ``(N, t)``.
             prices: ``c a`` of every bid on the current impression, ``(N, K)``.
 
         Returns:
@@ -89,8 +88,7 @@ class SpendCap:
         self, payments: FloatArray, clicks: IntArray, prices: FloatArray
     ) -> BoolArray:
         """Which bids keep the cap; arguments and result: `Cap.allowed`."""
-        within = self.spent(payments)[:, None] + prices <= self.cap
-        return np.asarray(within | (prices == 0.0))
+        return _within(self.spent(payments), prices, self.cap)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +115,11 @@ class CostPerClickCap:
     ) -> BoolArray:
         """Which bids keep the cap; arguments and result: `Cap.allowed`."""
         covered = self.cap * clicks.sum(axis=1)
-        within = payments.sum(axis=1)[:, None] + prices <= covered[:, None]
-        return np.asarray(within | (prices == 0.0))
+        return _within(payments.sum(axis=1), prices, covered[:, None])
+
+
+def _within(paid: FloatArray, prices: FloatArray, most: Any) -> BoolArray:
+    return np.asarray((paid[:, None] + prices <= most) | (prices == 0.0))
 
 
 class SafePolicy:
@@ -140,8 +141,7 @@ class SafePolicy:
         sampled: whether ``values`` are probabilities to sample from.
 
     Raises:
-        TypeError: ``values`` is no function, ``caps`` are no caps or ``campaign`` is no
-            campaign.
+        TypeError: ``values``, ``caps`` or ``campaign`` is something else.
         ValueError: ``sampled`` is no bool.
     """
 
@@ -204,8 +204,7 @@ class SafePolicy:
 
         Args:
             observations: ``(x, c, b / B, k / T)``, shape ``(N, 4)``.
-            payments: of the impressions so far, ``(N, t)``.
-            clicks: of the impressions so far, ``(N, t)``.
+            payments, clicks: of the impressions so far, ``(N, t)``.
 
         Returns:
             indices of bids, int64 ``(N,)``.

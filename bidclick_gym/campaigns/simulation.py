@@ -79,22 +79,18 @@ def simulate_capped(
 ) -> dict[str, AnyArray]:
     """Plays whole campaigns in the batched environment and counts broken caps.
 
-    Nothing is masked here: what a policy bids is what is bid.  Policies of one seed meet
-    the same contexts and the same luck, so their profits can be paired.
+    Nothing is masked here: what a policy bids is what is bid.
 
     Args:
         policy: a function from observations ``(N, 4)``, payments ``(N, t)`` and clicks
             ``(N, t)`` so far to bids ``(N,)``: ``SafePolicy.decide``, or ``greedy`` of a
             constrained solution.
         caps: whose violations are counted, kept by the policy or not.
-        campaign: what is played; the default campaign if not given.
-        episodes: how many campaigns, at least 1, all at once.
-        seed: of contexts and clicks, at least 0.
+        campaign, episodes, seed: as in `simulate`; all campaigns are played at once.
 
     Returns:
-        Of each campaign: ``profit`` and ``spend``, float64 ``(episodes,)``, in units of
-        one click; ``clicks`` and ``refused`` bids, int64 ``(episodes,)``; ``violations``,
-        int64 ``(episodes, len(caps))``, by `count_violations`.
+        What `simulate` returns but ``bid_shares`` and ``budget_left``, and
+        ``violations``, int64 ``(episodes, len(caps))``, by `count_violations`.
 
     Raises:
         TypeError: ``policy`` is no function, a cap no cap or ``campaign`` no campaign.

@@ -80,18 +80,7 @@ class Solution:
     def value_at(
         self, budget_left: npt.ArrayLike, impressions_left: npt.ArrayLike
     ) -> FloatArray:
-        """``V_k(b)`` of many states at once.
-
-        Args:
-            budget_left: ``b`` in [0, B], any shape.
-            impressions_left: ``k`` in 0, ..., T, integers, broadcast against ``b``.
-
-        Raises:
-            ValueError: an argument is outside these bounds.
-
-        Returns:
-            float64, the broadcast shape.
-        """
+        """``V_k(b)`` of many states: `value` of arrays that are broadcast, float64."""
         b = self._check_budget(budget_left)
         k = self._check_impressions(impressions_left)
         return interpolate(self.values, self.campaign.budget, b, k)
@@ -134,16 +123,10 @@ class Solution:
         return np.where(k[..., None] == 0, 0.0, q)
 
     def q_values(self, observations: AnyArray) -> FloatArray:
-        """Optimal values of every bid, as an agent that observes would need them.
-
-        Args:
-            observations: ``(x, c, b / B, k / T)``, shape ``(N, 4)``.
+        """`q_at` of observations ``(x, c, b / B, k / T)``: ``(N, 4)`` to ``(N, K)``.
 
         Raises:
             ValueError: ``observations`` are of another shape, or outside their bounds.
-
-        Returns:
-            float64, ``(N, K)``.
         """
         return self.q_at(*self._read(observations))
 
@@ -152,12 +135,7 @@ class Solution:
 
         What can be paid is read from the observation: a budget that float32 rounded up to
         exactly a bid's cost may still be refused, and then counts as a bid of 0.
-
-        Args:
-            observations: ``(x, c, b / B, k / T)``, shape ``(N, 4)``.
-
-        Raises:
-            ValueError: ``observations`` are of another shape, or outside their bounds.
+        Arguments and errors are those of `q_values`.
         """
         # A refused bid ties with bid 0, the first, and argmax takes the first.
         return self.q_values(observations).argmax(axis=1)

@@ -69,16 +69,8 @@ class SpendCapSolution(HistorySolution):
     ) -> FloatArray:
         """``Q_k(x, c, b, s, a)`` of every bid; -inf where it is forbidden or refused.
 
-        Args:
-            x: query descriptors, any shape.
-            c: costs per unit of bid.
-            budget_left: ``b`` in [0, B].
-            spent: what the current block has paid, ``s``, from 0 to the cap.
-            impressions_left: ``k`` in 1, ..., T, this one included.  All five are
-                broadcast.
-
-        Returns:
-            float64, the broadcast shape and one more axis for the bids.
+        Arguments and result are those of `Solution.q_at`, and what the current block has
+        ``spent``, ``s``, from 0 to the cap; ``impressions_left`` is at least 1.
 
         Raises:
             ValueError: ``impressions_left`` is out of these bounds.

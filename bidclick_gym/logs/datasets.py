@@ -21,7 +21,7 @@ from .log import (
     simulate_log,
     subsample_impressions,
 )
-from .minari_files import Recording, read_columns, stored
+from .minari_files import read_columns, stored
 
 if TYPE_CHECKING:
     from minari import MinariDataset
@@ -99,8 +99,23 @@ def load_minari(
         ValueError: the name is unknown, or a dataset of this name is there but holds
             something else.
     """
-    dataset_id = minari_id(name, log_seed)
-    return stored(dataset_id, _recording(name, log_seed), show_progress)
+    dataset_id, spec = minari_id(name, log_seed), _spec(name)
+    policy, horizon = spec.policy, {} if spec.policy else {"horizon": HORIZON}
+    env: Any = gym.make(spec.env_id, **horizon)  # type: ignore[arg-type]
+
+    def simulate() -> Log:
+        if policy is None:
+            return simulate_log(env.unwrapped.auction, seed=log_seed)
+        campaign = env.unwrapped.campaign
+        return simulate_budget_log(campaign, policy(campaign), seed=log_seed)
+
+    shape = BUDGET_CAMPAIGNS if policy else CAMPAIGNS, env.unwrapped.horizon
+    described = {
+        "algorithm_name": spec.algorithm,
+        "description": spec.description,
+        "log_seed": log_seed,
+    }
+    return stored(dataset_id, env, shape, simulate, described, show_progress)
 
 
 def get_log(name: str, log_seed: int = 0, show_progress: bool = True) -> Log:
@@ -114,31 +129,6 @@ def get_log(name: str, log_seed: int = 0, show_progress: bool = True) -> Log:
     if name in BUDGET_DATASETS:
         return BudgetLog(**columns, bids=env.campaign.bids)
     return Log(**columns, bids=env.auction.bids)
-
-
-def _recording(name: str, log_seed: int) -> Recording:
-    spec = _spec(name)
-    is_budgeted = spec.policy is not None
-    options: dict[str, Any] = {} if is_budgeted else {"horizon": HORIZON}
-    env = gym.make(spec.env_id, **options)
-    made: Any = env.unwrapped
-
-    def simulate() -> Log:
-        if spec.policy is None:
-            return simulate_log(made.auction, seed=log_seed)
-        return simulate_budget_log(
-            made.campaign, spec.policy(made.campaign), seed=log_seed
-        )
-
-    return Recording(
-        description=spec.description,
-        env=env,
-        simulate=simulate,
-        shape=(BUDGET_CAMPAIGNS if is_budgeted else CAMPAIGNS, made.horizon),
-        terminates=is_budgeted,
-        algorithm=spec.algorithm,
-        log_seed=log_seed,
-    )
 
 
 def get_dataset(
