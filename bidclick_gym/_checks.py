@@ -51,11 +51,6 @@ def check_range(name: str, values: npt.ArrayLike, low: float, high: float) -> An
     return values
 
 
-def check_fraction(fraction: Any) -> float:
-    """A number in (0, 1]."""
-    return check_number("fraction", fraction, 0.0, 1.0, open=True)
-
-
 def check_flag(name: str, value: Any) -> bool:
     """A bool, Python's or numpy's."""
     if not isinstance(value, (bool, np.bool_)):

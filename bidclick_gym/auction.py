@@ -56,13 +56,8 @@ def click_probability(x: npt.ArrayLike, bid: npt.ArrayLike) -> FloatArray:
 def expected_reward(x: npt.ArrayLike, c: npt.ArrayLike, bid: npt.ArrayLike) -> FloatArray:
     """Expected reward of a bid: click probability minus the payment ``c * bid``.
 
-    Args:
-        x: query descriptor in [0, 1], any shape.
-        c: cost per unit of bid, broadcast against ``x``.
-        bid: bid in [0, 1], broadcast against both.
-
-    Returns:
-        float64 array of the broadcast shape, in units of one click.
+    Arguments are broadcast, as in `click_probability`; ``c`` is the cost per unit of bid.
+    The result is float64, in units of one click.
     """
     c, bid = np.asarray(c, dtype=np.float64), np.asarray(bid, dtype=np.float64)
     return np.asarray(click_probability(x, bid) - c * bid)
@@ -170,10 +165,8 @@ class Auction:
     def optimal_continuous_value(self, n: int = 2000) -> float:
         """``V*`` when any bid in [0, 1] is allowed."""
         x, c = self._midpoints(n)
-        means = []
-        for row in x:
-            means.append(expected_reward(row, c, optimal_bid(row, c)).mean())
-        return float(np.mean(means))
+        rows = [expected_reward(row, c, optimal_bid(row, c)).mean() for row in x]
+        return float(np.mean(rows))
 
     def _mean_over_contexts(self, statistic: Any, n: int) -> Any:
         x, c = self._midpoints(n)
@@ -185,11 +178,7 @@ class Auction:
         return np.mean(means, axis=0)
 
     def falling_pairs(self, n: int = 2000) -> FloatArray:
-        """Share of contexts where the true reward falls between adjacent bids.
-
-        Returns:
-            shape ``(K-1,)``, one share for each adjacent pair.
-        """
+        """Share of contexts where the reward falls between adjacent bids, ``(K-1,)``."""
         return self._mean_over_contexts(lambda table: np.diff(table) < 0.0, n)
 
     def monotone_share(self, n: int = 2000) -> float:

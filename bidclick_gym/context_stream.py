@@ -47,11 +47,7 @@ class ContextStream:
         self._drawn_by: np.random.Generator | None = None
 
     def advance(self, rng: np.random.Generator, keep: BoolArray | None = None) -> None:
-        """Moves on to the next row; places in ``keep``, ``(width,)``, stay as they are.
-
-        A block belongs to the generator that drew it: another generator's first row
-        comes from a new block.
-        """
+        """Moves to the next row; places in ``keep``, ``(width,)``, stay as they are."""
         kept: list[Any] = []
         if keep is not None:
             kept = [row[keep] for row in self._current()]

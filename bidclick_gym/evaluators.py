@@ -70,11 +70,7 @@ def scaled_action_values(algo: Any, auction: Auction, contexts: AnyArray) -> Any
 def in_reward_units(
     values: AnyArray, scaler: Any, rewards: float | FloatArray
 ) -> AnyArray:
-    """Undoes a reward scaler in values that each sum up ``rewards`` discounted rewards.
-
-    A scaler that shifts rewards shifts a value by as many shifts.  Raises ``ValueError``
-    if the scaler clips.
-    """
+    """Undoes a reward scaler in values that each sum up ``rewards`` rewards."""
     if scaler is None:
         return values
     if scaler.get_type() == "clip":
@@ -205,10 +201,8 @@ def shape_shortfalls(
     Monotone inequalities without a cost are compared as they are.  Where arithmetic
     comes in between, float32 rounding must not count: with a cost added back a
     shortfall must exceed 1e-6 of the row's largest value, and second differences must
-    fall short by more than that and by more than 1e-6.
-
-    ``(N, K)`` values, and costs to add back, give ``(N, m)``: ``m`` is ``K-1`` for
-    monotone, ``K-2`` for concave, their sum for both.
+    fall short by more than that and by more than 1e-6.  ``(N, K)`` values, and costs to
+    add back, give ``(N, m)``: ``m`` is ``K-1``, ``K-2`` or, for both shapes, their sum.
     """
     check_choice("shape", shape, SHAPES)
     if not np.isfinite(q).all():

@@ -60,7 +60,7 @@ class UnpacedPolicy:
         return ClippedGaussianPolicy(self.mean, self.std, self.campaign.bids)
 
     def probabilities_of(self, observations: AnyArray) -> FloatArray:
-        """The same probabilities for each of ``(N, 4)`` observations, ``(N, K)``."""
+        """The same for each observation, ``(N, K)``."""
         return np.tile(self.bidder.probabilities, (len(observations), 1))
 
     def sample(self, rng: np.random.Generator, observations: AnyArray) -> IntArray:

@@ -76,13 +76,11 @@ class BudgetedCampaign:
         budget_left: npt.ArrayLike,
         impressions_left: npt.ArrayLike,
     ) -> Float32Array:
-        """What an agent sees.
+        """What an agent sees of descriptors, costs, remaining budgets and impressions.
 
         Args:
-            x: query descriptors in [0, 1].
-            c: costs per unit of bid, broadcast against ``x``.
-            budget_left: remaining budget ``b``, in units of one click.
-            impressions_left: impressions to come ``k``, this one included.
+            x, c, budget_left: in their units; all four are broadcast.
+            impressions_left: to come, this one included.
 
         Returns:
             ``(x, c, b / B, k / T)``, float32, the broadcast shape and one more axis.

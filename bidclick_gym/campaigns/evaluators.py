@@ -119,7 +119,7 @@ class BudgetRegretEvaluator(BudgetReturnEvaluator):
 
 
 class StateViolationEvaluator:
-    """How often, or how far, the critic leaves a shape on 500 fixed states.
+    """How often, or how far, the critic leaves a shape on fixed states.
 
     Along a feature, each bid's values are compared at 11 evenly spaced values of that
     feature, the others held (fewer if the campaign has fewer impressions): 10 * 500 * K
@@ -136,9 +136,8 @@ class StateViolationEvaluator:
             ``"rising_in_impressions"``; or of the bid, as in
             :class:`~bidclick_gym.evaluators.ViolationEvaluator`, ``"monotone"``,
             ``"concave"`` or ``"monotone_concave"``.
-        statistic: ``"count"`` of violated inequalities, or the ``"mean"`` or ``"max"``
-            shortfall of all inequalities that count, in reward units.  Along a feature a
-            shortfall must exceed 1e-6 of the largest value compared.
+        statistic: as there, of all inequalities that count.  Along a feature a shortfall
+            must exceed 1e-6 of the largest value compared.
         gamma: discount of the values, in [0, 1].
         n: how many states.
 

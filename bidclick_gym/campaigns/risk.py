@@ -134,12 +134,7 @@ class Flow:
         return mass
 
     def step(self, mass: FloatArray, rows: IntArray, chosen: FloatArray) -> FloatArray:
-        """Mass after one more impression, ``(G, N + 1)``.
-
-        ``mass`` is ``(G, N)`` for 0 to N - 1 clicks, ``rows`` the ``R`` budgets that have
-        some, ``chosen`` the bids' probabilities there, ``(R, S, n, n, K)``: over ``b``,
-        clicks (``S`` is 1 where they do not matter), ``c`` and ``x``.
-        """
+        """Mass ``(G, N)`` to ``(G, N + 1)``, by bids ``chosen``, ``(R, 1 or N, n, n, K)``."""
         grid = self._grid
         is_affordable = grid.is_affordable[rows][:, None, :, None]
         paid = np.where(is_affordable, chosen, 0.0)

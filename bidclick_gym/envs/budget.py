@@ -28,10 +28,8 @@ class BidClickBudgetEnv(BidClickEnv):
     `Discrete(K)`: an index into `bids`.
 
     ## Observation Space
-    `Box` of four float32: the query descriptor `x` in [0, 1], the cost per unit of bid
-    `c` in `cost_range`, the share of the budget that is left in [0, 1] and the share of
-    the impressions that are to come, this one included, in [0, 1].  The remaining budget
-    itself is kept in float64; what is shown is rounded.
+    `Box` of four float32: `x` and `c` as in `BidClick-v0`, the share of the budget that
+    is left and that of the impressions to come, this one included, both in [0, 1].  The remaining budget itself is kept in float64; what is shown is rounded.
 
     ## Rewards
     `click - c * bid`, where `click ~ Bernoulli(sigmoid(2 * bid + x / 2))` and `bid` is
@@ -58,9 +56,7 @@ class BidClickBudgetEnv(BidClickEnv):
     ## Arguments
     * `budget`: what all payments together may not exceed, positive and finite.
     * `impressions`: impressions in an episode, an integer of at least 1.
-    * `bids`: allowed bids, strictly increasing in [0, 1]; the first must be 0.
-    * `cost_range`: lowest and highest cost.
-    * `render_mode`: `"ansi"` or `"rgb_array"` (the latter needs matplotlib).
+    * `bids`, `cost_range`, `render_mode`: as in `BidClick-v0`; the first bid must be 0.
 
     ## Version History
     * v0: initial release.
@@ -92,13 +88,7 @@ class BidClickBudgetEnv(BidClickEnv):
         self._terminates = True
 
     def step(self, action: Any) -> tuple[Float32Array, float, bool, bool, dict[str, Any]]:
-        """Bids on the current impression.
-
-        Raises:
-            ValueError: the action is not in the action space.
-            gymnasium.error.ResetNeeded: called before ``reset`` or after the last
-                impression.
-        """
+        """As in `BidClickEnv`, but ``ResetNeeded`` also after the last impression."""
         if self._observation is not None and self._impressions >= self.horizon:
             raise gym.error.ResetNeeded(
                 f"all {self.horizon} impressions are over; call reset() before step()"

@@ -51,10 +51,7 @@ def chosen_values(
     count: int | None = None,
     where: Any = True,
 ) -> dict[str, AnyArray]:
-    """Checked reset options: ``()`` for one environment, ``(count,)`` for a batch.
-
-    Values of a batch are looked at only ``where`` it is reset.
-    """
+    """Checked reset options, ``()`` or ``(count,)``, looked at only ``where`` reset."""
     names = (*bounds, *(() if count is None else ("reset_mask",)))
     unknown = sorted(set(map(str, options)) - set(bounds))
     if unknown:
@@ -99,10 +96,7 @@ def context_bounds(auction: Auction) -> Bounds:
 def batch_info(
     values: Mapping[str, AnyArray], count: int, played: BoolArray | None
 ) -> dict[str, Any]:
-    """Gymnasium's vector information: each value, 0 outside the mask under ``_name``.
-
-    Without values it is the mask ``_click`` alone.
-    """
+    """Gymnasium's vector information: values and masks, or the mask ``_click`` alone."""
     mask = np.ones(count, dtype=np.bool_) if played is None else played
     everywhere = played is None or played.all()
     info: dict[str, Any] = {}

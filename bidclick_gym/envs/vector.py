@@ -51,9 +51,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     Args:
         num_envs: number of sub-environments ``N``, at least 1.
-        horizon: impressions in an episode; 1 terminates, more truncates.
-        bids: allowed bids, strictly increasing in [0, 1].
-        cost_range: lowest and highest cost.
+        horizon, bids, cost_range: as in ``BidClickEnv``.
         continuous: whether an action is the bid itself, shape ``(N, 1)``, instead of an
             index into ``bids``, shape ``(N,)``.
         render_mode: ``None``; a batch is not drawn.
@@ -271,9 +269,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if not many:
             super().reset(seed=seeds[0])
             return
-        self._np_random = np.random.Generator(
-            np.random.PCG64(np.random.SeedSequence(seeds))
-        )
+        self._np_random = np.random.default_rng(seeds)
         self._np_random_seed = tuple(seeds)  # type: ignore[assignment]
 
 

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from .._arrays import AnyArray, BoolArray
-from .._checks import check_fraction, check_integer
+from .._checks import check_integer, check_number
 from .._optional import import_optional
 from ..campaigns import PacedPolicy, UnpacedPolicy
 from .campaign_log import BUDGET_CAMPAIGNS, BudgetLog, simulate_budget_log
@@ -33,13 +33,9 @@ GAUSSIAN_BIDDER = "clipped Gaussian bidder, mean 0.4, std 0.4"
 
 @dataclasses.dataclass(frozen=True)
 class LogSpec:
-    """What a named dataset is a log of.
+    """What a named dataset is a log of, and what ``minari show`` says of it.
 
-    Args:
-        env_id: the Gymnasium id of the logged environment.
-        description: one sentence for ``minari show``.
-        policy: what logged campaigns under a budget; None for the plain auction.
-        algorithm: the logger's name for ``minari show``.
+    ``policy`` logged campaigns under a budget; None for the plain auction.
     """
 
     env_id: str
@@ -145,9 +141,8 @@ def get_dataset(
     The Minari dataset is made on first use (a few seconds) and read from disk after.
 
     Args:
-        name: ``"bidclick/logged-v0"`` or ``"bidclick/logged-monotone-v0"``; of campaigns
-            under a budget ``"bidclick/budget-logged-v0"`` or
-            ``"bidclick/budget-paced-v0"``, which stay together and end as terminal.
+        name: one of ``DATASETS``, or of ``BUDGET_DATASETS``: campaigns under a budget,
+            which stay together and end as terminal.
         fraction: share of the log to keep, in (0, 1].  Smaller fractions of one
             ``seed`` are part of larger ones.
         seed: which impressions (or campaigns) a fraction keeps.
@@ -169,7 +164,7 @@ def get_dataset(
         ImportError: d3rlpy or Minari is missing.
     """
     spec = _spec(name)
-    check_fraction(fraction)
+    check_number("fraction", fraction, 0.0, 1.0, open=True)
     check_integer("seed", seed, 0)
     is_budgeted = name in BUDGET_DATASETS
     as_bandit = _is_bandit(is_budgeted, as_bandit, continuous)

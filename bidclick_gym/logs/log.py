@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from .._arrays import Float32Array, FloatArray, IntArray
-from .._checks import check_fraction, check_integer, check_seed
+from .._checks import check_integer, check_number, check_seed
 from ..auction import Auction, click_probability
 from ..behavior import ClippedGaussianPolicy
 
@@ -164,7 +164,7 @@ def subsample_impressions(log: Log, fraction: float, seed: int = 0) -> IntArray:
 
 def nested_subsample(count: int, fraction: float, seed: int) -> IntArray:
     """Indices of a share of ``count`` items, in order; a prefix of one permutation."""
-    check_fraction(fraction)
+    check_number("fraction", fraction, 0.0, 1.0, open=True)
     check_integer("seed", seed, 0)
     size = round(fraction * count)
     if size < 1:
