@@ -134,7 +134,7 @@ class Flow:
         return mass
 
     def step(self, mass: FloatArray, rows: IntArray, chosen: FloatArray) -> FloatArray:
-        """Mass ``(G, N)`` to ``(G, N + 1)``, by bids ``chosen``, ``(R, 1 or N, n, n, K)``."""
+        """Mass ``(G, N)`` to ``(G, N + 1)``; ``chosen`` is ``(R, 1 or N, n, n, K)``."""
         grid = self._grid
         is_affordable = grid.is_affordable[rows][:, None, :, None]
         paid = np.where(is_affordable, chosen, 0.0)

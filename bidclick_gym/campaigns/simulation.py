@@ -66,7 +66,8 @@ def simulate(
         played = play(campaign, len(u), draw, decide)
         counted = played["counted"]
         shares = [(counted == bid).sum(axis=1) / steps for bid in range(len(bids))]
-        parts.append({**_sums(played), "bid_shares": np.stack(shares, axis=1)})
+        columns = {"bid_shares": np.stack(shares, axis=1), **_sums(played)}
+        parts.append({**columns, "budget_left": played["budget_left"]})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -106,10 +107,8 @@ def simulate_capped(
         return check_indices(answer, len(seen), len(campaign.bids))
 
     played = play(campaign, episodes, _streamed(campaign, episodes, seed), decide)
-    sums = _sums(played)
-    sums.pop("budget_left")
     violations = count_violations(caps, played["payments"], played["clicked"])
-    return {**sums, "violations": violations}
+    return {**_sums(played), "violations": violations}
 
 
 def uniform_draws(contexts: Float32Array, u: FloatArray) -> Draw:
@@ -174,10 +173,10 @@ def play(
 def _sums(played: dict[str, AnyArray]) -> dict[str, AnyArray]:
     """What each campaign comes to."""
     spend, clicks = played["payments"].sum(axis=1), played["clicked"].sum(axis=1)
+    refused = played["refused"].sum(axis=1)
     return {
         "profit": clicks - spend,
         "spend": spend,
         "clicks": clicks,
-        "refused": played["refused"].sum(axis=1),
-        "budget_left": played["budget_left"],
+        "refused": refused,
     }

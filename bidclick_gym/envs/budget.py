@@ -29,7 +29,8 @@ class BidClickBudgetEnv(BidClickEnv):
 
     ## Observation Space
     `Box` of four float32: `x` and `c` as in `BidClick-v0`, the share of the budget that
-    is left and that of the impressions to come, this one included, both in [0, 1].  The remaining budget itself is kept in float64; what is shown is rounded.
+    is left and that of the impressions to come, this one included, both in [0, 1].
+    The remaining budget itself is kept in float64; what is shown is rounded.
 
     ## Rewards
     `click - c * bid`, where `click ~ Bernoulli(sigmoid(2 * bid + x / 2))` and `bid` is

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from .._arrays import BoolArray, Float32Array, FloatArray, IntArray
@@ -17,7 +16,7 @@ from ..campaigns import (
     play,
     uniform_draws,
 )
-from .log import Log, campaign_seeds
+from .log import Log, campaign_seeds, episode_draws
 
 BUDGET_CAMPAIGNS = 2000
 
@@ -46,9 +45,8 @@ def simulate_budget_log(
 ) -> BudgetLog:
     """Logs campaigns under a budget, all of them at once.
 
-    Each campaign equals, bit for bit, ``env.reset(seed=...)`` with its seed and one
-    ``env.step`` for each action: the environment draws the same uniforms in the same
-    order.
+    Each campaign equals its episode of the environment, bit for bit, as in
+    :func:`~bidclick_gym.logs.simulate_campaign`.
 
     Args:
         campaign: what is logged.
@@ -71,8 +69,9 @@ def simulate_budget_log(
         )
     seeds, bid_seed = campaign_seeds(seed, campaigns)
     rng = np.random.default_rng(bid_seed)
-    contexts, click_uniforms = _uniforms(campaign, seeds)
     rows, last = np.arange(campaigns), campaign.impressions
+    drawn = [episode_draws(campaign.auction, int(s), last) for s in seeds]
+    contexts, click_uniforms = map(np.stack, zip(*drawn, strict=True))
     seen: list[Float32Array] = []
     asked: list[IntArray] = []
     propensities: list[FloatArray] = []
@@ -98,17 +97,3 @@ def simulate_budget_log(
         seeds=seeds,
         bids=campaign.bids,
     )
-
-
-def _uniforms(
-    campaign: BudgetedCampaign, seeds: IntArray
-) -> tuple[Float32Array, FloatArray]:
-    """Contexts ``(M, T + 1, 2)`` and the uniforms of clicks ``(M, T)``."""
-    count = 3 * campaign.impressions
-    # An impression draws for its click and then for the context after it.
-    drawn = np.stack(
-        [gym.utils.seeding.np_random(int(seed))[0].random(2 + count) for seed in seeds]
-    )
-    steps = drawn[:, 2:].reshape(len(seeds), campaign.impressions, 3)
-    contexts = np.concatenate([drawn[:, None, :2], steps[:, :, 1:]], axis=1)
-    return campaign.auction.context_from_uniform(contexts), steps[:, :, 0]

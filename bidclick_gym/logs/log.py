@@ -49,30 +49,31 @@ class Log:
 def simulate_campaign(
     auction: Auction, actions: IntArray, seed: int
 ) -> tuple[Float32Array, FloatArray, IntArray]:
-    """Plays bid indices through one episode of ``BidClickEnv``, all at once.
+    """Plays bid indices ``(H,)`` through one episode of ``BidClickEnv``, all at once.
 
     The result equals, bit for bit, ``env.reset(seed=seed)`` followed by one
     ``env.step`` for each action: the environment draws the same uniforms in the same
     order.
 
-    Args:
-        auction: the auction of the environment.
-        actions: bid indices, shape ``(H,)``.
-        seed: the episode's seed.
-
     Returns:
         observations ``(H + 1, 2)``, rewards ``(H,)``, clicks ``(H,)``.
     """
-    rng, _ = gym.utils.seeding.np_random(seed)
-    steps = len(actions)
-    u = rng.random(2 + 3 * steps)
-    per_step = u[2:].reshape(steps, 3)
-    context_uniforms = np.concatenate([u[None, :2], per_step[:, 1:]])
-    observations = auction.context_from_uniform(context_uniforms)
+    observations, u = episode_draws(auction, seed, len(actions))
     x, c = observations[:-1].astype(np.float64).T
     bids = auction.bid_array[actions]
-    clicks = (per_step[:, 0] < click_probability(x, bids)).astype(np.int64)
+    clicks = (u < click_probability(x, bids)).astype(np.int64)
     return observations, clicks - c * bids, clicks
+
+
+def episode_draws(
+    auction: Auction, seed: int, steps: int
+) -> tuple[Float32Array, FloatArray]:
+    """Contexts ``(steps + 1, 2)`` and uniforms of clicks ``(steps,)`` of an episode."""
+    u = gym.utils.seeding.np_random(seed)[0].random(2 + 3 * steps)
+    # An impression draws for its click and then for the context after it.
+    per_step = u[2:].reshape(steps, 3)
+    contexts = np.concatenate([u[None, :2], per_step[:, 1:]])
+    return auction.context_from_uniform(contexts), per_step[:, 0]
 
 
 def simulate_log(

@@ -166,6 +166,4 @@ def _progress(episodes: Any, title: str, total: int, show: bool) -> Any:
         from tqdm.auto import tqdm
     except ImportError:
         return episodes
-    return tqdm(
-        episodes, total=total, desc=f"making {title}", disable=not show, leave=False
-    )
+    return tqdm(episodes, f"making {title}", total, disable=not show, leave=False)
