@@ -76,8 +76,7 @@ class CostPerClickSolution:
     """The best mixture of two policies under a cap on the expected cost per click.
 
     Args:
-        campaign: what is played.
-        cap: what is kept in expectation.
+        campaign, cap: what is played, and what is kept in expectation.
         multiplier: ``mu``, the price of a unit of ``spend - cap * clicks``; 0 where the
             cap does not bind.
         policies: of the lower price, which may break the cap, and of the higher price,

@@ -148,9 +148,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def step(self, actions: Any) -> Step:
         """Bids on the current impression of every sub-environment.
 
-        Args:
-            actions: bid indices, shape ``(N,)``, or with ``continuous=True`` bids,
-                shape ``(N, 1)``.  Those of slots that only reset are ignored.
+        Actions of slots that only reset are ignored.
 
         Raises:
             ValueError: actions are not in the action space.
