@@ -11,7 +11,7 @@ from .auction import gallery, ope, priors, regret, robustness, table1, tune  # n
 from .campaigns import command as budget
 from .engine import EXPERIMENTS
 from .engine.command_line import add_command, check_folders, dispatch
-from .paper import command as paper
+from .paper import experiment as paper  # noqa: F401
 from .timing import projections, speed  # noqa: F401
 
 
@@ -22,14 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for experiment in EXPERIMENTS.values():
         add_command(commands, experiment)
-    paper.add_command(commands)
     budget.add_command(commands)
     given = parser.parse_args(words)
     check_folders(parser, vars(given))
     if given.command in EXPERIMENTS:
         dispatch(parser, vars(given), words)
-    elif given.command == "paper":
-        paper.run_command(parser, given, words)
     else:
         budget.run_command(parser, given, words)
 

@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Marks as slow what a covering array of a test's parameters can do without."""
+    products = collections.defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("covering") is not None:
+            products[item.nodeid.partition("[")[0]].append(item)
+    for product in products.values():
+        strength = product[0].get_closest_marker("covering").args[0]
+        tuples = [
+            set(itertools.combinations(_values(item), strength)) for item in product
+        ]
+        uncovered = set().union(*tuples)
+        kept = set()
+        while uncovered:
+            best = max(range(len(product)), key=lambda i: len(tuples[i] & uncovered))
+            uncovered -= tuples[best]
+            kept.add(best)
+        for i, item in enumerate(product):
+            if i not in kept:
+                item.add_marker(pytest.mark.slow)
+
+
+def _values(item: Any) -> list[tuple[str, int]]:
+    """Names of parameters and which value each has: one object for all items."""
+    return [(name, id(value)) for name, value in sorted(item.callspec.params.items())]
 
 
 @pytest.fixture(scope="session", autouse=True)

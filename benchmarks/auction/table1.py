@@ -51,7 +51,7 @@ from ..learners import (
     ClickModel,
     fit_quietly,
 )
-from ..paper.figures import TABLE1
+from ..paper.paper_figures import TABLE1
 from .measures import COLUMNS, ConstraintMonitor, auction_of, measure
 from .online import ONLINE, TUNED
 from .regret_tasks import click_columns

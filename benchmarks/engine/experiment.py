@@ -91,6 +91,7 @@ class Part:
         arrange: sorts or joins the rows of all cells.
         file: of the CSV; ``NAME.csv`` if empty.
         planned: whether this run needs it, where options decide that.
+        alone: cells are run one at a time, in one process here: for timings.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Part:
     arrange: Callable[[Rows], Rows] = list
     file: str = ""
     planned: Callable[[Settings], bool] = lambda settings: True
+    alone: bool = False
 
     def path(self, out: pathlib.Path) -> pathlib.Path:
         """Of its CSV file."""
@@ -125,9 +127,9 @@ class Part:
             run_cells(
                 self.plan(settings),
                 settings.out / "cells",
-                settings.workers,
+                1 if self.alone else settings.workers,
                 self.measured,
-                settings.ray,
+                None if self.alone else settings.ray,
             )
         )
 
@@ -223,11 +225,13 @@ class Results:
         rows: by part; ``results["name"]`` is empty for a part that was not run.
         origin: where they come from.
         out: their folder.
+        options: the experiment's own.
     """
 
     rows: Mapping[str, Rows]
     origin: Origin
     out: pathlib.Path
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __getitem__(self, part: str) -> Rows:
         return list(self.rows.get(part, []))
@@ -360,7 +364,7 @@ def _publish(experiment: Experiment, settings: Settings, complete: bool) -> str:
     if not complete and not rows:
         return ""
     origin = Origin.read(out) if experiment.parts else Origin.now(settings.command)
-    results = Results(rows, origin, out)
+    results = Results(rows, origin, out, settings.options)
     for name, draw in experiment.pictures.items():
         if (figure := draw(results)) is not None:
             write_png(out / name, figure)

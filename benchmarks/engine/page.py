@@ -13,10 +13,9 @@ __all__ = ["STYLE", "page_of"]
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --page: #fff; --soft: #f3f3f1;
-  --line: #d8d8d4; --good: #2c7a4b; --half: #8a6400; --bad: #b3303f; --none: #666; }
+  --line: #d8d8d4; }
 @media (prefers-color-scheme: dark) { :root { --ink: #ddd; --page: #16181b;
-  --soft: #22252a; --line: #3a3e44; --good: #6fc58f; --half: #e0b34d; --bad: #f08a95;
-  --none: #999; } }
+  --soft: #22252a; --line: #3a3e44; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1rem; max-width: 72rem; color: var(--ink);
   background: var(--page); font: 1rem/1.5 system-ui, sans-serif;
@@ -26,25 +25,18 @@ h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); }
 figure { margin: 0; padding: .5rem; background: var(--soft); border-radius: .4rem; }
 figure img { width: 100%; height: auto; display: block; }
-figcaption { font-size: .85rem; }
 .wide { overflow-x: auto; border: 1px solid var(--line); border-radius: .4rem; }
 table { border-collapse: collapse; font-size: .8rem; }
 th, td { padding: .3rem .6rem; text-align: left; border-bottom: 1px solid var(--line);
   white-space: nowrap; overflow-wrap: normal; font-variant-numeric: tabular-nums; }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--soft); }
-details { border: 1px solid var(--line); border-radius: .4rem; padding: .4rem .7rem;
-  margin: .4rem 0; }
-summary { cursor: pointer; } dl { margin: .5rem 0 0; } dt { font-weight: 600; }
-dd { margin: 0 0 .4rem; } .tally { display: flex; flex-wrap: wrap; gap: .5rem; }
-.tally span, .verdict { border-radius: 1rem; padding: .05rem .6rem; font-size: .85rem;
-  border: 1px solid currentColor; }
-.good { color: var(--good); } .half { color: var(--half); } .bad { color: var(--bad); }
-.none { color: var(--none); }
 """
 
 
 def page_of(markdown: str, folder: pathlib.Path) -> str:
     """A report as self-contained HTML: its tables can be scrolled, its PNGs are inside.
+
+    Pictures of one paragraph stand side by side where there is room.
 
     Args:
         markdown: the report; its first heading is the title.
@@ -66,9 +58,13 @@ def page_of(markdown: str, folder: pathlib.Path) -> str:
             f'alt="{found["alt"]}" id="{pathlib.PurePath(name).stem}"></figure>'
         )
 
-    body = re.sub(
-        r'<p><img src="(?P<name>[^"]+)" alt="(?P<alt>[^"]*)" ?/?></p>', embedded, body
-    )
+    picture = r'<img src="(?P<name>[^"]+)" alt="(?P<alt>[^"]*)" ?/?>'
+
+    def side_by_side(found: re.Match[str]) -> str:
+        return f'<div class="pictures">{re.sub(picture, embedded, found[1])}</div>'
+
+    body = re.sub(rf"<p>{picture}</p>", embedded, body)
+    body = re.sub(r"<p>((?:<img [^>]+>\s*)+)</p>", side_by_side, body)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

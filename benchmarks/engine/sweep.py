@@ -19,27 +19,16 @@ import threading
 import traceback
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol, TypeVar
 
 from tqdm.auto import tqdm
 
+from .cell import Cell
 from .files import write_text
 from .rows import Rows
 
 __all__ = ["BrokenCellsError", "finished", "keep", "quiet_logs", "run_cells"]
 
-Run = Callable[[Any], Rows]
-
-
-class HasDigest(Protocol):
-    """Anything that can be run once and named by what it depends on."""
-
-    @property
-    def digest(self) -> str:
-        """Name of its file."""
-
-
-AnyCell = TypeVar("AnyCell", bound=HasDigest)
+Run = Callable[[Cell], Rows]
 
 
 class BrokenCellsError(SystemExit):
@@ -51,7 +40,7 @@ class BrokenCellsError(SystemExit):
         total: of how many.
     """
 
-    def __init__(self, failures: Sequence[tuple[Any, str]], finished: int, total: int):
+    def __init__(self, failures: Sequence[tuple[Cell, str]], finished: int, total: int):
         self.failures = tuple(failures)
         self.finished, self.total = finished, total
         parts = [f"{cell}\n{text}" for cell, text in failures]
@@ -63,7 +52,7 @@ class BrokenCellsError(SystemExit):
         super().__init__("\n\n".join(parts))
 
 
-def finished(cell: HasDigest, folder: pathlib.Path) -> Rows | None:
+def finished(cell: Cell, folder: pathlib.Path) -> Rows | None:
     """The rows of a cell that was run before, or ``None``."""
     path = folder / f"{cell.digest}.json"
     if not path.exists():
@@ -73,10 +62,10 @@ def finished(cell: HasDigest, folder: pathlib.Path) -> Rows | None:
 
 
 def run_cells(
-    cells: Iterable[AnyCell],
+    cells: Iterable[Cell],
     folder: pathlib.Path,
     workers: int,
-    run: Callable[[AnyCell], Rows],
+    run: Run,
     ray_address: str | None = None,
 ) -> Rows:
     """Runs the cells that are not finished yet and returns the rows of all.
@@ -101,7 +90,7 @@ def run_cells(
     cells = list(cells)
     folder.mkdir(parents=True, exist_ok=True)
     todo = [cell for cell in cells if finished(cell, folder) is None]
-    failures: list[tuple[Any, str]] = []
+    failures: list[tuple[Cell, str]] = []
     with tqdm(total=len(cells), initial=len(cells) - len(todo), unit="cell") as bar:
         outcomes = (
             _on_processes(todo, workers, run)
@@ -117,7 +106,7 @@ def run_cells(
                     tqdm.write(f"failed: {cell}")
                 else:
                     _keep_or_stop(cell, rows, folder, len(cells))
-                bar.set_postfix_str(str(getattr(cell, "learner", "")))
+                bar.set_postfix_str(getattr(cell, "learner", ""))
                 bar.update()
         except KeyboardInterrupt:
             done = sum(finished(cell, folder) is not None for cell in todo)
@@ -135,14 +124,14 @@ def run_cells(
     return [row for cell_rows in kept for row in cell_rows or []]
 
 
-def keep(cell: Any, rows: Rows, folder: pathlib.Path) -> None:
+def keep(cell: Cell, rows: Rows, folder: pathlib.Path) -> None:
     """Writes the rows of a finished cell, whole or not at all."""
     path = folder / f"{cell.digest}.json"
     content = {"cell": dataclasses.asdict(cell), "rows": rows}
     write_text(path, json.dumps(content, indent=1))
 
 
-def _keep_or_stop(cell: Any, rows: Rows, folder: pathlib.Path, total: int) -> None:
+def _keep_or_stop(cell: Cell, rows: Rows, folder: pathlib.Path, total: int) -> None:
     try:
         keep(cell, rows, folder)
     except OSError as error:
@@ -157,10 +146,10 @@ def _keep_or_stop(cell: Any, rows: Rows, folder: pathlib.Path, total: int) -> No
 # -- where cells run ---------------------------------------------------------
 
 #: A cell, and its rows or else the traceback.
-Outcome = tuple[Any, Rows | None, str]
+Outcome = tuple[Cell, Rows | None, str]
 
 
-def _attempt(run: Run, cell: Any) -> Outcome:
+def _attempt(run: Run, cell: Cell) -> Outcome:
     try:
         return cell, run(cell), ""
     except Exception:
@@ -168,7 +157,7 @@ def _attempt(run: Run, cell: Any) -> Outcome:
 
 
 def _on_processes(
-    todo: Sequence[Any], workers: int, run: Run
+    todo: Sequence[Cell], workers: int, run: Run
 ) -> Generator[Outcome, None, None]:
     if not todo:
         return
@@ -212,7 +201,7 @@ def _on_processes(
 
 
 def _on_ray(
-    todo: Sequence[Any], address: str, run: Run
+    todo: Sequence[Cell], address: str, run: Run
 ) -> Generator[Outcome, None, None]:
     if not todo:
         return
@@ -220,7 +209,8 @@ def _on_ray(
         import ray
     except ImportError:
         raise SystemExit(
-            "--ray needs the package ray: pip install -c constraints.txt -e '.[ray]'"
+            "--ray needs the package ray: pip install -c constraints.txt "
+            "--group benchmarks"
         ) from None
     was_running = ray.is_initialized()
     if not was_running:
@@ -228,7 +218,7 @@ def _on_ray(
 
     # A node that dies takes its cells along; Ray starts them again on another.
     @ray.remote(num_cpus=1, max_retries=10)
-    def attempt(cell: Any) -> Outcome:
+    def attempt(cell: Cell) -> Outcome:
         _start_worker()
         return _attempt(run, cell)
 

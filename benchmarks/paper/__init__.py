@@ -1,8 +1,1 @@
-"""The paper as a claims ledger: experiments, verdicts by written rules, reports."""
-
-from __future__ import annotations
-
-__all__ = ["PARTS"]
-
-#: Parts that ``python -m benchmarks paper --only`` knows, the quickest first.
-PARTS = ("theory", "readings", "policies", "cost", "table1", "table2", "curves")
+"""The paper: tables, curves, costs, theory, and a verdict on each of its claims."""

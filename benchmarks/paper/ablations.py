@@ -20,8 +20,6 @@ from icac_algo.algos import (
 )
 from icac_algo.decisions import best_actions
 
-__all__ = ["ABLATIONS", "AblatedQ", "AblatedQConfig"]
-
 ABLATIONS = ("soft penalty", "cold start", "actor only")
 # A cold start that is not there by then has no tolerance to reach.
 _MOST_STEPS = 10_000

@@ -2,111 +2,75 @@
 
 from __future__ import annotations
 
-import dataclasses
-import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
 
-from ..auction.cells import digest_of
-from ..auction.tuning import best_settings
-from ..learners import AUCTION_LEARNERS, fit_quietly
+from bidclick_gym import Auction, simulate_log
+from bidclick_gym.logs.datasets import to_replay_buffer
+
+from ..engine import Cell, Part, Rows, Settings, keys_of
+from ..engine.timing import seconds_of
+from ..learners import fit_quietly
+from .training import trained, tuned_config
 from .variants import VARIANTS
 
-__all__ = ["COLUMNS", "TIMED", "CostCell", "time_all"]
-
-COLUMNS = ("algorithm", "round", "update_ms", "fit_step_ms")
+_VARIANT = "variant: "
 #: Rows of Table I and, after a colon, variants of Table II.
 TIMED = (
-    "BC",
-    "DQN",
-    "CQL",
-    "IQL",
-    "DiscreteIQL",
-    "Ours-paper",
-    "Ours-Monotone",
-    "Ours-Concave",
-    "Ours-KnownCost",
-    "variant: no warm start",
-    "variant: 5 inner iterations",
-    "variant: soft penalty",
+    *("BC", "DQN", "CQL", "IQL", "DiscreteIQL"),
+    *("Ours-paper", "Ours-Monotone", "Ours-Concave", "Ours-KnownCost"),
+    f"{_VARIANT}no warm start",
+    f"{_VARIANT}5 inner iterations",
+    f"{_VARIANT}soft penalty",
 )
 _WARM_UP = 200
-FORMAT = 1
+_STEPS = 5000
 
 
-@dataclasses.dataclass(frozen=True)
-class CostCell:
-    """All algorithms timed for some rounds; run it alone on the machine.
-
-    Args:
-        rounds: in each, everything is timed once.
-        updates: updates, and ``fit`` steps, for each time.
-    """
-
-    rounds: int = 7
-    updates: int = 100
-
-    @property
-    def digest(self) -> str:
-        """Name of the cell's file."""
-        return digest_of(
-            {"cost": FORMAT, "timed": list(TIMED), **dataclasses.asdict(self)}
-        )
-
-    @property
-    def variant(self) -> str:
-        """What a progress bar shows."""
-        return "cost"
+def _cells(settings: Settings) -> Iterable[Cell]:
+    rounds, updates = (2, 5) if settings.quick else (7, 100)
+    yield Cell.of("cost", rounds=rounds, updates=updates)
 
 
-def time_all(cell: CostCell) -> list[dict[str, Any]]:
+def _measure(cell: Cell) -> Rows:
     """One row for each algorithm and round."""
-    timers = {name: _timers(name, cell.updates) for name in TIMED}
+    updates = cell["updates"]
+    timers = {name: _timers(name, updates) for name in TIMED}
     return [
         {
             "algorithm": name,
             "round": turn,
-            "update_ms": 1e3 * update() / cell.updates,
-            "fit_step_ms": 1e3 * fit() / cell.updates,
+            "update_ms": 1e3 * seconds_of(update) / updates,
+            "fit_step_ms": 1e3 * seconds_of(fit) / updates,
         }
-        for turn in range(cell.rounds)
+        for turn in range(cell["rounds"])
         for name, (update, fit) in timers.items()
     ]
 
 
-def _timers(name: str, updates: int) -> tuple[Callable[[], float], Callable[[], float]]:
-    """Trained for a while, then: seconds of updates on one batch, and of ``fit``."""
-    import d3rlpy
-    import gymnasium as gym
-
-    from bidclick_gym import simulate_log
-    from bidclick_gym.logs.datasets import to_replay_buffer
-
-    auction = gym.make("BidClick-v0").unwrapped.auction  # type: ignore[attr-defined]
-    variant = name.removeprefix("variant: ")
-    continuous = name == "IQL"
-    steps = 5000
-    if variant != name:
-        config: Any = VARIANTS[variant].make(steps)
-    else:
-        make = AUCTION_LEARNERS[name].make
-        assert make is not None
-        config = make(steps, **dict(best_settings().get(name, ())))
-    dataset = to_replay_buffer(simulate_log(auction, seed=0), continuous=continuous)
-    d3rlpy.seed(0)
-    algo = config.create(device="cpu:0")
-    fit_quietly(algo, dataset, _WARM_UP)
+def _timers(name: str, updates: int) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Trained for a while, then: updates on one batch, and ``fit``."""
+    variant = name.removeprefix(_VARIANT)
+    is_row = variant == name
+    config = tuned_config(name, _STEPS) if is_row else VARIANTS[variant].make(_STEPS)
+    dataset = to_replay_buffer(simulate_log(Auction(), seed=0), continuous=name == "IQL")
+    algo = trained(config, dataset, 0, _WARM_UP)
     batch = dataset.sample_transition_batch(algo.config.batch_size)
 
-    def update() -> float:
-        start = time.perf_counter()
+    def update() -> None:
         for _ in range(updates):
             algo.update(batch)
-        return time.perf_counter() - start
 
-    def fit() -> float:
-        start = time.perf_counter()
-        fit_quietly(algo, dataset, updates, epochs=1)
-        return time.perf_counter() - start
+    return update, lambda: fit_quietly(algo, dataset, updates, epochs=1)
 
-    return update, fit
+
+COST_PART = Part(
+    "cost",
+    ("algorithm", "round", "update_ms", "fit_step_ms"),
+    _cells,
+    _measure,
+    lambda cell: TIMED,
+    learner="algorithm",
+    arrange=keys_of("algorithm", "round"),
+    # Timing is worth nothing beside other work.
+    alone=True,
+)

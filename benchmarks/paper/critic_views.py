@@ -14,8 +14,6 @@ import torch
 
 from icac_algo.decisions import best_actions
 
-__all__ = ["VIEWS", "CriticView"]
-
 VIEWS = ("raw", "proximal", "exact", "actor")
 
 

@@ -1,120 +1,72 @@
 """Training curves on campaigns, where bootstrapping and target networks matter.
 
-Impressions stay together as campaigns of 1,000 with a discount of .99; target networks
+Impressions stay together as campaigns of 1,000 with a discount of 0.99; target networks
 that are copied are copied every 500 steps, so that refreshes can be seen.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+from collections.abc import Iterable
 from typing import Any
 
+import d3rlpy
+
+from bidclick_gym import Auction, simulate_log
+from bidclick_gym.evaluators import (
+    RegretEvaluator,
+    ResidualEvaluator,
+    ViolationEvaluator,
+)
+from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import Euclidean
 
-from ..auction.cells import digest_of
-from ..auction.tuning import best_settings
-from ..learners import AUCTION_LEARNERS
+from ..engine import Cell, Part, Rows, Settings, keys_of
+from ..learners import AUCTION_LEARNERS, Learner
+from .training import tuned_config
 
-__all__ = ["COLUMNS", "CURVES", "CurveCell", "train_and_watch"]
-
-#: Algorithms whose training is watched.
-CURVES = (
-    "DQN",
-    "CQL",
-    "CQL-default",
-    "IQL",
-    "DiscreteIQL",
-    "Ours-paper",
-    "Ours-Monotone",
-    "Ours-Concave",
-)
-COLUMNS = (
-    "algorithm",
-    "seed",
-    "step",
-    "residual",
-    "monotonicity_errors",
-    "own_errors",
-    "checked",
-    "lambda",
-    "regret",
-)
-GAMMA = 0.99
 REFRESH = 500
+_GAMMA = 0.99
 #: Points of the grid in each dimension: what is watched often must be cheap.
-GRID = 32
-FORMAT = 1
+_GRID = 32
+#: Steps between two points.  A learner's own shape is checked at every step all the same.
+_EVERY = 25
+#: Each seed takes as long as all the rest of a table.
+_MOST_SEEDS = 5
+_QUICK = ("DQN", "CQL", "Ours-paper")
+_WATCHED = (
+    *("DQN", "CQL", "CQL-default", "IQL", "DiscreteIQL"),
+    *("Ours-paper", "Ours-Monotone", "Ours-Concave"),
+)
 
 
-@dataclasses.dataclass(frozen=True)
-class CurveCell:
-    """One training run that is watched.
-
-    Args:
-        algorithm: a name in ``CURVES``.
-        seed: draws the log and the training.
-        steps: gradient steps.
-        every: steps between two points of the curve.  The own shape of an algorithm
-            that has one is checked at every step all the same.
-    """
-
-    algorithm: str
-    seed: int = 0
-    steps: int = 5000
-    every: int = 25
-
-    @property
-    def digest(self) -> str:
-        """Name of the cell's file."""
-        config = self.config()
-        return digest_of(
-            {
-                "curves": FORMAT,
-                "config": {
-                    "type": config.get_type(),
-                    "params": config.serialize_to_dict(),
-                },
-                **dataclasses.asdict(self),
-            }
-        )
-
-    def config(self) -> Any:
-        """The d3rlpy config, with visible target refreshes."""
-        make = AUCTION_LEARNERS[self.algorithm].make
-        assert make is not None
-        tuned = dict(best_settings().get(self.algorithm, ()))
-        config = make(self.steps, **tuned)
-        config.gamma = GAMMA
-        if hasattr(config, "target_update_interval"):
-            config.target_update_interval = REFRESH
-        return config
+def _cells(settings: Settings) -> Iterable[Cell]:
+    for seed in range(min(settings.seeds, _MOST_SEEDS)):
+        for name in _QUICK if settings.quick else _WATCHED:
+            yield Cell.of("curves", name, seed, steps=settings.steps, every=_EVERY)
 
 
-def train_and_watch(cell: CurveCell) -> list[dict[str, Any]]:
+def _config(cell: Cell) -> Any:
+    """With target refreshes that can be seen."""
+    config = tuned_config(cell.learner, cell["steps"])
+    config.gamma = _GAMMA
+    if hasattr(config, "target_update_interval"):
+        config.target_update_interval = REFRESH
+    return config
+
+
+def watch_training(cell: Cell) -> Rows:
     """One row for every ``every`` steps."""
-    import contextlib
-
-    import d3rlpy
-    import gymnasium as gym
-
-    from bidclick_gym import simulate_log
-    from bidclick_gym.logs.datasets import to_replay_buffer
-
-    entry = AUCTION_LEARNERS[cell.algorithm]
-    auction = gym.make("BidClick-v0").unwrapped.auction  # type: ignore[attr-defined]
-    dataset = to_replay_buffer(
-        simulate_log(auction, seed=cell.seed),
-        as_bandit=False,
-        continuous=entry.continuous,
-    )
+    learner, auction = AUCTION_LEARNERS[cell.learner], Auction()
+    log = simulate_log(auction, seed=cell.seed)
+    dataset = to_replay_buffer(log, as_bandit=False, continuous=learner.continuous)
     d3rlpy.seed(cell.seed)
-    algo = cell.config().create(device="cpu:0")
-    watch = _Watch(cell, auction, entry.counted)
+    watch = _Watch(auction, learner, cell["every"])
     with contextlib.redirect_stdout(None):
-        algo.fit(
+        _config(cell).create(device="cpu:0").fit(
             dataset,
-            n_steps=cell.steps,
-            n_steps_per_epoch=cell.steps,
+            n_steps=cell["steps"],
+            n_steps_per_epoch=cell["steps"],
             show_progress=False,
             logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
             callback=watch,
@@ -123,34 +75,29 @@ def train_and_watch(cell: CurveCell) -> list[dict[str, Any]]:
 
 
 class _Watch:
-    def __init__(self, cell: CurveCell, auction: Any, shape: tuple[str, bool] | None):
-        from bidclick_gym.evaluators import (
-            RegretEvaluator,
-            ResidualEvaluator,
-            ViolationEvaluator,
-        )
+    """Called after every step."""
 
-        self._cell = cell
+    def __init__(self, auction: Auction, learner: Learner, every: int):
+        self._every = every
         self._errors = ViolationEvaluator(auction)
-        self._regret = RegretEvaluator(auction, GRID)
-        self._residual = ResidualEvaluator(auction, GAMMA, GRID)
-        self._own = (
-            ViolationEvaluator(auction, shape[0], known_cost=shape[1]) if shape else None
-        )
+        self._regret = RegretEvaluator(auction, _GRID)
+        self._residual = ResidualEvaluator(auction, _GAMMA, _GRID)
+        self._own: ViolationEvaluator | None = None
+        if learner.counted:
+            shape, known_cost = learner.counted
+            self._own = ViolationEvaluator(auction, shape, known_cost=known_cost)
         self._worst, self._checked = 0.0, 0
-        self.rows: list[dict[str, Any]] = []
+        self.rows: Rows = []
 
     def __call__(self, algo: Any, epoch: int, step: int) -> None:
         if self._own is not None:
             self._worst = max(self._worst, self._own(algo))
             self._checked += 1
-        if step % self._cell.every and step != 1:
+        if step % self._every and step != 1:
             return
         is_euclidean = isinstance(getattr(algo.config, "critic", None), Euclidean)
         self.rows.append(
             {
-                "algorithm": self._cell.algorithm,
-                "seed": self._cell.seed,
                 "step": step,
                 "residual": self._residual(algo),
                 "monotonicity_errors": self._errors(algo),
@@ -161,3 +108,17 @@ class _Watch:
             }
         )
         self._worst = 0.0
+
+
+CURVES_PART = Part(
+    "curves",
+    (
+        *("algorithm", "seed", "step", "residual", "monotonicity_errors"),
+        *("own_errors", "checked", "lambda", "regret"),
+    ),
+    _cells,
+    watch_training,
+    _config,
+    learner="algorithm",
+    arrange=keys_of("algorithm", "seed", "step"),
+)

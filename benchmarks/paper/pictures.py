@@ -1,318 +1,222 @@
-"""Pictures of the report as SVG, each in a light and a dark version.
-
-Each is one panel, narrow enough for a phone; the page sets them side by side where there
-is room.
-"""
+"""Pictures of the report, each one panel, narrow enough for a phone."""
 
 from __future__ import annotations
 
-import dataclasses
-import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
-from bidclick_gym.auction import Auction
+from bidclick_gym import Auction
 
-from ..engine import bootstrap_mean
+from ..engine import (
+    Figure,
+    Line,
+    Results,
+    Rows,
+    by_seed,
+    distinct,
+    dots,
+    heat,
+    paths,
+    select,
+    subplots,
+)
+from ..learners import AUCTION_LEARNERS
 from .curves import REFRESH
-from .evidence import Evidence, MissingError
+from .measurements import FloatArray, Measurements, MissingError
 from .policies import CONTEXTS
 
-__all__ = ["Picture", "all_pictures"]
-
-_COLORS = {
+#: Of lines; dots have those of their learners' kinds.
+_COLOURS = {
     "Ours-paper": "#d1495b",
-    "Ours-Monotone": "#e08e45",
     "Ours-Concave": "#2a7fba",
     "Ours-KnownCost": "#57b8d9",
-    "CQL + Concave": "#4b9b6e",
     "IQL": "#8a6fb5",
-    "IQL-default": "#b9a5d6",
-    "DiscreteIQL": "#c58ac0",
     "CQL": "#a0803c",
-    "CQL-default": "#cbb27c",
     "DQN": "#8c8c8c",
     "ClickModel": "#5aa05a",
 }
-_THEMES = {"light": "#222222", "dark": "#dddddd"}
+#: Smaller values are drawn here, as a logarithmic axis needs.
 _LEAST = 1e-6
+_SIZE = (4.6, 3.5)
+Runs = dict[str, tuple[FloatArray, FloatArray]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """One picture.
-
-    Args:
-        name: for files.
-        caption: what it shows, also for those who cannot see it.
-        light: SVG for a light page.
-        dark: SVG for a dark page.
-    """
-
-    name: str
-    caption: str
-    light: bytes
-    dark: bytes
-
-
-def all_pictures(evidence: Evidence) -> list[Picture]:
-    """Every picture for which there are results, in order."""
-    return [
-        Picture(name, caption, *(_draw(draw, theme) for theme in ("light", "dark")))
-        for name, caption, draw in _plans(evidence)
+def _regret(results: Results) -> Figure | None:
+    rows = select(results["table1"], env="BidClick-v0", fraction=1.0)
+    if not rows:
+        return None
+    lines = [
+        Line(name, list(regret.values()), learner.colour)
+        for name, learner in AUCTION_LEARNERS.items()
+        if name != "BC" and (regret := by_seed(rows, "regret", algorithm=name))
     ]
+    figure, axes = subplots(*_SIZE)
+    dots(axes[0, 0], lines, smallest=_LEAST, each_seed=True)
+    axes[0, 0].set(xscale="log", xlabel="regret  V* - V", title="Regret, full log")
+    return figure
 
 
-Draw = Callable[[Axes], None]
+def _scarcity(results: Results) -> Figure | None:
+    rows, lines = select(results["table1"], env="BidClick-v0"), {}
+    shares = sorted(distinct(rows, "fraction"))
+    for name in _COLOURS:
+        found = [
+            by_seed(rows, "regret", algorithm=name, fraction=share) for share in shares
+        ]
+        if all(found):
+            seeds = sorted(set.intersection(*map(set, found)))
+            regret = [[of_share[seed] for of_share in found] for seed in seeds]
+            lines[name] = (100.0 * np.array(shares), np.maximum(regret, _LEAST))
+    if not lines:
+        return None
+    figure, axes = subplots(*_SIZE)
+    paths(axes[0, 0], lines, _COLOURS)
+    axes[0, 0].set(xscale="log", yscale="log", title="Regret and size of the log")
+    axes[0, 0].set(xlabel="% of the log of 100,000 impressions", ylabel="regret")
+    ticks = [100.0 * share for share in shares]
+    axes[0, 0].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes[0, 0].minorticks_off()
+    _legend_below(figure)
+    return figure
 
 
-def _draw(draw: Draw, theme: str) -> bytes:
-    ink = _THEMES[theme]
-    style: Any = {
-        "text.color": ink,
-        "axes.labelcolor": ink,
-        "axes.edgecolor": ink,
-        "xtick.color": ink,
-        "ytick.color": ink,
-        "font.size": 8.5,
-        "legend.fontsize": 7.5,
-        "legend.frameon": False,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        # The same bytes every time.
-        "svg.hashsalt": "bidclick",
-    }
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(4.6, 3.5), layout="constrained")
-        canvas = FigureCanvasSVG(figure)
-        axes = figure.subplots()
-        axes.set_facecolor("none")
-        draw(axes)
-        buffer = io.BytesIO()
-        figure.patch.set_alpha(0.0)
-        canvas.print_svg(buffer, metadata={"Date": None})
-    return buffer.getvalue()
-
-
-def _plans(evidence: Evidence) -> Iterator[tuple[str, str, Draw]]:
-    results = evidence.results
-    if results.table1:
-        yield (
-            "regret",
-            "Regret of every algorithm on BidClick-v0, full log: a dot for each seed, "
-            "the mean, its 95 % bootstrap interval.",
-            partial(_regret_by_algorithm, evidence=evidence),
-        )
-        yield (
-            "scarcity",
-            "Regret against the share of the log on BidClick-v0, mean and 95 % interval.",
-            partial(_regret_by_share, evidence=evidence),
-        )
-    if results.curves:
-        for column, caption, scale in (
-            ("regret", "Regret during training on campaigns (discount .99).", "log"),
-            ("residual", "Bellman residual during training, free of noise.", "log"),
-            (
-                "monotonicity_errors",
-                "Monotonicity errors in 1,000 contexts during training; dotted lines are "
-                f"target refreshes (every {REFRESH} steps, DQN and CQL). A perfect "
-                "critic shows 1,501.",
-                "linear",
-            ),
-            ("lambda", "The penalty weight lambda during training.", "linear"),
-        ):
-            yield (
-                f"curve-{column.replace('_', '-')}",
-                f"{caption} Mean over seeds, band from smallest to largest.",
-                partial(_curve, evidence=evidence, column=column, scale=scale),
-            )
-    if results.policies:
-        for number, (x, c) in enumerate(CONTEXTS):
-            yield (
-                f"q-{number}",
-                f"Q against the bid at x = {x:g}, c = {c:g}: the truth, the paper's raw "
-                "critic, its projection onto Monotone, and the canonical critic told "
-                "Concave.",
-                partial(_q_values, rows=results.policies, x=x, c=c),
-            )
-        yield (
-            "map-optimal",
-            "The optimal bid in every context.",
-            partial(_map, rows=_optimal_map(results.policies), name="optimal"),
-        )
-        for model, name in (
-            ("canonical", "canonical, told Concave"),
-            ("raw", "the paper's raw critic"),
-            ("projected", "the paper's critic, projected onto Monotone"),
-            ("IQL", "IQL, oracle-tuned"),
-            ("CQL", "CQL, oracle-tuned"),
-        ):
-            rows = [
-                row
-                for row in results.policies
-                if row["kind"] == "map" and row["model"] == model
-            ]
-            if rows:
-                yield (
-                    f"map-{model}",
-                    f"The greedy bid in every context: {name}.",
-                    partial(_map, rows=rows, name=name),
-                )
-
-
-def _regret_by_algorithm(axes: Axes, evidence: Evidence) -> None:
-    names: list[str] = []
-    for name in _COLORS:
-        try:
-            values = evidence.table1(name, "regret")
-        except MissingError:
-            continue
-        y = -len(names)
-        points = np.maximum(list(values.values()), _LEAST)
-        interval = bootstrap_mean(points.tolist())
-        color = _COLORS[name]
-        axes.plot(points, np.full(len(points), y), ".", color=color, alpha=0.35)
-        axes.plot([interval.low, interval.high], [y, y], color=color, linewidth=2.5)
-        axes.plot([interval.mean], [y], "o", color=color, markersize=5)
-        names.append(name)
-    axes.set_yticks([-i for i in range(len(names))], names)
-    axes.set_xscale("log")
-    axes.set_xlabel("regret  V* - V")
-    axes.grid(axis="x", alpha=0.25)
-
-
-def _regret_by_share(axes: Axes, evidence: Evidence) -> None:
-    names = (
-        *("Ours-paper", "Ours-Concave", "Ours-KnownCost", "IQL", "CQL", "DQN"),
-        "ClickModel",
-    )
-    shares = (0.0625, 0.25, 1.0)
-    for name in names:
-        points = []
-        for share in shares:
-            try:
-                values = evidence.table1(name, "regret", fraction=share)
-            except MissingError:
-                continue
-            points.append((share, evidence.mean(values)))
-        if not points:
-            continue
-        x = [100.0 * share for share, _ in points]
-        low, mean, high = (
-            np.maximum([getattr(i, key) for _, i in points], _LEAST)
-            for key in ("low", "mean", "high")
-        )
-        axes.plot(x, mean, "o-", color=_COLORS[name], label=name, markersize=3.5)
-        axes.fill_between(x, low, high, color=_COLORS[name], alpha=0.15, linewidth=0)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xticks([6.25, 25.0, 100.0], ["6.25", "25", "100"])
-    axes.minorticks_off()
-    axes.set_xlabel("% of the log of 100,000 impressions")
-    axes.set_ylabel("regret")
-    axes.grid(alpha=0.25)
-    axes.legend(ncols=2)
-
-
-def _curve(axes: Axes, evidence: Evidence, column: str, scale: str) -> None:
-    drawn = 0
+def _curve(results: Results, column: str, title: str, scale: str) -> Figure | None:
+    measured, lines, last = Measurements(results.rows), {}, 0.0
     for name in ("DQN", "CQL", "IQL", "Ours-paper", "Ours-Concave"):
         try:
-            curves = evidence.curve(name, column)
+            curves = list(measured.curve(name, column).values())
         except MissingError:
             continue
-        steps = [step for step, _ in sorted(next(iter(curves.values())))]
-        values = np.array([[v for _, v in sorted(c)] for c in curves.values()])
-        if scale == "log":
-            values = np.maximum(values, _LEAST)
-        axes.plot(steps, values.mean(0), color=_COLORS[name], label=name, linewidth=1.2)
-        axes.fill_between(
-            steps,
-            values.min(0),
-            values.max(0),
-            color=_COLORS[name],
-            alpha=0.15,
-            linewidth=0,
-        )
-        drawn = max(drawn, int(steps[-1]))
+        steps, runs = curves[0][0], np.stack([figures for _, figures in curves])
+        lines[name] = (steps, np.maximum(runs, _LEAST) if scale == "log" else runs)
+        last = max(last, steps[-1])
+    if not lines:
+        return None
+    figure, axes = subplots(*_SIZE)
+    paths(axes[0, 0], lines, _COLOURS, band=1.0)
     if column == "monotonicity_errors":
-        for step in range(REFRESH, drawn, REFRESH):
-            axes.axvline(step, color="#888888", linewidth=0.5, linestyle=":")
-    axes.set_yscale(scale)
-    axes.set_xlabel("gradient steps")
-    axes.set_ylabel(column.replace("_", " "))
-    axes.grid(alpha=0.25)
-    axes.legend()
+        for step in range(REFRESH, int(last), REFRESH):
+            axes[0, 0].axvline(step, color="0.6", linewidth=0.5, linestyle=":")
+    axes[0, 0].set(yscale=scale, title=title, xlabel="gradient steps")
+    _legend_below(figure)
+    return figure
 
 
-def _q_values(axes: Axes, rows: Sequence[dict[str, Any]], x: float, c: float) -> None:
+def _legend_below(figure: Figure) -> None:
+    """Where many lines leave it no room."""
+    if legend := figure.axes[0].get_legend():
+        legend.remove()
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+
+
+def _q_values(results: Results, x: float, c: float) -> Figure | None:
+    rows = select(results["policies"], kind="q", x=x, c=c)
+    if not rows:
+        return None
     auction = Auction()
+    figure, axes = subplots(*_SIZE)
     truth = auction.reward_table(np.array([[x, c]]))[0]
-    ink = axes.xaxis.label.get_color()
-    axes.plot(auction.bids, truth, "o-", color=ink, label="truth", linewidth=2)
-    for model, label, color in (
+    axes[0, 0].plot(auction.bids, truth, "o-", color="black", label="truth", linewidth=2)
+    for model, label, colour in (
         ("raw", "paper, raw", "#e08e45"),
         ("projected", "paper, projected (Monotone)", "#d1495b"),
         ("canonical", "canonical (Concave)", "#2a7fba"),
     ):
-        points = [
-            (row["bid"], row["value"])
-            for row in rows
-            if row["kind"] == "q"
-            and row["model"] == model
-            and np.allclose([row["x"], row["c"]], [x, c])
-        ]
-        if points:
-            bids, values = zip(*sorted(points), strict=True)
-            axes.plot(bids, values, "o--", color=color, label=label, markersize=4)
-    axes.set_xticks(auction.bids)
-    axes.set_xlabel("bid")
-    axes.set_ylabel("expected reward")
-    axes.set_title(f"x = {x:g}, c = {c:g}", fontsize=9)
-    axes.grid(alpha=0.25)
-    axes.legend()
+        values = {row["bid"]: row["value"] for row in select(rows, model=model)}
+        points = [values[bid] for bid in auction.bids]
+        axes[0, 0].plot(auction.bids, points, "o--", color=colour, label=label, ms=4)
+    axes[0, 0].set(xlabel="bid", ylabel="expected reward", xticks=auction.bids)
+    axes[0, 0].set(title=f"Q at x = {x:g}, c = {c:g}")
+    axes[0, 0].grid(color="0.92")
+    axes[0, 0].legend(fontsize=8, frameon=False)
+    return figure
 
 
-def _optimal_map(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    auction = Auction()
-    some = next(row["model"] for row in rows if row["kind"] == "map")
-    found = [row for row in rows if row["kind"] == "map" and row["model"] == some]
-    contexts = np.array([[row["x"], row["c"]] for row in found])
-    bids = auction.bid_array[auction.reward_table(contexts).argmax(axis=1)]
-    return [{**row, "bid": bid} for row, bid in zip(found, bids, strict=True)]
-
-
-def _map(axes: Axes, rows: Sequence[dict[str, Any]], name: str) -> None:
-    x = sorted({float(row["x"]) for row in rows})
-    c = sorted({float(row["c"]) for row in rows})
-    image = np.full((len(c), len(x)), np.nan)
-    for row in rows:
-        image[c.index(float(row["c"])), x.index(float(row["x"]))] = row["bid"]
-    drawn = axes.imshow(
-        image,
-        origin="lower",
-        aspect="auto",
-        interpolation="nearest",
-        extent=(0.0, 1.0, *_edges(c)),
-        cmap=matplotlib.colormaps["viridis"].resampled(5),
-        vmin=-0.125,
-        vmax=1.125,
+def _map(results: Results, model: str, title: str) -> Figure | None:
+    rows = _map_rows(results, model)
+    if not rows:
+        return None
+    bids = {(row["x"], row["c"]): row["bid"] for row in rows}
+    x, c = (sorted({context[i] for context in bids}) for i in (0, 1))
+    half = (c[1] - c[0]) / 2.0
+    figure, axes = subplots(*_SIZE)
+    drawn = heat(
+        axes[0, 0],
+        np.array([[bids[a, b] for a in x] for b in c]),
+        (0.0, 1.0, c[0] - half, c[-1] + half),
+        lowest=0.0,
+        highest=1.0,
     )
-    figure = axes.figure
-    bar = figure.colorbar(drawn, ax=axes, ticks=[0.0, 0.25, 0.5, 0.75, 1.0])
-    bar.set_label("bid")
-    axes.set_xlabel("query descriptor x")
-    axes.set_ylabel("cost c")
-    axes.set_title(name, fontsize=9)
+    figure.colorbar(drawn, ax=axes[0, 0], ticks=Auction().bids, label="bid")
+    axes[0, 0].set(xlabel="query descriptor x", ylabel="cost c", title=title)
+    return figure
 
 
-def _edges(midpoints: Sequence[float]) -> tuple[float, float]:
-    half = (midpoints[1] - midpoints[0]) / 2.0
-    return midpoints[0] - half, midpoints[-1] + half
+def _map_rows(results: Results, model: str) -> Rows:
+    maps = select(results["policies"], kind="map")
+    if model != "optimal":
+        return select(maps, model=model)
+    auction, contexts = Auction(), select(maps, model="raw")
+    if not contexts:
+        return []
+    table = auction.reward_table(np.array([[row["x"], row["c"]] for row in contexts]))
+    best = auction.bid_array[table.argmax(axis=1)]
+    return [{**row, "bid": bid} for row, bid in zip(contexts, best, strict=True)]
+
+
+Draw = Callable[[Results], Figure | None]
+
+#: By heading: what to know, and pictures by name.
+ALBUM: Mapping[str, tuple[str, Mapping[str, Draw]]] = {
+    "Regret": (
+        "On BidClick-v0. Left: a dot for each seed, the mean, its 95 % bootstrap "
+        "interval. Right: mean, and a band that holds 80 % of the seeds.",
+        {"regret": _regret, "scarcity": _scarcity},
+    ),
+    "Training on campaigns": (
+        "Discount 0.99; mean over seeds, band from the smallest to the largest. Dotted "
+        f"lines are target refreshes (every {REFRESH} steps, DQN and CQL). A perfect "
+        "critic shows 1,501 monotonicity errors.",
+        {
+            f"curve-{column.replace('_', '-')}": partial(
+                _curve, column=column, title=title, scale=scale
+            )
+            for column, title, scale in (
+                ("regret", "Regret", "log"),
+                ("residual", "Bellman residual, free of noise", "log"),
+                (
+                    "monotonicity_errors",
+                    "Monotonicity errors in 1,000 contexts",
+                    "linear",
+                ),
+                ("lambda", "The penalty weight lambda", "linear"),
+            )
+        },
+    ),
+    "Values over the bid": (
+        "The truth, the paper's raw critic, its projection onto Monotone, and the "
+        "canonical critic with the prior Concave.",
+        {f"q-{i}": partial(_q_values, x=x, c=c) for i, (x, c) in enumerate(CONTEXTS)},
+    ),
+    "Greedy bids in every context": (
+        "The optimum, and what critics make of it; IQL and CQL are tuned by the oracle.",
+        {
+            f"map-{model}": partial(_map, model=model, title=title)
+            for model, title in (
+                ("optimal", "Optimal bid"),
+                ("canonical", "Canonical, Concave"),
+                ("raw", "The paper's raw critic"),
+                ("projected", "The paper's, projected onto Monotone"),
+                ("IQL", "IQL"),
+                ("CQL", "CQL"),
+            )
+        },
+    ),
+}
+PICTURES: dict[str, Draw] = {
+    f"pictures/{name}.png": draw
+    for _, pictures in ALBUM.values()
+    for name, draw in pictures.items()
+}

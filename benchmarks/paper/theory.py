@@ -20,7 +20,7 @@ from icac_algo.algos import (
     proximal_iterations,
 )
 
-__all__ = ["theory_figures"]
+from ..engine import Part, Rows, Settings
 
 FloatArray = npt.NDArray[np.float64]
 SIZE = 5
@@ -129,12 +129,14 @@ def _small_lambda() -> dict[str, float]:
     gamma = 0.9
     optimum = np.linalg.solve(np.eye(SIZE) - gamma * transition, reward[0])
     found = {}
-    for lam in _LAMBDAS:
-        operator = _proximal(Monotone(), lam)
+    for multiplier in _LAMBDAS:
+        operator = _proximal(Monotone(), multiplier)
         v = np.zeros((1, SIZE))
         for _ in range(500):
             v = operator(reward + gamma * v @ transition.T)
-        found[f"distance to v*, lambda {lam:g}"] = float(np.abs(v[0] - optimum).max())
+        found[f"distance to v*, lambda {multiplier:g}"] = float(
+            np.abs(v[0] - optimum).max()
+        )
     return found
 
 
@@ -162,13 +164,15 @@ def _unit_step() -> dict[str, float]:
     lipschitz = penalty_lipschitz(torch.as_tensor(matrix))
     anchor, rows = torch.as_tensor(_random_values(64, 7)), torch.as_tensor(matrix)
 
-    def distance(lam: float, iterations: int, step: float) -> float:
-        limit = torch.as_tensor(_proximal(Monotone(), lam)(anchor.numpy()))
-        u = proximal_iterations(anchor, anchor, rows, lam, iterations, step)
+    def distance(multiplier: float, iterations: int, step: float) -> float:
+        limit = torch.as_tensor(_proximal(Monotone(), multiplier)(anchor.numpy()))
+        u = proximal_iterations(anchor, anchor, rows, multiplier, iterations, step)
         return float((u - limit).abs().max())
 
-    converges = _bisect(lambda lam: distance(lam, 2000, 1.0) < 1e-6, 0.0, 1.0)
-    bounded = _bisect(lambda lam: distance(lam, 2000, 1.0) < 1e6, 0.0, 2.0)
+    converges = _bisect(
+        lambda multiplier: distance(multiplier, 2000, 1.0) < 1e-6, 0.0, 1.0
+    )
+    bounded = _bisect(lambda multiplier: distance(multiplier, 2000, 1.0) < 1e6, 0.0, 2.0)
     return {
         "1 / L": 1.0 / lipschitz,
         "unit step: stops converging": converges,
@@ -186,10 +190,10 @@ def _finite_lambda() -> dict[str, float]:
     anchor = torch.as_tensor(_random_values(256, 8))
     before = int((anchor @ rows.T < 0.0).sum())
     found["violations, lambda 0"] = float(before)
-    for lam in (1.0, 100.0, 10_000.0):
-        u = torch.as_tensor(_proximal(Monotone(), lam)(anchor.numpy()))
-        found[f"violations, lambda {lam:g}"] = float((u @ rows.T < 0.0).sum())
-        found[f"C(u), lambda {lam:g}"] = float(penalty(u, rows).mean())
+    for multiplier in (1.0, 100.0, 10_000.0):
+        u = torch.as_tensor(_proximal(Monotone(), multiplier)(anchor.numpy()))
+        found[f"violations, lambda {multiplier:g}"] = float((u @ rows.T < 0.0).sum())
+        found[f"C(u), lambda {multiplier:g}"] = float(penalty(u, rows).mean())
     return found
 
 
@@ -202,7 +206,7 @@ def _exact(constraint: Constraint) -> Operator:
     return lambda v: np.asarray(constraint.project(torch.as_tensor(v)))
 
 
-def _proximal(constraint: Constraint, lam: float) -> Operator:
+def _proximal(constraint: Constraint, multiplier: float) -> Operator:
     """The proximal map at finite lambda to rounding: Newton steps on the active set."""
     matrix, bounds = constraint.shape_set().inequalities(_POSITIONS)
 
@@ -210,20 +214,20 @@ def _proximal(constraint: Constraint, lam: float) -> Operator:
         u = v.copy()
         for _ in range(50):
             active = (u @ matrix.T < bounds).astype(np.float64)
-            system = np.eye(SIZE) + 2.0 * lam * np.einsum(
+            system = np.eye(SIZE) + 2.0 * multiplier * np.einsum(
                 "bm,mi,mj->bij", active, matrix, matrix
             )
-            rhs = v + 2.0 * lam * (active * bounds) @ matrix
+            rhs = v + 2.0 * multiplier * (active * bounds) @ matrix
             solved = np.linalg.solve(system, rhs[..., None])[..., 0]
             if np.array_equal(solved @ matrix.T < bounds, active.astype(bool)):
                 return np.asarray(solved)
             u = solved
         # Where Newton's active sets cycle, gradient steps do not.
         rows, floor = torch.as_tensor(matrix), torch.as_tensor(bounds)
-        step = inner_step_size(penalty_lipschitz(rows), lam)
+        step = inner_step_size(penalty_lipschitz(rows), multiplier)
         anchor = torch.as_tensor(v)
         return np.asarray(
-            proximal_iterations(anchor, anchor, rows, lam, 100_000, step, floor)
+            proximal_iterations(anchor, anchor, rows, multiplier, 100_000, step, floor)
         )
 
     return prox
@@ -242,3 +246,10 @@ def _random_values(rows: int, seed: int) -> FloatArray:
 
 def _spread(v: FloatArray) -> float:
     return float(v.max() - v.min())
+
+
+def _compute(settings: Settings) -> Rows:
+    return [{"figure": name, "value": v} for name, v in theory_figures().items()]
+
+
+THEORY_PART = Part("theory", ("figure", "value"), compute=_compute)

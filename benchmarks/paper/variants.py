@@ -12,10 +12,8 @@ from typing import Any
 
 from icac_algo import ConstraintAwareQConfig, Euclidean, Monotone
 
-from ..learners import reward_scaler, shared_settings
+from ..learners import constraint_aware_q
 from .ablations import AblatedQConfig
-
-__all__ = ["VARIANTS", "Variant"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Variant:
     """One row of Table II.
 
     Args:
-        name: short name, key of ``figures.TABLE2``.
+        name: short name, key of ``paper_figures.TABLE2``.
         counted: the critic that the variant deploys, whose errors are counted.
         note: how the paper's words were read.
         switches: of the critic, where they differ from the full method.
@@ -38,19 +36,23 @@ class Variant:
     ablation: str = ""
     same_as: str = ""
 
+    @property
+    def critics(self) -> tuple[str, ...]:
+        """What is measured of it; where nothing is projected, the raw critic alone."""
+        if self.counted == "proximal":
+            return ("raw", "proximal", "exact")
+        return ("raw", "actor") if self.counted == "actor" else ("raw",)
+
     def make(self, steps: int) -> ConstraintAwareQConfig:
         """The d3rlpy config of the variant."""
-        switches: dict[str, Any] = {"pull": 0.0, "spectral_norm": True, **self.switches}
-        fields: dict[str, Any] = {
-            "constraint": Monotone(),
-            "critic": Euclidean(**switches),
-            "actor": "network",
-            "reward_scaler": reward_scaler(),
-            **shared_settings(steps, "critic", "actor"),
-        }
-        if self.ablation:
-            return AblatedQConfig(ablation=self.ablation, **fields)
-        return ConstraintAwareQConfig(**fields)
+        switches = {"pull": 0.0, "spectral_norm": True, **self.switches}
+        made: ConstraintAwareQConfig = constraint_aware_q(
+            constraint=Monotone(), critic=Euclidean(**switches), actor="network"
+        )(steps)
+        if not self.ablation:
+            return made
+        settings = {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
+        return AblatedQConfig(ablation=self.ablation, **settings)
 
 
 VARIANTS: dict[str, Variant] = {

@@ -1,7 +1,7 @@
 """Which shapes the optimum of a campaign has exactly, and how far it is from others.
 
-A theorem is proven for every campaign (``docs/campaigns.md``); its row measures rounding.
-Any other shape holds nearly, or on this campaign: its row says how nearly.
+A theorem is proven for every campaign (``docs/campaigns/shapes.md``); its row measures
+rounding.  Any other shape holds nearly, or on this campaign: its row says how nearly.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.engine import Rows
 from benchmarks.paper.curves import REFRESH
-from benchmarks.paper.experiments import Results
-from benchmarks.paper.figures import TABLE1, TABLE2
+from benchmarks.paper.paper_figures import TABLE1, TABLE2
 from benchmarks.paper.theory import theory_figures
 from benchmarks.paper.variants import VARIANTS
 
@@ -19,23 +19,23 @@ ROW_OF = {
 }
 
 
-def world(as_the_paper_says: bool) -> Results:
+def world(as_the_paper_says: bool) -> dict[str, Rows]:
     yes = as_the_paper_says
-    return Results(
-        theory=[{"figure": k, "value": v} for k, v in _theory(yes).items()],
-        readings=_readings(yes),
-        table1=_table1(yes),
-        table2=_table2(yes),
-        curves=_curves(yes),
-        cost=_cost(yes),
-    )
+    return {
+        "theory": [{"figure": k, "value": v} for k, v in _theory(yes).items()],
+        "interpretations": _interpretations(yes),
+        "table1": _table1(yes),
+        "table2": _table2(yes),
+        "curves": _curves(yes),
+        "cost": _cost(yes),
+    }
 
 
 def _jitter(seed: int, size: float) -> float:
     return size * (seed - 2) / 2.0
 
 
-def _table1(yes: bool) -> list[dict[str, Any]]:
+def _table1(yes: bool) -> Rows:
     rows = []
     for name, paper in ROW_OF.items():
         for fraction in (1.0, 0.25):
@@ -67,7 +67,7 @@ def _table1(yes: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def _table2(yes: bool) -> list[dict[str, Any]]:
+def _table2(yes: bool) -> Rows:
     rows = []
     for name, paper in TABLE2.items():
         variant = VARIANTS[name]
@@ -108,7 +108,7 @@ def _table2(yes: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def _curves(yes: bool) -> list[dict[str, Any]]:
+def _curves(yes: bool) -> Rows:
     rows = []
     for name in ROW_OF.keys() | {"DQN"}:
         ours = name.startswith("Ours")
@@ -134,7 +134,7 @@ def _curves(yes: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def _cost(yes: bool) -> list[dict[str, Any]]:
+def _cost(yes: bool) -> Rows:
     slow = 2.0 if yes else 9.0
     names = {
         "IQL": 3.0,
@@ -173,10 +173,10 @@ def _theory(yes: bool) -> dict[str, float]:
     return said
 
 
-def _readings(yes: bool) -> list[dict[str, Any]]:
+def _interpretations(yes: bool) -> Rows:
     def row(name: str, reachable: str) -> dict[str, Any]:
         return {
-            "reading": name,
+            "interpretation": name,
             "best": 0.92 if yes else 0.6,
             "worst": 0.5 if yes else -2.0,
             "logger": 0.5,
@@ -189,5 +189,5 @@ def _readings(yes: bool) -> list[dict[str, Any]]:
     everyone = ", ".join(paper.name for paper in TABLE1)
     return [
         row("as stated: click - c a", everyone if yes else ""),
-        row("as stated, costs .05 to .10", ""),
+        row("as stated, costs 0.05 to 0.10", ""),
     ]

@@ -78,6 +78,7 @@ def test_a_failing_cell_is_an_error_and_leaves_nothing(tmp_path: pathlib.Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends an interrupt as a terminal does")
 def test_interrupted_run_goes_on_where_it_stopped(tmp_path: pathlib.Path) -> None:
     """Ctrl-C after the first cell: it is kept, nothing is half-written, and a rerun

@@ -92,6 +92,7 @@ def test_recorded_search_has_its_best_value_inside_the_grid() -> None:
             assert min(tried) < value < max(tried), (name, key)
 
 
+@pytest.mark.slow
 def test_the_table_shows_them_and_keeps_them_apart(tmp_path: pathlib.Path) -> None:
     words = "table1 --algorithms DQN --seeds 1 --steps 4 --fraction 0.0025 --workers 1"
     main([*words.split(), "--online", "--out", str(tmp_path)])

@@ -1,4 +1,4 @@
-"""The paper's experiments: theory, readings, ablations, and the reports they end in."""
+"""The paper's experiments: theory, interpretations, ablations, and the reports."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ import pytest
 import torch
 
 from benchmarks.__main__ import main
-from benchmarks.auction import cells
+from benchmarks.engine import Cell, Settings, read_rows, select
 from benchmarks.learners import fit_quietly
-from benchmarks.paper import ablation, curves, policies
-from benchmarks.paper.ablation import AblationCell, train_variant
+from benchmarks.paper.claims import CLAIMS, FAILS, NOT_RUN, judge
 from benchmarks.paper.critic_views import CriticView
-from benchmarks.paper.curves import CurveCell, train_and_watch
-from benchmarks.paper.experiments import PaperSettings, planned, read_results, run_parts
-from benchmarks.paper.extend import adopt_published
-from benchmarks.paper.ledger import NOT_RUN
-from benchmarks.paper.readings import READINGS, reachable, values_of
+from benchmarks.paper.curves import CURVES_PART, watch_training
+from benchmarks.paper.experiment import PAPER
+from benchmarks.paper.interpretations import INTERPRETATIONS, values_of
+from benchmarks.paper.table2 import measure_variant
 from benchmarks.paper.theory import theory_figures
 from benchmarks.paper.variants import VARIANTS
 from bidclick_gym.auction import Auction
@@ -38,9 +36,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import browser
 
 ROOT = pathlib.Path(__file__).parents[2]
+PUBLISHED = ROOT / "docs" / "results" / "paper"
 
 
-# -- theory and readings -----------------------------------------------------
+# -- theory and interpretations ----------------------------------------------
 
 
 def test_theory_figures_are_what_closed_forms_say() -> None:
@@ -65,26 +64,26 @@ def test_theory_figures_are_what_closed_forms_say() -> None:
     assert found["C(u), lambda 10000"] < 1e-3 * found["C(u), lambda 100"]
 
 
-def test_the_reading_as_stated_is_the_environment() -> None:
+def test_the_interpretation_as_stated_is_the_environment() -> None:
     auction = Auction()
-    values = values_of(READINGS[0])
+    values = values_of(INTERPRETATIONS[0])
     probabilities = list(ClippedGaussianPolicy().probabilities)
-    assert values.best == pytest.approx(auction.optimal_value(200), abs=1e-12)
-    assert values.logger == pytest.approx(
+    assert values["best"] == pytest.approx(auction.optimal_value(200), abs=1e-12)
+    assert values["logger"] == pytest.approx(
         auction.value_of_random_bid(probabilities), abs=1e-6
     )
-    assert values.highest_bid == pytest.approx(
+    assert values["highest_bid"] == pytest.approx(
         auction.value_of_constant_bid(1.0), abs=1e-6
     )
-    assert values.monotone_share == pytest.approx(auction.monotone_share(), abs=1e-3)
-    assert reachable(values) == []
+    assert values["monotone_share"] == pytest.approx(auction.monotone_share(), abs=1e-3)
+    assert values["reachable"] == ""
 
 
 def test_without_payment_a_rising_critic_earns_the_optimum() -> None:
-    (free,) = [r for r in READINGS if r.name.startswith("no payment")]
+    (free,) = [i for i in INTERPRETATIONS if i.name.startswith("no payment")]
     values = values_of(free)
-    assert values.best == pytest.approx(values.highest_bid)
-    assert len(reachable(values)) == 4
+    assert values["best"] == pytest.approx(values["highest_bid"])
+    assert len(values["reachable"].split(", ")) == 4
 
 
 # -- ablations ---------------------------------------------------------------
@@ -189,149 +188,49 @@ def test_bad_ablations_and_views_are_refused(log: ColumnarReplayBuffer) -> None:
         CriticView(None, "deployed")
 
 
+def variant_cell(name: str) -> Cell:
+    return Cell.of("table2", name, env="BidClick-v0", fraction=0.01, steps=5)
+
+
 def test_each_row_says_which_critic_is_counted() -> None:
-    rows = train_variant(AblationCell("full", fraction=0.01, steps=5))
+    rows = measure_variant(variant_cell("full"))
     assert [row["critic"] for row in rows] == ["raw", "proximal", "exact"]
     assert [row["counted"] for row in rows] == [0, 1, 0]
-    rows = train_variant(AblationCell("actor only", fraction=0.01, steps=5))
+    rows = measure_variant(variant_cell("actor only"))
     assert [row["critic"] for row in rows if row["counted"]] == ["actor"]
-    twin = train_variant(AblationCell("actor only", fraction=0.01, steps=5))
+    twin = measure_variant(variant_cell("actor only"))
     for row, other in zip(rows, twin, strict=True):
         assert {**row, "train_seconds": 0} == {**other, "train_seconds": 0}
 
 
 def test_curves_check_the_own_shape_after_every_step() -> None:
-    rows = train_and_watch(CurveCell("Ours-Concave", steps=30, every=10))
+    rows = watch_training(Cell.of("curves", "Ours-Concave", steps=30, every=10))
     assert [row["step"] for row in rows] == [1, 10, 20, 30]
     assert [row["checked"] for row in rows] == [1, 10, 20, 30]
     assert all(row["own_errors"] == 0.0 for row in rows)
-    config = CurveCell("DQN").config()
+    assert CURVES_PART.config is not None
+    config = CURVES_PART.config(Cell.of("curves", "DQN", steps=30))
     assert (config.gamma, config.target_update_interval) == (0.99, 500)
 
 
-# -- the whole command -------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A quick run of everything, as the command line makes it."""
-    out = tmp_path_factory.mktemp("paper")
-    main(["paper", "--quick", "--out", str(out)])
-    return out
-
-
-def test_a_quick_run_leaves_everything(folder: pathlib.Path) -> None:
-    names = {path.name for path in folder.iterdir()}
-    parts = {f"{part}.csv" for part in PaperSettings().parts}
-    reports = {"report.md", "report.html", "paper-claims.md", "run.json"}
-    assert names == {"cells", "pictures", *parts, *reports}
-    report = (folder / "report.md").read_text()
-    linked = re.findall(r"\]\(([^)]+)\)", report)
-    assert linked
-    assert all((folder / link).exists() for link in linked)
-
-
-def test_everything_is_rebuilt_from_the_csv_files_alone(
-    folder: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-    for path in (*folder.glob("*.csv"), folder / "run.json"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    main(["paper", "--rebuild", "--out", str(tmp_path)])
-    assert not (tmp_path / "cells").exists()
-    made = [p for p in folder.rglob("*") if p.is_file() and p.parent.name != "cells"]
-    assert len(made) > 20
-    for path in made:
-        again = tmp_path / path.relative_to(folder)
-        assert again.read_bytes() == path.read_bytes(), path.name
-
-
-def test_the_published_ledger_is_what_the_published_rows_give(
-    tmp_path: pathlib.Path,
-) -> None:
-    published = ROOT / "docs" / "results" / "paper"
-    for path in (*published.glob("*.csv"), published / "run.json"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    main(["paper", "--rebuild", "--out", str(tmp_path)])
-    ledger = ROOT / "docs" / "paper-claims.md"
-    assert (tmp_path / "paper-claims.md").read_bytes() == ledger.read_bytes()
-
-
-def test_a_run_goes_on_where_it_was(folder: pathlib.Path) -> None:
-    before = {p: p.stat().st_mtime_ns for p in (folder / "cells").iterdir()}
-    main(["paper", "--quick", "--out", str(folder), "--only", "table2,readings"])
-    assert {p: p.stat().st_mtime_ns for p in (folder / "cells").iterdir()} == before
-    assert read_results(folder).table1
-
-
-def test_published_rows_count_as_finished_cells(
-    folder: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = PaperSettings(
-        parts=("table1", "table2", "curves", "policies"),
-        seeds=1,
-        curve_seeds=1,
-        steps=60,
-        quick=True,
-        out=tmp_path,
-    )
-    wanted = {c.digest for part in settings.parts for c in planned(part, settings)}
-    assert adopt_published(settings, folder) == len(wanted)
-    assert adopt_published(settings, folder) == 0
-
-    def refuse(*arguments: Any) -> None:
-        raise AssertionError("a finished cell was run again")
-
-    for module in (cells, ablation, curves, policies):
-        monkeypatch.setattr(module, "fit_quietly", refuse, raising=False)
-    run_parts(settings)
-    for part in settings.parts:
-        again = (tmp_path / f"{part}.csv").read_text()
-        assert again == (folder / f"{part}.csv").read_text(), part
-
-
-def test_more_seeds_are_run_and_published_ones_are_not(
-    folder: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-    settings = PaperSettings(parts=("table1",), seeds=3, steps=60, out=tmp_path)
-    assert adopt_published(settings, folder) == 12
-    kept = {path.stem for path in (tmp_path / "cells").iterdir()}
-    open_cells = [c for c in planned("table1", settings) if c.digest not in kept]
-    assert {cell.seed for cell in open_cells} == {0, 1, 2}
-    assert not [
-        cell
-        for cell in open_cells
-        if (cell.seed, cell.env, cell.fraction) == (0, "BidClick-v0", 1.0)
-        and cell.algorithm in ("BC", "DQN", "CQL", "IQL")
-    ]
-    # Other numbers of steps are other cells.
-    longer = dataclasses.replace(settings, steps=61)
-    assert adopt_published(longer, folder) == 0
-    with pytest.raises(FileNotFoundError, match="no published rows of table1"):
-        adopt_published(settings, tmp_path)
-
-
-def test_a_ledger_with_few_seeds_does_not_pretend(folder: pathlib.Path) -> None:
-    ledger = (folder / "paper-claims.md").read_text()
-    assert f"results / highest return: {NOT_RUN}" in ledger
-    assert "consistency / returns can be had: does not hold" in ledger
+# -- the command -------------------------------------------------------------
 
 
 def test_plans_are_whole_seeds_and_have_no_twins() -> None:
-    settings = PaperSettings(seeds=2, curve_seeds=1)
-    for part in ("table1", "table2", "curves", "cost", "policies"):
-        cells = planned(part, settings)
-        digests = [cell.digest for cell in cells]
-        assert len(set(digests)) == len(digests) > 0
-        seeds = [getattr(cell, "seed", 0) for cell in cells]
-        assert seeds == sorted(seeds)
+    for part in PAPER.parts:
+        if part.cells is not None:
+            cells = part.plan(Settings(pathlib.Path(), seeds=2, steps=10))
+            assert len({cell.digest for cell in cells}) == len(cells) > 0
+            seeds = [cell.seed for cell in cells]
+            assert seeds == sorted(seeds)
+            assert part.alone == (part.name == "cost")
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--only", "table3"], "--only must be among theory"),
-        (["--rebuild", "--out", "nowhere"], "--rebuild needs a finished run"),
-        (["--extend", "nowhere"], "--extend needs a folder with CSV files"),
+        (["--only", "table3"], "argument --only: must be among theory"),
+        (["--rebuild", "--out", "nowhere"], "--rebuild needs results"),
         (["--seeds", "0"], "must be at least 1"),
         (["--workers", "none"], "invalid"),
     ],
@@ -345,19 +244,86 @@ def test_bad_words_are_refused(
     assert message in capsys.readouterr().err
 
 
+def rebuilt(source: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """Reports made from the rows of a folder alone."""
+    for path in (*source.glob("*.csv"), source / "run.json"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    main(["paper", "--rebuild", "--out", str(folder)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return rebuilt(PUBLISHED, tmp_path_factory.mktemp("published"))
+
+
+def test_the_published_reports_are_what_the_published_rows_give(
+    published: pathlib.Path,
+) -> None:
+    ledger = (ROOT / "docs" / "paper-claims.md").read_text()
+    assert (published / "paper-claims.md").read_text() == ledger
+    report = (published / "report.md").read_text()
+    there = (PUBLISHED / "report.md").read_text()
+    assert there.replace("../../paper-claims.md", "paper-claims.md") == report
+    linked = re.findall(r"\]\(([^)]+)\)", report)
+    assert len(linked) == 1 + len(PAPER.pictures)
+    assert all((published / link).exists() for link in linked)
+    page = (published / "report.html").read_text()
+    assert page.count('src="data:image/png') == len(PAPER.pictures)
+    assert page.count("<h3>") >= len(CLAIMS)
+    linked = re.findall(r"\]\(([^)]+)\)", there)
+    assert all((PUBLISHED / link).exists() for link in linked)
+
+
+def test_a_ledger_of_few_seeds_does_not_pretend() -> None:
+    rows = {part.name: read_rows(part.path(PUBLISHED)) for part in PAPER.parts}
+    for name in ("table1", "table2"):
+        rows[name] = select(rows[name], seed=0.0)
+    verdicts = {claim.key: found.verdict for claim, found in judge(rows, CLAIMS)}
+    assert verdicts["results / highest return"] == NOT_RUN
+    assert verdicts["ablation / dual lambda is best"] == NOT_RUN
+    assert verdicts["consistency / returns can be had"] == FAILS
+
+
+@pytest.mark.slow
+def test_a_quick_run_leaves_everything(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "paper"
+    main(["paper", "--quick", "--out", str(folder)])
+    names = {path.name for path in folder.iterdir()}
+    parts = {f"{part.name}.csv" for part in PAPER.parts}
+    reports = {"report.md", "report.html", "paper-claims.md", "run.json"}
+    assert names == {"cells", "pictures", *parts, *reports}
+    # Nothing is run twice, and parts that are not asked for stay.
+    before = {p: p.stat().st_mtime_ns for p in (folder / "cells").iterdir()}
+    only = "table2,interpretations,cost"
+    main(["paper", "--quick", "--out", str(folder), "--only", only])
+    assert {p: p.stat().st_mtime_ns for p in (folder / "cells").iterdir()} == before
+    # Everything comes again from the rows alone.
+    (tmp_path / "again").mkdir()
+    again = rebuilt(folder, tmp_path / "again")
+    made = [p for p in folder.rglob("*") if p.is_file() and p.parent.name != "cells"]
+    assert len(made) == len(PAPER.parts) + len(PAPER.pictures) + len(reports)
+    for path in made:
+        twin = again / path.relative_to(folder)
+        assert twin.read_bytes() == path.read_bytes(), path.name
+
+
+@pytest.mark.browser
 @pytest.mark.skipif(
     browser.find() is None and "CI_NEEDS_BROWSER" not in os.environ,
     reason="no Chromium on this machine",
 )
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_renders_and_fits(folder: pathlib.Path, width: int, dark: bool) -> None:
+def test_the_page_renders_and_fits(
+    published: pathlib.Path, width: int, dark: bool
+) -> None:
     assert browser.find() is not None, "this run was promised a browser"
-    found = browser.measure(folder / "report.html", width, dark)
+    found = browser.measure(published / "report.html", width, dark)
     assert found["width"] <= width
     assert found["outside"] == []
     assert found["requests"] == []
-    assert len(found["images"]) >= 10
+    assert len(found["images"]) == len(PAPER.pictures)
     for name, natural, shown in found["images"]:
         assert natural > 0, name
         assert 100 < shown <= width, name

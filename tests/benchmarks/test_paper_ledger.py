@@ -11,11 +11,9 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from paper_worlds import world
 
-from benchmarks.paper import PARTS
-from benchmarks.paper.claims import CLAIMS
-from benchmarks.paper.experiments import Results
-from benchmarks.paper.figures import TABLE1, TABLE2
-from benchmarks.paper.ledger import (
+from benchmarks.paper.claims import (
+    CLAIMS,
+    CONDITION,
     FAILS,
     HOLDS,
     NOT_RUN,
@@ -24,6 +22,8 @@ from benchmarks.paper.ledger import (
     Claim,
     judge,
 )
+from benchmarks.paper.experiment import PAPER
+from benchmarks.paper.paper_figures import TABLE1, TABLE2
 from benchmarks.paper.variants import VARIANTS
 
 #: Judged by what the paper prints about itself, which no result of ours can change.
@@ -37,16 +37,16 @@ IN_WORDS = {
     "theory / almost sure convergence",
     "theory / value monotone in the bid",
 }
-AS_SAID = {e.claim.key: e.judgement for e in judge(world(True), CLAIMS)}
-OPPOSITE = {e.claim.key: e.judgement for e in judge(world(False), CLAIMS)}
-EMPTY = {e.claim.key: e.judgement for e in judge(Results(), CLAIMS)}
+AS_SAID = {claim.key: judgement for claim, judgement in judge(world(True), CLAIMS)}
+OPPOSITE = {claim.key: judgement for claim, judgement in judge(world(False), CLAIMS)}
+EMPTY = {claim.key: judgement for claim, judgement in judge({}, CLAIMS)}
 
 
 def test_there_are_enough_claims_and_each_is_told_apart() -> None:
     assert len(CLAIMS) >= 25
     assert len({claim.key for claim in CLAIMS}) == len(CLAIMS)
     for claim in CLAIMS:
-        assert claim.part in PARTS
+        assert claim.part in [part.name for part in PAPER.parts]
         assert all((claim.place, claim.says, claim.rule))
         assert claim.command.startswith("python -m benchmarks paper --only ")
 
@@ -61,10 +61,7 @@ def test_opposite_results_flip_the_verdict(claim: Claim) -> None:
     elif claim.key in IN_WORDS:
         assert said.verdict == opposite.verdict == UNTESTABLE
     elif claim.key == "consistency / another reading":
-        assert (said.verdict, opposite.verdict) == (
-            "holds under a stated condition",
-            FAILS,
-        )
+        assert (said.verdict, opposite.verdict) == (CONDITION, FAILS)
     elif claim.key == "table2 / 1 inner iteration":
         # Identical to the full method here, whose printed figures differ.
         assert opposite.verdict == FAILS

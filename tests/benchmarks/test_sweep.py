@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -19,11 +20,11 @@ from benchmarks.engine.sweep import BrokenCellsError, finished, run_cells
 ROOT = pathlib.Path(__file__).parents[2]
 TOY = pathlib.Path(__file__).with_name("toy_cells.py")
 sys.path.insert(0, str(TOY.parent))
-from toy_cells import ToyCell, run_toy, toy_cells  # noqa: E402
+from toy_cells import run_toy, toy_cell, toy_cells  # noqa: E402
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="kills as POSIX does")
 needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="needs the extra 'ray'"
+    importlib.util.find_spec("ray") is None, reason="needs the group 'benchmarks'"
 )
 
 
@@ -60,7 +61,7 @@ def start(folder: pathlib.Path, n: int, seconds: float) -> subprocess.Popen[str]
 
 def test_one_broken_cell_does_not_stop_the_sweep(tmp_path: pathlib.Path) -> None:
     cells = toy_cells(tmp_path, 5)
-    broken = ToyCell(7, cells[0].marks, fails=True)
+    broken = toy_cell(tmp_path / "marks", 7, "broken")
     with pytest.raises(BrokenCellsError, match="seed 7 is broken on purpose") as error:
         run_cells([broken, *cells], tmp_path / "cells", 2, run_toy)
     assert "RuntimeError" in str(error.value)
@@ -79,7 +80,7 @@ def test_a_broken_cell_ends_the_program_with_an_error(tmp_path: pathlib.Path) ->
         "from toy_cells import *; from benchmarks.engine.sweep import run_cells\n"
         "if __name__ == '__main__':\n"
         "    folder = pathlib.Path(sys.argv[1]); folder.mkdir(exist_ok=True)\n"
-        "    run_cells([ToyCell(0, str(folder), fails=True)], folder, 1, run_toy)\n"
+        "    run_cells([toy_cell(folder, 0, 'broken')], folder, 1, run_toy)\n"
     )
     path = tmp_path / "broken.py"
     path.write_text(script)
@@ -95,6 +96,7 @@ def test_a_broken_cell_ends_the_program_with_an_error(tmp_path: pathlib.Path) ->
     assert "broken on purpose" in result.stderr
 
 
+@pytest.mark.slow
 @needs_posix
 @pytest.mark.parametrize("victim", ["sweep", "worker"])
 def test_killed_in_the_middle_a_rerun_completes(
@@ -121,7 +123,7 @@ def test_killed_in_the_middle_a_rerun_completes(
     assert out.strip() == str(sum(i * i for i in range(12)))
     assert {name: (cells / name).read_text() for name in kept} == kept
     for name in kept:
-        seed = int(name.removeprefix("toy").removesuffix(".json"))
+        seed = json.loads(kept[name])["rows"][0]["seed"]
         assert marks(tmp_path)[seed] == counted[seed] == 1
     assert is_whole(tmp_path, 12)
 
@@ -146,6 +148,7 @@ def cluster() -> Iterator[object]:
     del os.environ["PYTHONPATH"]
 
 
+@pytest.mark.distributed
 @needs_ray
 @pytest.mark.filterwarnings("ignore")
 def test_a_node_killed_in_the_middle_loses_nothing(
@@ -164,13 +167,14 @@ def test_a_node_killed_in_the_middle_loses_nothing(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    rows = run_cells(toy_cells(tmp_path, 8, 0.4), cells, 2, run_toy, address)
+    run = functools.partial(run_toy, seconds=0.4)
+    rows = run_cells(toy_cells(tmp_path, 8), cells, 2, run, address)
     killer.join()
     assert [row["square"] for row in rows] == [i * i for i in range(8)]
     assert is_whole(tmp_path, 8)
     # A rerun computes nothing; processes give the same rows.
     before = marks(tmp_path)
-    run_cells(toy_cells(tmp_path, 8, 0.4), cells, 2, run_toy, address)
+    run_cells(toy_cells(tmp_path, 8), cells, 2, run, address)
     assert marks(tmp_path) == before
     other = tmp_path / "processes"
     on_processes = run_cells(toy_cells(other, 8), other / "cells", 2, run_toy)

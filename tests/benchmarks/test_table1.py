@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from benchmarks.__main__ import main
 from benchmarks.auction.measures import COLUMNS
@@ -141,6 +142,7 @@ def test_report_and_picture_are_made_of_stored_rows_alone(
     assert (tmp_path / "table1.png").read_bytes() != picture
 
 
+@pytest.mark.slow
 def test_command_writes_every_column(tmp_path: pathlib.Path) -> None:
     out = tmp_path / "out"
     words = "table1 --algorithms BC,ClickModel --seeds 1 --steps 5 --fraction 0.01"
@@ -187,6 +189,19 @@ def test_interval_covers_and_is_repeatable() -> None:
     data = rng.normal(size=8)
     assert bootstrap_mean(data) == bootstrap_mean(data)
     assert bootstrap_mean([2.0, 2.0]).format(1) == "2.0"
+
+
+def test_interval_is_scipys_at_95_percent() -> None:
+    data = np.random.default_rng(0).normal(size=20)
+    expected = stats.bootstrap(
+        (data,),
+        np.mean,
+        confidence_level=0.95,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    interval = bootstrap_mean(data)
+    assert (interval.low, interval.high) == (expected.low, expected.high)
 
 
 def test_paired_difference_uses_common_seeds() -> None:

@@ -32,6 +32,7 @@ def is_ours(name: str) -> bool:
     return not name.startswith("shaped-")
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("kind", ["vector", "pixel", "tuple"])
 def test_predicts_for_every_observation_kind(
     name: str,

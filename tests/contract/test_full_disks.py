@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib
+import json
 import pathlib
 import subprocess
 import sys
@@ -46,7 +47,7 @@ from icac_algo.sb3 import ConstraintAwareDQN
 
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
-from toy_cells import ToyCell, run_toy  # noqa: E402
+from toy_cells import run_toy, toy_cell  # noqa: E402
 
 # Minari warns of every field that was left out.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari.*")
@@ -188,7 +189,7 @@ def to_minari(folder: pathlib.Path, version: int) -> None:
 
 
 def a_cell(folder: pathlib.Path, version: int) -> None:
-    keep(ToyCell(version, "nowhere"), rows(version), folder)
+    keep(toy_cell(folder, 0), rows(version), folder)
 
 
 Writer = Callable[[pathlib.Path, int], Any]
@@ -258,6 +259,7 @@ def test_a_file_in_the_place_of_the_folder(name: str, tmp_path: pathlib.Path) ->
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_table1_on_a_full_disk(disk: Disk) -> None:
     published(disk.folder, 0)
     before = disk.files()
@@ -267,6 +269,7 @@ def test_table1_on_a_full_disk(disk: Disk) -> None:
     assert disk.files() == before
 
 
+@pytest.mark.slow
 def test_onnx_on_a_full_disk(disk: Disk) -> None:
     file = disk.folder / "a.onnx"
     file.write_bytes(b"mine")
@@ -345,10 +348,11 @@ def test_shards_go_on_where_the_disk_was_full(
         assert now[f"log/{path.name}"] == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_sweep_stops_keeps_what_is_finished_and_goes_on(
     disk: Disk, tmp_path: pathlib.Path
 ) -> None:
-    cells = [ToyCell(seed, str(tmp_path)) for seed in range(6)]
+    cells = [toy_cell(tmp_path, seed) for seed in range(6)]
     folder = disk.folder / "cells"
     disk.fill(2 * PAGE)
     with pytest.raises(SystemExit, match=r"cannot be written: .*No space left") as stop:
@@ -367,8 +371,8 @@ def test_a_sweep_stops_keeps_what_is_finished_and_goes_on(
         assert finished(cell, folder)
     for name in kept:
         # One byte for each time that it was computed.
-        seed = pathlib.Path(name).stem.removeprefix("toy")
-        assert (tmp_path / seed).read_bytes() == b"."
+        seed = json.loads(now[name])["rows"][0]["seed"]
+        assert (tmp_path / str(seed)).read_bytes() == b"."
 
 
 def test_the_picture_of_a_check(disk: Disk, capsys: pytest.CaptureFixture[str]) -> None:
@@ -391,7 +395,7 @@ OWN_SCRATCH = {
     "engine/pictures.py",
     "timing/load.py",
     "timing/rivals.py",
-    "timing/rivals_client.py",
+    "timing/rivals_server.py",
 }
 
 

@@ -287,6 +287,7 @@ def test_saves_and_loads(
     assert np.array_equal(values_of(again, x, n_actions), values_of(algo, x, n_actions))
 
 
+@pytest.mark.slow
 def test_saved_plug_ins_load_in_a_fresh_process(
     learned: Factory, n_actions: int, working_folder: pathlib.Path
 ) -> None:
@@ -345,8 +346,13 @@ def test_exported_torchscript(case: Case, learned: Factory) -> None:
             assert np.array_equal(answer, algo.predict(x[:n]))
 
 
+OUR_CASES = [case for case in CASES if case.algorithm in OURS]
+
+
 @pytest.mark.parametrize(
-    "case", [case for case in CASES if case.algorithm in OURS], ids=str
+    "case",
+    [OUR_CASES[0], *(pytest.param(c, marks=pytest.mark.slow) for c in OUR_CASES[1:])],
+    ids=str,
 )
 def test_exported_onnx(case: Case, learned: Factory) -> None:
     """Ours only: d3rlpy's own ONNX export does not work with current torch."""

@@ -35,6 +35,7 @@ d3rlpy.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.distributed
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo")
 def test_only_ours_can_be_loaded_into_the_processes_it_was_saved_from(
     working_folder: pathlib.Path,

@@ -20,9 +20,10 @@ from icac_algo import load_checkpoint
 
 WORKER = pathlib.Path(__file__).with_name("worker.py")
 
-pytestmark = pytest.mark.skipif(
-    not torch.distributed.is_gloo_available(), reason="needs gloo"
-)
+pytestmark = [
+    pytest.mark.distributed,
+    pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -170,6 +170,7 @@ def test_epochs_of_another_length_go_on_at_the_same_step(tmp_path: pathlib.Path)
     assert fit(algo, dataset(), 50, checkpoint=file) == []
 
 
+@pytest.mark.slow
 def test_a_checkpoint_opens_in_a_fresh_process_and_runs_no_code(
     tmp_path: pathlib.Path,
 ) -> None:

@@ -61,12 +61,20 @@ def fit(made: Any, dataset: Any, steps: int = 40) -> Any:
 # -- learning ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [Functional(), Canonical(), Euclidean()], ids=repr)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Functional(),
+        *(pytest.param(c, marks=pytest.mark.slow) for c in (Canonical(), Euclidean())),
+    ],
+    ids=repr,
+)
 def test_learns_the_auction(kind: Critic, dataset: ColumnarReplayBuffer) -> None:
     algo = fit(config(constraint=Concave(), critic=kind), dataset, 800)
     assert RegretEvaluator(AUCTION, 50)(algo) < 0.015
 
 
+@pytest.mark.slow
 def test_discrete_iql_learns_the_auction(dataset: ColumnarReplayBuffer) -> None:
     made = DiscreteIQLConfig(
         weight_temp=100.0, actor_learning_rate=1e-3, critic_learning_rate=1e-3
@@ -74,6 +82,7 @@ def test_discrete_iql_learns_the_auction(dataset: ColumnarReplayBuffer) -> None:
     assert RegretEvaluator(AUCTION, 50)(fit(made, dataset, 800)) < 0.015
 
 
+@pytest.mark.slow
 def test_the_actor_learns_what_the_critic_knows(dataset: ColumnarReplayBuffer) -> None:
     made = config(constraint=Concave(), actor="network", greedy="actor")
     algo = fit(made, dataset, 1000)
@@ -136,6 +145,54 @@ def test_the_multiplier_grows_is_capped_and_is_saved(
 def test_the_multiplier_stays_at_a_step_of_zero(dataset: ColumnarReplayBuffer) -> None:
     made = config(constraint=Monotone(), critic=Euclidean(multiplier_learning_rate=0.0))
     assert fit(made, dataset).multiplier == pytest.approx(0.1)
+
+
+# -- terminal steps and the average ------------------------------------------------
+
+
+def chain(continuous: bool = False, episodes: int = 100) -> ColumnarReplayBuffer:
+    """Two steps an episode: the first earns 0, the second 1, then it ends."""
+    rng = np.random.default_rng(0)
+    n = 2 * episodes
+    return ColumnarReplayBuffer.from_arrays(
+        np.tile(np.float32([[0.0], [1.0]]), (episodes, 1)),
+        rng.random((n, 1)).astype(np.float32) if continuous else rng.integers(0, 2, n),
+        np.tile(np.float32([0.0, 1.0]), episodes),
+        terminals=np.tile([0, 1], episodes),
+        action_size=None if continuous else 2,
+    )
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_nothing_is_earned_after_a_terminal_step(continuous: bool) -> None:
+    d3rlpy.seed(0)
+    # d3rlpy's observation after a terminal step is zeros, which is the first state here:
+    # a target that went on would turn 0.9 and 1 into 4.7 and 5.3.
+    made = config(constraint=Monotone(), gamma=0.9, tau=0.1, critic_learning_rate=3e-3)
+    algo = made.create("cpu:0")
+    data = chain(continuous)
+    algo.build_with_dataset(data)
+    for _ in range(200):
+        algo.update(data.sample_transition_batch(64))
+    states = np.float32([[0.0], [1.0]])
+    values = algo.predict_value(states, algo.predict(states))
+    assert values == pytest.approx([0.9, 1.0], abs=0.15)
+
+
+def test_a_window_of_all_updates_deploys_the_mean_of_all_critics() -> None:
+    d3rlpy.seed(0)
+    algo = config(constraint=Monotone(), average_window=1.0).create("cpu:0")
+    data = chain()
+    algo.build_with_dataset(data)
+    seen = []
+    for _ in range(5):
+        algo.update(data.sample_transition_batch(64))
+        parameters = algo.impl.modules.q_funcs.parameters()
+        seen.append(torch.nn.utils.parameters_to_vector(parameters).detach().clone())
+    deployed = algo.impl.modules.average_q_funcs.parameters()
+    mean = torch.stack(seen).mean(dim=0)
+    assert not torch.equal(mean, seen[-1])
+    torch.testing.assert_close(torch.nn.utils.parameters_to_vector(deployed), mean)
 
 
 # -- target network --------------------------------------------------------------

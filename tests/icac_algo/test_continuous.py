@@ -102,6 +102,7 @@ def values_at(algo: Any, x: np.ndarray, bids: np.ndarray) -> np.ndarray:
     return np.asarray(values, dtype=np.float64).reshape(len(x), len(bids))
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("constraint", SHAPES, ids=repr)
 @pytest.mark.parametrize("name", MAKERS)
 def test_exact_at_every_real_bid(name: str, constraint: Constraint) -> None:

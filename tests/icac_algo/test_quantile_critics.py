@@ -184,6 +184,7 @@ def assert_exact(algo: Any, x: np.ndarray, slope: float = 1.0) -> None:
 # -- the contract of d3rlpy's algorithms ---------------------------------------------
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("kind", CRITICS)
 @pytest.mark.parametrize("shape", CONSTRAINTS)
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -213,6 +214,7 @@ def test_trains_saves_exports_and_stays_exact(name: str, shape: str, kind: str) 
         assert np.array_equal(answer, algo.predict(x[:n]))
 
 
+@pytest.mark.slow
 def test_opens_in_a_fresh_process(tmp_path: pathlib.Path) -> None:
     algo, x = fit(make()), states(20)
     algo.save(str(tmp_path / "model.d3"))
@@ -234,6 +236,7 @@ def test_opens_in_a_fresh_process(tmp_path: pathlib.Path) -> None:
     assert json.loads(result.stdout.splitlines()[-1]) == expected
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("reward_size", [1e-3, 1e4])
 @pytest.mark.parametrize("kind", CRITICS)

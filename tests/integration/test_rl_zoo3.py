@@ -18,6 +18,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_zoo_trains_saves_and_repeats_itself(tmp_path: pathlib.Path) -> None:
     if importlib.util.find_spec("rl_zoo3") is None:
         assert "CI_NEEDS_RL_ZOO" not in os.environ, "rl_zoo3 is not installed"

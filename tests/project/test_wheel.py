@@ -40,6 +40,7 @@ def readme_example() -> str:
     return match[1]
 
 
+@pytest.mark.network
 def test_wheel_holds_both_packages_and_their_types(wheel: pathlib.Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
@@ -53,6 +54,7 @@ def test_readme_example_is_short() -> None:
     assert len(lines) <= 12
 
 
+@pytest.mark.network
 def test_readme_example_runs_from_the_wheel(
     wheel: pathlib.Path, working_folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,9 +118,9 @@ def test_more_impressions_may_each_be_worth_more() -> None:
     assert by_name(solution)["V concave in k"].largest > 0.01
 
 
-def test_the_page_on_campaigns_has_the_table_of_today() -> None:
+def test_the_page_on_shapes_has_the_table_of_today() -> None:
     report = shape_report(solve())
-    assert shape_table(report) in (DOCS / "campaigns.md").read_text("utf-8")
+    assert shape_table(report) in (DOCS / "campaigns" / "shapes.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

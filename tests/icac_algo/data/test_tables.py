@@ -234,6 +234,7 @@ print(anonymous() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("name", ["log.arrow", "log.parquet"])
 def test_values_stay_in_files(name: str, tmp_path: pathlib.Path) -> None:

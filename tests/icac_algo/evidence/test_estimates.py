@@ -256,6 +256,7 @@ def test_as_a_d3rlpy_evaluator() -> None:
     assert "held_out" in history[-1][1]
 
 
+@pytest.mark.slow
 def test_fitted_q_follows_the_episodes() -> None:
     # Two steps: the first action decides whether the second reward is 1 or 0.
     rng = np.random.default_rng(0)

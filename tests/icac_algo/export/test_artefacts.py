@@ -102,6 +102,7 @@ def test_round_trip(name: str, trained: Any, dataset: Any) -> None:
     assert os.listdir() == ["model.safetensors"]
 
 
+@pytest.mark.slow
 def test_round_trip_in_a_fresh_process(trained: Any) -> None:
     algo = trained("cost, scaler")
     save(algo, "model")
@@ -322,8 +323,17 @@ def test_any_bytes_are_refused(content: bytes) -> None:
 # -- graphs ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(CONFIGS))
-@pytest.mark.parametrize("suffix", [".onnx", ".pt"])
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        *((name, ".pt") for name in sorted(CONFIGS)),
+        ("discrete iql", ".onnx"),
+        *(
+            pytest.param(name, ".onnx", marks=pytest.mark.slow)
+            for name in sorted({*CONFIGS} - {"discrete iql"})
+        ),
+    ],
+)
 def test_graphs_say_what_the_algorithm_says(name: str, suffix: str, trained: Any) -> None:
     algo = trained(name)
     save_graph(algo, f"graph{suffix}")
@@ -380,6 +390,7 @@ def test_graphs_that_cannot_be(trained: Any) -> None:
     assert os.listdir() == []
 
 
+@pytest.mark.slow
 def test_the_serving_example_needs_nothing_of_ours(trained: Any) -> None:
     algo = trained("concave")
     save_graph(algo, "policy.onnx")

@@ -102,6 +102,7 @@ class ShapeWatcher(BaseCallback):
         return True
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("name", sorted(SHAPES))
 @pytest.mark.parametrize("critic", ["functional", "canonical", Euclidean()], ids=str)
 def test_exact_at_every_step_online(name: str, critic: Any) -> None:
@@ -135,6 +136,7 @@ def test_exact_at_every_step_offline_and_nothing_is_stepped() -> None:
     assert model._n_updates == 150
 
 
+@pytest.mark.slow
 def test_it_learns_the_auction_from_a_log() -> None:
     dataset, env = bidclick_gym.get_dataset(show_progress=False)
     true = env.unwrapped.auction  # type: ignore[attr-defined]
@@ -195,6 +197,7 @@ def test_two_runs_of_one_seed_are_one() -> None:
     assert np.array_equal(*found)
 
 
+@pytest.mark.slow
 def test_save_and_load_in_a_fresh_process(tmp_path: pathlib.Path) -> None:
     model = model_of(SHAPES["cost"]).learn(100)
     observations = np.random.default_rng(0).random((20, 2)).astype(np.float32)

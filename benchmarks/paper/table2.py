@@ -1,0 +1,102 @@
+"""Table II: every variant trained, every critic of it measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from bidclick_gym import simulate_log
+from bidclick_gym.evaluators import (
+    ResidualEvaluator,
+    ReturnEvaluator,
+    ViolationEvaluator,
+    action_values,
+    fixed_contexts,
+)
+from bidclick_gym.logs.datasets import to_replay_buffer
+from icac_algo import ConstraintAwareQConfig
+
+from ..auction.measures import GRID, auction_of
+from ..engine import Cell, Part, Rows, Settings, keys_of
+from .critic_views import CriticView
+from .table1 import ENVS
+from .training import trained
+from .variants import VARIANTS
+
+FRACTIONS = (1.0, 0.0625)
+
+
+def _cells(settings: Settings) -> Iterable[Cell]:
+    few = 1 if settings.quick else None
+    for seed in range(settings.seeds):
+        for env in ENVS[:few]:
+            for fraction in FRACTIONS[:few]:
+                for name, variant in VARIANTS.items():
+                    if not variant.same_as:
+                        where = {"env": env, "fraction": fraction}
+                        yield Cell.of("table2", name, seed, steps=settings.steps, **where)
+
+
+def _config(cell: Cell) -> ConstraintAwareQConfig:
+    return VARIANTS[cell.learner].make(cell["steps"])
+
+
+def measure_variant(cell: Cell) -> Rows:
+    """Trains a variant; one row for each of its critics."""
+    variant, auction = VARIANTS[cell.learner], auction_of(cell["env"])
+    log = simulate_log(auction, seed=cell.seed)
+    dataset = to_replay_buffer(log, cell["fraction"], cell.seed)
+    start = time.perf_counter()
+    algo = trained(_config(cell), dataset, cell.seed, cell["steps"])
+    seconds = time.perf_counter() - start
+    best, contexts = auction.optimal_value(GRID), fixed_contexts(auction)
+    inner_steps = algo.config.critic.inner_iterations
+    if getattr(algo.impl, "solves", 0):
+        inner_steps = algo.impl.inner_steps / algo.impl.solves
+    actor_return = ReturnEvaluator(auction)(CriticView(algo, "actor"))
+    rows = []
+    for name in variant.critics:
+        view = CriticView(algo, name)
+        value = ReturnEvaluator(auction)(view)
+        q = action_values(view, auction, contexts)
+        errors, mean, largest = (
+            ViolationEvaluator(auction, statistic=statistic).of_values(q)
+            for statistic in ("count", "mean", "max")
+        )
+        residual = None
+        if name != "actor":  # whose scores are no values
+            residual = ResidualEvaluator(auction, n=GRID)(view)
+        rows.append(
+            {
+                "critic": name,
+                "counted": int(name == variant.counted),
+                "return": value,
+                "regret": best - value,
+                "normalized_regret": (best - value) / best,
+                "actor_return": actor_return,
+                "monotonicity_errors": errors,
+                "violation_magnitude": mean,
+                "largest_violation": largest,
+                "residual": residual,
+                "lambda": algo.multiplier,
+                "inner_steps": inner_steps,
+                "train_seconds": seconds,
+            }
+        )
+    return rows
+
+
+TABLE2_PART = Part(
+    "table2",
+    (
+        *("variant", "critic", "counted", "env", "fraction", "seed", "steps", "return"),
+        *("regret", "normalized_regret", "actor_return", "monotonicity_errors"),
+        *("violation_magnitude", "largest_violation", "residual", "lambda"),
+        *("inner_steps", "train_seconds"),
+    ),
+    _cells,
+    measure_variant,
+    _config,
+    learner="variant",
+    arrange=keys_of("env", "fraction", "variant", "critic", "seed"),
+)
