@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-from typing import Any
+from collections.abc import Iterator
+from types import ModuleType
 
 
-def import_optional(package: str, extra: str, module: str | None = None) -> Any:
-    """A module of a package (of its name), or an error that says how to install it."""
+@contextlib.contextmanager
+def needed(package: str, extra: str) -> Iterator[None]:
+    """Makes a failed import say how to install what is missing."""
     try:
-        return importlib.import_module(module or package)
+        yield
     except ImportError as error:
         raise ImportError(
             f"this needs {package}: pip install 'bidclick-icac[{extra}]'"
         ) from error
 
 
-def import_pyarrow() -> Any:
-    """pyarrow with its files of record batches."""
-    import_optional("pyarrow", "tables", "pyarrow.ipc")
-    return import_optional("pyarrow", "tables")
+def import_pyarrow() -> ModuleType:
+    """pyarrow, or an error that says how to install it."""
+    with needed("pyarrow", "tables"):
+        import pyarrow
+        import pyarrow.ipc
+    return pyarrow
 
 
 def quiet_gym_notice() -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from .._arrays import AnyArray, BoolArray
+from .._arrays import AnyArray
 from .._checks import check_integer, check_number
-from .._optional import import_optional
+from .._optional import needed
 from ..campaigns import PacedPolicy, UnpacedPolicy
 from .campaign_log import BUDGET_CAMPAIGNS, BudgetLog, simulate_budget_log
 from .log import (
@@ -184,7 +184,8 @@ def to_replay_buffer(
     continuous: bool = False,
 ) -> ColumnarReplayBuffer:
     """A log as a replay buffer for d3rlpy; arguments as in :func:`get_dataset`."""
-    icac_algo = import_optional("d3rlpy", "icac", "icac_algo")
+    with needed("d3rlpy", "icac"):
+        import icac_algo
     is_budgeted = isinstance(log, BudgetLog)
     as_bandit = _is_bandit(is_budgeted, as_bandit, continuous)
 
@@ -193,11 +194,11 @@ def to_replay_buffer(
         actions = np.asarray(log.bids, dtype=np.float32)[log.actions][..., None]
     else:
         actions = log.actions[..., None]
-    rewards = log.rewards.astype(np.float32)[..., None]
+    rewards: AnyArray = log.rewards.astype(np.float32)[..., None]
     # d3rlpy's episodes have no final observation: the last impression of a timed out
     # campaign serves only as the successor of the one before.  A terminal one needs none.
     columns = [log.observations[:, :-1], actions, rewards, log.propensities[..., None]]
-    ends: dict[str, BoolArray] = {}
+    ends: dict[str, Any] = {}
     if as_bandit:
         kept = subsample_impressions(log, fraction, seed)
         columns = [c.reshape(log.impressions, c.shape[-1])[kept] for c in columns]
@@ -207,10 +208,13 @@ def to_replay_buffer(
         at_last[:, -1] = True
         ends["terminals" if is_budgeted else "timeouts"] = at_last
         columns = [c[kept].reshape(-1, c.shape[-1]) for c in columns]
+    observations, actions, rewards, propensities = columns
     return icac_algo.ColumnarReplayBuffer.from_arrays(
-        *columns[:3],
+        observations,
+        actions,
+        rewards,
         **ends,
-        extras={"propensity": columns[3][:, 0]},
+        extras={"propensity": propensities[:, 0]},
         # Stated, not detected: a small log may lack the highest bid.
         action_size=1 if continuous else len(log.bids),
     )

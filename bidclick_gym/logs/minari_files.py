@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from .._optional import import_optional
+from .._optional import needed
 from .campaign_log import BudgetLog
 from .log import Log
 
@@ -37,7 +37,8 @@ def stored(
     show_progress: bool,
 ) -> MinariDataset:
     """The Minari dataset of that id, campaigns and impressions, made on first use."""
-    minari = import_optional("minari", "icac")
+    with needed("minari", "icac"):
+        import minari
     from minari.storage.datasets_root_dir import get_dataset_path
 
     path = pathlib.Path(get_dataset_path(dataset_id))
