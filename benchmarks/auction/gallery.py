@@ -15,7 +15,6 @@ import torch
 from icac_algo import (
     Bounded,
     Concave,
-    Constraint,
     Convex,
     Intersection,
     Monotone,
@@ -23,6 +22,7 @@ from icac_algo import (
     SlopeBounds,
 )
 from icac_algo.critics import Function, function_over, make_coordinates
+from icac_algo.shapes import Constraint
 
 from ..engine import Experiment, Figure, Results, register, subplots
 

@@ -20,14 +20,8 @@ from bidclick_gym.auction import MONOTONE_COST_RANGE, Auction, click_probability
 from bidclick_gym.behavior import ClippedGaussianPolicy
 from bidclick_gym.logs.datasets import to_replay_buffer
 from bidclick_gym.logs.log import Log, simulate_log
-from icac_algo import (
-    Concave,
-    Constraint,
-    KnownCost,
-    Monotone,
-    MonotoneConcave,
-    check_prior,
-)
+from icac_algo import Concave, KnownCost, Monotone, MonotoneConcave, check_prior
+from icac_algo.shapes import Constraint
 
 from ..engine import (
     Cell,

@@ -51,9 +51,9 @@ from ..learners import (
     ClickModel,
     fit_quietly,
 )
-from ..paper.paper_figures import TABLE1
 from .measures import COLUMNS, ConstraintMonitor, auction_of, measure
 from .online import ONLINE, TUNED
+from .paper_figures import TABLE1
 from .regret_tasks import click_columns
 from .verdicts import table1_verdicts
 

@@ -7,7 +7,7 @@ from bidclick_gym.behavior import ClippedGaussianPolicy
 
 from ..engine import MIN_SEEDS, Rows, by_seed, distinct, paired_difference, said
 from ..learners import AUCTION_LEARNERS
-from ..paper.paper_figures import TABLE1
+from .paper_figures import TABLE1
 
 __all__ = ["MIN_SEEDS", "table1_verdicts"]
 

@@ -25,7 +25,8 @@ from bidclick_gym.campaigns.evaluators import (
     fixed_observations,
 )
 from bidclick_gym.logs import simulate_budget_log
-from icac_algo import BudgetRelabellingTransitionPicker, MaskedGreedy
+from icac_algo import BudgetRelabellingTransitionPicker
+from icac_algo.decisions import MaskedGreedy
 
 from ..auction.cells import digest_of
 from ..learners import fit_quietly

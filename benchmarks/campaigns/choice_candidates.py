@@ -110,7 +110,7 @@ def _proximal(steps: int, **switches: Any) -> ProximalQConfig:
 
 
 def _fixed(lam: float) -> Candidate:
-    fields = {"multiplier": lam, "multiplier_learning_rate": 0.0}
+    fields: dict[str, Any] = {"multiplier": lam, "multiplier_learning_rate": 0.0}
     return Candidate(functools.partial(_proximal, **fields))
 
 

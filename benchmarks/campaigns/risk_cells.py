@@ -21,13 +21,8 @@ from bidclick_gym.campaigns import (
     solve,
     solve_risk,
 )
-from icac_algo import (
-    Concave,
-    CVaR,
-    MonotoneConcave,
-    ShapedQFunctionFactory,
-    greedy_actions,
-)
+from icac_algo import Concave, MonotoneConcave, ShapedQFunctionFactory
+from icac_algo.decisions import CVaR, greedy_actions
 
 from ..auction.cells import digest_of
 from ..learners import shared_settings

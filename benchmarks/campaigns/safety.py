@@ -26,7 +26,8 @@ from bidclick_gym.campaigns import (
     solve_cost_per_click,
     solve_spend_cap,
 )
-from icac_algo import Concave, MaskedGreedy, MonotoneConcave, fit_lagrangian
+from icac_algo import Concave, MonotoneConcave, fit_lagrangian
+from icac_algo.decisions import MaskedGreedy
 
 from ..auction.cells import digest_of
 from ..engine import bootstrap_mean, run_cells, write_png, write_rows

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..auction.paper_figures import TABLE1, TABLE2
 from ..engine import Results, by_seed, distinct, interval, section, select, table
 from ..engine.timing import ratio
 from ..learners import AUCTION_LEARNERS
 from . import table1, table2
-from .paper_figures import TABLE1, TABLE2
 from .variants import VARIANTS
 
 _SHOWN = (

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from icac_algo import Concave, Constraint, Monotone, SlopeBounds
+from icac_algo import Concave, Monotone, SlopeBounds
 from icac_algo.algos import (
     inner_step_size,
     penalty,
     penalty_lipschitz,
     proximal_iterations,
 )
+from icac_algo.shapes import Constraint
 
 from ..engine import Part, Rows, Settings
 

@@ -7,9 +7,8 @@ from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig
 from .constraint_aware_q_euclidean import EuclideanConstraintAwareQImpl
 from .constraint_aware_q_impl import ConstraintAwareQImpl
 from .discrete_iql import DiscreteIQL, DiscreteIQLConfig
-from .divergence import DivergenceError
 from .lagrangian import LagrangianFit, fit_lagrangian
-from .polyak import polyak_update
+from .networks import polyak_update
 from .proximal import (
     conjugate_gradient,
     implicit_proximal,
@@ -20,6 +19,7 @@ from .proximal import (
     proximal_iterations,
 )
 from .shaped_iql import ShapedIQL, ShapedIQLConfig
+from .training import DivergenceError
 
 __all__ = [
     "ConstraintAwareQ",

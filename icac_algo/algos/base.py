@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from d3rlpy.algos import QLearningAlgoBase
 from d3rlpy.algos.qlearning.base import QLearningAlgoImplBase
@@ -14,6 +15,7 @@ from d3rlpy.algos.utility import build_scalers_with_transition_picker
 from d3rlpy.base import LearnableConfig
 from d3rlpy.dataset import ReplayBufferBase, TransitionMiniBatch
 from d3rlpy.models.torch import CategoricalPolicy
+from d3rlpy.torch_utility import TorchMiniBatch
 from d3rlpy.types import TorchObservation
 from torch import nn
 
@@ -21,10 +23,7 @@ from .._util.checks import check_built
 from .._util.files import write_whole, written_beside
 from ..data import check_dataset
 from ..export import save_greedy_policy
-from .torch_batches import to_torch_batch
 from .training import FitOptions, train
-
-__all__ = ["ActorCriticImpl", "DiscreteAlgorithm"]
 
 TImpl = TypeVar("TImpl", bound=QLearningAlgoImplBase)
 TConfig = TypeVar("TConfig", bound=LearnableConfig)
@@ -136,7 +135,7 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
             losses and other metrics.
         """
         assert self._impl is not None, "build or fit the algorithm before updating it"
-        torch_batch = to_torch_batch(batch, self._config, self._device)
+        torch_batch = _to_torch_batch(batch, self._config, self._device)
         losses = self._impl.update(torch_batch, self._grad_step)
         self._grad_step += 1
         return losses
@@ -146,11 +145,7 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         build_scalers_with_transition_picker(self, dataset)
 
     def check_exportable(self) -> None:
-        """Refuses a policy that no fixed graph can express.
-
-        Raises:
-            ValueError: it is one.
-        """
+        """Refuses a policy that no fixed graph can express."""
 
     def save(self, fname: str) -> None:
         """As d3rlpy's, but an interrupted write leaves the old file as it was."""
@@ -185,3 +180,59 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         self.check_exportable()
         with written_beside(fname) as beside:
             save_greedy_policy(self, beside)
+
+
+# -- mini-batches -------------------------------------------------------------
+
+
+def _to_torch_batch(
+    batch: TransitionMiniBatch, config: LearnableConfig, device: str
+) -> TorchMiniBatch:
+    """What d3rlpy's ``TorchMiniBatch.from_batch`` makes, sharing memory on the CPU."""
+
+    is_cpu = torch.device(device).type == "cpu"
+
+    def tensor(array: Any) -> Any:
+        if isinstance(array, (list, tuple)):
+            return [tensor(part) for part in array]
+        # A tensor over read-only memory would be written to behind numpy's back.
+        values = torch.from_numpy(array if array.flags.writeable else np.array(array))
+        # To "cpu:0", as d3rlpy says, torch would copy.
+        return values if is_cpu else values.to(device)
+
+    observations = tensor(batch.observations)
+    next_observations = tensor(batch.next_observations)
+    actions, next_actions = tensor(batch.actions), tensor(batch.next_actions)
+    rewards = tensor(batch.rewards)
+    if config.observation_scaler:
+        observations = config.observation_scaler.transform(observations)
+        next_observations = config.observation_scaler.transform(next_observations)
+    if config.action_scaler:
+        actions = config.action_scaler.transform(actions)
+        next_actions = config.action_scaler.transform(next_actions)
+    if config.reward_scaler:
+        rewards = config.reward_scaler.transform(rewards)
+    return TorchMiniBatch(
+        observations=observations,
+        actions=actions,
+        rewards=rewards,
+        next_observations=next_observations,
+        next_actions=next_actions,
+        # None of our algorithms reads them.
+        returns_to_go=rewards,
+        terminals=tensor(batch.terminals),
+        intervals=tensor(batch.intervals),
+        device=device,
+        numpy_batch=batch,
+    )
+
+
+def all_terminal(batch: TorchMiniBatch) -> bool:
+    """Whether no transition of a batch is followed by another.
+
+    Looks at the arrays that a batch was made from, for a tensor on an accelerator would
+    have to be waited for.
+    """
+    if batch.numpy_batch is not None:
+        return bool(batch.numpy_batch.terminals.all())
+    return bool(batch.terminals.all())

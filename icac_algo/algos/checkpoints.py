@@ -27,8 +27,6 @@ from .._util.checks import check_built, check_path
 from .._util.files import write_whole
 from ..data import ColumnarReplayBuffer
 
-__all__ = ["Progress", "load_checkpoint", "restore_checkpoint", "save_checkpoint"]
-
 FORMAT = 1
 
 PathLike = str | os.PathLike[str]
@@ -36,12 +34,7 @@ PathLike = str | os.PathLike[str]
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a ``fit`` has come.
-
-    Args:
-        epoch: finished epochs.
-        step: gradient steps of this ``fit``.
-    """
+    """How far a ``fit`` has come."""
 
     epoch: int = 0
     step: int = 0
@@ -120,20 +113,7 @@ def load_checkpoint(
 def restore_checkpoint(
     algo: Any, file: PathLike, dataset: ReplayBufferBase | None = None
 ) -> Progress:
-    """Puts a built algorithm, the dataset's and all global random states back.
-
-    Args:
-        algo: an algorithm of the same config.
-        file: the checkpoint.
-        dataset: what it was and will be trained on.
-
-    Returns:
-        how far ``fit`` had come.
-
-    Raises:
-        ValueError: the file is no checkpoint, or is of another config, dataset or number
-            of processes; it names what differs.
-    """
+    """Puts a built algorithm, the dataset's and all global random states back."""
     content = _read(file, algo.impl.device)
     config = LearnableConfigWithShape(
         algo.impl.observation_shape, algo.impl.action_size, algo.config

@@ -51,10 +51,7 @@ from .constraint_aware_q_impl import (
     ConstraintAwareQModules,
     TrainingState,
 )
-from .optimizers import create_optimizer
-from .policies import create_policy
-
-__all__ = ["ConstraintAwareQ", "ConstraintAwareQConfig"]
+from .networks import create_optimizer, create_policy
 
 _PARTS = {
     "observation_scaler": ObservationScaler,

@@ -15,18 +15,12 @@ from ..critics import ContinuousShapedQFunction
 from ..decisions import best_continuous_actions
 from .constraint_aware_q_impl import ConstraintAwareQImpl
 
-__all__ = ["ContinuousConstraintAwareQImpl"]
-
 
 class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
     """The torch side of :class:`~icac_algo.ConstraintAwareQ` over a Box of one action.
 
     Actions come in and go out as ``action_scaler`` leaves them, as in all of d3rlpy;
     inside they have their own units, in which the shape is stated.
-
-    Args:
-        action_scaler: how actions were scaled.
-        others: those of :class:`ConstraintAwareQImpl`.
     """
 
     def __init__(self, *, action_scaler: ActionScaler | None, **others: Any):
@@ -61,12 +55,7 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
     def actor_loss(
         self, batch: TorchMiniBatch, critics: list[torch.Tensor]
     ) -> torch.Tensor:
-        r"""What raises :math:`E_\pi[Q - \alpha \log\pi]`, reparametrised, Q fixed.
-
-        Args:
-            batch: B transitions.
-            critics: coordinates that the critics were just trained at, each ``(B, n)``.
-        """
+        r"""What raises :math:`E_\pi[Q - \alpha \log\pi]`, reparametrised, Q fixed."""
         x = batch.observations
         squashed, log_prob = self._distribution(x).sample_with_log_prob()
         actions = self._unsquashed(squashed)

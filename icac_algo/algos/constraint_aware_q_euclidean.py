@@ -20,8 +20,6 @@ from .proximal import (
     proximal_iterations,
 )
 
-__all__ = ["EuclideanConstraintAwareQImpl"]
-
 
 class EuclideanConstraintAwareQImpl(ConstraintAwareQImpl):
     r"""The torch side of :class:`~icac_algo.ConstraintAwareQ` with a proximal layer.

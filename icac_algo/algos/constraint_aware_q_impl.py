@@ -15,11 +15,8 @@ from torch import nn
 from ..critics import ShapedCritic, Standardisation, StandardisedCritic
 from ..decisions import best_actions
 from ..shapes import Constraint
-from .base import ActorCriticImpl
-from .polyak import Follower, polyak_update
-from .torch_batches import all_terminal
-
-__all__ = ["ConstraintAwareQImpl", "ConstraintAwareQModules", "TrainingState"]
+from .base import ActorCriticImpl, all_terminal
+from .networks import Follower, polyak_update
 
 
 class TrainingState(nn.Module):
@@ -102,6 +99,9 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         for copies in (modules.targ_q_funcs, modules.average_q_funcs):
             # Only ever read.
             copies.eval()
+        self._trained = [*modules.q_funcs.parameters()]
+        if modules.policy is not None:
+            self._trained += modules.policy.parameters()
         self._target = Follower(modules.targ_q_funcs, modules.q_funcs)
         self._average = Follower(modules.average_q_funcs, modules.q_funcs)
         self._target.follow(1.0)
@@ -116,10 +116,11 @@ class ConstraintAwareQImpl(ActorCriticImpl):
                 Standardisation.of_batch(batch.rewards, batch.terminals, self._gamma)
             )
         loss, critics, metrics = self.critic_loss(batch)
-        modules.critic_optim.zero_grad()
+        for parameter in self._trained:
+            # Nothing to add to: cheaper than zeros.
+            parameter.grad = None
         if modules.actor_optim is not None:
             actor_loss = self.actor_loss(batch, critics)
-            modules.actor_optim.zero_grad()
             metrics["actor_loss"] = actor_loss.detach()
             # Critic and actor share no parameters: one pass backward serves both.
             loss = loss + actor_loss
@@ -168,12 +169,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
     def actor_loss(
         self, batch: TorchMiniBatch, critics: list[torch.Tensor]
     ) -> torch.Tensor:
-        r"""What raises :math:`E_\pi[Q - \alpha \log\pi]` (equation 8), Q fixed.
-
-        Args:
-            batch: B transitions.
-            critics: values that the critics were just trained at, each ``(B, K)``.
-        """
+        r"""What raises :math:`E_\pi[Q - \alpha \log\pi]` (equation 8), Q fixed."""
         alpha = self._entropy_temperature
         with torch.no_grad():
             q = self.actor_values(batch.observations, critics)

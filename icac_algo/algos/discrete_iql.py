@@ -29,10 +29,7 @@ from torch import nn
 from .._util.checks import check_count, check_flag, check_number, check_part
 from ..critics import ShapedQFunctionFactory
 from .base import ActorCriticImpl, DiscreteAlgorithm
-from .optimizers import create_optimizer
-from .policies import create_policy
-
-__all__ = ["DiscreteIQL", "DiscreteIQLConfig"]
+from .networks import create_optimizer, create_policy
 
 _PARTS = {
     "observation_scaler": ObservationScaler,
@@ -172,7 +169,11 @@ class DiscreteIQLImpl(ActorCriticImpl):
         modules: DiscreteIQLModules,
         q_func_forwarder: Any,
         targ_q_func_forwarder: Any,
-        config: DiscreteIQLConfig,
+        gamma: float,
+        tau: float,
+        expectile: float,
+        weight_temp: float,
+        max_weight: float,
         device: str,
     ):
         super().__init__(
@@ -181,7 +182,8 @@ class DiscreteIQLImpl(ActorCriticImpl):
             modules=modules,
             device=device,
         )
-        self._config = config
+        self._gamma, self._tau, self._expectile = gamma, tau, expectile
+        self._weight_temp, self._max_weight = weight_temp, max_weight
         self._q_func_forwarder = q_func_forwarder
         self._targ_q_func_forwarder = targ_q_func_forwarder
         hard_sync(modules.targ_q_funcs, modules.q_funcs)
@@ -193,13 +195,13 @@ class DiscreteIQLImpl(ActorCriticImpl):
                 batch.observations, reduction="min"
             ).gather(1, actions)
             next_value = self._modules.value_func(batch.next_observations)
-            discount = self._config.gamma**batch.intervals
+            discount = self._gamma**batch.intervals
             y = batch.rewards + discount * (1.0 - batch.terminals) * next_value
 
         self._modules.critic_optim.zero_grad()
         values = self._values(batch)
         difference = q_target - values
-        expectile = (self._config.expectile - (difference < 0.0).float()).abs()
+        expectile = (self._expectile - (difference < 0.0).float()).abs()
         value_loss = (expectile * difference.square()).mean()
         q = self._q_func_forwarder.compute_expected_q(
             batch.observations, reduction="none"
@@ -213,14 +215,14 @@ class DiscreteIQLImpl(ActorCriticImpl):
         self._modules.actor_optim.zero_grad()
         with torch.no_grad():
             advantage = q_target - self._values(batch)
-            weight = (self._config.weight_temp * advantage).exp()
-            weight = weight.clamp(max=self._config.max_weight)
+            weight = (self._weight_temp * advantage).exp()
+            weight = weight.clamp(max=self._max_weight)
         log_probs = self._modules.policy(batch.observations).logits.gather(1, actions)
         actor_loss = -(weight * log_probs).mean()
         actor_loss.backward()
         self._modules.actor_optim.step()
 
-        soft_sync(self._modules.targ_q_funcs, self._modules.q_funcs, self._config.tau)
+        soft_sync(self._modules.targ_q_funcs, self._modules.q_funcs, self._tau)
         losses = {
             "critic_loss": q_loss + value_loss,
             "q_loss": q_loss,
@@ -286,7 +288,11 @@ class DiscreteIQL(DiscreteAlgorithm[DiscreteIQLImpl, DiscreteIQLConfig]):
             modules=modules,
             q_func_forwarder=forwarder,
             targ_q_func_forwarder=targ_forwarder,
-            config=config,
+            gamma=config.gamma,
+            tau=config.tau,
+            expectile=config.expectile,
+            weight_temp=config.weight_temp,
+            max_weight=config.max_weight,
             device=self._device,
         )
 

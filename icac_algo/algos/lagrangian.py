@@ -37,8 +37,6 @@ from .._util.checks import check_count, check_flag, check_number, check_seed
 from ..data import ColumnarReplayBuffer
 from ..evidence import fitted_q_estimate
 
-__all__ = ["LagrangianFit", "fit_lagrangian"]
-
 FloatArray = npt.NDArray[np.float64]
 
 

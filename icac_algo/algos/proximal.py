@@ -13,18 +13,6 @@ from typing import Any
 
 import torch
 
-__all__ = [
-    "conjugate_gradient",
-    "implicit_proximal",
-    "inner_step_size",
-    "penalty",
-    "penalty_gradient",
-    "penalty_hessian_product",
-    "penalty_lipschitz",
-    "proximal_iterations",
-]
-
-
 # -- penalty -----------------------------------------------------------------
 
 Bounds = torch.Tensor | float
@@ -55,12 +43,13 @@ def penalty_hessian_product(
     return 2.0 * ((vectors @ matrix.T) * violated) @ matrix
 
 
-def inner_step_size(lipschitz: float, lam: torch.Tensor | float) -> Any:
-    """``1 / (1 + lam * L)``, with ``L`` from :func:`penalty_lipschitz`.
+def inner_step_size(lipschitz: float, multiplier: torch.Tensor | float) -> Any:
+    """``1 / (1 + multiplier * L)``, with ``L`` from :func:`penalty_lipschitz`.
 
-    A unit step, the paper's literal reading, stops converging above ``lam = 1 / L``.
+    A unit step, the paper's literal reading, stops converging above a multiplier of
+    ``1 / L``.
     """
-    return 1.0 / (1.0 + lam * lipschitz)
+    return 1.0 / (1.0 + multiplier * lipschitz)
 
 
 def penalty_lipschitz(matrix: torch.Tensor) -> float:
@@ -77,7 +66,7 @@ def proximal_iterations(
     start: torch.Tensor,
     anchor: torch.Tensor,
     matrix: torch.Tensor,
-    lam: torch.Tensor | float,
+    multiplier: torch.Tensor | float,
     iterations: int,
     step_size: torch.Tensor | float,
     bounds: Bounds = 0.0,
@@ -88,7 +77,7 @@ def proximal_iterations(
         start: where the inner solver starts, ``(B, K)``.
         anchor: what ``u`` stays near, ``(B, K)``.
         matrix: the set's ``A``, ``(m, K)``.
-        lam: penalty weight, at least 0.
+        multiplier: penalty weight, at least 0.
         iterations: number of steps.
         step_size: of each step.
         bounds: the set's ``b``, ``(m,)``, or one number for all.
@@ -98,7 +87,9 @@ def proximal_iterations(
     """
     u = start
     for _ in range(iterations):
-        u = u - step_size * (u - anchor + lam * penalty_gradient(u, matrix, bounds))
+        u = u - step_size * (
+            u - anchor + multiplier * penalty_gradient(u, matrix, bounds)
+        )
     return u
 
 
@@ -146,23 +137,23 @@ class _ImplicitProximal(torch.autograd.Function):
         values: torch.Tensor,
         solution: torch.Tensor,
         matrix: torch.Tensor,
-        lam: torch.Tensor,
+        multiplier: torch.Tensor,
         bounds: torch.Tensor,
         max_iterations: int,
     ) -> torch.Tensor:
-        ctx.save_for_backward(solution, matrix, lam, bounds)
+        ctx.save_for_backward(solution, matrix, multiplier, bounds)
         ctx.max_iterations = max_iterations
         return solution.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
         (grad,) = grads
-        solution, matrix, lam, bounds = (t.double() for t in ctx.saved_tensors)
+        solution, matrix, multiplier, bounds = (t.double() for t in ctx.saved_tensors)
 
         def product_with(z: torch.Tensor) -> torch.Tensor:
-            return z + lam * penalty_hessian_product(solution, matrix, z, bounds)
+            return z + multiplier * penalty_hessian_product(solution, matrix, z, bounds)
 
-        # float64: with lam near its cap float32 would lose 1e-4 of the gradient.
+        # float64: near the multiplier's cap float32 would lose 1e-4 of the gradient.
         z = conjugate_gradient(product_with, grad.double(), ctx.max_iterations)
         return z.to(grad.dtype), None, None, None, None, None
 
@@ -171,7 +162,7 @@ def implicit_proximal(
     values: torch.Tensor,
     solution: torch.Tensor,
     matrix: torch.Tensor,
-    lam: torch.Tensor | float,
+    multiplier: torch.Tensor | float,
     max_iterations: int | None = None,
     bounds: Bounds = 0.0,
 ) -> torch.Tensor:
@@ -187,17 +178,17 @@ def implicit_proximal(
         values: the ``f`` that was projected, ``(B, K)``; the gradient flows here.
         solution: the solver's ``u``, ``(B, K)``; its own history is not used.
         matrix: the set's ``A``, ``(m, K)``.
-        lam: penalty weight.
+        multiplier: penalty weight.
         max_iterations: of conjugate gradient; ``2 K`` if not given.
         bounds: the set's ``b``, ``(m,)``, or one number for all.
 
     Returns:
         ``solution``, differentiable in ``values``.
     """
-    lam = torch.as_tensor(lam, dtype=values.dtype, device=values.device)
+    multiplier = torch.as_tensor(multiplier, dtype=values.dtype, device=values.device)
     bounds = torch.as_tensor(bounds, dtype=values.dtype, device=values.device)
     iterations = max_iterations or 2 * values.shape[1]
     result: torch.Tensor = _ImplicitProximal.apply(
-        values, solution.detach(), matrix, lam, bounds, iterations
+        values, solution.detach(), matrix, multiplier, bounds, iterations
     )
     return result

@@ -11,8 +11,6 @@ from d3rlpy.models.builders import create_continuous_q_function
 from d3rlpy.models.q_functions import QFunctionFactory, make_q_func_field
 from d3rlpy.types import Shape
 
-__all__ = ["ShapedIQL", "ShapedIQLConfig"]
-
 
 @dataclasses.dataclass()
 class ShapedIQLConfig(IQLConfig):

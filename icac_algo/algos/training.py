@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 import pathlib
 import time
@@ -31,9 +32,6 @@ from tqdm.auto import tqdm
 
 from .._util.checks import check_path
 from .checkpoints import Progress, restore_checkpoint, save_checkpoint
-from .divergence import DivergenceGuard, refuse_diverged_networks
-
-__all__ = ["FitOptions", "train"]
 
 Callback = Callable[[Any, int, int], None]
 
@@ -100,20 +98,7 @@ class FitOptions:
 def train(
     algo: Any, dataset: ReplayBufferBase, options: FitOptions
 ) -> Generator[tuple[int, dict[str, float]], None, None]:
-    """Trains a checked algorithm, an epoch for each value that is asked for.
-
-    Args:
-        algo: one of our algorithms; built here if it is not.
-        dataset: checked data; scalers are built.
-        options: what ``fit`` was given.
-
-    Yields:
-        epoch and its mean metrics.
-
-    Raises:
-        DivergenceError: a loss explodes, or it or a weight is NaN or infinite; the
-            checkpoint, if one is kept, is of the last good epoch.
-    """
+    """Trains a checked algorithm, an epoch for each value that is asked for."""
     LOG.info("dataset info", dataset_info=dataset.dataset_info)
     assert_action_space_with_dataset(algo, dataset.dataset_info)
     if algo.impl is None:
@@ -134,11 +119,11 @@ def train(
         with_timestamp=options.with_timestamp,
     )
     save_config(algo, logger)
-    guard = DivergenceGuard()
+    guard = _DivergenceGuard()
     for epoch, length in options.epochs(progress):
         metrics = _epoch(algo, dataset, options, logger, guard, epoch, length, progress)
         reached = Progress(epoch, progress.step + length)
-        refuse_diverged_networks(algo, reached.step, _saved(options, progress))
+        _refuse_diverged_networks(algo, reached.step, _saved(options, progress))
         progress = reached
         if options.epoch_callback:
             options.epoch_callback(algo, epoch, progress.step)
@@ -159,7 +144,7 @@ def _epoch(
     dataset: ReplayBufferBase,
     options: FitOptions,
     logger: D3RLPyLogger,
-    guard: DivergenceGuard,
+    guard: _DivergenceGuard,
     epoch: int,
     length: int,
     progress: Progress,
@@ -229,3 +214,62 @@ def _is_lost_process(error: RuntimeError) -> bool:
     words = ("gloo", "nccl", "connection", "timed out", "peer")
     lost = any(word in str(error).lower() for word in words)
     return lost or isinstance(error, torch.distributed.DistError)
+
+
+# -- divergence ---------------------------------------------------------------
+
+# A loss that begins at zero, as without any reward yet, may become an ordinary one.
+_SMALLEST_LOSS = 1e-4
+_LARGEST_GROWTH = 1e9
+
+
+class DivergenceError(ArithmeticError):
+    """Training has diverged.
+
+    Args:
+        quantity: what is NaN, infinite or beyond all proportion.
+        value: what it is.
+        step: gradient step of this ``fit``, from 1.
+        saved: where the last good state is, in words.
+    """
+
+    def __init__(self, quantity: str, value: float, step: int, saved: str):
+        super().__init__(
+            f"training diverged: {quantity} is {value:g} at step {step}; {saved}. A "
+            "smaller learning rate, or a reward_scaler for large rewards, may help"
+        )
+        self.quantity, self.value, self.step = quantity, value, step
+
+
+class _DivergenceGuard:
+    """Looks at what every update returns.
+
+    Not every divergence ends in NaN: a critic that saturates may stay finite for ever.
+    So a loss may not exceed its first value by a factor that no learning explains (values
+    that grow a thousandfold make a squared loss grow a millionfold).
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, float] = {}
+
+    def check(
+        self, losses: Mapping[str, float], step: int, saved: Callable[[], str]
+    ) -> None:
+        """Raises if a loss or metric is NaN or infinite, or a loss has exploded."""
+        for name, value in losses.items():
+            exploded = False
+            if name.endswith("_loss"):
+                first = self._first.setdefault(name, max(abs(value), _SMALLEST_LOSS))
+                exploded = abs(value) > _LARGEST_GROWTH * first
+            if exploded or not math.isfinite(value):
+                raise DivergenceError(name, value, step, saved())
+
+
+def _refuse_diverged_networks(algo: Any, step: int, saved: str) -> None:
+    """Raises if a weight is NaN or infinite, which a finite loss may hide."""
+    for module_name, module in algo.impl.modules.get_torch_modules().items():
+        for name, weights in module.named_parameters():
+            if not torch.isfinite(weights).all():
+                bad = weights.detach()[~torch.isfinite(weights)]
+                label = f"a weight of {module_name}.{name}"
+                raise DivergenceError(label, float(bad[0]), step, saved)

@@ -21,7 +21,7 @@ from .kinds import (
 from .parametrization import Parametrization, Units
 from .quantiles import QuantileQFunction
 from .standardisation import Standardisation
-from .state_networks import StateNetwork, lipschitz_bound, normed_linear
+from .states import StateNetwork, lipschitz_bound, normed_linear
 
 __all__ = [
     "AfterstateQFunction",

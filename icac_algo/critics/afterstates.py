@@ -30,8 +30,6 @@ from .functions import make_function
 from .kinds import Critic, function_over, register_critic
 from .states import vector_sizes
 
-__all__ = ["AfterstateQFunction", "Afterstates", "make_network"]
-
 # A cost may exceed what is left by the rounding of observations.
 _ROUNDING = 1e-6
 
@@ -71,7 +69,7 @@ class Afterstates(Critic):
     known_cost: KnownCost = dataclasses.field(default_factory=lambda: KnownCost(1))
     value_shape: Constraint = dataclasses.field(
         default_factory=MonotoneConcave,
-        metadata=make_constraint_field().metadata,  # type: ignore[attr-defined]
+        metadata=make_constraint_field().metadata,
     )
     context: list[int] = dataclasses.field(default_factory=lambda: [0])
     budget_feature: int = 2

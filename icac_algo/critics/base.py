@@ -24,8 +24,6 @@ from ..shapes import Constraint, ShapeSet, StateConstraint
 from .parametrization import Parametrization, Units
 from .states import StateCoordinates, make_state_coordinates
 
-__all__ = ["Prior", "ShapedCritic", "StandardisedCritic", "reward_slope"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Prior:

@@ -9,8 +9,6 @@ from d3rlpy.types import TorchObservation
 from .base import Prior, ShapedCritic
 from .functions import Function
 
-__all__ = ["ContinuousShapedQFunction"]
-
 
 class ContinuousShapedQFunction(ShapedCritic, ContinuousQFunction):
     r"""A critic :math:`Q(s, a)` of a real action, a function of a stated shape in it.

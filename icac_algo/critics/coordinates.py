@@ -8,34 +8,23 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ..shapes import Constraint, ShapeSet
-from .parametrization import Frame, Parametrization
-
-__all__ = ["free_coordinates", "make_coordinates"]
+from .parametrization import Frame, Parametrization, Width
 
 
 class Free(Parametrization):
     """No bound on slopes: one coordinate for each value, as a plain critic has."""
 
-    def rising(
-        self,
-        coordinates: torch.Tensor,
-        unit: torch.Tensor,
-        width: torch.Tensor | float,
-    ) -> torch.Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
         return coordinates
 
 
 class CanonicalMonotone(Parametrization):
     """Mean level, then K-1 non-negative slopes."""
 
-    def rising(
-        self,
-        coordinates: torch.Tensor,
-        unit: torch.Tensor,
-        width: torch.Tensor | float,
-    ) -> torch.Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
         slopes = _nonnegative(coordinates[:, 1:])
         return coordinates[:, :1] + _integrate(slopes, unit.diff())
 
@@ -43,12 +32,7 @@ class CanonicalMonotone(Parametrization):
 class CanonicalBetween(Parametrization):
     """Mean level, then K-1 slopes within [0, width]."""
 
-    def rising(
-        self,
-        coordinates: torch.Tensor,
-        unit: torch.Tensor,
-        width: torch.Tensor | float,
-    ) -> torch.Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
         slopes = width * torch.sigmoid(coordinates[:, 1:])
         return coordinates[:, :1] + _integrate(slopes, unit.diff())
 
@@ -56,12 +40,7 @@ class CanonicalBetween(Parametrization):
 class CanonicalConcave(Parametrization):
     """Mean level, mean slope, then K-2 non-negative curvatures."""
 
-    def rising(
-        self,
-        coordinates: torch.Tensor,
-        unit: torch.Tensor,
-        width: torch.Tensor | float,
-    ) -> torch.Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
         drops = _nonnegative(coordinates[:, 2:]) * _between(unit)
         fall = torch.cumsum(drops, dim=1)
         slopes = -torch.cat([torch.zeros_like(coordinates[:, :1]), fall], dim=1)
@@ -72,12 +51,7 @@ class CanonicalConcave(Parametrization):
 class CanonicalMonotoneConcave(Parametrization):
     """Mean level, then the smallest slope and K-2 curvatures, all non-negative."""
 
-    def rising(
-        self,
-        coordinates: torch.Tensor,
-        unit: torch.Tensor,
-        width: torch.Tensor | float,
-    ) -> torch.Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
         smallest = _nonnegative(coordinates[:, 1:2])
         drops = _nonnegative(coordinates[:, 2:]) * _between(unit)
         above = torch.cumsum(drops.flip(1), dim=1).flip(1)
@@ -88,32 +62,27 @@ class CanonicalMonotoneConcave(Parametrization):
 class CanonicalBetweenConcave(Parametrization):
     """Mean level, then K shares: of the width, how much each slope is below the last."""
 
-    def rising(
-        self,
-        coordinates: torch.Tensor,
-        unit: torch.Tensor,
-        width: torch.Tensor | float,
-    ) -> torch.Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
         # K shares that sum to one: above the first slope, between slopes, below the last.
         shares = torch.softmax(coordinates[:, 1:], dim=1)
         slopes = width * shares[:, 1:].flip(1).cumsum(dim=1).flip(1)
         return coordinates[:, :1] + _integrate(slopes, unit.diff())
 
 
-def _nonnegative(coordinates: torch.Tensor) -> torch.Tensor:
+def _nonnegative(coordinates: Tensor) -> Tensor:
     # Shifted so that a fresh network starts with little slope or curvature, though not so
     # little that the softplus has no gradient left to learn them with.
     return F.softplus(coordinates - 1.0)
 
 
-def _integrate(slopes: torch.Tensor, spacing: torch.Tensor) -> torch.Tensor:
+def _integrate(slopes: Tensor, spacing: Tensor) -> Tensor:
     """Values with these slopes and mean zero: ``(B, K-1)`` to ``(B, K)``."""
     steps = torch.cumsum(slopes * spacing, dim=1)
     values = torch.cat([torch.zeros_like(steps[:, :1]), steps], dim=1)
     return values - values.mean(dim=1, keepdim=True)
 
 
-def _between(unit: torch.Tensor) -> torch.Tensor:
+def _between(unit: Tensor) -> Tensor:
     """Distances between the midpoints of neighbouring intervals, ``(K-2,)``."""
     return (unit[2:] - unit[:-2]) / 2.0
 

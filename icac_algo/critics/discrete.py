@@ -12,8 +12,6 @@ from ..shapes.projection import project_onto_set
 from .base import Prior, ShapedCritic
 from .parametrization import Parametrization
 
-__all__ = ["ProjectedQFunction", "ShapedQFunction"]
-
 
 class ShapedQFunction(ShapedCritic, DiscreteQFunction):
     r"""A critic of K ordered actions, ``(B, ...)`` to ``(B, K)``.

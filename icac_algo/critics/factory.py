@@ -35,8 +35,6 @@ from .continuous import ContinuousShapedQFunction
 from .kinds import Critic, make_critic_field
 from .quantiles import QuantileQFunction
 
-__all__ = ["ShapedQFunctionFactory"]
-
 
 @dataclasses.dataclass()
 class ShapedQFunctionFactory(QFunctionFactory):
@@ -58,11 +56,12 @@ class ShapedQFunctionFactory(QFunctionFactory):
 
     With ``n_quantiles`` the critic is one of quantiles, for the first five of the
     discrete algorithms and their own quantile Huber loss; their mean has the shape, and
-    neither a single quantile nor a risk measure (:class:`~icac_algo.CVaR`) has it.  That
-    loss is one of quantiles only for errors beyond 1: where scaled rewards spread by
-    less, what is learned are expectiles, and from step to step the spread of returns is
-    lost.  Scale rewards to a spread of about 10, ``StandardRewardScaler(multiplier=10)``,
-    and give that scaler and ``scale=10`` to the factory.
+    neither a single quantile nor a risk measure such as
+    :class:`~icac_algo.decisions.CVaR` has it.  That loss is one of quantiles only for
+    errors beyond 1: where scaled rewards spread by less, what is learned are
+    expectiles, and from step to step the spread of returns is lost.  Scale rewards to a
+    spread of about 10, ``StandardRewardScaler(multiplier=10)``, and give that scaler
+    and ``scale=10`` to the factory.
 
     Args:
         constraint: the shape over actions.

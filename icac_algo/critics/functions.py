@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ..shapes import Constraint
-from .parametrization import Frame, Parametrization, Units
-
-__all__ = ["Function", "Spline", "make_function"]
+from .parametrization import Frame, Parametrization, Units, Width
 
 
 class Function(Parametrization):
@@ -25,7 +24,7 @@ class Function(Parametrization):
         n_pieces: how many pieces, at least 1.
     """
 
-    def __init__(self, positions: torch.Tensor, frame: Frame, n_pieces: int):
+    def __init__(self, positions: Tensor, frame: Frame, n_pieces: int):
         super().__init__(positions, frame, self.count(frame, n_pieces))
         self.n_pieces = n_pieces
         self.first_position = float(positions[0])
@@ -37,10 +36,10 @@ class Function(Parametrization):
 
     def at(
         self,
-        coordinates: torch.Tensor,
-        actions: torch.Tensor,
+        coordinates: Tensor,
+        actions: Tensor,
         units: Units | None = None,
-    ) -> torch.Tensor:
+    ) -> Tensor:
         """Values at actions of their own: ``(B, n)`` and ``(B, M)`` to ``(B, M)``."""
         unit = (actions - self.first_position) / self._span
         if self.frame.mirrored:
@@ -59,10 +58,10 @@ class _Pieces(Function):
     n_linear = 1
     two_sided = False
     signed = False
-    places: torch.Tensor
-    signs: torch.Tensor
+    places: Tensor
+    signs: Tensor
 
-    def __init__(self, positions: torch.Tensor, frame: Frame, n_pieces: int):
+    def __init__(self, positions: Tensor, frame: Frame, n_pieces: int):
         super().__init__(positions, frame, n_pieces)
         if self.two_sided:
             # Pieces in pairs, one that bends on each side.
@@ -79,12 +78,7 @@ class _Pieces(Function):
     def count(cls, frame: Frame, n_pieces: int) -> int:
         return cls.n_linear + 3 * n_pieces
 
-    def rising(
-        self,
-        coordinates: torch.Tensor,
-        unit: torch.Tensor,
-        width: torch.Tensor | float,
-    ) -> torch.Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
         linear = coordinates[:, : self.n_linear]
         height, steepness, place = coordinates[:, self.n_linear :].chunk(3, dim=1)
         if not self.signed:
@@ -99,7 +93,7 @@ class _Pieces(Function):
             values = values + linear[:, 1:2] * x
         return values
 
-    def piece(self, t: torch.Tensor) -> torch.Tensor:
+    def piece(self, t: Tensor) -> Tensor:
         """One shaped function of a rising argument."""
         raise NotImplementedError
 
@@ -107,7 +101,7 @@ class _Pieces(Function):
 class FunctionalMonotone(_Pieces):
     """A sum of rising sigmoids of the action."""
 
-    def piece(self, t: torch.Tensor) -> torch.Tensor:
+    def piece(self, t: Tensor) -> Tensor:
         # Four times: unit slope in the middle, like the other pieces.
         return 4.0 * torch.sigmoid(t)
 
@@ -118,7 +112,7 @@ class FunctionalFree(_Pieces):
     n_linear = 2
     signed = True
 
-    def piece(self, t: torch.Tensor) -> torch.Tensor:
+    def piece(self, t: Tensor) -> Tensor:
         return 4.0 * torch.sigmoid(t) - 2.0
 
 
@@ -128,14 +122,14 @@ class FunctionalConcave(_Pieces):
     n_linear = 2
     two_sided = True
 
-    def piece(self, t: torch.Tensor) -> torch.Tensor:
+    def piece(self, t: Tensor) -> Tensor:
         return F.logsigmoid(t)
 
 
 class FunctionalMonotoneConcave(_Pieces):
     """A sum of saturating bends, each rising with diminishing returns."""
 
-    def piece(self, t: torch.Tensor) -> torch.Tensor:
+    def piece(self, t: Tensor) -> Tensor:
         return F.logsigmoid(t)
 
 
@@ -146,7 +140,7 @@ class RisingPieces(_Pieces):
     pieces that are negative fall in their coordinate.
     """
 
-    def __init__(self, positions: torch.Tensor, frame: Frame, n_pieces: int):
+    def __init__(self, positions: Tensor, frame: Frame, n_pieces: int):
         self.two_sided = frame.concave and frame.slopes == "free"
         super().__init__(positions, frame, n_pieces)
 
@@ -154,12 +148,7 @@ class RisingPieces(_Pieces):
     def count(cls, frame: Frame, n_pieces: int) -> int:
         return (2 if frame.concave and frame.slopes == "free" else 1) + 3 * n_pieces
 
-    def rising(
-        self,
-        coordinates: torch.Tensor,
-        unit: torch.Tensor,
-        width: torch.Tensor | float,
-    ) -> torch.Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
         at = unit if unit.dim() == 2 else unit[None]
         n_linear = 2 if self.two_sided else 1
         linear = coordinates[:, :n_linear]
@@ -194,9 +183,9 @@ class Spline(Function):
     shapes over state features build on.
     """
 
-    knots: torch.Tensor
+    knots: Tensor
 
-    def __init__(self, positions: torch.Tensor, frame: Frame, n_pieces: int):
+    def __init__(self, positions: Tensor, frame: Frame, n_pieces: int):
         super().__init__(positions, frame, n_pieces)
         count = n_pieces if frame.concave else n_pieces - 1
         knots = (torch.arange(count) + 0.5) / max(1, count)
@@ -207,12 +196,7 @@ class Spline(Function):
     def count(cls, frame: Frame, n_pieces: int) -> int:
         return n_pieces + (2 if frame.concave else 1)
 
-    def rising(
-        self,
-        coordinates: torch.Tensor,
-        unit: torch.Tensor,
-        width: torch.Tensor | float,
-    ) -> torch.Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
         basis = self._basis(unit)  # (1 or B, J, M)
         at = unit if unit.dim() == 2 else unit[None]
         level, weights = coordinates[:, :1], coordinates[:, 1:]
@@ -229,13 +213,13 @@ class Spline(Function):
         pieces = torch.cat([ends[0], basis, ends[1]], dim=1).diff(dim=1)
         return level + (weights[:, :, None] * pieces).sum(dim=1)
 
-    def _basis(self, unit: torch.Tensor) -> torch.Tensor:
+    def _basis(self, unit: Tensor) -> Tensor:
         at = unit if unit.dim() == 2 else unit[None]
         k, from_knot = self.sharpness, at[:, None] - self.knots[:, None]
         # The integral of sigmoid(-k t) is log sigmoid(k t) / k.
         return (F.logsigmoid(k * from_knot) - F.logsigmoid(-k * self.knots)[:, None]) / k
 
-    def sup_norm_gain(self, units: Units | None = None) -> torch.Tensor | float:
+    def sup_norm_gain(self, units: Units | None = None) -> Width:
         """By how much values can change when no coordinate changes by more than one."""
         if self.frame.concave:
             # Level, line, and at most one per basis function and unit of the action.
@@ -255,9 +239,9 @@ class BetweenConcave(Function):
     ``p`` that sum to at most one.
     """
 
-    places: torch.Tensor
+    places: Tensor
 
-    def __init__(self, positions: torch.Tensor, frame: Frame, n_pieces: int):
+    def __init__(self, positions: Tensor, frame: Frame, n_pieces: int):
         super().__init__(positions, frame, n_pieces)
         places = torch.linspace(-1.0, 1.0, n_pieces)
         self.register_buffer("places", places, persistent=False)
@@ -267,12 +251,7 @@ class BetweenConcave(Function):
         # Level, shares (one for steady slope, one for none), steepness and place.
         return 3 + 3 * n_pieces
 
-    def rising(
-        self,
-        coordinates: torch.Tensor,
-        unit: torch.Tensor,
-        width: torch.Tensor | float,
-    ) -> torch.Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
         count = self.n_pieces
         at = unit if unit.dim() == 2 else unit[None]
         x = 2.0 * at - 1.0
@@ -304,7 +283,7 @@ _FUNCTIONAL: dict[tuple[str, bool], type[Function]] = {
 
 def make_function(
     constraint: Constraint,
-    positions: torch.Tensor,
+    positions: Tensor,
     n_pieces: int = 4,
     rising_in_coordinates: bool = False,
     lipschitz_in_coordinates: bool = False,

@@ -19,16 +19,6 @@ from .discrete import ProjectedQFunction, ShapedQFunction
 from .functions import make_function
 from .parametrization import Parametrization
 
-__all__ = [
-    "Canonical",
-    "Critic",
-    "Euclidean",
-    "Functional",
-    "function_over",
-    "make_critic_field",
-    "register_critic",
-]
-
 
 class Critic(DynamicConfig):
     """Base: how the networks of a critic are built."""

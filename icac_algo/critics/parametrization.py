@@ -7,12 +7,12 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..shapes import Constraint, ShapeSet
 
-__all__ = ["Frame", "Parametrization", "Units"]
-
+#: Of the slopes that are allowed, per unit of the action range.
+Width = Tensor | float
 # Beyond this, network outputs are no longer values anyone meant; it keeps products of
 # coordinates finite in float32 at absurd observations.
 _LARGEST_COORDINATE = 1e6
@@ -30,8 +30,8 @@ class Units:
         reward_slope: units of Q in one unit of the shape's own bounds.
     """
 
-    level: torch.Tensor | float = 0.0
-    scale: torch.Tensor | float = 1.0
+    level: Tensor | float = 0.0
+    scale: Tensor | float = 1.0
     reward_slope: float = 1.0
 
 
@@ -43,20 +43,13 @@ class Frame:
     of the mirrored action; a finite bound below is a known line plus a rising shape.
     So there are six kinds of shape left: slopes free, bounded below by 0 or within
     [0, 1] times a width, each with or without falling slopes.
-
-    Args:
-        shape_set: the shape.
     """
 
     shape_set: ShapeSet
 
     @classmethod
     def of(cls, constraint: Constraint, critic: str) -> Frame:
-        """The frame of a shape that has free coordinates.
-
-        Raises:
-            ValueError: it has none; the message names the critic that asked.
-        """
+        """The frame of a shape that has free coordinates."""
         shape_set = constraint.shape_set()
         frame = cls(shape_set)
         lower, upper = frame.slope_bounds
@@ -120,9 +113,9 @@ class Parametrization(nn.Module):
         n_coordinates: how many free numbers.
     """
 
-    unit: torch.Tensor
+    unit: Tensor
 
-    def __init__(self, positions: torch.Tensor, frame: Frame, n_coordinates: int):
+    def __init__(self, positions: Tensor, frame: Frame, n_coordinates: int):
         super().__init__()
         self._span = float(positions[-1] - positions[0])
         unit = ((positions - positions[0]) / self._span).float()
@@ -132,16 +125,12 @@ class Parametrization(nn.Module):
         self.frame = frame
         self.n_coordinates = n_coordinates
 
-    def forward(
-        self, coordinates: torch.Tensor, units: Units | None = None
-    ) -> torch.Tensor:
+    def forward(self, coordinates: Tensor, units: Units | None = None) -> Tensor:
         """Values at the actions; ``units`` matter to shapes with bounds of their own."""
         values = self._bounded(self._shaped(coordinates, self.unit, units), units)
         return values.flip(1) if self.frame.mirrored else values
 
-    def _shaped(
-        self, coordinates: torch.Tensor, unit: torch.Tensor, units: Units | None
-    ) -> torch.Tensor:
+    def _shaped(self, coordinates: Tensor, unit: Tensor, units: Units | None) -> Tensor:
         """Values but for their bounds; actions of the frame, ``(M,)`` or ``(B, M)``."""
         bound = _LARGEST_COORDINATE
         tilt, width = self._slope_limits(units or Units())
@@ -150,24 +139,11 @@ class Parametrization(nn.Module):
             values = values + tilt * (unit - 0.5)
         return -values if self.frame.negated else values
 
-    def rising(
-        self,
-        coordinates: torch.Tensor,
-        unit: torch.Tensor,
-        width: torch.Tensor | float,
-    ) -> torch.Tensor:
-        """Values of the frame's shape.
-
-        Args:
-            coordinates: free numbers, ``(B, n)``.
-            unit: actions in [0, 1], increasing.
-            width: largest slope per unit, of shapes with slopes within [0, width].
-        """
+    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
+        """Values of the frame's shape."""
         raise NotImplementedError
 
-    def _slope_limits(
-        self, units: Units
-    ) -> tuple[torch.Tensor | float | None, torch.Tensor | float]:
+    def _slope_limits(self, units: Units) -> tuple[Width | None, Width]:
         """Slope of the known line, if any, and the width above it, per unit action."""
         lower, upper = self.frame.slope_bounds
         if self.frame.slopes == "free" or (lower == 0.0 and math.isinf(upper)):
@@ -175,13 +151,13 @@ class Parametrization(nn.Module):
         per_unit = self._span * units.reward_slope / units.scale
         return lower * per_unit, (upper - lower) * per_unit if upper < math.inf else 1.0
 
-    def _bounded(self, values: torch.Tensor, units: Units | None) -> torch.Tensor:
+    def _bounded(self, values: Tensor, units: Units | None) -> Tensor:
         """Squashes values into the shape's bounds, so that about zero they stay put."""
         shape_set, units = self.frame.shape_set, units or Units()
         if not shape_set.has_value_bounds:
             return values
 
-        def in_units(bound: float) -> torch.Tensor:
+        def in_units(bound: float) -> Tensor:
             relative = (bound * units.reward_slope - units.level) / units.scale
             return torch.as_tensor(relative, dtype=values.dtype, device=values.device)
 
@@ -201,6 +177,6 @@ class Parametrization(nn.Module):
         return lower + width * torch.sigmoid(torch.logit(start) + steepness * values)
 
 
-def _softplus_inverse(value: torch.Tensor) -> torch.Tensor:
+def _softplus_inverse(value: Tensor) -> Tensor:
     value = value.clamp(min=_START_INSIDE)
     return value + torch.log(-torch.expm1(-value))

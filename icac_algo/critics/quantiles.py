@@ -41,8 +41,6 @@ from ..shapes import running_maximum
 from .afterstates import AfterstateQFunction, make_network
 from .discrete import ShapedQFunction
 
-__all__ = ["QuantileQFunction"]
-
 # As for the coordinates of a mean: it keeps quantiles finite at absurd observations.
 _LARGEST_COORDINATE = 1e6
 # The root of 0 has no gradient.
@@ -93,13 +91,13 @@ class QuantileQFunction(DiscreteQFunction):
 
     def forward(self, x: TorchObservation) -> QFunctionOutput:
         seen = self._seen(x)
-        q = self._mean.values(x, seen)  # type: ignore[arg-type]
+        q = self._mean.values(x, seen)
         quantiles = q.double().unsqueeze(2) + self._offsets(self._spread(x, seen))
         return QFunctionOutput(q_value=q, quantiles=quantiles.to(q.dtype), taus=self.taus)
 
     def exact_values(self, x: TorchObservation) -> torch.Tensor:
         """Means that have the shape exactly, in either mode, ``(B, K)``."""
-        return self._mean.exact_values(x, self._seen(x))  # type: ignore[arg-type]
+        return self._mean.exact_values(x, self._seen(x))
 
     def _seen(self, x: Any) -> torch.Tensor:
         """What mean and spread are both made of: one pass through an encoder."""

@@ -18,8 +18,6 @@ from d3rlpy.preprocessing import RewardScaler
 
 from ..data import ColumnarReplayBuffer, blocks
 
-__all__ = ["Standardisation"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Standardisation:

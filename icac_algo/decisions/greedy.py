@@ -10,8 +10,6 @@ import torch
 
 from ..shapes import Constraint
 
-__all__ = ["best_actions", "best_continuous_actions", "favours_last", "golden_section"]
-
 _RATIO = (math.sqrt(5.0) - 1.0) / 2.0
 # .618^40 of the range: as near as float64 can tell the values of a smooth peak apart.
 _ITERATIONS = 40
@@ -41,17 +39,7 @@ def golden_section(
     upper: torch.Tensor,
     iterations: int = _ITERATIONS,
 ) -> torch.Tensor:
-    """Where functions with one peak each are largest.
-
-    Args:
-        function: actions ``(B, 1)`` to values ``(B, 1)``, row by row.
-        lower: left ends, ``(B, 1)``, float64 is advised.
-        upper: right ends, ``(B, 1)``.
-        iterations: the interval shrinks to .618 of its length in each.
-
-    Returns:
-        actions within the last interval, ``(B, 1)``.
-    """
+    """Where functions with one peak each are largest."""
     left = upper - _RATIO * (upper - lower)
     right = lower + _RATIO * (upper - lower)
     at_left, at_right = function(left), function(right)

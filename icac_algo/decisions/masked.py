@@ -14,8 +14,6 @@ from d3rlpy.constants import ActionSpace
 from .._util.checks import check_built
 from .greedy import best_actions, favours_last
 
-__all__ = ["Mask", "MaskedGreedy", "allowed_actions"]
-
 FloatArray = npt.NDArray[np.float64]
 #: Observations ``(N, ...)`` to bool ``(N, K)``: which actions are allowed.
 Mask = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
@@ -78,11 +76,7 @@ class MaskedGreedy:
 def allowed_actions(
     mask: Mask, observations: npt.NDArray[Any], shape: tuple[int, ...]
 ) -> npt.NDArray[np.bool_]:
-    """What a mask says of observations, ``(N, K)``.
-
-    Raises:
-        ValueError: it has another shape or type, or allows nothing somewhere.
-    """
+    """What a mask says of observations, ``(N, K)``."""
     allowed = np.asarray(mask(observations))
     if allowed.shape != shape or allowed.dtype != np.bool_:
         raise ValueError(

@@ -40,8 +40,6 @@ from ..shapes import is_finite
 from .greedy import best_actions, favours_last
 from .masked import Mask, allowed_actions
 
-__all__ = ["CVaR", "greedy_actions"]
-
 #: Quantiles ``(..., N)`` to what they are worth, ``(...)``.
 Risk = Callable[[torch.Tensor], torch.Tensor]
 

@@ -38,7 +38,7 @@ def save(
     """Writes a model as one safetensors file.
 
     Holds what predicting needs, networks and fitted scalers, not the optimizers
-    (:func:`icac_algo.save_checkpoint` keeps those).
+    (:func:`icac_algo.algos.save_checkpoint` keeps those).
 
     Args:
         algo: a built or fitted d3rlpy algorithm, ours or its own.

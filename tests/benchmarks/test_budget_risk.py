@@ -24,7 +24,7 @@ from benchmarks.campaigns.risk_cells import (
 from benchmarks.campaigns.risk_report import verdicts
 from benchmarks.engine import read_rows
 from bidclick_gym.campaigns import BudgetedCampaign
-from icac_algo import CVaR, MaskedGreedy, greedy_actions
+from icac_algo.decisions import CVaR, MaskedGreedy, greedy_actions
 
 CAMPAIGN = BudgetedCampaign()
 NAME = "DQN concave quantiles"

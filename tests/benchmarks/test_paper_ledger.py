@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from paper_worlds import world
 
+from benchmarks.auction.paper_figures import TABLE1, TABLE2
 from benchmarks.paper.claims import (
     CLAIMS,
     CONDITION,
@@ -23,7 +24,6 @@ from benchmarks.paper.claims import (
     judge,
 )
 from benchmarks.paper.experiment import PAPER
-from benchmarks.paper.paper_figures import TABLE1, TABLE2
 from benchmarks.paper.variants import VARIANTS
 
 #: Judged by what the paper prints about itself, which no result of ours can change.

@@ -39,10 +39,9 @@ from icac_algo import (
     StateMonotone,
     Unconstrained,
     check_prior,
-    load_checkpoint,
-    save_checkpoint,
 )
 from icac_algo.__main__ import main as icac_main
+from icac_algo.algos import load_checkpoint, save_checkpoint
 from icac_algo.data import logged_steps
 from icac_algo.evidence import OffPolicyEvaluator, compare, estimate, fitted_q_estimate
 from icac_algo.export import load, save, save_graph

@@ -39,8 +39,9 @@ from benchmarks.engine import (
 from benchmarks.engine.sweep import finished, keep
 from bidclick_gym.__main__ import main as bidclick_main
 from bidclick_gym.logs import write_shards
-from icac_algo import ColumnarReplayBuffer, ConstraintAwareQConfig, save_checkpoint
+from icac_algo import ColumnarReplayBuffer, ConstraintAwareQConfig
 from icac_algo.__main__ import main as icac_main
+from icac_algo.algos import save_checkpoint
 from icac_algo.data.files import cache
 from icac_algo.export import save, save_graph
 from icac_algo.sb3 import ConstraintAwareDQN

@@ -15,7 +15,8 @@ import torch
 
 SCRIPT = """
 import sys, d3rlpy
-from icac_algo import Concave, ConstraintAwareQConfig, save_checkpoint, load_checkpoint
+from icac_algo import Concave, ConstraintAwareQConfig
+from icac_algo.algos import save_checkpoint, load_checkpoint
 
 d3rlpy.distributed.init_process_group("gloo")
 algo = d3rlpy.algos.DQNConfig().create(device="cpu:0", enable_ddp=True)

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from bidclick_gym import Auction, RegretEvaluator, simulate_log
-from icac_algo import load_checkpoint
+from icac_algo.algos import load_checkpoint
 
 WORKER = pathlib.Path(__file__).with_name("worker.py")
 

@@ -17,13 +17,12 @@ from hypothesis import strategies as st
 from icac_algo import (
     Afterstates,
     ColumnarReplayBuffer,
-    CVaR,
     KnownCost,
     MonotoneConcave,
     ShapedQFunctionFactory,
-    greedy_actions,
 )
 from icac_algo.critics import QuantileQFunction
+from icac_algo.decisions import CVaR, greedy_actions
 
 K, N = 5, 8
 BIDS = np.linspace(0.0, 1.0, K)

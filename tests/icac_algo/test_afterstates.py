@@ -24,7 +24,6 @@ from icac_algo import (
     Concave,
     ConstraintAwareQConfig,
     KnownCost,
-    MaskedGreedy,
     Monotone,
     MonotoneConcave,
     ShapedQFunctionFactory,
@@ -32,6 +31,7 @@ from icac_algo import (
     Unconstrained,
 )
 from icac_algo.critics import AfterstateQFunction, reward_slope
+from icac_algo.decisions import MaskedGreedy
 
 PAYMENT = KnownCost(feature=1)
 K = 5

@@ -25,9 +25,8 @@ from icac_algo import (
     DiscreteIQLConfig,
     Euclidean,
     Monotone,
-    load_checkpoint,
-    save_checkpoint,
 )
+from icac_algo.algos import load_checkpoint, save_checkpoint
 
 SMALL = VectorEncoderFactory([16])
 
@@ -186,7 +185,7 @@ def test_a_checkpoint_opens_in_a_fresh_process_and_runs_no_code(
         "    used.append(kwargs['weights_only'])\n"
         "    return real(*args, **kwargs)\n"
         "torch.load = load\n"
-        f"algo = icac_algo.load_checkpoint({str(tmp_path / 'checkpoint.pt')!r})\n"
+        f"algo = icac_algo.algos.load_checkpoint({str(tmp_path / 'checkpoint.pt')!r})\n"
         f"x = np.load({str(tmp_path / 'x.npy')!r})\n"
         "print(json.dumps([used, algo.predict(x).tolist(), algo.grad_step]))\n"
     )

@@ -20,7 +20,6 @@ from icac_algo import (
     Canonical,
     ColumnarReplayBuffer,
     Concave,
-    Constraint,
     ConstraintAwareQConfig,
     Convex,
     Euclidean,
@@ -31,6 +30,7 @@ from icac_algo import (
     ShapedQFunctionFactory,
     SlopeBounds,
 )
+from icac_algo.shapes import Constraint
 
 SHAPES: list[Constraint] = [
     Monotone(increasing=False),

@@ -16,11 +16,10 @@ from icac_algo import (
     Concave,
     ConstraintAwareQConfig,
     DiscreteIQLConfig,
-    DivergenceError,
     Euclidean,
     Monotone,
-    load_checkpoint,
 )
+from icac_algo.algos import DivergenceError, load_checkpoint
 
 MAKERS: dict[str, Any] = {
     "functional": lambda **f: ConstraintAwareQConfig(constraint=Concave(), **f),

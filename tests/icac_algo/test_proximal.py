@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from icac_algo import Concave, Constraint, Monotone, MonotoneConcave
+from icac_algo import Concave, Monotone, MonotoneConcave
 from icac_algo.algos import (
     conjugate_gradient,
     implicit_proximal,
@@ -15,6 +15,7 @@ from icac_algo.algos import (
     penalty_lipschitz,
     proximal_iterations,
 )
+from icac_algo.shapes import Constraint
 
 SHAPES = [
     Monotone(),

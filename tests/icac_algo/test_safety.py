@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from icac_algo import (
     BudgetRelabellingTransitionPicker,
     ColumnarReplayBuffer,
-    MaskedGreedy,
     fit_lagrangian,
 )
+from icac_algo.decisions import MaskedGreedy
 
 STEPS = 60
 

@@ -16,7 +16,6 @@ from icac_algo import (
     Bounded,
     Canonical,
     Concave,
-    Constraint,
     ConstraintAwareQConfig,
     Convex,
     Euclidean,
@@ -26,7 +25,6 @@ from icac_algo import (
     MonotoneConcave,
     ShapedQFunctionFactory,
     SlopeBounds,
-    StateConstraint,
     StateLipschitz,
     StateMonotone,
 )
@@ -38,7 +36,7 @@ from icac_algo.critics import (
     lipschitz_bound,
     normed_linear,
 )
-from icac_algo.shapes import check_state_constraints
+from icac_algo.shapes import Constraint, StateConstraint, check_state_constraints
 
 UP_DOWN: list[StateConstraint] = [
     StateMonotone(features=[0]),

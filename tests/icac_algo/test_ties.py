@@ -12,13 +12,11 @@ from d3rlpy.algos import DQNConfig
 
 from icac_algo import (
     ConstraintAwareQConfig,
-    CVaR,
     Euclidean,
-    MaskedGreedy,
     Monotone,
     ShapedQFunctionFactory,
-    greedy_actions,
 )
+from icac_algo.decisions import CVaR, MaskedGreedy, greedy_actions
 
 K = 5
 X = np.random.default_rng(1).random((30, 2)).astype(np.float32)

@@ -13,15 +13,14 @@ from hypothesis import strategies as st
 from icac_algo import (
     Bounded,
     Concave,
-    Constraint,
     Convex,
     Intersection,
     KnownCost,
     Monotone,
     MonotoneConcave,
-    ShapeSet,
     SlopeBounds,
 )
+from icac_algo.shapes import Constraint, ShapeSet
 
 MODEST = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from icac_algo import Canonical, Constraint, Euclidean, Functional, KnownCost, Monotone
+from icac_algo import Canonical, Euclidean, Functional, KnownCost, Monotone
 from icac_algo.critics import Critic, Prior, ProjectedQFunction, ShapedQFunction
+from icac_algo.shapes import Constraint
 
 from .strategies import MODEST, SHAPES, over, placed, seeds, shortfall
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from icac_algo import (
     Bounded,
     Concave,
-    Constraint,
     Convex,
     Intersection,
     Monotone,
@@ -20,6 +19,7 @@ from icac_algo import (
 )
 from icac_algo import Unconstrained as Free
 from icac_algo.critics import Function, Spline, Units, make_function
+from icac_algo.shapes import Constraint
 
 from .strategies import MODEST, seeds
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icac_algo import Concave, Constraint, Monotone, MonotoneConcave
+from icac_algo import Concave, Monotone, MonotoneConcave
 from icac_algo import Unconstrained as Free
 from icac_algo.critics import (
     Parametrization,
@@ -16,6 +16,7 @@ from icac_algo.critics import (
     function_over,
     make_coordinates,
 )
+from icac_algo.shapes import Constraint
 
 from .strategies import DIRECTED, MODEST, SHAPES, over, placed, seeds, shortfall
 

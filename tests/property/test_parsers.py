@@ -8,9 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from icac_algo import Constraint
 from icac_algo.data.files.mapping import Mapping
-from icac_algo.shapes import SHAPE_NAMES, parse_known_cost, parse_shape
+from icac_algo.shapes import SHAPE_NAMES, Constraint, parse_known_cost, parse_shape
 
 pyarrow = pytest.importorskip("pyarrow")
 

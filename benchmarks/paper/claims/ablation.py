@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ...auction.paper_figures import TABLE2
 from ...engine import Interval
 from ...engine.timing import ratio
 from ..measurements import Measurements, difference, listed, mean
-from ..paper_figures import TABLE2
 from .verdicts import EXACT, Claims, Judgement, above, judged
 
 CLAIMS = Claims()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ...auction.paper_figures import TABLE1, TABLE2
 from ..measurements import Measurements, MissingError
-from ..paper_figures import TABLE1, TABLE2
 from .verdicts import Claims, Judgement, judged
 
 CLAIMS = Claims()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ...auction.paper_figures import TABLE1, TABLE2, PaperRow
 from ...engine import Interval
 from ..measurements import Measurements, MissingError, mean
-from ..paper_figures import TABLE1, TABLE2, PaperRow
 from .verdicts import CONDITION, FAILS, HOLDS, Claim, Judge, Judgement
 
 #: The paper names no hyperparameters: any of these counts as its row.

@@ -23,15 +23,19 @@ from icac_algo import (
     KnownCost,
     Monotone,
     MonotoneConcave,
-    PriorRejectedError,
-    PriorWarning,
     SlopeBounds,
     Unconstrained,
     check_prior,
 )
 from icac_algo.__main__ import main
 from icac_algo.data import logged_steps
-from icac_algo.evidence import action_contrasts, action_scores, max_test
+from icac_algo.evidence import (
+    PriorRejectedError,
+    PriorWarning,
+    action_contrasts,
+    action_scores,
+    max_test,
+)
 
 
 def log_of(

@@ -25,9 +25,9 @@ from icac_algo import (
     Concave,
     ConstraintAwareQConfig,
     Convex,
-    Selection,
     select_by_bellman_error,
 )
+from icac_algo.evidence import Selection
 
 N, K = 60, 3
 RNG = np.random.default_rng(0)

@@ -13,7 +13,6 @@ import torch
 from icac_algo import (
     Bounded,
     Concave,
-    Constraint,
     ConstraintAwareQConfig,
     Convex,
     Intersection,
@@ -21,10 +20,8 @@ from icac_algo import (
     Monotone,
     MonotoneConcave,
     ShapedQFunctionFactory,
-    ShapeSet,
     SlopeBounds,
     Unconstrained,
-    register_constraint,
 )
 from icac_algo.critics import (
     Canonical,
@@ -32,6 +29,7 @@ from icac_algo.critics import (
     function_over,
     make_coordinates,
 )
+from icac_algo.shapes import Constraint, ShapeSet, register_constraint
 
 ACTIONS = [0.0, 0.5, 0.75, 2.0]
 COST = KnownCost(feature=2, coefficient=-0.25)

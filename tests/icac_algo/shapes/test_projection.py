@@ -15,7 +15,6 @@ from sklearn.isotonic import IsotonicRegression
 from icac_algo import (
     Bounded,
     Concave,
-    Constraint,
     Convex,
     Intersection,
     Monotone,
@@ -23,7 +22,7 @@ from icac_algo import (
     SlopeBounds,
     Unconstrained,
 )
-from icac_algo.shapes import running_maximum, running_minimum
+from icac_algo.shapes import Constraint, running_maximum, running_minimum
 from icac_algo.shapes.projection.lines import holds_only_lines
 from icac_algo.shapes.projection.slopes import project_onto_rising
 
