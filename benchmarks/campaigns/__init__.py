@@ -1,1 +1,1 @@
-"""Campaigns under a budget: what a known shape is worth where the sequence matters."""
+"""Campaigns under a budget: ``python -m benchmarks budget``."""

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import collections
 import math
-import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
-from matplotlib.figure import Figure
 from scipy import stats
 
-from ..auction.verdicts import MIN_SEEDS
-from ..engine import Interval, bootstrap_mean, paired_difference, write_png
-from .choice_candidates import DUAL, TASKS
-
-__all__ = ["MARGIN", "draw", "section", "verdicts"]
-
-Rows = Sequence[dict[str, Any]]
-Choices = dict[int, dict[str, Any]]
+from ..engine import (
+    MIN_SEEDS,
+    Figure,
+    Line,
+    Row,
+    Rows,
+    bullets,
+    by_seed,
+    distinct,
+    dots,
+    interval,
+    paired_difference,
+    percent,
+    plural,
+    said,
+    section,
+    select,
+    subplots,
+    table,
+)
+from ..engine.intervals import CONFIDENCE
+from .candidates import DUAL, TASKS
+from .choice import LEVEL
 
 #: A choice is as good as the oracle's if it loses at most this share of what is at
 #: stake, which is the regret of the worst candidate minus that of the best.
@@ -51,308 +63,264 @@ _TITLES = {
     "campaign": "Two shapes, campaigns under a budget",
 }
 
-
-# -- reading rows ------------------------------------------------------------
-
-
-def _settings(rows: Rows) -> list[tuple[str, float]]:
-    found = {(str(row["task"]), float(row["fraction"])) for row in rows}
-    tasks = list(TASKS)
-    return sorted(found, key=lambda key: (tasks.index(key[0]), -key[1]))
+#: The row that is chosen on each log, by seed.
+Choices = dict[int, Row]
 
 
-def _by_seed(rows: Rows, task: str, fraction: float) -> dict[int, list[dict[str, Any]]]:
-    found: dict[int, list[dict[str, Any]]] = {}
-    for row in rows:
-        if (row["task"], float(row["fraction"])) == (task, fraction):
-            found.setdefault(int(row["seed"]), []).append(row)
-    return found
+class _Place:
+    """The rows of one task at one share of the log, and what is chosen there."""
 
+    def __init__(self, rows: Rows, task: str, fraction: float):
+        self.task = task
+        self.title = f"{_TITLES[task]}, {percent(fraction)} of the log"
+        self.rows = select(rows, task=task, fraction=fraction)
+        self.choosable = [row for row in self.rows if row["error"] is not None]
+        self.seeds = len(distinct(self.rows, "seed"))
+        #: Regret of the worst candidate minus that of the best.
+        self.stake = paired_difference(
+            _regrets(self.chosen("worst")), _regrets(self.chosen("oracle"))
+        )
 
-def _choosable(of_seed: Rows) -> list[dict[str, Any]]:
-    return [row for row in of_seed if row["error"] is not None]
+    @property
+    def digits(self) -> int:
+        """Enough to show a hundredth of what is at stake."""
+        stake = self.stake.mean
+        return max(2, min(6, 2 - math.floor(math.log10(stake)))) if stake > 0.0 else 5
 
-
-def _chosen(by_seed: dict[int, list[dict[str, Any]]], rule: str) -> Choices:
-    """The row that a rule chooses on each log; ``"oracle"`` and ``"worst"`` are rules."""
-    found: Choices = {}
-    for seed, of_seed in by_seed.items():
-        rows = _choosable(of_seed)
+    def chosen(self, rule: str) -> Choices:
+        """What a rule chooses; ``"oracle"`` and ``"worst"`` are rules."""
         if rule in ("oracle", "worst"):
             pick = min if rule == "oracle" else max
-            found[seed] = pick(rows, key=lambda row: float(row["regret"]))
-            continue
-        for row in rows:
-            if row[rule] == 1:
-                found[seed] = row
-    return found
+            return {
+                int(seed): pick(select(self.choosable, seed=seed), key=_regret)
+                for seed in distinct(self.choosable, "seed")
+            }
+        taken = {int(row["seed"]): row for row in self.choosable if row[rule] == 1}
+        return dict(sorted(taken.items()))
+
+    def named(self, name: str) -> Choices:
+        """The same candidate on every log."""
+        return {int(row["seed"]): row for row in select(self.rows, candidate=name)}
+
+    @property
+    def best_fixed(self) -> str:
+        """The candidate of the lowest mean regret, known only afterwards."""
+
+        def mean(name: str) -> float:
+            found = by_seed(self.choosable, "regret", candidate=name)
+            return float(np.mean(list(found.values())))
+
+        return str(min(distinct(self.choosable, "candidate"), key=mean))
 
 
-def _named(by_seed: dict[int, list[dict[str, Any]]], name: str) -> Choices:
-    return {
-        seed: row
-        for seed, of_seed in by_seed.items()
-        for row in of_seed
-        if row["candidate"] == name
-    }
+def _regret(row: Row) -> float:
+    return float(row["regret"])
 
 
-def _regret(choices: Choices) -> dict[int, float]:
-    return {seed: float(row["regret"]) for seed, row in choices.items()}
+def _regrets(choices: Choices) -> dict[int, float]:
+    return {seed: _regret(row) for seed, row in choices.items()}
 
 
-def _best_fixed(by_seed: dict[int, list[dict[str, Any]]]) -> str:
-    """The candidate of the lowest mean regret, known only afterwards."""
-    regrets: dict[str, list[float]] = {}
-    for of_seed in by_seed.values():
-        for row in _choosable(of_seed):
-            regrets.setdefault(row["candidate"], []).append(float(row["regret"]))
-    return min(regrets, key=lambda name: float(np.mean(regrets[name])))
-
-
-def _share(hits: int, of: int) -> str:
-    interval = stats.binomtest(hits, of).proportion_ci(0.95)
-    return f"{hits} of {of} [{100 * interval.low:.0f} %, {100 * interval.high:.0f} %]"
+def _places(rows: Rows) -> list[_Place]:
+    tasks = list(TASKS)
+    found = distinct(rows, "task", "fraction")
+    found.sort(key=lambda key: (tasks.index(key[0]), -key[1]))
+    return [_Place(rows, *key) for key in found]
 
 
 # -- words -------------------------------------------------------------------
 
 
-def section(rows: Rows) -> str:
+def choice_section(rows: Rows) -> str:
     """The part of the report, from the rows alone."""
-    said = "\n".join(f"- {line}" for line in verdicts(rows))
-    tables = "\n\n".join(
-        f"### {_where(task, fraction)}\n\n{_choices_table(by_seed, task)}\n\n"
-        f"{_candidates_table(by_seed)}"
-        for task, fraction in _settings(rows)
-        for by_seed in [_by_seed(rows, task, fraction)]
+    tables = (
+        section(place.title, _choices_table(place), _candidates_table(place), level=3)
+        for place in _places(rows)
     )
     steps = ", ".join(
-        f"{int(step):,} on {name}"
-        for name, step in sorted({(str(r["task"]), float(r["steps"])) for r in rows})
+        f"{int(steps):,} on {task}"
+        for task, steps in sorted(distinct(rows, "task", "steps"))
     )
-    return f"""## The penalty or the shape chosen from the log
-
-{said}
-
-![Regret of the candidates, and what each rule chooses](choice.png)
-
-{tables}
-
+    return section(
+        "The penalty or the shape chosen from the log",
+        bullets(verdicts(rows)),
+        "![Regret of the candidates, and what each rule chooses](choice.png)",
+        *tables,
+        f"""\
 A seed draws log, folds and training; candidates are trained on the whole log and their
 true regret is exact. Rules see the log alone. *Cross-validation* is
 `select_by_bellman_error` on two folds of whole episodes: the first candidate, from the
 most constrained to the freest, within one standard error of the lowest held-out error.
-*check_prior* takes the most constrained shape that is not rejected at level .05, *both*
-what cross-validation takes of those that are not. The *oracle* takes the lowest true
-regret on the very log, the *best fixed* is the one candidate that is best on average. *At
-stake* is the regret of the worst minus that of the best; a choice is as good as the
-oracle's if it loses at most {100 * MARGIN:g} % of it.
-
+*check_prior* takes the most constrained shape that is not rejected at level {LEVEL:g},
+*both* what cross-validation takes of those that are not. The *oracle* takes the lowest
+true regret on the very log, the *best fixed* is the one candidate that is best on
+average. *At stake* is the regret of the worst minus that of the best; a choice is as good
+as the oracle's if it loses at most {percent(MARGIN)} of it.""",
+        f"""\
 The lambdas are those of the paper's soft penalty towards `Concave`: Euclidean proximal
 layer, one inner step, spectral normalization, no pull, as in the ablation of lambda; the
 critic that is scored and deployed is the proximal one at the final lambda. *Projected* is
 the regret of the same networks' exact projection. The *dual update* is the paper's and
 is not among the candidates. On campaigns the log is the unpaced one, and candidates are
 shapes of a critic of afterstates over the bid and over the budget, of which a concave one
-over the budget is nearly true. Gradient steps of each training: {steps}.
-"""
+over the budget is nearly true. Gradient steps of each training: {steps}.""",
+    )
 
 
-def _where(task: str, fraction: float) -> str:
-    return f"{_TITLES[task]}, {100.0 * fraction:g} % of the log"
-
-
-def verdicts(rows: Rows) -> list[str]:
+def verdicts(rows: Rows) -> Iterable[str]:
     """Sentences, each decided by the figures it quotes."""
-    lines = []
-    for task, fraction in _settings(rows):
-        by_seed = _by_seed(rows, task, fraction)
-        for rule, name in RULES[task].items():
+    for place in _places(rows):
+        for rule, name in RULES[place.task].items():
             # Two ways to read one score are one method; the first of them is judged.
             if rule != "by_lowest":
-                lines.append(_against_oracle(by_seed, task, fraction, rule, name))
-        if task == "lambda":
-            lines.append(_against_dual(by_seed, fraction))
-    return lines
+                yield f"{place.title}, {name}: {_against_oracle(place, rule)}"
+        if place.task == "lambda":
+            words = "cross-validation against the dual update"
+            yield f"{place.title}, {words}: {_against_dual(place)}"
 
 
-def _stake(by_seed: dict[int, list[dict[str, Any]]]) -> Interval:
-    worst, best = (_regret(_chosen(by_seed, rule)) for rule in ("worst", "oracle"))
-    return paired_difference(worst, best)
-
-
-def _against_oracle(
-    by_seed: dict[int, list[dict[str, Any]]],
-    task: str,
-    fraction: float,
-    rule: str,
-    name: str,
-) -> str:
-    chosen = _chosen(by_seed, rule)
-    where = f"{_where(task, fraction)}, {name}"
+def _against_oracle(place: _Place, rule: str) -> str:
+    chosen = place.chosen(rule)
     if not chosen:
-        return f"{where}: it was not asked."
-    gap = paired_difference(_regret(chosen), _regret(_chosen(by_seed, "oracle")))
-    stake = _stake(by_seed)
-    margin = MARGIN * stake.mean
-    digits = _digits(stake.mean)
-    figures = (
-        f"{gap.format(digits)} above the oracle's regret, {stake.format(digits)} at "
-        f"stake ({gap.seeds} seeds)"
-    )
+        return "it was not asked."
+    gap = paired_difference(_regrets(chosen), _regrets(place.chosen("oracle")))
+    margin = MARGIN * place.stake.mean
+    words = "**it cannot be told** whether it is as good as the oracle"
     if gap.seeds < MIN_SEEDS:
-        said = "too few seeds to tell"
+        words = "too few seeds to tell"
     elif gap.high <= margin:
-        said = "as good as the oracle"
+        words = "as good as the oracle"
     elif gap.low > margin:
-        said = f"loses **more than {100 * MARGIN:g} %** of what is at stake"
-    else:
-        said = "**it cannot be told** whether it is as good as the oracle"
-    text = f"{where}: {said}. {figures}."
-    if any(c.is_false for c in TASKS[task].candidates.values()):
-        taken = sum(int(row["is_false"]) for row in chosen.values())
-        word = "a false shape is taken **too often**"
-        if taken <= TOO_OFTEN * len(chosen):
-            word = "a false shape is rarely taken" if taken else "no false shape is taken"
-        text += f" On these logs {word}: {_share(taken, len(chosen))}."
+        words = f"loses **more than {percent(MARGIN)}** of what is at stake"
+    text = (
+        f"{words}. {gap.format(place.digits)} above the oracle's regret, "
+        f"{place.stake.format(place.digits)} at stake ({gap.seeds} seeds)."
+    )
+    if any(c.is_false for c in TASKS[place.task].candidates.values()):
+        text += f" On these logs {_false_shapes(chosen)}."
     return text
 
 
-def _against_dual(by_seed: dict[int, list[dict[str, Any]]], fraction: float) -> str:
-    where = f"{_where('lambda', fraction)}, cross-validation against the dual update"
-    dual, chosen = _named(by_seed, DUAL), _chosen(by_seed, "by_error")
+def _false_shapes(chosen: Choices) -> str:
+    taken, count = sum(int(row["is_false"]) for row in chosen.values()), len(chosen)
+    word = "a false shape is taken **too often**"
+    if taken <= TOO_OFTEN * count:
+        word = "a false shape is rarely taken" if taken else "no false shape is taken"
+    ends = stats.binomtest(taken, count).proportion_ci(CONFIDENCE)
+    return f"{word}: {taken} of {count} [{100 * ends.low:.0f} %, {100 * ends.high:.0f} %]"
+
+
+def _against_dual(place: _Place) -> str:
+    dual, chosen = place.named(DUAL), place.chosen("by_error")
     if not dual or not chosen:
-        return f"{where}: it was not asked."
-    gap = paired_difference(_regret(chosen), _regret(dual))
-    final = bootstrap_mean([float(row["final_lambda"]) for row in dual.values()])
-    figures = (
-        f"{gap.format(5)} ({gap.seeds} seeds); the dual update ends at lambda = "
-        f"{final.format(2)}"
+        return "it was not asked."
+    gap = paired_difference(_regrets(chosen), _regrets(dual))
+    words = said(
+        gap,
+        "the chosen lambda has less regret",
+        "the chosen lambda has **more** regret",
+        "**no difference can be told**",
+        "too few seeds to tell",
     )
-    if gap.seeds < MIN_SEEDS:
-        return f"{where}: too few seeds to tell. {figures}."
-    if gap.high < 0.0:
-        return f"{where}: the chosen lambda has less regret. {figures}."
-    if gap.low > 0.0:
-        return f"{where}: the chosen lambda has **more** regret. {figures}."
-    return f"{where}: **no difference can be told**. {figures}."
+    final = interval([row["final_lambda"] for row in dual.values()], 2)
+    return (
+        f"{words}. {gap.format(5)} ({gap.seeds} seeds); the dual update ends at lambda = "
+        f"{final}."
+    )
 
 
-def _digits(stake: float) -> int:
-    """Enough to show a hundredth of what is at stake."""
-    return max(2, min(6, 2 - math.floor(math.log10(stake)))) if stake > 0.0 else 5
-
-
-def _choices_table(by_seed: dict[int, list[dict[str, Any]]], task: str) -> str:
-    oracle = _chosen(by_seed, "oracle")
-    digits = _digits(_stake(by_seed).mean)
-    fixed = _best_fixed(by_seed)
+def _choices_table(place: _Place) -> str:
+    oracle = place.chosen("oracle")
     shown: list[tuple[str, Choices]] = [("oracle", oracle)]
-    shown += [(name, _chosen(by_seed, rule)) for rule, name in RULES[task].items()]
-    shown += [("best fixed", _named(by_seed, fixed)), (DUAL, _named(by_seed, DUAL))]
-    shown.append(("worst", _chosen(by_seed, "worst")))
-    lines = [
-        "| Chosen by | Regret | Above the oracle's | As the oracle | False | What |",
-        "|---|---|---|---|---|---|",
-    ]
+    shown += [(name, place.chosen(rule)) for rule, name in RULES[place.task].items()]
+    shown += [("best fixed", place.named(place.best_fixed)), (DUAL, place.named(DUAL))]
+    shown.append(("worst", place.chosen("worst")))
+    lines = []
     for name, choices in shown:
-        if not choices:
-            continue
-        regret = bootstrap_mean(list(_regret(choices).values())).format(digits)
-        gap = paired_difference(_regret(choices), _regret(oracle)).format(digits)
-        same = sum(row is oracle[seed] for seed, row in choices.items())
-        false = sum(int(row["is_false"]) for row in choices.values())
-        counts = collections.Counter(row["candidate"] for row in choices.values())
-        what = ", ".join(f"{c} ({n})" for c, n in counts.most_common(3))
+        if choices:
+            gap = paired_difference(_regrets(choices), _regrets(oracle))
+            same = sum(row is oracle[seed] for seed, row in choices.items())
+            false = sum(int(row["is_false"]) for row in choices.values())
+            counts = collections.Counter(row["candidate"] for row in choices.values())
+            lines.append(
+                [
+                    name,
+                    interval(_regrets(choices), place.digits),
+                    gap.format(place.digits),
+                    f"{same} of {len(choices)}",
+                    f"{false} of {len(choices)}",
+                    ", ".join(f"{c} ({n})" for c, n in counts.most_common(3)),
+                ]
+            )
+    head = ["Chosen by", "Regret", "Above the oracle's", "As the oracle", "False", "What"]
+    return table(head, lines)
+
+
+def _candidates_table(place: _Place) -> str:
+    columns = (
+        # column, heading, digits
+        ("regret", "Regret", place.digits),
+        ("regret_projected", "Projected", place.digits),
+        ("final_lambda", "Final lambda", 2),
+        ("error", "Held-out error", 5),
+        ("difference", "Above the lowest", 5),
+        ("own_error", "Own target", 5),
+    )
+    lines = []
+    for name in distinct(place.rows, "candidate"):
+        rows = select(place.rows, candidate=name)
+        asked = list(by_seed(rows, "rejected").values())
         lines.append(
-            f"| {name} | {regret} | {gap} | {same} of {len(choices)} | "
-            f"{false} of {len(choices)} | {what} |"
+            [
+                name,
+                "**no**" if rows[0]["is_false"] else "yes",
+                *(interval(by_seed(rows, column), d) for column, _, d in columns),
+                f"{sum(asked):.0f} of {len(asked)}" if asked else "",
+            ]
         )
-    return "\n".join(lines)
-
-
-def _candidates_table(by_seed: dict[int, list[dict[str, Any]]]) -> str:
-    names = list(dict.fromkeys(r["candidate"] for rows in by_seed.values() for r in rows))
-    digits = _digits(_stake(by_seed).mean)
-    lines = [
-        "| Candidate | True | Regret | Projected | Final lambda | Held-out error | Above "
-        "the lowest | Own target | Rejected |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name in names:
-        rows = list(_named(by_seed, name).values())
-        cells = [name, "**no**" if rows[0]["is_false"] else "yes"]
-        for column, places in (
-            ("regret", digits),
-            ("regret_projected", digits),
-            ("final_lambda", 2),
-            ("error", 5),
-            ("difference", 5),
-            ("own_error", 5),
-        ):
-            values = [float(row[column]) for row in rows if row[column] is not None]
-            cells.append(bootstrap_mean(values).format(places) if values else "")
-        asked = [int(row["rejected"]) for row in rows if row["rejected"] is not None]
-        cells.append(f"{sum(asked)} of {len(asked)}" if asked else "")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    headings = [heading for _, heading, _ in columns]
+    return table(["Candidate", "True", *headings, "Rejected"], lines)
 
 
 # -- the picture -------------------------------------------------------------
 
 
-def draw(rows: Rows, path: pathlib.Path) -> None:
-    """Regret of every candidate, its seeds, and on how many logs each rule takes it.
-
-    Args:
-        rows: joined, one for every task, share, seed and candidate.
-        path: of the PNG.
-    """
-    settings = _settings(rows)
-    heights = [len(TASKS[task].candidates) + 1.2 for task, _ in settings]
-    figure = Figure(figsize=(8.6, 0.34 * sum(heights) + 0.5), layout="constrained")
-    axes = figure.subplots(
-        len(settings), 1, squeeze=False, gridspec_kw={"height_ratios": heights}
-    )[:, 0]
-    for axis, (task, fraction) in zip(axes, settings, strict=True):
-        by_seed = _by_seed(rows, task, fraction)
-        names = [n for n in TASKS[task].candidates if _named(by_seed, n)][::-1]
-        picks = {
-            name: _chosen(by_seed, rule)
-            for rule, name in {**RULES[task], "oracle": "oracle"}.items()
-            if rule != "by_lowest"
-        }
-        for y, name in enumerate(names):
-            candidate = TASKS[task].candidates[name]
-            regrets = list(_regret(_named(by_seed, name)).values())
-            summary = bootstrap_mean(regrets)
-            color = "tab:red" if candidate.is_false else "tab:blue"
-            color = "0.45" if candidate.is_rival else color
-            axis.plot(regrets, [y] * len(regrets), "o", color=color, alpha=0.3, ms=4)
-            axis.plot([summary.low, summary.high], [y, y], color=color, linewidth=2)
-            axis.plot(summary.mean, y, "D", color=color, ms=6)
-            taken = ", ".join(
-                f"{rule} {sum(row['candidate'] == name for row in choices.values())}"
-                for rule, choices in picks.items()
-                if any(row["candidate"] == name for row in choices.values())
-            )
-            axis.annotate(
-                taken,
-                (1.01, y),
-                xycoords=("axes fraction", "data"),
-                fontsize=7,
-                va="center",
-            )
-        axis.set_yticks(range(len(names)), names, fontsize=8)
-        axis.set_ylim(-0.6, len(names) - 0.4)
-        axis.grid(axis="x", color="0.92")
+def draw(rows: Rows) -> Figure:
+    """Regret of every candidate, its seeds, and on how many logs each rule takes it."""
+    places = _places(rows)
+    heights = [len(TASKS[place.task].candidates) + 1.2 for place in places]
+    figure, axes = subplots(
+        8.6, 0.34 * sum(heights) + 0.5, len(places), height_ratios=heights
+    )
+    for axis, place in zip(axes[:, 0], places, strict=True):
+        dots(axis, [_line(place, n) for n in _names(place)], each_seed=True, marker="D")
         axis.tick_params(axis="x", labelsize=7)
-        seeds = f"{len(by_seed)} seed{'s' if len(by_seed) > 1 else ''}"
-        axis.set_title(f"{_where(task, fraction)}, {seeds}", fontsize=9)
-    axes[-1].set_xlabel(
+        axis.set_title(f"{place.title}, {plural(place.seeds, 'seed')}", fontsize=9)
+    axes[-1, 0].set_xlabel(
         "true regret, clicks (blue: true, red: false, grey: not a choice); on the right, "
         "how many logs each rule takes it on",
         fontsize=8,
     )
-    write_png(path, figure)
+    return figure
+
+
+def _names(place: _Place) -> list[str]:
+    return [name for name in TASKS[place.task].candidates if place.named(name)]
+
+
+def _line(place: _Place, name: str) -> Line:
+    candidate = TASKS[place.task].candidates[name]
+    colour = "tab:red" if candidate.is_false else "tab:blue"
+    rules = {
+        name: rule for rule, name in RULES[place.task].items() if rule != "by_lowest"
+    }
+    taken = {
+        label: sum(row["candidate"] == name for row in place.chosen(rule).values())
+        for label, rule in {**rules, "oracle": "oracle"}.items()
+    }
+    return Line(
+        name,
+        list(_regrets(place.named(name)).values()),
+        "0.45" if candidate.is_rival else colour,
+        note=", ".join(f"{label} {count}" for label, count in taken.items() if count),
+    )

@@ -8,13 +8,10 @@ constrained optimum.
 from __future__ import annotations
 
 import dataclasses
-import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from bidclick_gym.campaigns import (
     BudgetedCampaign,
@@ -26,156 +23,125 @@ from bidclick_gym.campaigns import (
     solve_cost_per_click,
     solve_spend_cap,
 )
+from bidclick_gym.logs import to_replay_buffer
 from icac_algo import Concave, MonotoneConcave, fit_lagrangian
 from icac_algo.decisions import MaskedGreedy
 
-from ..auction.cells import digest_of
-from ..engine import bootstrap_mean, run_cells, write_png, write_rows
-from ..learners.campaigns import COST, X, afterstates, ours
-from .cells import BUDGET_POINTS, NODES, BudgetCell, log_of, train_on_log
-from .tuning import best_settings
-
-__all__ = ["CAPS", "COLUMNS", "SafetyCell", "measure", "planned", "run", "section"]
-
-COLUMNS = (
-    "bidder",
-    "log",
-    "cap",
-    "seed",
-    "profit",
-    "cost",
-    "violating",
-    "estimate",
-    "optimum",
+from ..engine import (
+    Cell,
+    Figure,
+    Line,
+    Part,
+    Rows,
+    Settings,
+    bootstrap_mean,
+    bullets,
+    by_seed,
+    distinct,
+    dots,
+    interval,
+    section,
+    select,
+    subplots,
+    table,
 )
+from ..engine.tuning import best_settings
+from ..learners.campaigns import COST, X, afterstates, ours
+from .training import GRID, LOGGERS, TUNED, learner_config, log_of, train_learner
+
 LEARNER = "Ours shaped afterstates"
 CAPS: dict[str, SpendCap | CostPerClickCap] = {
-    "spend .6 per 10": SpendCap(10, 0.6),
-    "spend .8 per 10": SpendCap(10, 0.8),
-    ".08 per click": CostPerClickCap(0.08),
-    ".10 per click": CostPerClickCap(0.10),
+    "spend 0.6 per 10": SpendCap(10, 0.6),
+    "spend 0.8 per 10": SpendCap(10, 0.8),
+    "0.08 per click": CostPerClickCap(0.08),
+    "0.10 per click": CostPerClickCap(0.10),
 }
+#: In the order of tables, with their colours.
+BIDDERS = {"free": "0.55", "masked": "tab:blue", "multiplier": "tab:orange"}
 EPISODES = 10_000
 #: Of the search for a multiplier.
 ROUNDS = 5
 STEP_SIZE = 0.3
 
 
-@dataclasses.dataclass(frozen=True)
-class SafetyCell:
-    """What is played under one or all caps.
-
-    Args:
-        kind: ``"masked"`` for a learned critic under every cap, with and without its
-            mask, or ``"lagrangian"`` for a multiplier that is learned for one cap.
-        log: a name in ``LOGGERS``.
-        cap: a name in ``CAPS``; empty for all of them.
-        seed: draws the log and the training.
-        steps: gradient steps.
-    """
-
-    kind: str
-    log: str
-    cap: str = ""
-    seed: int = 0
-    steps: int = 2000
-
-    @property
-    def algorithm(self) -> str:
-        """What a progress bar shows."""
-        return f"{self.kind} {self.cap}".strip()
-
-    @property
-    def digest(self) -> str:
-        """Name of the cell's file."""
-        return digest_of({"safety": 1, **dataclasses.asdict(self)})
+# -- cells -------------------------------------------------------------------
 
 
-def planned(seeds: int, steps: int) -> list[SafetyCell]:
-    """All cells, seed by seed."""
-    clicks = [name for name, cap in CAPS.items() if isinstance(cap, CostPerClickCap)]
-    return [
-        cell
-        for seed in range(seeds)
-        for log in ("unpaced", "paced")
-        for cell in (
-            SafetyCell("masked", log, seed=seed, steps=steps),
-            *(SafetyCell("lagrangian", log, cap, seed, steps) for cap in clicks),
-        )
-    ]
+def _cells(settings: Settings) -> Iterable[Cell]:
+    """A critic under every cap, with and without a mask; a multiplier for one cap."""
+    for seed in range(settings["extra_seeds"]):
+        for log in LOGGERS:
+            where = {
+                "log": log,
+                "fraction": 1.0,
+                "steps": settings.steps,
+                "tuned": best_settings(TUNED, log=log).get(LEARNER, ()),
+            }
+            yield Cell.of("safety", LEARNER, seed, **where)
+            for name, cap in CAPS.items():
+                if isinstance(cap, CostPerClickCap):
+                    yield Cell.of("safety", "multiplier", seed, cap=name, **where)
 
 
-def measure(cell: SafetyCell) -> list[dict[str, Any]]:
-    """One row for every bidder and cap."""
-    if cell.kind == "lagrangian":
-        return [_lagrangian(cell)]
-    tuned = best_settings().get((LEARNER, cell.log), ())
-    budget_cell = BudgetCell(LEARNER, cell.log, 1.0, cell.seed, cell.steps, tuned)
-    algo, _ = train_on_log(budget_cell)
-    rows = []
-    for name, cap in CAPS.items():
-        free = SafePolicy(_values(algo), [])
-        masked = SafePolicy(_values(algo), [cap])
-        for bidder, policy in (("free", free), ("masked", masked)):
-            played = _played(policy, cap, cell.seed)
-            rows.append({"bidder": bidder, "cap": name, **played})
-    return [{**row, "log": cell.log, "seed": cell.seed} for row in rows]
-
-
-def _lagrangian(cell: SafetyCell) -> dict[str, Any]:
-    """A multiplier for one cap on cost per click, learned from the log alone."""
-    from bidclick_gym.logs.datasets import to_replay_buffer
-
-    cap = CAPS[cell.cap]
-    assert isinstance(cap, CostPerClickCap)
-    log = log_of(cell.log, cell.seed)
-    payments = log.clicks - log.rewards
-    cost = (payments - cap.cap * log.clicks).ravel()
+def _config(cell: Cell) -> Any:
+    if cell.learner == LEARNER:
+        return learner_config(cell)
     # The multiplier adds to the payment and to the worth of a click, so that what is
     # earned now is concave and no more, and depends on the price too.
     critic = dataclasses.replace(afterstates(MonotoneConcave()), context=[X, COST])
-    make = ours(constraint=Concave(), critic=critic)
-    tuned = dict(best_settings().get((LEARNER, cell.log), ()))
+    return ours(constraint=Concave(), critic=critic)(cell["steps"], **cell.tuned)
+
+
+def _depends(cell: Cell) -> Any:
+    search = [ROUNDS, STEP_SIZE] if cell.learner == "multiplier" else []
+    return [_config(cell), {name: str(cap) for name, cap in CAPS.items()}, search]
+
+
+def _measure(cell: Cell) -> Rows:
+    """One row for every bidder and cap."""
+    if cell.learner == "multiplier":
+        return [_multiplier(cell, CAPS[cell["cap"]])]
+    algo, _ = train_learner(cell)
+    return [
+        {"bidder": bidder, "cap": name, **_played(algo, cap, caps, cell.seed)}
+        for name, cap in CAPS.items()
+        for bidder, caps in (("free", []), ("masked", [cap]))
+    ]
+
+
+def _multiplier(cell: Cell, cap: Any) -> dict[str, Any]:
+    """A multiplier for one cap on cost per click, learned from the log alone."""
+    log = log_of(cell["log"], cell.seed)
+    payments = log.clicks - log.rewards
     fit = fit_lagrangian(
-        lambda: make(cell.steps, **tuned).create(device="cpu:0"),
+        lambda: _config(cell).create(device="cpu:0"),
         to_replay_buffer(log),
-        cost,
-        n_steps=cell.steps,
+        (payments - cap.cap * log.clicks).ravel(),
+        n_steps=cell["steps"],
         gamma=1.0,
         rounds=ROUNDS,
         step_size=STEP_SIZE,
-        estimate_steps=cell.steps,
+        estimate_steps=cell["steps"],
         seed=cell.seed,
         show_progress=False,
     )
-    played = _played(SafePolicy(_values(fit.algo), []), cap, cell.seed)
-    return {
-        "bidder": "multiplier",
-        "log": cell.log,
-        "cap": cell.cap,
-        "seed": cell.seed,
-        **played,
-        "estimate": float(fit.costs[fit.round]),
-    }
+    played = _played(fit.algo, cap, [], cell.seed)
+    return {**played, "estimate": float(fit.costs[fit.round])}
 
 
-def _values(algo: Any) -> Any:
-    def anything(observations: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        return np.ones((len(observations), algo.impl.action_size), dtype=np.bool_)
-
-    return MaskedGreedy(algo, anything).values
-
-
-def _played(policy: SafePolicy, cap: Any, seed: int) -> dict[str, Any]:
+def _played(algo: Any, cap: Any, masked: list[Any], seed: int) -> dict[str, Any]:
+    # Only its values are asked, for which no mask matters.
+    values = MaskedGreedy(algo, lambda observations: np.ones((0, 0), np.bool_)).values
+    policy = SafePolicy(values, masked)
     played = simulate_capped(policy.decide, [cap], episodes=EPISODES, seed=1000 + seed)
-    spend, clicks = played["spend"], played["clicks"]
-    per_click = isinstance(cap, CostPerClickCap)
+    beyond = None
+    if isinstance(cap, CostPerClickCap):
+        # What is paid beyond it, in expectation.
+        beyond = float((played["spend"] - cap.cap * played["clicks"]).mean())
     return {
         "profit": float(played["profit"].mean()),
-        # Of a cap on cost per click: what is paid beyond it, in expectation.
-        "cost": float((spend - cap.cap * clicks).mean()) if per_click else None,
+        "cost": beyond,
         "violating": float((played["violations"][:, 0] > 0).mean()),
-        "estimate": None,
         "optimum": optimum(cap),
     }
 
@@ -184,141 +150,117 @@ def optimum(cap: SpendCap | CostPerClickCap) -> float:
     """The most that can be earned under a cap: by windows, or in expectation."""
     if isinstance(cap, SpendCap):
         return float(solve_spend_cap(cap).optimal_value)
-    solution = solve_cost_per_click(cap, nodes=NODES, budget_points=BUDGET_POINTS)
-    return float(solution.optimal_value)
+    return float(solve_cost_per_click(cap, BudgetedCampaign(), **GRID).optimal_value)
 
 
-def run(seeds: int, steps: int, workers: int, out: pathlib.Path) -> None:
-    """Runs what is missing; writes ``safety.csv`` and ``safety.png``."""
-    rows = run_cells(planned(seeds, steps), out / "cells", workers, measure)
-    write_rows(out / "safety.csv", COLUMNS, rows)
-    _draw(rows, out / "safety.png")
+SAFETY = Part(
+    "safety",
+    (
+        *("bidder", "log", "cap", "seed"),
+        *("profit", "cost", "violating", "estimate", "optimum"),
+    ),
+    _cells,
+    _measure,
+    _depends,
+    learner="bidder",
+)
 
 
-Rows = Sequence[dict[str, Any]]
+# -- report ------------------------------------------------------------------
 
 
-def _column(rows: Rows, bidder: str, log: str, cap: str, name: str) -> list[float]:
-    return [
-        float(row[name])
-        for row in rows
-        if (row["bidder"], row["log"], row["cap"]) == (bidder, log, cap)
-        and row[name] is not None
-    ]
+def _settings(rows: Rows) -> Iterable[tuple[dict[str, str], Rows]]:
+    """Coordinates of a line of the table, and its rows."""
+    for log in LOGGERS:
+        for cap in CAPS:
+            for bidder in BIDDERS:
+                where = {"log": log, "cap": cap, "bidder": bidder}
+                if found := select(rows, **where):
+                    yield where, found
 
 
-def _settings(rows: Rows) -> list[tuple[str, str, str]]:
-    found = {(str(r["log"]), str(r["cap"]), str(r["bidder"])) for r in rows}
-    bidders = ("free", "masked", "multiplier")
-    caps = list(CAPS)
-    return sorted(
-        found, key=lambda f: (f[0] != "unpaced", caps.index(f[1]), bidders.index(f[2]))
-    )
+def _column(rows: Rows, column: str) -> list[float]:
+    return list(by_seed(rows, column).values())
 
 
-def section(rows: Rows) -> str:
+def safety_section(rows: Rows) -> str:
     """The part of the report, from the rows alone."""
-    head = (
-        "| Log | Cap | Bidder | Profit | Price | Campaigns that break it | "
-        "Beyond the cap, expected | Estimated |"
-    )
-    lines = [head, "|---" * 8 + "|"]
-    for log, cap, bidder in _settings(rows):
-        profit = _column(rows, bidder, log, cap, "profit")
-        best = _column(rows, bidder, log, cap, "optimum")
-        broken = _column(rows, bidder, log, cap, "violating")
-        beyond = _column(rows, bidder, log, cap, "cost")
-        guess = _column(rows, bidder, log, cap, "estimate")
-        price = [b - p for b, p in zip(best, profit, strict=True)]
-        share = bootstrap_mean([100.0 * b for b in broken])
-        cells = [
-            log,
-            cap,
-            bidder,
-            bootstrap_mean(profit).format(2),
-            bootstrap_mean(price).format(2),
-            f"{share.format(1)} %",
-            bootstrap_mean(beyond).format(2) if beyond else "",
-            bootstrap_mean(guess).format(2) if guess else "",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    said = "\n".join(f"- {line}" for line in verdicts(rows))
-    free = solve(BudgetedCampaign(), nodes=NODES, budget_points=BUDGET_POINTS)
-    table = "\n".join(lines)
-    return f"""## Safety
-
-{said}
-
-![Profit under caps against the constrained optimum](safety.png)
-
-{table}
-
+    lines = []
+    for where, found in _settings(rows):
+        price = [row["optimum"] - row["profit"] for row in found]
+        broken = [100.0 * row["violating"] for row in found]
+        lines.append(
+            [
+                *where.values(),
+                interval(_column(found, "profit"), 2),
+                interval(price, 2),
+                f"{interval(broken, 1)} %",
+                interval(_column(found, "cost"), 2),
+                interval(_column(found, "estimate"), 2),
+            ]
+        )
+    free = solve(BudgetedCampaign(), **GRID).optimal_value
+    head = ["Log", "Cap", "Bidder", "Profit", "Price", "Campaigns that break it"]
+    return section(
+        "Safety",
+        bullets(verdicts(rows)),
+        "![Profit under caps against the constrained optimum](safety.png)",
+        table([*head, "Beyond the cap, expected", "Estimated"], lines),
+        f"""\
 *{LEARNER}* on the whole log: *free* knows of no cap, *masked* is the same critic under a
 mask that allows only what keeps the cap for certain, *multiplier* is trained by
 `fit_lagrangian` ({ROUNDS} rounds), which can bound only an expectation. *Price*: the
 constrained optimum minus the profit; that optimum keeps the cap in every campaign where
 the cap is on windows, and in expectation where it is on cost per click. Without a cap the
-optimum earns {free.optimal_value:.3f}. {EPISODES:,} simulated campaigns for each seed.
-*Beyond the cap*: expected payments minus the cap times expected clicks, at most 0 where
-the bound holds; *estimated*: what `fit_lagrangian` believed it to be.
-"""
+optimum earns {free:.3f}. {EPISODES:,} simulated campaigns for each
+seed. *Beyond the cap*: expected payments minus the cap times expected clicks, at most 0
+where the bound holds; *estimated*: what `fit_lagrangian` believed it to be.""",
+    )
 
 
-def verdicts(rows: Rows) -> list[str]:
+def verdicts(rows: Rows) -> Iterable[str]:
     """Sentences, each decided by the figures it quotes."""
-    lines = []
-    masked = [float(r["violating"]) for r in rows if r["bidder"] == "masked"]
+    masked = [100.0 * row["violating"] for row in select(rows, bidder="masked")]
     if masked:
-        worst = 100.0 * max(masked)
-        holds = "Masks hold" if worst == 0.0 else "Masks **do not hold**"
-        lines.append(
-            f"{holds}: at most {worst:g} % of campaigns break the cap in {len(masked)} "
-            f"bidders of {EPISODES:,} campaigns each."
+        holds = "Masks hold" if max(masked) == 0.0 else "Masks **do not hold**"
+        yield (
+            f"{holds}: at most {max(masked):g} % of campaigns break the cap in "
+            f"{len(masked)} bidders of {EPISODES:,} campaigns each."
         )
-    for log, cap, bidder in _settings(rows):
-        if bidder != "multiplier":
-            continue
-        beyond = bootstrap_mean(_column(rows, bidder, log, cap, "cost"))
-        kept = sum(c <= 0.0 for c in _column(rows, bidder, log, cap, "cost"))
-        guess = _column(rows, bidder, log, cap, "estimate")
-        true = _column(rows, bidder, log, cap, "cost")
+    for where, found in _settings(select(rows, bidder="multiplier")):
+        true, guess = _column(found, "cost"), _column(found, "estimate")
+        beyond = bootstrap_mean(true)
         off = max(abs(g - t) for g, t in zip(guess, true, strict=True))
-        word = (
-            "**is broken**"
-            if beyond.low > 0.0
-            else ("is kept" if beyond.high <= 0.0 else "may or may not be kept")
+        word = "may or may not be kept"
+        if beyond.low > 0.0:
+            word = "**is broken**"
+        elif beyond.high <= 0.0:
+            word = "is kept"
+        yield (
+            f"Multiplier, {where['log']} log, {where['cap']}: in expectation the cap "
+            f"{word} ({beyond.format(2)} beyond it; kept by "
+            f"{sum(c <= 0.0 for c in true)} of {beyond.seeds}); the estimate is "
+            f"off by up to {off:.2f}."
         )
-        lines.append(
-            f"Multiplier, {log} log, {cap}: in expectation the cap {word} "
-            f"({beyond.format(2)} beyond it; kept by {kept} of {beyond.seeds}); the "
-            f"estimate is off by up to {off:.2f}."
-        )
-    return lines
 
 
-def _draw(rows: Rows, path: pathlib.Path) -> None:
-    logs = list(dict.fromkeys(log for log, _, _ in _settings(rows)))
-    figure = Figure(figsize=(4.2 * len(logs), 3.2), layout="constrained")
-    axes = figure.subplots(1, len(logs), sharey=True, squeeze=False)[0]
-    colors = {"free": "0.55", "masked": "tab:blue", "multiplier": "tab:orange"}
-    shifts = {"free": 0.22, "masked": 0.0, "multiplier": -0.22}
+def draw(rows: Rows) -> Figure:
+    """Profits under every cap; black lines are constrained optima."""
+    logs = [log for log in LOGGERS if log in distinct(rows, "log")]
+    figure, (axes,) = subplots(4.2 * len(logs), 3.2, columns=len(logs), sharey=True)
     for axis, log in zip(axes, logs, strict=True):
-        for bidder, color in colors.items():
-            label: str | None = bidder
-            for i, cap in enumerate(CAPS):
-                found = _column(rows, bidder, log, cap, "profit")
-                if not found:
-                    continue
-                y, mean = shifts[bidder] - i, bootstrap_mean(found)
-                axis.plot([mean.low, mean.high], [y, y], color=color, linewidth=2)
-                axis.plot(mean.mean, y, "o", color=color, label=label)
-                label = None
-        for i, cap in enumerate(CAPS):
-            for best in _column(rows, "free", log, cap, "optimum")[:1]:
-                axis.plot([best] * 2, [-i - 0.4, -i + 0.4], color="black")
-        axis.set_yticks([-i for i in range(len(CAPS))], list(CAPS))
+        lines = [
+            Line(cap, _column(found, "profit"), colour, bidder)
+            for cap in CAPS
+            for bidder, colour in BIDDERS.items()
+            for found in [select(rows, log=log, cap=cap, bidder=bidder)]
+        ]
+        places = dots(axis, lines)
+        for cap, y in places.items():
+            for best in distinct(select(rows, log=log, cap=cap), "optimum")[:1]:
+                axis.plot([best] * 2, [y - 0.4, y + 0.4], color="black")
         axis.set_title(f"{log} log; black: constrained optimum", fontsize=9)
         axis.set_xlabel("profit, clicks a campaign")
-        axis.grid(axis="x", color="0.92")
-    axes[0].legend(fontsize=8, frameon=False)
-    write_png(path, figure)
+    for axis in axes[1:]:
+        axis.get_legend().remove()
+    return figure

@@ -35,16 +35,6 @@ from .learner import (
     shared_settings,
 )
 
-__all__ = [
-    "CAMPAIGN_LEARNERS",
-    "GAMMA",
-    "LAG",
-    "RELABELLED",
-    "afterstates",
-    "other_budgets",
-    "ours",
-]
-
 #: A campaign ends; the discount only keeps values finite in the eyes of the algorithms.
 GAMMA = 0.999
 #: Gradient steps by which targets lag, where nothing else was found: values must travel

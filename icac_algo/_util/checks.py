@@ -26,19 +26,20 @@ def check_number(
         raise ValueError(f"{name} must be a number {' and '.join(bounds)}, got {value!r}")
 
 
-def _is_integer(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
+    """Whether it is an integer, which a bool is not."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def check_count(name: str, value: Any) -> None:
     """Raises ``ValueError`` if the value is not an integer of at least 1."""
-    if not _is_integer(value) or value < 1:
+    if not is_integer(value) or value < 1:
         raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
 
 
 def check_seed(value: Any, name: str = "seed") -> None:
     """Raises ``ValueError`` if numpy or torch does not take the value as a seed."""
-    if not _is_integer(value) or not 0 <= value < 2**32:
+    if not is_integer(value) or not 0 <= value < 2**32:
         raise ValueError(f"{name} must be an integer from 0 to 2**32 - 1, got {value!r}")
 
 
@@ -59,6 +60,20 @@ def check_part(name: str, value: Any, kind: type) -> None:
     left_out = value is None and name.endswith("_scaler")
     if not left_out and not isinstance(value, kind):
         raise ValueError(f"{name} must be a {kind.__name__} of d3rlpy, got {value!r}")
+
+
+def check_type(name: str, value: Any, kind: type, requirement: str) -> None:
+    """Raises ``TypeError``, of what the value must do, if it is not of the kind."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must {requirement}, got {type(value).__name__}")
+
+
+def check_rows(requirement: str, values: Any, bad: Any, first: int = 0) -> None:
+    """Raises ``ValueError`` with the first bad row, counted from ``first``, if any."""
+    if bad.any():
+        place = tuple(np.argwhere(bad)[0])
+        row = first + place[0]
+        raise ValueError(f"{requirement}, row {row} has {values[place]}")
 
 
 def check_path(name: str, value: Any) -> None:

@@ -40,11 +40,16 @@ def replaced(path: pathlib.Path) -> Iterator[pathlib.Path]:
 def written_beside(fname: str | os.PathLike[str]) -> Iterator[str]:
     """The name of a file that replaces ``fname`` if the block succeeds."""
     path = pathlib.Path(fname)
-    with errors_that_name(path):
+    try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         with replaced(path) as new:
             yield str(new)
+    except OSError as error:
+        # It names the temporary file, or none at all.
+        if error.errno is None:
+            raise OSError(f"{path} cannot be written: {error}") from error
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def write_whole(fname: str | os.PathLike[str], content: bytes) -> None:
@@ -55,17 +60,6 @@ def write_whole(fname: str | os.PathLike[str], content: bytes) -> None:
     """
     with written_beside(fname) as new:
         pathlib.Path(new).write_bytes(content)
-
-
-@contextlib.contextmanager
-def errors_that_name(path: pathlib.Path) -> Iterator[None]:
-    """Errors of writing name ``path``, not a temporary file or nothing at all."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:
-            raise OSError(f"{path} cannot be written: {error}") from error
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def require_space(folder: pathlib.Path, size: int, path: pathlib.Path) -> None:

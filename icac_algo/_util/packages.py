@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def required(name: str, purpose: str, install: str) -> Any:
@@ -12,6 +15,15 @@ def required(name: str, purpose: str, install: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise ImportError(f"{purpose}: pip install {install}") from error
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty picture of so many inches, of no window."""
+    pictures = required(
+        "matplotlib.figure", "a plot needs matplotlib", "'bidclick-icac[render]'"
+    )
+    figure: Figure = pictures.Figure(figsize=(width, height), layout="constrained")
+    return figure
 
 
 def quiet_gym_notice() -> None:

@@ -1,7 +1,5 @@
 """Logs as columns: the replay buffer, what it samples, what is checked at its door."""
 
-from __future__ import annotations
-
 from .buffer import ColumnarReplayBuffer
 from .checks import blocks, check_continuous_dataset, check_dataset
 from .pickers import BudgetRelabellingTransitionPicker

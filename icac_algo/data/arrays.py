@@ -11,11 +11,9 @@ import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import EpisodeBase
 
-from .._util.checks import check_count
+from .._util.checks import check_count, check_rows, check_type
 from .columns import Array, ArrayColumn, Columns
 from .episodes import EpisodeIndex
-
-# -- from arrays -------------------------------------------------------------
 
 
 def columns_of_arrays(
@@ -27,12 +25,9 @@ def columns_of_arrays(
     final: npt.ArrayLike | None = None,
     extras: Mapping[str, Any] | None = None,
 ) -> Columns:
-    """Checks flat arrays and divides them into episodes.
-
-    Arguments and errors as in :meth:`ColumnarReplayBuffer.from_arrays`.
-    """
-    if extras is not None and not isinstance(extras, Mapping):
-        raise TypeError(f"extras must map names to columns, got {type(extras).__name__}")
+    """Flat arrays in episodes; arguments and errors as in ``from_arrays``."""
+    extras = {} if extras is None else extras
+    check_type("extras", extras, Mapping, "map names to columns")
     is_tuple = isinstance(observations, (list, tuple)) and all(
         isinstance(part, np.ndarray) for part in observations
     )
@@ -44,11 +39,8 @@ def columns_of_arrays(
     count = len(first) if first.ndim else 0
     if count == 0:
         raise ValueError("observations must have at least one row, got none")
-    others = {
-        "actions": _as_matrix("actions", actions),
-        "rewards": _as_rewards(rewards),
-    }
-    more = {name: as_numbers(f"extras: {name}", v) for name, v in (extras or {}).items()}
+    others = {"actions": _as_matrix("actions", actions), "rewards": _as_rewards(rewards)}
+    more = {name: as_numbers(f"extras: {name}", v) for name, v in extras.items()}
     named = {f"extras: {name}": column for name, column in more.items()}
     for name, column in {**parts, **others, **named}.items():
         _check_column(name, column, count)
@@ -100,17 +92,12 @@ def _check_column(name: str, array: Array, count: int) -> None:
         raise ValueError(
             f"{name} must have as many rows as observations, {count}, got {len(array)}"
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = np.argwhere(~np.isfinite(array))[0]
-        raise ValueError(f"{name} must be finite, row {bad[0]} has {array[tuple(bad)]}")
+    if array.dtype.kind == "f":
+        check_rows(f"{name} must be finite", array, ~np.isfinite(array))
     if array.dtype == np.float64 and name.startswith(("observations", "rewards")):
         # Networks take float32, in which a larger number is infinite.
-        huge = np.argwhere(np.abs(array) > np.finfo(np.float32).max)
-        if huge.size:
-            worst = array[tuple(huge[0])]
-            raise ValueError(
-                f"{name} must be finite in float32, row {huge[0][0]} has {worst}"
-            )
+        huge = np.abs(array) > np.finfo(np.float32).max
+        check_rows(f"{name} must be finite in float32", array, huge)
 
 
 def _index_of_flags(
@@ -136,13 +123,8 @@ def _marked_rows(
     array = np.zeros(count) if values is None else np.asarray(values).reshape(-1)
     if len(array) != count:
         raise ValueError(f"{name} must have {count} rows, got {len(array)}")
-    bad = np.flatnonzero((array != 0) & (array != 1))
-    if bad.size:
-        raise ValueError(f"{name} must be 0 or 1, row {bad[0]} has {array[bad[0]]}")
+    check_rows(f"{name} must be 0 or 1", array, (array != 0) & (array != 1))
     return np.flatnonzero(array)
-
-
-# -- the same log, but ... ---------------------------------------------------
 
 
 def with_rewards(columns: Columns, rewards: npt.ArrayLike) -> Columns:
@@ -166,19 +148,15 @@ def numbers_of_episodes(episodes: npt.ArrayLike, count: int) -> npt.NDArray[np.i
     return numbers.astype(np.int64)
 
 
-# -- actions -----------------------------------------------------------------
-
-
 def action_space_of(
     columns: Columns,
     space: ActionSpace | None,
     size: int | None,
     largest: int | None = None,
 ) -> tuple[ActionSpace, int]:
-    """The action space and size of a log, as stated or as its actions show.
+    """The action space and size of a log, as stated or, if that fits, as they show.
 
-    ``largest`` is the largest index, if it is known already.  Raises ``ValueError`` if
-    the actions do not fit what is stated.
+    ``largest`` is the largest index, if it is known already.
     """
     if space is not None and not isinstance(space, ActionSpace):
         raise TypeError(f"action_space must be an ActionSpace of d3rlpy, got {space!r}")
@@ -212,18 +190,11 @@ def action_space_of(
 def _range_of_indices(columns: Columns) -> tuple[int, int]:
     smallest, largest = 0, 0
     for start, block in columns.actions.blocks():
-        odd = np.flatnonzero((block != np.floor(block)).reshape(-1))
-        if odd.size:
-            raise ValueError(
-                "discrete actions must be whole numbers, row "
-                f"{start + odd[0]} has {block.reshape(-1)[odd[0]]}"
-            )
+        odd = block != np.floor(block)
+        check_rows("discrete actions must be whole numbers", block, odd, start)
         smallest = min(smallest, int(block.min()))
         largest = max(largest, int(block.max()))
     return smallest, largest
-
-
-# -- from episodes -----------------------------------------------------------
 
 
 def columns_of_episodes(episodes: Sequence[EpisodeBase]) -> Columns:
@@ -251,21 +222,3 @@ def columns_of_episodes(episodes: Sequence[EpisodeBase]) -> Columns:
         ),
         is_tuple=is_tuple,
     )
-
-
-# -- back to arrays ----------------------------------------------------------
-
-
-def arrays_of_columns(columns: Columns) -> dict[str, Any]:
-    """The arguments of :func:`columns_of_arrays` that give these columns."""
-    marks = columns.index.marks()
-    parts = [part.whole() for part in columns.observations]
-    return {
-        "observations": parts if columns.is_tuple else parts[0],
-        "actions": columns.actions.whole(),
-        "rewards": columns.rewards.whole(),
-        "terminals": marks["terminal"],
-        "timeouts": marks["timeout"],
-        "final": marks["final"],
-        "extras": {name: column.whole() for name, column in columns.extras.items()},
-    }

@@ -52,8 +52,6 @@ class ColumnarReplayBuffer(ColumnSampler):
             global one, as the stock buffer's, which ``d3rlpy.seed`` sets.
     """
 
-    # -- making one --------------------------------------------------------------
-
     @classmethod
     def from_arrays(
         cls,
@@ -97,10 +95,7 @@ class ColumnarReplayBuffer(ColumnSampler):
 
     @classmethod
     def from_minari(
-        cls,
-        dataset: str | MinariDataset,
-        tuple_observation: bool = False,
-        **options: Any,
+        cls, dataset: str | MinariDataset, tuple_observation: bool = False, **options: Any
     ) -> ColumnarReplayBuffer:
         """From a Minari dataset with Box, Discrete or goal-dictionary observations.
 
@@ -119,8 +114,7 @@ class ColumnarReplayBuffer(ColumnSampler):
         """
         from .files.minari import read_minari
 
-        columns, space, size = read_minari(dataset, tuple_observation)
-        return cls(columns, space, size, **options)
+        return cls(*read_minari(dataset, tuple_observation), **options)
 
     @classmethod
     def from_sb3(cls, source: Any, **options: Any) -> ColumnarReplayBuffer:
@@ -136,8 +130,7 @@ class ColumnarReplayBuffer(ColumnSampler):
         """
         from .files.sb3 import read_sb3
 
-        columns, space, size = read_sb3(source)
-        return cls(columns, space, size, **options)
+        return cls(*read_sb3(source), **options)
 
     @classmethod
     def from_parquet(
@@ -186,7 +179,6 @@ class ColumnarReplayBuffer(ColumnSampler):
             part: ``(i, n)`` takes every n-th file from the i-th on: the shards of
                 process i of n.
             cache_folder: default ``$ICAC_CACHE``, else ``icac`` in the user's cache.
-            show_progress: whether to show how far a conversion is.
             options: ``transition_picker``, ``trajectory_slicer``, ``seed``.
 
         Raises:
@@ -212,8 +204,6 @@ class ColumnarReplayBuffer(ColumnSampler):
         columns, largest = open_tables(files, mapping, part, cache_folder, show_progress)
         space, size = arrays.action_space_of(columns, None, action_size, largest)
         return cls(columns, space, size, **options)
-
-    # -- handing it on -----------------------------------------------------------
 
     def split(
         self, share: float = 0.8, seed: int = 0
@@ -265,12 +255,11 @@ class ColumnarReplayBuffer(ColumnSampler):
 
         Args:
             rewards: one for each row of :meth:`to_arrays`, ``(R,)`` or ``(R, 1)``.
-            episodes: numbers of the episodes to keep, in that order, ``(E,)``; they are
-                copied into memory.  Rewards, if given too, are of the whole log.
+            episodes: numbers of the episodes to keep, in that order, ``(E,)``.  Rewards,
+                if given too, are of the whole log.
             transition_picker: as in the constructor.
             trajectory_slicer: as in the constructor.
-            seed: a random stream of its own; by default batches are drawn from numpy's
-                global one, also where this buffer has one of its own.
+            seed: as in the constructor, also where this buffer has a stream of its own.
 
         Raises:
             TypeError: a picker or slicer cannot be called.
@@ -294,7 +283,18 @@ class ColumnarReplayBuffer(ColumnSampler):
 
     def to_arrays(self) -> dict[str, Any]:
         """Flat arrays under the argument names of :meth:`from_arrays`."""
-        return arrays.arrays_of_columns(self.columns)
+        columns = self.columns
+        marks = columns.index.marks()
+        parts = [part.whole() for part in columns.observations]
+        return {
+            "observations": parts if columns.is_tuple else parts[0],
+            "actions": columns.actions.whole(),
+            "rewards": columns.rewards.whole(),
+            "terminals": marks["terminal"],
+            "timeouts": marks["timeout"],
+            "final": marks["final"],
+            "extras": {name: column.whole() for name, column in columns.extras.items()},
+        }
 
     def to_replay_buffer(self) -> ReplayBuffer:
         """A stock d3rlpy buffer with the same episodes, picker and slicer."""
@@ -323,11 +323,7 @@ class ColumnarReplayBuffer(ColumnSampler):
     def to_sb3(self, device: str = "cpu") -> Any:
         """A full Stable-Baselines3 replay buffer with the same transitions.
 
-        Args:
-            device: where SB3 puts its batches.
-
-        Raises:
-            ImportError: Stable-Baselines3 is missing.
+        SB3 puts its batches on ``device``.  Raises ``ImportError`` if it is missing.
         """
         from .files.sb3 import write_sb3
 

@@ -22,9 +22,7 @@ def blocks(
 ) -> Iterator[tuple[str, npt.NDArray[np.int64], Array]]:
     """All values of one kind, a piece at a time, whatever keeps them.
 
-    Args:
-        dataset: a replay buffer.
-        name: ``"observations"``, ``"actions"`` or ``"rewards"``.
+    ``name`` is ``"observations"``, ``"actions"`` or ``"rewards"``.
 
     Yields:
         what is counted (``"row"`` or ``"episode"``), its number for each row of the
@@ -45,11 +43,7 @@ def blocks(
 
 
 def check_dataset(algorithm: str, dataset: ReplayBufferBase) -> None:
-    """Checks that an algorithm for discrete actions can learn from the dataset.
-
-    Args:
-        algorithm: who asks, for the message.
-        dataset: a replay buffer.
+    """Checks that ``algorithm``, of discrete actions, can learn from the dataset.
 
     Raises:
         ValueError: the dataset is empty, its actions are continuous or out of range, or
@@ -70,17 +64,11 @@ def check_dataset(algorithm: str, dataset: ReplayBufferBase) -> None:
 def check_continuous_dataset(
     algorithm: str, dataset: ReplayBufferBase, lower: float, upper: float
 ) -> None:
-    """Checks that an algorithm for one bounded action can learn from the dataset.
-
-    Args:
-        algorithm: who asks, for the message.
-        dataset: a replay buffer of continuous actions.
-        lower: smallest action that the shape's range allows.
-        upper: largest.
+    """Checks that ``algorithm``, of one bounded action, can learn from the dataset.
 
     Raises:
-        ValueError: the dataset is empty, an action is outside the range, or an
-            observation or reward is NaN or infinite.
+        ValueError: the dataset is empty, an action is not from ``lower`` to ``upper``
+            (the shape's range), or an observation or reward is NaN or infinite.
     """
     _check_values(algorithm, dataset)
     requirement = (

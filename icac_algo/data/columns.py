@@ -83,25 +83,16 @@ class StackedColumn(Column):
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """A log: R rows that an index divides into episodes.
+    """A log: R rows that an index divides into episodes."""
 
-    Args:
-        observations: the parts of the observation; one unless it is a tuple.
-        actions: ``(R, 1)`` indices, or ``(R, A)`` continuous actions.
-        rewards: ``(R, 1)``.
-        index: the episodes.
-        is_tuple: whether observations are tuples of parts.
-        extras: further columns, such as ``"propensity"``, each of R rows.
-        in_memory: whether it may be copied freely; false if it is mapped from files.
-    """
-
-    observations: Sequence[Column]
-    actions: Column
-    rewards: Column
+    observations: Sequence[Column]  # its parts; one unless it is a tuple
+    actions: Column  # ``(R, 1)`` indices, or ``(R, A)`` continuous actions
+    rewards: Column  # ``(R, 1)``
     index: EpisodeIndex
     is_tuple: bool = False
+    # Further columns, such as "propensity", each of R rows.
     extras: Mapping[str, Column] = dataclasses.field(default_factory=dict)
-    in_memory: bool = True
+    in_memory: bool = True  # may be copied freely; false if mapped from files
 
     def parts_of(self, name: str) -> Sequence[Column]:
         """The columns of ``"observations"``, ``"actions"`` or ``"rewards"``."""

@@ -34,14 +34,8 @@ class EpisodeIndex:
     step is known.  Its last row begins no transition if the episode was cut off there:
     d3rlpy's convention, in which that row only serves as the successor of the one before.
 
-    Args:
-        ends: row after each episode's last, rising, int64 ``(E,)``; ``None`` if every
-            row is an episode of its own that terminates, which needs no memory.
-        terminated: whether an episode ended in a terminal state, ``(E,)``; false is a
-            timeout.
-        has_final: whether an episode's last row holds only what was observed after its
-            last step, ``(E,)``; none by default.
-        rows: number of rows, where ``ends`` is ``None``.
+    ``ends`` is the row after each episode's last, rising, ``(E,)``; ``None`` if each of
+    ``rows`` is an episode of its own that terminates, which needs no memory.
     """
 
     def __init__(
@@ -51,19 +45,19 @@ class EpisodeIndex:
         has_final: Flags | None = None,
         rows: int = 0,
     ):
-        self._rows = rows
+        self.rows = rows
         self._ends = ends
         if ends is None:
             return
         assert terminated is not None
         if len(ends) == ends[-1:].sum() and terminated.all():
-            self._rows, self._ends = len(ends), None
+            self.rows, self._ends = len(ends), None
             return
         self._terminated = terminated
         self._has_final = (
             np.zeros(len(ends), dtype=bool) if has_final is None else has_final
         )
-        self._rows = int(ends[-1]) if len(ends) else 0
+        self.rows = int(ends[-1]) if len(ends) else 0
         # Every transition's row, without a row number for each: rows that begin none,
         # lowered by how many came before.
         barren = (ends - 1)[~terminated | self._has_final]
@@ -99,11 +93,6 @@ class EpisodeIndex:
         return cls(ends, np.isin(ends - 1 - has_final, terminal), has_final)
 
     @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return self._rows
-
-    @property
     def is_bandit(self) -> bool:
         """Whether every row is an episode of its own that terminates."""
         return self._ends is None
@@ -111,23 +100,23 @@ class EpisodeIndex:
     @property
     def episodes(self) -> int:
         """Number of episodes."""
-        return self._rows if self._ends is None else len(self._ends)
+        return self.rows if self._ends is None else len(self._ends)
 
     @property
     def transitions(self) -> int:
         """Number of transitions."""
-        return self._rows - (0 if self._ends is None else len(self._lowered))
+        return self.rows - (0 if self._ends is None else len(self._lowered))
 
     @property
     def terminals(self) -> int:
         """Number of episodes that terminated."""
-        return self._rows if self._ends is None else int(self._terminated.sum())
+        return self.rows if self._ends is None else int(self._terminated.sum())
 
     def arrays(self) -> tuple[Rows, Flags, Flags]:
         """``ends``, ``terminated`` and ``has_final``, all explicit."""
         if self._ends is None:
-            terminated = np.ones(self._rows, dtype=bool)
-            return np.arange(1, self._rows + 1), terminated, ~terminated
+            terminated = np.ones(self.rows, dtype=bool)
+            return np.arange(1, self.rows + 1), terminated, ~terminated
         return self._ends, self._terminated, self._has_final
 
     def marks(self) -> dict[str, Flags]:
@@ -139,7 +128,7 @@ class EpisodeIndex:
             "timeout": last_step[~terminated],
             "final": (ends - 1)[has_final],
         }
-        marks = {name: np.zeros(self._rows, dtype=bool) for name in marked}
+        marks = {name: np.zeros(self.rows, dtype=bool) for name in marked}
         for name, rows in marked.items():
             marks[name][rows] = True
         return marks
@@ -170,7 +159,7 @@ class EpisodeIndex:
         if self._ends is None:
             ones = np.ones(len(rows), dtype=np.int64)
             return Successors(rows, ones.astype(bool), ones)
-        episode = np.searchsorted(self._ends, rows, side="right")
+        episode = self.episode_of(rows)
         ends, terminated = self._ends[episode], self._terminated[episode]
         # Past the last step of a terminated episode lies its terminal state; a cut-off
         # one is left at its last row.

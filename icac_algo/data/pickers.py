@@ -1,11 +1,4 @@
-"""Budgets that a log has not seen: transitions under another budget than their own.
-
-Suppose that neither rewards nor the rest of the next observation depend on a budget.  A
-transition ``(s, a, r, s')`` that took ``o`` out of it then would have been the same under
-every other budget of at least ``o``, with ``o`` less of that budget after it.  So a log
-in which each impression was met with nearly the same budget still says what more or less
-of it is worth.
-"""
+"""Budgets that a log has not seen: transitions under another budget than their own."""
 
 from __future__ import annotations
 
@@ -33,6 +26,9 @@ Observations = npt.NDArray[np.float32]
 @dataclasses.dataclass(frozen=True)
 class BudgetRelabellingTransitionPicker(TransitionPickerProtocol):
     r"""Picks transitions under budgets drawn anew, for algorithms that learn from them.
+
+    A log in which each impression was met with nearly the same budget still says what
+    more or less of it is worth, if the same would have been taken out of it.
 
     .. code-block:: python
 

@@ -31,12 +31,11 @@ from d3rlpy.dataset import (
 from d3rlpy.dataset.io import dump, load
 from typing_extensions import Self
 
-from .._util.checks import check_seed
+from .._util.checks import check_seed, check_type
 from . import arrays
 from .columns import Columns
 from .pickers import BudgetRelabellingTransitionPicker
-from .transitions import Reach, interleave, pick_batch
-from .views import ColumnBuffer, LazySequence, read_episode
+from .views import ColumnBuffer, LazySequence, Reach, interleave, pick_batch, read_episode
 
 # Appended transitions are picked one by one until they are this many, or this share of
 # all: a copy of everything for each tenth keeps appending linear.
@@ -134,10 +133,7 @@ class ColumnSampler(ReplayBufferBase):
     @classmethod
     def from_replay_buffer(cls, source: ReplayBufferBase, **options: Any) -> Self:
         """A copy of a d3rlpy buffer, with its picker and slicer."""
-        if not isinstance(source, ReplayBufferBase):
-            raise TypeError(
-                f"source must be a d3rlpy replay buffer, got {type(source).__name__}"
-            )
+        check_type("source", source, ReplayBufferBase, "be a d3rlpy replay buffer")
         info = source.dataset_info
         options.setdefault("transition_picker", source.transition_picker)
         options.setdefault("trajectory_slicer", source.trajectory_slicer)
@@ -146,8 +142,6 @@ class ColumnSampler(ReplayBufferBase):
 
     def dump(self, f: BinaryIO) -> None:
         dump(self.episodes, f)
-
-    # -- appending ---------------------------------------------------------------
 
     def append(self, observation: Any, action: Any, reward: Any) -> None:
         self._growing().append(observation, action, reward)
@@ -196,8 +190,6 @@ class ColumnSampler(ReplayBufferBase):
         newer = arrays.columns_of_episodes(recent.episodes)
         self._columns = self._columns.followed_by(newer)
         self._recent = None
-
-    # -- sampling ----------------------------------------------------------------
 
     def sample_transition(self) -> Transition:
         return self._transition(int(self._draw(1)[0]))
@@ -283,8 +275,6 @@ class ColumnSampler(ReplayBufferBase):
             )
         if self._rng is not None and state is not None:
             self._rng.bit_generator.state = state
-
-    # -- what it holds -----------------------------------------------------------
 
     @property
     def episodes(self) -> Sequence[EpisodeBase]:

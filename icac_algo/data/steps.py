@@ -14,6 +14,7 @@ import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
+from .._util.checks import check_rows
 from .arrays import as_numbers
 from .buffer import ColumnarReplayBuffer
 from .checks import check_dataset
@@ -141,6 +142,4 @@ def _read(buffer: ReplayBufferBase) -> LoggedSteps:
 
 def _check_propensities(values: FloatArray) -> None:
     bad = ~((values > 0.0) & (values <= 1.0))
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise ValueError(f"propensities must be in (0, 1], row {row} has {values[row]}")
+    check_rows("propensities must be in (0, 1]", values, bad)

@@ -1,14 +1,26 @@
-"""Columns as d3rlpy sees a dataset: episodes and transitions, made when asked for."""
+"""Columns as d3rlpy sees them: episodes, transitions and batches, made when asked for."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from d3rlpy.dataset import BufferProtocol, Episode, EpisodeBase
+import numpy.typing as npt
+from d3rlpy.dataset import (
+    BasicTransitionPicker,
+    BufferProtocol,
+    Episode,
+    EpisodeBase,
+    MultiStepTransitionPicker,
+    SparseRewardTransitionPicker,
+    Transition,
+    TransitionMiniBatch,
+)
 
-from .columns import Columns
+from .columns import Column, Columns
+from .pickers import BudgetRelabellingTransitionPicker
 
 T = TypeVar("T")
 
@@ -71,3 +83,101 @@ class ColumnBuffer(LazySequence[tuple[EpisodeBase, int]], BufferProtocol):
     @property
     def transition_count(self) -> int:
         return len(self)
+
+
+class Reach(NamedTuple):
+    """How far a transition reaches: at most ``n_steps``, their rewards discounted."""
+
+    n_steps: int = 1
+    gamma: float = 1.0
+
+    @classmethod
+    def of_picker(cls, picker: Any) -> Reach | None:
+        """That of a known picker; ``None`` for one that only itself can apply."""
+        # Of a sparse-reward picker only the returns-to-go differ, which are always
+        # computed by the picker itself; budgets are relabelled once a batch is picked.
+        if type(picker) in (
+            BasicTransitionPicker,
+            SparseRewardTransitionPicker,
+            BudgetRelabellingTransitionPicker,
+        ):
+            return cls()
+        if type(picker) is MultiStepTransitionPicker:
+            return cls(picker._n_steps, picker._gamma)
+        return None
+
+
+def pick_batch(
+    columns: Columns,
+    rows: npt.NDArray[np.int64],
+    reach: Reach,
+    transitions: Sequence[Transition],
+) -> TransitionMiniBatch:
+    """The transitions that begin at ``rows``, ``(B,)``, and again each by itself."""
+    after = columns.index.successors(rows, reach.n_steps)
+    terminal = after.terminal
+    actions = _take(columns.actions, rows)
+    observations = [_take(part, rows) for part in columns.observations]
+    if terminal.all():
+        # A terminal transition has no successor; d3rlpy fills in zeros.
+        next_observations = [np.zeros_like(part) for part in observations]
+        next_actions = np.zeros_like(actions)
+    else:
+        next_observations = [_take(part, after.rows) for part in columns.observations]
+        next_actions = _take(columns.actions, after.rows)
+        if terminal.any():
+            for part in (*next_observations, next_actions):
+                part[terminal] = 0.0
+    return TransitionMiniBatch(
+        observations=observations if columns.is_tuple else observations[0],
+        actions=actions,
+        rewards=_rewards(columns.rewards, rows, after.interval, reach),
+        next_observations=next_observations if columns.is_tuple else next_observations[0],
+        next_actions=next_actions,
+        terminals=terminal.astype(np.float32)[:, None],
+        intervals=after.interval.astype(np.float32)[:, None],
+        transitions=transitions,
+    )
+
+
+def interleave(
+    first: TransitionMiniBatch,
+    second: TransitionMiniBatch,
+    is_first: npt.NDArray[np.bool_],
+    transitions: Sequence[Transition],
+) -> TransitionMiniBatch:
+    """Two batches as one: rows of ``first`` where ``is_first``, ``(B,)``, in order."""
+
+    def merge(a: Any, b: Any) -> Any:
+        if isinstance(a, list):
+            return [merge(x, y) for x, y in zip(a, b, strict=True)]
+        merged = np.empty((len(is_first), *a.shape[1:]), dtype=a.dtype)
+        merged[is_first], merged[~is_first] = a, b
+        return merged
+
+    fields = {
+        field.name: merge(getattr(first, field.name), getattr(second, field.name))
+        for field in dataclasses.fields(TransitionMiniBatch)
+        if field.name != "transitions"
+    }
+    return TransitionMiniBatch(**fields, transitions=transitions)
+
+
+def _rewards(
+    column: Column,
+    rows: npt.NDArray[np.int64],
+    interval: npt.NDArray[np.int64],
+    reach: Reach,
+) -> npt.NDArray[np.float32]:
+    """Discounted sums of the rewards of ``interval`` steps, float32 ``(B, 1)``."""
+    if reach.n_steps == 1:
+        return _take(column, rows)
+    total = np.zeros((len(rows), *column.row_shape), dtype=np.float64)
+    for step in range(int(interval.max(initial=1))):
+        counted = interval > step
+        total[counted] += reach.gamma**step * _take(column, rows[counted] + step)
+    return total.astype(np.float32)
+
+
+def _take(column: Column, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    return column.take(rows).astype(np.float32, copy=False)

@@ -1,7 +1,5 @@
 """What a log can tell: is the prior true, is a policy better, which one to choose."""
 
-from __future__ import annotations
-
 from .comparison import Comparison, PolicyReport, compare
 from .estimates import ESTIMATORS, Estimate, OffPolicyEvaluator, estimate
 from .fitted_q import fitted_q_estimate

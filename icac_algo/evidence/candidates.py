@@ -11,6 +11,7 @@ import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
+from .._util.checks import check_type
 from ..critics import reward_slope
 from ..data import ColumnarReplayBuffer, check_dataset
 from ..decisions import MaskedGreedy
@@ -21,11 +22,8 @@ _ROWS_AT_ONCE = 1 << 15
 
 
 def check_candidates(candidates: Any) -> None:
-    if not isinstance(candidates, Mapping):
-        raise TypeError(
-            "candidates must map names to functions that make an algorithm, got "
-            f"{type(candidates).__name__}"
-        )
+    requirement = "map names to functions that make an algorithm"
+    check_type("candidates", candidates, Mapping, requirement)
     if len(candidates) < 2:
         raise ValueError(f"candidates must be at least two, got {list(candidates)}")
     for name, make in candidates.items():
@@ -98,10 +96,7 @@ def _floats(observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def as_columns(dataset: Any) -> ColumnarReplayBuffer:
-    if not isinstance(dataset, ReplayBufferBase):
-        raise TypeError(
-            f"dataset must be a d3rlpy replay buffer, got {type(dataset).__name__}"
-        )
+    check_type("dataset", dataset, ReplayBufferBase, "be a d3rlpy replay buffer")
     check_dataset("select_by_bellman_error", dataset)
     if not isinstance(dataset, ColumnarReplayBuffer):
         dataset = ColumnarReplayBuffer.from_replay_buffer(dataset)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._util.checks import check_choice
-from .._util.pictures import new_figure
+from .._util.packages import new_figure
 from .estimates import (
     ESTIMATORS,
     BanditLog,
@@ -112,14 +112,9 @@ class Comparison:
         labels = []
         for height, policy in enumerate(policies):
             found = policy.estimate
-            axes.errorbar(
-                found.value,
-                height,
-                xerr=[[found.value - found.lower], [found.upper - found.value]],
-                fmt="o",
-                color="#c0392b" if policy.problems else "#1b6ca8",
-                capsize=3,
-            )
+            gaps = [[found.value - found.lower], [found.upper - found.value]]
+            color = "#c0392b" if policy.problems else "#1b6ca8"
+            axes.errorbar(found.value, height, xerr=gaps, fmt="o", color=color, capsize=3)
             label = f"{policy.name} ({policy.changed:.0%} of bids changed)"
             labels.append(label + ("\nlacks support" if policy.problems else ""))
         axes.set_yticks(range(len(policies)), labels)
@@ -149,11 +144,7 @@ def compare(
         dataset: as in :func:`~icac_algo.evidence.estimate`.
         policies: name to policy.
         estimator: one of ``ESTIMATORS``.
-        level: as in ``estimate``.
-        propensities: as in ``estimate``.
-        as_bandit: as in ``estimate``.
-        resamples: as in ``estimate``; all policies share them.
-        seed: as in ``estimate``.
+        level: as in ``estimate``, like all that follows; policies share the resamples.
 
     Warns:
         SupportWarning: the log has seen too little of what a policy would do.
@@ -171,11 +162,14 @@ def compare(
     check_interval(level, resamples, seed)
     log = BanditLog(bandit_steps(dataset, propensities, as_bandit), seed)
     rewards = log.steps.rewards
-    seen = [log.under(policy, f"policies[{name!r}]") for name, policy in policies.items()]
-    for name, each in zip(policies, seen, strict=True):
-        each.support.warn(name)
+    judged = [
+        log.judge(policy, (estimator,), f"policies[{name!r}]")
+        for name, policy in policies.items()
+    ]
     moments = [Moments(rewards, np.ones(len(rewards)))]
-    moments += [log.moments(each, estimator) for each in seen]
+    for name, (support, _, found) in zip(policies, judged, strict=True):
+        support.warn(name)
+        moments += found
     draws = log.bootstrap(moments, resamples)
     logger = Estimate(
         "logged", moments[0].value, *interval(draws[:, 0], level), level, None
@@ -183,13 +177,13 @@ def compare(
     reports = [
         PolicyReport(
             name,
-            Estimate(estimator, m.value, *interval(drawn, level), level, each.support),
+            Estimate(estimator, m.value, *interval(drawn, level), level, support),
             m.value - logger.value,
             *interval(drawn - draws[:, 0], level),
-            1.0 - float(each.agreed.mean()),
+            1.0 - agreed,
         )
-        for name, each, m, drawn in zip(
-            policies, seen, moments[1:], draws[:, 1:].T, strict=True
+        for name, (support, agreed, _), m, drawn in zip(
+            policies, judged, moments[1:], draws[:, 1:].T, strict=True
         )
     ]
     # NaN, which nothing supports, goes last.

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ def estimate(
     resamples: int = 500,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Estimates a policy's mean reward from a log that another policy wrote.
+    """Each estimator's estimate of a policy's mean reward from another one's log.
 
     Args:
         dataset: a log, as :func:`~icac_algo.data.logged_steps` takes it.
@@ -82,9 +83,6 @@ def estimate(
             episodes.
         resamples: of the (Poisson) bootstrap.
         seed: of folds and bootstrap.
-
-    Returns:
-        estimator to its estimate.
 
     Warns:
         SupportWarning: the log has seen too little of what the policy would do.
@@ -101,12 +99,11 @@ def estimate(
         check_choice("estimators", name, ESTIMATORS)
     check_interval(level, resamples, seed)
     log = BanditLog(bandit_steps(dataset, propensities, as_bandit), seed)
-    seen = log.under(policy)
-    seen.support.warn("policy")
-    moments = [log.moments(seen, name) for name in estimators]
+    support, _, moments = log.judge(policy, estimators)
+    support.warn("policy")
     draws = log.bootstrap(moments, resamples)
     return {
-        name: Estimate(name, m.value, *interval(drawn, level), level, seen.support)
+        name: Estimate(name, m.value, *interval(drawn, level), level, support)
         for name, m, drawn in zip(estimators, moments, draws.T, strict=True)
     }
 
@@ -154,9 +151,6 @@ class OffPolicyEvaluator:
         return found[self._estimator].value
 
 
-# -- what estimates are made of ------------------------------------------------
-
-
 def check_interval(level: float, resamples: int, seed: int) -> None:
     """Checks the arguments of a bootstrap interval."""
     check_number("level", level, above=0.0, below=1.0)
@@ -202,16 +196,6 @@ class Moments:
         return float(self.numerators.sum() / below) if below else float("nan")
 
 
-@dataclasses.dataclass(frozen=True)
-class _UnderPolicy:
-    """What a policy makes of the logged contexts."""
-
-    probabilities: FloatArray  # (N, K)
-    agreed: FloatArray  # of the logged actions, (N,)
-    weights: FloatArray  # over the logger's, (N,)
-    support: Support
-
-
 class BanditLog:
     """Logged decisions with their nuisance models, to judge policies by."""
 
@@ -221,28 +205,34 @@ class BanditLog:
         self._propensities = logged_propensities(steps, seed)
         self._predicted = cross_fitted_rewards(steps, seed)
 
-    def under(self, policy: Any, name: str = "policy") -> _UnderPolicy:
+    def judge(
+        self, policy: Any, estimators: Sequence[str], name: str = "policy"
+    ) -> tuple[Support, float, list[Moments]]:
+        """A policy's support, how often it does as was logged, and its estimates."""
         steps = self.steps
         probabilities = action_probabilities(steps, policy, name)
         agreed = probabilities[np.arange(len(steps)), steps.actions]
         weights = agreed / self._propensities
         support = Support.of(steps, probabilities, weights)
-        return _UnderPolicy(probabilities, agreed, weights, support)
+        moments = [self._moments(probabilities, weights, each) for each in estimators]
+        return support, float(agreed.mean()), moments
 
-    def moments(self, seen: _UnderPolicy, estimator: str) -> Moments:
-        steps, weights = self.steps, seen.weights
+    def _moments(
+        self, probabilities: FloatArray, weights: FloatArray, estimator: str
+    ) -> Moments:
+        steps = self.steps
         ones = np.ones(len(steps))
         if estimator == "ips":
             return Moments(weights * steps.rewards, ones)
         if estimator == "snips":
             return Moments(weights * steps.rewards, weights)
-        model = (seen.probabilities * self._predicted).sum(axis=1)
+        model = (probabilities * self._predicted).sum(axis=1)
         logged = self._predicted[np.arange(len(steps)), steps.actions]
         surprise = steps.rewards - logged
         if estimator == "dr":
             return Moments(model + weights * surprise, ones)
         # How each row's noise moves the fitted model; it changes the interval only.
-        noise = regression_weights(steps, seen.probabilities) * surprise
+        noise = regression_weights(steps, probabilities) * surprise
         return Moments(model + noise - noise.mean(), ones)
 
     def bootstrap(self, moments: list[Moments], resamples: int) -> FloatArray:

@@ -11,7 +11,7 @@ from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 from d3rlpy.ope import DiscreteFQE, FQEConfig
 
-from .._util.checks import check_built, check_count, check_flag, check_number
+from .._util.checks import check_built, check_count, check_flag, check_number, check_type
 from ..data import ColumnarReplayBuffer, check_dataset
 from .estimates import Estimate, check_interval, interval
 
@@ -43,7 +43,6 @@ def fitted_q_estimate(
         level: confidence of the interval.
         resamples: of the bootstrap.
         seed: of torch, numpy and the bootstrap.
-        show_progress: whether to show a progress bar.
 
     Raises:
         TypeError: the dataset or the config is of another kind.
@@ -56,8 +55,7 @@ def fitted_q_estimate(
     check_built(algo)
     check_flag("show_progress", show_progress)
     config = FQEConfig(learning_rate=1e-3, batch_size=256) if config is None else config
-    if not isinstance(config, FQEConfig):
-        raise TypeError(f"config must be an FQEConfig, got {type(config).__name__}")
+    check_type("config", config, FQEConfig, "be an FQEConfig")
     _check_fit(dataset, algo)
     config = dataclasses.replace(config, gamma=gamma)
     d3rlpy.seed(seed)
@@ -86,10 +84,7 @@ def fitted_q_estimate(
 
 
 def _check_fit(dataset: Any, algo: Any) -> None:
-    if not isinstance(dataset, ReplayBufferBase):
-        raise TypeError(
-            f"dataset must be a d3rlpy replay buffer, got {type(dataset).__name__}"
-        )
+    check_type("dataset", dataset, ReplayBufferBase, "be a d3rlpy replay buffer")
     check_dataset("fitted Q evaluation", dataset)
     if algo.get_action_type() != ActionSpace.DISCRETE:
         raise ValueError("algo must have discrete actions, got continuous ones")

@@ -1,9 +1,8 @@
-r"""``check_prior``: is ``E[reward | context, action]`` consistent with a shape?
+"""``check_prior``: is ``E[reward | context, action]`` consistent with a shape?
 
 The mean reward of every action in every region of contexts is estimated by doubly robust
-scores (:func:`action_scores`), so that a logger who bids by context does not deceive;
-every inequality of the shape (:func:`action_contrasts`) in every region is tested at once
-(:func:`max_test`).
+scores, so that a logger who bids by context does not deceive; every inequality of the
+shape in every region is tested at once.
 """
 
 from __future__ import annotations
@@ -75,9 +74,6 @@ def check_prior(
         draws: of the bootstrap.
         seed: of folds and bootstrap.
 
-    Returns:
-        verdict, p-value, effect sizes, table, words and plot.
-
     Raises:
         TypeError: the dataset is of no known kind.
         ValueError: an argument is out of bounds, or the log cannot be read.
@@ -101,8 +97,12 @@ def check_prior(
         steps = steps.with_rewards(steps.rewards + cost[:, 0].numpy())
     scores = action_scores(steps, seed)
     support = np.stack([_support(steps, mask) for mask in masks.values()])
-    means, influence = _moments(scores, list(masks.values()))
-    covariance = _covariance(influence, steps)
+    means = np.stack([scores[mask].mean(axis=0) for mask in masks.values()])
+    influence = [
+        np.where(mask[:, None], scores - mean, 0.0) / mask.mean()
+        for mask, mean in zip(masks.values(), means, strict=True)
+    ]
+    covariance = _covariance(np.concatenate(influence, axis=1), steps)
     tested = [
         (r, name, contrast)
         for contrast in action_contrasts(constraint.shape_set(), positions)
@@ -120,6 +120,8 @@ def check_prior(
         test = max_test(slack, matrix, covariance, level, draws, seed)
         p_value = test.p_value
         errors = (test.upper - test.lower) / 2.0
+        # Nothing counts as missed while the whole shape is not rejected.
+        missed = test.rejected & (test.p_value <= level)
         for i in np.argsort(slack / np.maximum(errors, 1e-300), kind="stable"):
             _, name, contrast = tested[i]
             contrasts.append(
@@ -130,8 +132,7 @@ def check_prior(
                     float(slack[i]),
                     float(test.lower[i]),
                     float(test.upper[i]),
-                    # Nothing counts as missed while the whole shape is not rejected.
-                    bool(test.rejected[i]) and test.p_value <= level,
+                    bool(missed[i]),
                 )
             )
     unsupported = tuple(int(a) for a in np.flatnonzero(support[0] < min_support))
@@ -166,10 +167,7 @@ def check_prior(
 def check_prior_at_fit(dataset: Any, constraint: Constraint, mode: str) -> None:
     """Checks a shape before training, as ``ConstraintAwareQConfig(check_prior=...)``.
 
-    Args:
-        dataset: the log.
-        constraint: the shape.
-        mode: ``"warn"``, ``"error"`` or ``"off"``.
+    ``mode`` is ``"warn"``, ``"error"`` or ``"off"``.
 
     Raises:
         PriorRejectedError: the shape is rejected and ``mode`` is ``"error"``.
@@ -183,9 +181,6 @@ def check_prior_at_fit(dataset: Any, constraint: Constraint, mode: str) -> None:
         raise PriorRejectedError(check)
     if check.verdict != "not rejected":
         warnings.warn(check.explanation, PriorWarning, stacklevel=4)
-
-
-# -- pieces --------------------------------------------------------------------
 
 
 def _check_names(
@@ -270,16 +265,6 @@ def _support(steps: LoggedSteps, mask: Mask) -> FloatArray:
     total = np.bincount(actions, weights, minlength=size)
     squares = np.bincount(actions, weights**2, minlength=size)
     return np.asarray(total**2 / np.maximum(squares, 1e-300))
-
-
-def _moments(scores: FloatArray, masks: list[Mask]) -> tuple[FloatArray, FloatArray]:
-    """Means of every action in every region, ``(R, K)``, and influences, ``(N, R K)``."""
-    means = np.stack([scores[mask].mean(axis=0) for mask in masks])
-    influence = [
-        np.where(mask[:, None], scores - mean, 0.0) / mask.mean()
-        for mask, mean in zip(masks, means, strict=True)
-    ]
-    return means, np.concatenate(influence, axis=1)
 
 
 def _covariance(influence: FloatArray, steps: LoggedSteps) -> FloatArray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .._util.pictures import new_figure
+from .._util.packages import new_figure
 from ..shapes import Constraint
 
 if TYPE_CHECKING:
@@ -43,23 +43,14 @@ class Contrast:
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """Mean rewards of the actions in one region, with a known cost added back.
-
-    Args:
-        region: its name.
-        share: of all logged steps.
-        values: ``(K,)``; NaN where an action has no support.
-        half_width: of the pointwise interval at ``1 - level``, ``(K,)``.
-        nearest: nearest curve with the shape among supported actions, ``(K,)``.
-        support: effective number of logged steps with each action, ``(K,)``.
-    """
+    """Mean rewards of the K actions in one region, with a known cost added back."""
 
     region: str
-    share: float
-    values: FloatArray
-    half_width: FloatArray
-    nearest: FloatArray
-    support: FloatArray
+    share: float  # of all logged steps
+    values: FloatArray  # NaN where an action has no support
+    half_width: FloatArray  # of the pointwise interval at ``1 - level``
+    nearest: FloatArray  # with the shape, among supported actions
+    support: FloatArray  # effective number of logged steps with each action
 
     @property
     def distance(self) -> float:
@@ -232,44 +223,18 @@ class PriorCheck:
 
     def _draw(self, panel: Any, curve: Curve) -> None:
         known = np.isfinite(curve.values)
-        x = self.positions[known]
-        panel.errorbar(
-            x,
-            curve.values[known],
-            yerr=curve.half_width[known],
-            color="#1b6ca8",
-            marker="o",
-            ms=4,
-            lw=1.5,
-            capsize=3,
-            label=f"estimate, {1.0 - self.level:.0%} each",
-        )
-        panel.plot(
-            x,
-            curve.nearest[known],
-            "--",
-            color="#444444",
-            lw=1.2,
-            label=f"nearest {type(self.constraint).__name__}",
-        )
-        missed = {
-            action
-            for c in self.contrasts
-            if c.rejected and c.region == curve.region
-            for action in c.actions
-        }
-        at = [a for a in sorted(missed) if known[a]]
+        x, values = self.positions[known], curve.values[known]
+        blue = {"color": "#1b6ca8", "marker": "o", "ms": 4, "lw": 1.5, "capsize": 3}
+        label = f"estimate, {1.0 - self.level:.0%} each"
+        panel.errorbar(x, values, curve.half_width[known], label=label, **blue)
+        label = f"nearest {type(self.constraint).__name__}"
+        panel.plot(x, curve.nearest[known], "--", color="#444444", lw=1.2, label=label)
+        missed = [c for c in self.contrasts if c.rejected and c.region == curve.region]
+        at = [a for a in np.flatnonzero(known) if any(a in c.actions for c in missed)]
         if at:
-            panel.plot(
-                self.positions[at],
-                curve.values[at],
-                "o",
-                mfc="none",
-                mec="#c0392b",
-                ms=11,
-                mew=1.6,
-                label="part of a missed inequality",
-            )
+            ring = {"mfc": "none", "mec": "#c0392b", "ms": 11, "mew": 1.6}
+            label = "part of a missed inequality"
+            panel.plot(self.positions[at], curve.values[at], "o", label=label, **ring)
         panel.set_title(
             f"{'all contexts' if curve.region == 'all' else curve.region} "
             f"({curve.share:.0%})\nfarthest from the shape: {curve.distance:.3g}",

@@ -37,13 +37,7 @@ import numpy.typing as npt
 from d3rlpy.dataset import ReplayBufferBase
 
 from .._util.checks import check_count, check_flag, check_number, check_seed
-from .candidates import (
-    Answers,
-    Transitions,
-    as_columns,
-    check_candidates,
-    make_candidate,
-)
+from .candidates import Answers, Transitions, as_columns, check_candidates, make_candidate
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -149,20 +143,12 @@ class Selection:
             "| candidate | error | above the lowest | by fold | own target | chosen |",
             "| --- | ---: | --- | --- | ---: | --- |",
         ]
-        columns = zip(
-            self.names,
-            self.errors,
-            self.differences,
-            self.standard_errors,
-            self.fold_errors,
-            self.own_errors,
-            strict=True,
-        )
-        for name, error, difference, deviation, by_fold, own in columns:
-            folds = ", ".join(f"{value:.6g}" for value in by_fold)
+        for i, name in enumerate(self.names):
+            folds = ", ".join(f"{value:.6g}" for value in self.fold_errors[i])
             lines.append(
-                f"| {name} | {error:.6g} | {difference:.3g} ± {deviation:.2g} | "
-                f"{folds} | {own:.6g} | {'yes' if name == self.best else ''} |"
+                f"| {name} | {self.errors[i]:.6g} | {self.differences[i]:.3g} ± "
+                f"{self.standard_errors[i]:.2g} | {folds} | {self.own_errors[i]:.6g} | "
+                f"{'yes' if name == self.best else ''} |"
             )
         return "\n".join(lines)
 
@@ -177,7 +163,7 @@ def select_by_bellman_error(
     *,
     show_progress: bool = True,
 ) -> Selection:
-    r"""Scores candidates by their held-out Bellman errors, from the log alone.
+    """Scores candidates by their held-out Bellman errors, from the log alone.
 
     .. code-block:: python
 
@@ -190,20 +176,14 @@ def select_by_bellman_error(
     seed, on ``1 - 1 / folds`` of the episodes, so it is judged by what it makes of a log
     of that size.
 
-    What the error **with the common target** can see: how far a candidate is from one
-    step of lookahead on the reference, on logged states and actions.  What it cannot:
-    actions that were not logged; whether the reference itself is right, for it is the
-    mean of the candidates, and where most of them are wrong in the same way it draws the
-    choice along; and what a policy is worth, as an error that all actions of a state
-    share counts as much as one that changes the decision, and small errors add up over
-    an episode.
-
-    What the error **with a candidate's own target** can see: whether a candidate agrees
-    with itself, without the others' help.  What it cannot: that the variance of the
-    bootstrapped value is charged as well, so that values which are too flat win.
-
-    Where every step ends its episode both are the squared error of the reward, unbiased
-    up to a constant that all candidates share.
+    The error **with the common target** sees how far a candidate is from one step of
+    lookahead on the reference, on logged states and actions.  It does not see actions
+    that were not logged; nor whether the reference is right, for it is the mean of the
+    candidates, and where most of them are wrong in the same way it draws the choice
+    along; nor what a policy is worth, as an error that all actions of a state share
+    counts as much as one that changes the decision, and small errors add up over an
+    episode.  A candidate's error **with its own target** sees whether it agrees with
+    itself, but charges the variance of the bootstrapped value as well.
 
     Args:
         dataset: a replay buffer of discrete actions and at least ``folds`` episodes.
@@ -214,10 +194,6 @@ def select_by_bellman_error(
         seed: of the folds and of every training.
         gamma: discount of the targets, in [0, 1]; by default the one that all candidates
             have.
-        show_progress: whether to show progress bars.
-
-    Returns:
-        errors, what their differences are worth, and the choice.
 
     Raises:
         TypeError: an argument is of another kind.
@@ -277,10 +253,7 @@ def select_by_bellman_error(
         steps[numbers] = held_out.per_episode(np.ones(len(held_out.rewards)))
         for i, answer in enumerate(answers):
             rewards = held_out.rewards - answer.shift
-            for values, sums in (
-                (reference, squared),
-                (answer.next_values, own_squared),
-            ):
+            for values, sums in ((reference, squared), (answer.next_values, own_squared)):
                 errors = answer.values - (rewards + discount * values)
                 sums[i, numbers] = held_out.per_episode(errors**2)
     return Selection(

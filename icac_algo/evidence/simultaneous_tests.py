@@ -28,20 +28,12 @@ SELECTION_ERROR = 5e-4
 
 @dataclasses.dataclass(frozen=True)
 class ActionContrast:
-    """One inequality ``weights @ means >= bound`` that a shape implies.
+    """One inequality ``weights @ means >= bound`` that a shape implies."""
 
-    Args:
-        actions: the actions it is about, rising.
-        kind: ``"slope >="``, ``"slope <="``, ``"value >="``, ``"value <="``,
-            ``"concave"`` or ``"convex"``.
-        weights: ``(K,)``.
-        bound: in units of reward.
-    """
-
-    actions: tuple[int, ...]
-    kind: str
-    weights: FloatArray
-    bound: float
+    actions: tuple[int, ...]  # it is about, rising
+    kind: str  # "slope >=", "slope <=", "value >=", "value <=", "concave" or "convex"
+    weights: FloatArray  # (K,)
+    bound: float  # in units of reward
 
 
 def action_contrasts(shape: ShapeSet, positions: FloatArray) -> list[ActionContrast]:
@@ -89,19 +81,12 @@ def _far_apart(size: int, count: int) -> list[tuple[int, ...]]:
 
 @dataclasses.dataclass(frozen=True)
 class MaxTest:
-    """What :func:`max_test` finds.
+    """What :func:`max_test` finds."""
 
-    Args:
-        p_value: of "every mean is at least 0"; at least ``2 * SELECTION_ERROR``.
-        lower: lower ends of intervals that hold all means at once, ``(M,)``.
-        upper: upper ends.
-        rejected: means that are below 0 with simultaneous confidence, ``(M,)``.
-    """
-
-    p_value: float
-    lower: FloatArray
+    p_value: float  # of "every mean is at least 0"; at least 2 * SELECTION_ERROR
+    lower: FloatArray  # ends of intervals that hold all means at once, (M,)
     upper: FloatArray
-    rejected: npt.NDArray[np.bool_]
+    rejected: npt.NDArray[np.bool_]  # below 0 with simultaneous confidence, (M,)
 
 
 def max_test(
@@ -126,8 +111,7 @@ def max_test(
         loadings: how each is made of P moments, ``(M, P)``.
         covariance: of the moments' estimates, ``(P, P)``.
         level: of the test; intervals are two-sided at ``1 - level``.
-        draws: of the bootstrap.
-        seed: of the bootstrap.
+        draws: of the bootstrap, whose stream is ``seed``'s.
     """
     variance = np.einsum("mp,pq,mq->m", loadings, covariance, loadings)
     errors = np.sqrt(np.maximum(variance, 1e-300))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._util.checks import check_rows
 from ..data import LoggedSteps
 
 FloatArray = npt.NDArray[np.float64]
@@ -52,12 +53,8 @@ def action_probabilities(
         )
     if chosen.shape == (len(steps), size) and chosen.dtype.kind == "f":
         bad = (chosen < 0.0).any(axis=1) | ~np.isclose(chosen.sum(axis=1), 1.0, atol=1e-4)
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            raise ValueError(
-                f"{name} must give probabilities that are at least 0 and sum to 1, row "
-                f"{row} is {chosen[row]}"
-            )
+        requirement = f"{name} must give probabilities that are at least 0 and sum to 1"
+        check_rows(requirement, chosen, bad)
         return chosen.astype(np.float64)
     chosen = chosen.reshape(-1) if chosen.shape == (len(steps), 1) else chosen
     if chosen.shape != (len(steps),) or chosen.dtype.kind not in "iu":
@@ -67,7 +64,7 @@ def action_probabilities(
         )
     wrong = (chosen < 0) | (chosen >= size)
     if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
+        row = int(wrong.argmax())
         raise ValueError(
             f"{name} must give indices from 0 to {size - 1}, got {chosen[row]} in "
             f"row {row}"
@@ -90,22 +87,15 @@ def _check_fits(steps: LoggedSteps, policy: Any, name: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Support:
-    """How much of a policy the log has seen.
+    """How much of a policy the log has seen, with importance weights ``w``."""
 
-    Args:
-        effective: effective sample size (Kish), ``(sum w)^2 / sum w^2``.
-        covered: share of the policy's decisions that the logger might have made: the
-            mean weight, which is 1 in expectation where support is whole.
-        covered_error: its standard error.
-        largest: largest weight.
-        unseen: share of the policy's decisions that are actions the log never has.
-    """
-
-    effective: float
+    effective: float  # sample size (Kish), ``(sum w)^2 / sum w^2``
+    # Share of the policy's decisions that the logger might have made: the mean weight,
+    # which is 1 in expectation where support is whole; and its standard error.
     covered: float
     covered_error: float
-    largest: float
-    unseen: float
+    largest: float  # weight
+    unseen: float  # share of the policy's decisions that the log never has
 
     @classmethod
     def of(

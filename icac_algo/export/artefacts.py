@@ -18,7 +18,7 @@ from d3rlpy.base import DeviceArg, LearnableConfigWithShape
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
-from .._util.checks import check_built, check_flag, check_path
+from .._util.checks import check_built, check_flag, check_path, check_type
 from .._util.files import write_whole
 from ..data import blocks
 
@@ -35,7 +35,7 @@ class ArtefactError(ValueError):
 def save(
     algo: Any, path: PathLike, dataset: Any = None, overwrite: bool = False
 ) -> pathlib.Path:
-    """Writes a model as one safetensors file.
+    """Writes a model as one safetensors file and returns its path.
 
     Holds what predicting needs, networks and fitted scalers, not the optimizers
     (:func:`icac_algo.algos.save_checkpoint` keeps those).
@@ -45,9 +45,6 @@ def save(
         path: the file; its folder must exist.
         dataset: what it was trained on, for a fingerprint; a replay buffer.
         overwrite: whether a saved model that is there may be replaced.
-
-    Returns:
-        the file.
 
     Raises:
         TypeError: ``algo`` or ``dataset`` is of another kind.
@@ -60,10 +57,8 @@ def save(
 
     check_path("path", path)
     check_flag("overwrite", overwrite)
-    if dataset is not None and not isinstance(dataset, ReplayBufferBase):
-        raise TypeError(
-            f"dataset must be a d3rlpy replay buffer, got {type(dataset).__name__}"
-        )
+    if dataset is not None:
+        check_type("dataset", dataset, ReplayBufferBase, "be a d3rlpy replay buffer")
     check_built(algo)
     path = pathlib.Path(path)
     if not path.absolute().parent.is_dir():
@@ -92,9 +87,6 @@ def save(
 def describe(path: PathLike) -> dict[str, Any]:
     """What :func:`save` wrote beside the numbers, without loading the model.
 
-    Args:
-        path: the file.
-
     Returns:
         ``config``, ``action_grid`` (positions of discrete actions, or ``None``),
         ``grad_step``, ``versions`` of the packages that wrote it, ``data`` (fingerprint
@@ -111,9 +103,7 @@ def describe(path: PathLike) -> dict[str, Any]:
 def load(path: PathLike, device: DeviceArg = None) -> Any:
     """The model of :func:`save`, ready to predict; nothing in the file is executed.
 
-    Args:
-        path: the file.
-        device: as in ``create``.
+    ``device`` is as in ``create``.
 
     Raises:
         FileNotFoundError: there is no file.
@@ -137,9 +127,6 @@ def load(path: PathLike, device: DeviceArg = None) -> Any:
     _restore(algo, tensors, path)
     algo.set_grad_step(description["grad_step"])
     return algo
-
-
-# -- reading -------------------------------------------------------------------
 
 
 def _read(
@@ -171,12 +158,8 @@ def _parse(text: str, name: str) -> dict[str, Any]:
         raise ArtefactError(f"{name}: the description is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise ArtefactError(f"{name}: the description must be an object, got {found!r}")
-    for field, kind in (
-        ("format", int),
-        ("config", dict),
-        ("grad_step", int),
-        ("sha256", str),
-    ):
+    fields = {"format": int, "config": dict, "grad_step": int, "sha256": str}
+    for field, kind in fields.items():
         if type(found.get(field)) is not kind:
             raise ArtefactError(
                 f"{name}: {field} must be of type {kind.__name__}, got "
@@ -216,29 +199,18 @@ def _restore(algo: Any, tensors: dict[str, torch.Tensor], file: PathLike) -> Non
             )
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise ArtefactError(f"{file}: {name} must be finite, got NaN or infinity")
-    for name, module in _modules(algo).items():
-        state = {
-            key.removeprefix(f"{name}."): value
-            for key, value in tensors.items()
-            if key.startswith(f"{name}.")
-        }
-        module.load_state_dict(state)
+    _networks(algo).load_state_dict(tensors)
 
 
-# -- what is written ----------------------------------------------------------
-
-
-def _modules(algo: Any) -> dict[str, torch.nn.Module]:
-    found = algo.impl.modules.get_torch_modules()
-    return dict(sorted(found.items()))
+def _networks(algo: Any) -> torch.nn.ModuleDict:
+    return torch.nn.ModuleDict(algo.impl.modules.get_torch_modules())
 
 
 def _tensors(algo: Any) -> dict[str, torch.Tensor]:
     # Copies: networks that share an encoder would otherwise share memory in the file.
     return {
-        f"{name}.{key}": value.detach().cpu().contiguous().clone()
-        for name, module in _modules(algo).items()
-        for key, value in module.state_dict().items()
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in _networks(algo).state_dict().items()
     }
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from .._util.checks import check_built, check_path
 from .._util.files import written_beside
+from .._util.packages import required
 
 
 class _GreedyPolicy(nn.Module):
@@ -100,7 +101,12 @@ def save_greedy_policy(algo: Any, fname: str) -> None:
 
 
 def _save(algo: Any, graph: nn.Module, fname: str, outputs: tuple[str, ...]) -> None:
-    suffix = pathlib.Path(fname).suffix
+    is_torch = pathlib.Path(fname).suffix == ".pt"
+    for package in [] if is_torch else ["onnx", "onnxscript"]:
+        required(
+            package, "saving ONNX needs onnx and onnxscript", "'bidclick-icac[onnx]'"
+        )
+    batch = torch.export.Dim.DYNAMIC
     shape = algo.impl.observation_shape
     shapes = shape if is_tuple_shape(shape) else [shape]
     # Two rows: an exporter may take a batch of one for a constant.
@@ -116,41 +122,24 @@ def _save(algo: Any, graph: nn.Module, fname: str, outputs: tuple[str, ...]) -> 
         with torch.no_grad(), warnings.catch_warnings():
             # Both exporters warn about their own future, not about this model.
             warnings.simplefilter("ignore")
-            if suffix == ".pt":
+            if is_torch:
                 buffer = io.BytesIO()
                 torch.jit.save(
                     torch.jit.trace(policy, example, check_trace=False), buffer
                 )
                 pathlib.Path(fname).write_bytes(buffer.getvalue())
             else:
-                _save_onnx(policy, example, fname, outputs)
+                torch.onnx.export(
+                    policy,
+                    example,
+                    fname,
+                    input_names=[f"input_{i}" for i in range(len(example))],
+                    output_names=list(outputs),
+                    dynamo=True,
+                    dynamic_shapes=(tuple({0: batch} for _ in example),),
+                    external_data=False,
+                    verbose=False,
+                )
     finally:
         torch.distributions.Distribution.set_default_validate_args(validates)
         modules.unfreeze()
-
-
-def _save_onnx(
-    policy: nn.Module,
-    example: tuple[torch.Tensor, ...],
-    fname: str,
-    outputs: tuple[str, ...],
-) -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "saving ONNX needs onnx and onnxscript: pip install 'bidclick-icac[onnx]'"
-        ) from error
-    batch = torch.export.Dim.DYNAMIC
-    torch.onnx.export(
-        policy,
-        example,
-        fname,
-        input_names=[f"input_{i}" for i in range(len(example))],
-        output_names=list(outputs),
-        dynamo=True,
-        dynamic_shapes=(tuple({0: batch} for _ in example),),
-        external_data=False,
-        verbose=False,
-    )

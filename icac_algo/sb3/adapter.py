@@ -34,16 +34,10 @@ class PolicyAdapter:
         episode_start: npt.NDArray[Any] | None = None,
         deterministic: bool = True,
     ) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], ...] | None]:
-        """Actions for one observation or a batch.
+        """Actions ``(B,)`` for a batch ``(B, ...)``, or one for one observation.
 
-        Args:
-            observation: ``(...)`` or ``(B, ...)``.
-            state: handed back, as the policy has none.
-            episode_start: not used.
-            deterministic: the greedy action, else d3rlpy's ``sample_action``.
-
-        Returns:
-            an action ``()`` or actions ``(B,)``, and the state.
+        They are greedy, or d3rlpy's ``sample_action`` if not ``deterministic``; ``state``
+        is handed back.
 
         Raises:
             ValueError: the observation is of another shape.

@@ -40,7 +40,6 @@ class ConstraintAwareDQN(DQN):
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or a class.
         env: with a discrete action space.
-        args: SB3's.
         kwargs: SB3's; ``policy_kwargs`` takes ``constraint`` and ``critic``.
     """
 
@@ -90,8 +89,7 @@ class ConstraintAwareDQN(DQN):
             gradient_steps: how many.
             callback: SB3's; its ``on_step`` comes after every gradient step.
             log_interval: gradient steps between two writes to the logger.
-            tb_log_name: as in ``learn``.
-            progress_bar: as in ``learn``.
+            tb_log_name: as in ``learn``, and so is ``progress_bar``.
 
         Raises:
             TypeError: the buffer is of another kind.

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import preprocess_obs
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
+from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
@@ -21,27 +21,11 @@ _CRITICS: dict[str, type[Critic]] = {
 }
 
 
-class _Encoder(nn.Module):
-    """Preprocessed observations to the last hidden layer of SB3's own network."""
-
-    def __init__(self, extractor: BaseFeaturesExtractor, layers: nn.Sequential):
-        super().__init__()
-        self.extractor = extractor
-        self.layers = layers
-
-    def forward(self, x: Any) -> Any:
-        return self.layers(self.extractor(x))
-
-
 class ShapedQNetwork(QNetwork):
     """SB3's ``QNetwork`` whose last layer is a shaped head.
 
-    In evaluation mode Q has the shape exactly, everywhere.
-
-    Args:
-        constraint: the shape over actions.
-        critic: how Q is made to have it.
-        kwargs: SB3's.
+    In evaluation mode Q has the shape ``constraint`` over actions exactly, everywhere;
+    ``critic`` makes it so.
     """
 
     def __init__(self, *, constraint: Constraint, critic: Critic, **kwargs: Any):
@@ -49,7 +33,8 @@ class ShapedQNetwork(QNetwork):
         self.constraint = constraint
         layers = list(self.q_net.children())[:-1]
         hidden = self.net_arch[-1] if self.net_arch else self.features_dim
-        encoder: Any = _Encoder(self.features_extractor, nn.Sequential(*layers))
+        # From preprocessed observations to the last hidden layer of SB3's own network.
+        encoder: Any = nn.Sequential(self.features_extractor, *layers)
         self.q_net = critic.create_discrete(
             encoder, hidden, int(self.action_space.n), Prior(constraint)
         )
@@ -67,17 +52,13 @@ class ShapedQNetwork(QNetwork):
 
 
 class ConstraintAwareDQNPolicy(DQNPolicy):
-    """SB3's ``DQNPolicy`` with a shape.
+    """SB3's ``DQNPolicy`` with a shape; other arguments are SB3's.
 
     Args:
-        observation_space: as in SB3.
-        action_space: discrete.
-        lr_schedule: as in SB3.
         constraint: the shape of Q over the ordered actions, or words for it as on the
             command line (``"monotone+concave"``), which suit settings kept in YAML.
         critic: how Q is made to have it: ``Functional()``, ``Canonical()`` or
             ``Euclidean()``, or one of their names (``"canonical"``).
-        kwargs: SB3's.
 
     Raises:
         ValueError: the shape does not fit the spaces, or an argument is unknown.

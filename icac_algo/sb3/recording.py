@@ -11,7 +11,7 @@ import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from .._util.checks import check_count, check_number, check_seed
+from .._util.checks import check_count, check_number, check_seed, check_type
 from ..data import ColumnarReplayBuffer
 
 
@@ -118,8 +118,7 @@ def record_log(
 
 
 def _check_spaces(model: Any, env: Any) -> None:
-    if not isinstance(env, gym.Env):
-        raise TypeError(f"env must be one environment, got {type(env).__name__}")
+    check_type("env", env, gym.Env, "be one environment")
     actions = getattr(model, "action_space", None)
     if not isinstance(actions, gym.spaces.Discrete):
         return  # no model that can log, which is said in its own words

@@ -1,7 +1,5 @@
 """What may be said of Q: shapes over actions and states, and exact projections."""
 
-from __future__ import annotations
-
 from .actions import (
     Bounded,
     Concave,

@@ -70,14 +70,9 @@ class KnownCost(SerializableConfig):
     def __call__(
         self, observations: torch.Tensor, positions: FloatArray | torch.Tensor
     ) -> torch.Tensor:
-        """The cost of every action in every state, float64.
+        """The cost of every action in every state, float64 ``(B, K)``.
 
-        Args:
-            observations: unscaled, ``(B, d)``.
-            positions: of the actions, ``(K,)`` or ``(B, K)``.
-
-        Returns:
-            ``(B, K)``.
+        Of unscaled observations ``(B, d)`` and positions ``(K,)`` or ``(B, K)``.
         """
         feature = observations[:, self.feature : self.feature + 1].double()
         return self.coefficient * feature * torch.as_tensor(positions).to(feature)
@@ -112,8 +107,6 @@ class Constraint(NamedConfig):
         if not all(map(is_finite, self.actions)) or not all(a < b for a, b in pairs):
             raise ValueError(f"actions must be {allowed}, got {self.actions!r}")
         self._require_action_count(len(self.actions), "actions has")
-
-    # -- the set -------------------------------------------------------------
 
     def positions(self, action_size: int) -> FloatArray:
         """Positions of the actions, float64, shape ``(K,)``.
@@ -159,11 +152,8 @@ class Constraint(NamedConfig):
         """Exact Euclidean projection of action values onto the set.
 
         Args:
-            q: values of all actions, shape ``(B, K)``, finite.
+            q: values of all actions, ``(B, K)``, finite; the result has its dtype.
             observations: unscaled observations ``(B, d)``; needed with a ``known_cost``.
-
-        Returns:
-            the nearest values in the set, shape and dtype of ``q``.
 
         Raises:
             ValueError: ``q`` is not ``(B, K)`` with a fitting ``K``, is not finite, or
@@ -207,14 +197,10 @@ class Constraint(NamedConfig):
         """Whether the projection over K actions is a formula, not an iteration."""
         return has_closed_form(self.shape_set(), self.positions(action_size))
 
-    # -- the greedy action ---------------------------------------------------
-
     @property
     def favours_last(self) -> bool:
         """Whether a tie between actions goes to the highest one (else the lowest)."""
         return self.shape_set().slope_lower >= 0.0
-
-    # -- checks --------------------------------------------------------------
 
     def check_observation_shape(self, shape: Sequence[Any]) -> None:
         """Checks that the observation has the feature of the known cost.

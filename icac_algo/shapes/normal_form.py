@@ -62,8 +62,6 @@ class ShapeSet:
             upper=slope * self.upper + shift,
         )
 
-    # -- what it is -----------------------------------------------------------
-
     @property
     def is_cone(self) -> bool:
         """Whether level and unit of the values do not matter."""
@@ -104,8 +102,6 @@ class ShapeSet:
                 f"between values {self.lower:g} and {self.upper:g}"
             )
         return None
-
-    # -- as inequalities --------------------------------------------------------
 
     def inequalities(self, positions: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         """``A`` of shape ``(m, K)`` and ``b`` of shape ``(m,)``: the set is ``A v >= b``.
@@ -155,12 +151,7 @@ class ShapeSet:
             return [0], [size - 1]
         if self.slope_upper <= 0.0:
             return [size - 1], [0]
-        return (
-            ends if self.concave else everywhere,
-            ends if self.convex else everywhere,
-        )
-
-    # -- rounding ---------------------------------------------------------------
+        return (ends if self.concave else everywhere, ends if self.convex else everywhere)
 
     def remove_rounding(
         self, values: torch.Tensor, positions: FloatArray

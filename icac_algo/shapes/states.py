@@ -17,7 +17,8 @@ from d3rlpy.serializable_config import (
     generate_list_config_field,
 )
 
-from .base import NamedConfig, is_finite
+from .._util.checks import check_number, is_integer
+from .base import NamedConfig
 
 
 @dataclasses.dataclass()
@@ -47,15 +48,16 @@ class StateMonotone(StateConstraint):
     increasing: bool = True
 
     def __post_init__(self) -> None:
-        allowed = "features must be a list of distinct integers >= 0"
-        listed = isinstance(self.features, (list, tuple)) and len(self.features) > 0
-        if not listed or not all(
-            isinstance(f, (int, np.integer)) and not isinstance(f, bool) and f >= 0
-            for f in self.features
+        given = self.features
+        listed = isinstance(given, (list, tuple)) and len(given) > 0
+        if (
+            not listed
+            or not all(is_integer(f) and f >= 0 for f in given)
+            or len(set(given)) < len(given)
         ):
-            raise ValueError(f"{allowed}, got {self.features!r}")
-        if len(set(self.features)) != len(self.features):
-            raise ValueError(f"{allowed}, got {self.features!r}")
+            raise ValueError(
+                f"features must be a list of distinct integers >= 0, got {given!r}"
+            )
         self.features = [int(f) for f in self.features]
 
 
@@ -75,10 +77,7 @@ class StateLipschitz(StateConstraint):
     constant: float
 
     def __post_init__(self) -> None:
-        if not is_finite(self.constant) or self.constant <= 0.0:
-            raise ValueError(
-                f"constant must be a finite number > 0, got {self.constant!r}"
-            )
+        check_number("constant", self.constant, above=0.0)
 
 
 register_state_constraint(StateMonotone)

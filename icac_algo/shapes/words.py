@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 from .actions import (
@@ -30,11 +31,7 @@ def parse_shape(
     """A shape from words: ``name[:field=value,...]``, several joined by ``+``.
 
     ``concave``, ``monotone:increasing=false``, ``slope_bounds:lower=0,upper=2+concave``.
-
-    Args:
-        text: the words.
-        actions: positions of the actions.
-        known_cost: a known cost.
+    ``actions`` and ``known_cost`` are the shape's, as in :class:`Constraint`.
 
     Raises:
         ValueError: a name or field is unknown, or a value is not allowed.
@@ -43,7 +40,7 @@ def parse_shape(
         raise ValueError(f"constraint must be words such as 'concave', got {text!r}")
     whole: dict[str, Any] = {"actions": actions, "known_cost": known_cost}
     # A plus sign may also begin a number's exponent or the number itself.
-    parts = _split(text)
+    parts = [part.strip() for part in re.split(r"\+(?=[^\W\d_]|[ +]|\Z)", text)]
     if len(parts) == 1:
         return _shape(parts[0], text, whole)
     return Intersection([_shape(part, text, {}) for part in parts], **whole)
@@ -64,17 +61,6 @@ def parse_known_cost(text: str) -> KnownCost:
             f"got {text!r}"
         ) from None
     return KnownCost(index, factor)
-
-
-def _split(text: str) -> list[str]:
-    parts = [""]
-    for i, sign in enumerate(text):
-        following = text[i + 1 : i + 2]
-        if sign == "+" and (following.isalpha() or following in ("", " ", "+")):
-            parts.append("")
-        else:
-            parts[-1] += sign
-    return [part.strip() for part in parts]
 
 
 def _shape(part: str, text: str, common: dict[str, Any]) -> Constraint:

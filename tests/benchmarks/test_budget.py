@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pathlib
+import shutil
 import sys
 from typing import Any
 
@@ -12,32 +12,32 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.campaigns.cells import (
-    COLUMNS,
-    BudgetCell,
-    CampaignBidder,
-    train_and_measure,
-    train_on_log,
+from benchmarks.campaigns.budget import BUDGET
+from benchmarks.campaigns.learned import LEARNERS, tune_learners
+from benchmarks.campaigns.learned import verdicts as _verdicts
+from benchmarks.campaigns.policies import POLICIES, bid_map, worth_map
+from benchmarks.campaigns.training import TUNED, CampaignBidder, train_learner
+from benchmarks.engine import (
+    Cell,
+    Origin,
+    Results,
+    Settings,
+    read_rows,
+    report_of,
+    select,
+    tuning,
+    write_rows,
 )
-from benchmarks.campaigns.pictures import (
-    bid_map,
-    draw_bid_maps,
-    draw_regret,
-    draw_spending,
-    draw_value_maps,
-    value_map,
-)
-from benchmarks.campaigns.references import Reference, references
-from benchmarks.campaigns.report import budget_report, verdicts
-from benchmarks.campaigns.run import BudgetSettings, planned
-from benchmarks.campaigns.tuning import best_settings, tune_budget
 from benchmarks.engine.page import page_of
-from benchmarks.learners.campaigns import CAMPAIGN_LEARNERS, other_budgets
+from benchmarks.engine.tuning import best_settings
+from benchmarks.learners import CAMPAIGN_LEARNERS
+from benchmarks.learners.campaigns import other_budgets
 from bidclick_gym.campaigns import BudgetedCampaign, UnpacedPolicy, simulate, solve
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import browser
 
+PUBLISHED = pathlib.Path(__file__).parents[2] / "docs/results/budget"
 CAMPAIGN = BudgetedCampaign()
 OURS, RIVAL = "Ours bid + state", "DQN"
 
@@ -45,7 +45,7 @@ OURS, RIVAL = "Ours bid + state", "DQN"
 def rows_of(regret: dict[str, float], seeds: int = 6, **changes: Any) -> Any:
     return [
         {
-            **dict.fromkeys(COLUMNS, 0.0),
+            **dict.fromkeys(LEARNERS.columns, 0.0),
             "learner": name,
             "log": "paced",
             "fraction": 0.25,
@@ -59,6 +59,21 @@ def rows_of(regret: dict[str, float], seeds: int = 6, **changes: Any) -> Any:
         for name, value in regret.items()
         for seed in range(seeds)
     ]
+
+
+def verdicts(rows: list[dict[str, Any]]) -> list[str]:
+    return list(_verdicts(rows))
+
+
+def settings_with(**changes: Any) -> Settings:
+    own = {name: BUDGET.defaults[name] for name in ("learners", "logs", "fractions")}
+    options = {**own, "extra_seeds": 2, "tune": False, **changes}
+    return Settings(pathlib.Path("nowhere"), seeds=2, steps=2000, options=options)
+
+
+def small(name: str, part: str = "learners", **where: Any) -> Cell:
+    where = {"log": "unpaced", "fraction": 0.02, "steps": 20, **where}
+    return Cell.of(part, name, **where)
 
 
 def test_verdicts_flip_with_the_winner() -> None:
@@ -79,14 +94,30 @@ def test_verdicts_flip_with_a_violation() -> None:
     assert "**do not hold**: up to 3 violations" in verdicts(rows)[0]
 
 
-def test_references_are_the_exact_values() -> None:
-    found = {r.name: round(r.value, 3) for r in references(CAMPAIGN)}
-    assert found["optimum"] == 30.737
-    assert found["always bid 0.25"] == 30.168
-    assert found["always bid 0.5"] == 29.815
-    assert found["always bid 0"] == 28.093
-    assert found["best bid of the moment"] == 29.678
-    assert found["unpaced logger"] == pytest.approx(29.417, abs=2e-3)
+@pytest.mark.slow
+def test_policies_that_nobody_learns_have_their_exact_values() -> None:
+    cells = POLICIES.plan(settings_with(learners=("DQN",)))
+    rows = [row for cell in cells for row in POLICIES.measured(cell)]
+    found = {r["policy"]: round(r["value"], 3) for r in rows if "value" in r}
+    assert found.pop("unpaced logger") == pytest.approx(29.417, abs=2e-3)
+    assert found.pop("paced logger") == pytest.approx(30.139, abs=2e-3)
+    assert found == {
+        "optimum": 30.737,
+        "always bid 0.25": 30.168,
+        "always bid 0.5": 29.815,
+        "best bid of the moment": 29.678,
+        "always bid 0.75": 29.246,
+        "always bid 1": 28.678,
+        "always bid 0": 28.093,
+    }
+    drawn = [row for row in select(rows, policy="optimum") if "played" in row]
+    assert [row["played"] for row in drawn] == list(range(51))
+    assert all(row["left_low"] <= row["left"] <= row["left_high"] for row in drawn)
+    # With every impression to come, all bids and worths at 41 budgets.
+    maps = bid_map(solve(CAMPAIGN).greedy, CAMPAIGN)
+    assert drawn[0]["bids"].split() == [f"{bid:g}" for bid in maps[-1]]
+    assert [len(row["worth"].split()) for row in drawn[:-1]] == [41] * 50
+    assert "bids" not in drawn[-1]
 
 
 def test_budgets_only_fall_and_are_those_of_the_policy() -> None:
@@ -101,14 +132,14 @@ def test_budgets_only_fall_and_are_those_of_the_policy() -> None:
     assert 4.0 - left[:, 5].mean() == pytest.approx(spent, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["BC", "DQN", OURS, "Ours shaped afterstates", "Ours shaped afterstates relabelled"],
 )
 def test_a_row_has_every_column_and_comes_out_alike_twice(name: str) -> None:
-    cell = BudgetCell(name, fraction=0.02, steps=20)
-    (first,), (second,) = (train_and_measure(cell) for _ in range(2))
-    assert tuple(first) == COLUMNS
+    (first,), (second,) = (LEARNERS.measured(small(name)) for _ in range(2))
+    assert set(first) == set(LEARNERS.columns)
     del first["train_seconds"], second["train_seconds"]
     assert first == second
     is_ours = CAMPAIGN_LEARNERS[name].kind == "ours"
@@ -117,40 +148,39 @@ def test_a_row_has_every_column_and_comes_out_alike_twice(name: str) -> None:
 
 
 def test_refused_bids_are_bids_of_zero_and_only_paid_bids_are_made() -> None:
-    algo, _ = train_on_log(BudgetCell("DQN", fraction=0.02, steps=20))
+    algo, _ = train_learner(small("DQN"))
     broke = CAMPAIGN.observe(0.5, 0.3, np.array([0.0, 0.1, 0.2, 4.0]), 10)
-    chosen = CampaignBidder(algo, CAMPAIGN)(broke)
+    chosen = CampaignBidder(algo)(broke)
     assert (chosen[:3] <= [0, 1, 2]).all()
 
 
 def test_every_learner_has_a_cell_of_its_own() -> None:
-    settings = BudgetSettings(seeds=2)
-    cells = planned(settings)
+    cells = LEARNERS.plan(settings_with())
     assert len({cell.digest for cell in cells}) == len(cells)
     assert len(cells) == 2 * 2 * 3 * len(CAMPAIGN_LEARNERS)
     assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
-    longer = dataclasses.replace(cells[0], steps=9)
-    assert longer.digest != cells[0].digest
+
+
+@pytest.mark.parametrize("part", BUDGET.parts, ids=lambda part: part.name)
+def test_every_cell_of_every_part_is_one_of_its_own(part: Any) -> None:
+    cells = part.plan(settings_with())
+    assert len({cell.digest for cell in cells}) == len(cells)
+    assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
+    assert all(cell.experiment == part.name for cell in cells)
 
 
 def test_relabelled_rows_learn_from_other_budgets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    logged, relabelled = (
-        BudgetCell(name, fraction=0.02, steps=20)
-        for name in ("Ours afterstates", "Ours afterstates relabelled")
-    )
-    assert logged.picker is None
-    assert relabelled.picker == other_budgets()
     # The largest payment: a bid of 1 at the highest cost.
     assert other_budgets().largest_payment == pytest.approx(0.4 / 4.0)
     given: list[Any] = []
     monkeypatch.setattr(
-        "benchmarks.campaigns.cells.fit_quietly",
+        "benchmarks.campaigns.training.fit_quietly",
         lambda algo, dataset, *others, **options: given.append(dataset),
     )
-    for cell in (logged, relabelled):
-        train_on_log(cell, picker=cell.picker)
+    for name in ("Ours afterstates", "Ours afterstates relabelled"):
+        train_learner(small(name))
     assert given[0].transition_picker != other_budgets()
     assert given[1].transition_picker == other_budgets()
 
@@ -163,7 +193,7 @@ def test_what_relabelling_does_is_said() -> None:
         "Ours afterstates relabelled": 0.2,
     }
     bare, logged = verdicts(rows_of(regret))[1:]
-    assert "minus *Ours afterstates relabelled*, the same critic told no" in bare
+    assert "minus *Ours afterstates relabelled*, the same critic without" in bare
     assert "minus *Ours shaped afterstates*, the same learner with budgets" in logged
     assert ": -0.3" in logged
 
@@ -173,45 +203,52 @@ def test_tuning_some_keeps_what_is_known_of_others(
 ) -> None:
     file = tmp_path / "tuning.csv"
     file.write_text(
-        "log,algorithm,hyperparameters,seeds,steps,mean_regret\n"
-        "unpaced,DQN,lag=5,3,2000,0.9\n"
-        "unpaced,CQL,alpha=0.01 lag=5,3,2000,0.7\n"
-        "paced,DQN,lag=7,3,2000,0.8\n"
+        "learner,log,hyperparameters,seeds,steps,mean_regret\n"
+        "DQN,unpaced,lag=5,3,2000,0.9\n"
+        "CQL,unpaced,alpha=0.01 lag=5,3,2000,0.7\n"
+        "DQN,paced,lag=7,3,2000,0.8\n"
     )
 
     def run_cells(cells: Any, *others: Any) -> list[dict[str, float]]:
-        return [{"regret": dict(cell.tuned)["lag"] / 100.0 - 0.1} for cell in cells]
+        assert {cell["fraction"] for cell in cells} == {0.25}
+        return [{"regret": cell.tuned["lag"] / 100.0 - 0.1} for cell in cells]
 
-    monkeypatch.setattr("benchmarks.campaigns.tuning.run_cells", run_cells)
-    tune_budget(tmp_path, 2000, learners=("DQN", "BC"), logs=("unpaced",), path=file)
+    monkeypatch.setattr(tuning, "run_cells", run_cells)
+    monkeypatch.setattr("benchmarks.campaigns.learned.TUNED", file)
+    only = {"learners": ("DQN", "BC"), "logs": ("unpaced",)}
+    tune_learners(settings_with(**only))
+    assert "DQN,unpaced,lag=5,3,2000,0.9" in file.read_text()
+    tune_learners(settings_with(**only, tune=True))
     lines = file.read_text().splitlines()
-    assert "unpaced,DQN,lag=5,3,2000,0.9" not in lines
-    assert lines.index("unpaced,CQL,alpha=0.01 lag=5,3,2000,0.7") == len(lines) - 2
-    assert lines[-1] == "paced,DQN,lag=7,3,2000,0.8"
-    assert dict(best_settings(file)["DQN", "unpaced"])["lag"] < 5.0
+    assert "DQN,unpaced,lag=5,3,2000,0.9" not in lines
+    assert "CQL,unpaced,alpha=0.01 lag=5,3,2000,0.7" in lines
+    assert "DQN,paced,lag=7,3,2000,0.8" in lines
+    assert dict(best_settings(file, log="unpaced")["DQN"])["lag"] < 5.0
 
 
 def test_both_rivals_are_named() -> None:
     regret = {"Ours shaped afterstates": 0.1, "Ours afterstates": 0.2, "CQL": 0.5}
     baseline, bare = verdicts(rows_of(regret))[1:]
     assert "minus *CQL*, the best baseline: -0.4" in baseline
-    assert "minus *Ours afterstates*, the same critic told no shape: -0.1" in bare
+    assert "minus *Ours afterstates*, the same critic without a shape: -0.1" in bare
     assert "closes" in baseline
 
 
 def test_all_learners_are_tuned_by_the_same_search() -> None:
     tuned = {name for name, learner in CAMPAIGN_LEARNERS.items() if learner.tuned}
     assert tuned == set(CAMPAIGN_LEARNERS) - {"BC"}
-    chosen = best_settings()
-    assert set(chosen) == {(name, log) for name in tuned for log in ("unpaced", "paced")}
-    for (name, log), settings in chosen.items():
-        assert dict(settings).keys() == CAMPAIGN_LEARNERS[name].tuned.keys()
-        cell = BudgetCell(name, log, steps=2000, tuned=settings)
-        assert cell in planned(BudgetSettings(fractions=(1.0,), seeds=1))
+    cells = LEARNERS.plan(settings_with(fractions=(1.0,)))
+    for log in ("unpaced", "paced"):
+        chosen = best_settings(TUNED, log=log)
+        assert set(chosen) == tuned
+        for name, settings in chosen.items():
+            assert dict(settings).keys() == CAMPAIGN_LEARNERS[name].tuned.keys()
+            mine = [c for c in cells if (c.learner, c["log"]) == (name, log)]
+            assert {c["tuned"] for c in mine} == {settings}
 
 
 def test_a_page_has_its_pictures_inside(tmp_path: pathlib.Path) -> None:
-    draw_regret(rows_of({OURS: 0.1}), tmp_path / "regret.png")
+    shutil.copy(PUBLISHED / "regret.png", tmp_path)
     text = "# A <title>\n\n| a | b |\n|---|---|\n| 1 | **2** |\n\n![x](regret.png)\n"
     page = page_of(text, tmp_path)
     assert "<title>A &lt;title&gt;</title>" in page
@@ -222,32 +259,51 @@ def test_a_page_has_its_pictures_inside(tmp_path: pathlib.Path) -> None:
         page_of(text.replace("regret", "other"), tmp_path)
 
 
-def test_report_and_pictures(tmp_path: pathlib.Path) -> None:
-    rows = rows_of({OURS: 0.1, RIVAL: 0.5})
-    known = [Reference("optimum", 30.737)]
-    text = budget_report(rows, known, "the command", 8000, ["## Another part\n"])
-    for words in ("the command", "| optimum | 30.737 |", f"| {OURS} |", "6 seeds"):
-        assert words in text
-    assert "## Another part" in text
+def test_what_the_budget_is_worth() -> None:
     solution = solve(CAMPAIGN, nodes=4, budget_points=41)
-    draw_regret(rows, tmp_path / "regret.png")
-    maps = {"optimum": bid_map(solution.greedy, CAMPAIGN)}
-    assert maps["optimum"].shape == (50, 41)
-    draw_bid_maps(maps, CAMPAIGN, tmp_path / "bids.png")
-    worth = value_map(solution.q_values, CAMPAIGN)
+    assert bid_map(solution.greedy, CAMPAIGN).shape == (50, 41)
+    worth = worth_map(solution.q_values, CAMPAIGN)
     assert (worth[:, 0] == 0.0).all()
     # More money is worth more, with more impressions to come as well.
     assert (np.diff(worth, axis=1) >= -1e-9).all()
     assert worth[-1, -1] == pytest.approx(
         solution.value() - solution.value(0.0), abs=0.05
     )
-    draw_value_maps({"optimum": worth}, CAMPAIGN, tmp_path / "values.png")
-    left = {"optimum": simulate(solution.greedy, CAMPAIGN, 20, 0)["budget_left"]}
-    draw_spending(left, CAMPAIGN, tmp_path / "spending.png")
+
+
+def test_a_rebuild_makes_report_page_and_pictures_from_rows_alone(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = rows_of({OURS: 0.1, RIVAL: 0.5})
+    write_rows(tmp_path / "results.csv", LEARNERS.columns, rows)
+    shutil.copy(PUBLISHED / "policies.csv", tmp_path)
+    Origin("the command", "2025-01-01", "- a version").write(tmp_path)
+    main(["budget", "--rebuild", "--out", str(tmp_path)])
+    assert "best baseline: -0.4" in capsys.readouterr().out
+    text = (tmp_path / "report.md").read_text()
+    words = ("`the command`", "| optimum | 30.737 |", f"| {OURS} |", "6 seeds")
+    for expected in (*words, "| V rises with b | theorem | 0 |", "- a version"):
+        assert expected in text
     for name in ("regret", "bids", "spending", "values"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "## Safety" not in text
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 4
 
 
+@pytest.mark.slow
+def test_the_published_report_is_that_of_the_published_rows() -> None:
+    rows = {
+        part.name: read_rows(part.path(PUBLISHED))
+        for part in BUDGET.parts
+        if part.path(PUBLISHED).exists()
+    }
+    assert rows.keys() == {part.name for part in BUDGET.parts}
+    text = report_of(BUDGET, Results(rows, Origin.read(PUBLISHED), PUBLISHED))
+    assert text == (PUBLISHED / "report.md").read_text()
+
+
+@pytest.mark.browser
 @pytest.mark.skipif(
     browser.find() is None and "CI_NEEDS_BROWSER" not in os.environ,
     reason="no Chromium on this machine",
@@ -255,7 +311,7 @@ def test_report_and_pictures(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1280, False)])
 def test_the_published_page_renders_and_fits(width: int, dark: bool) -> None:
     assert browser.find() is not None, "this run was promised a browser"
-    page = pathlib.Path(__file__).parents[2] / "docs/results/budget/report.html"
+    page = PUBLISHED / "report.html"
     found = browser.measure(page, width, dark)
     assert found["width"] <= width
     assert found["outside"] == []
@@ -270,12 +326,13 @@ def test_the_published_page_renders_and_fits(width: int, dark: bool) -> None:
     ("words", "message"),
     [
         (["--seeds", "0"], "must be at least 1"),
-        (["--learners", "DQN,SAC"], "--learners must name each once"),
-        (["--learners", "DQN,DQN"], "--learners must name each once"),
-        (["--logs", "both"], "--logs must name each once, of unpaced, paced"),
-        (["--fractions", "1,2"], "must be in"),
-        (["--only", "learning"], "--only must name each once, of learners, contraction"),
-        (["--rebuild", "--out", "/nowhere/at/all"], "nothing to rebuild a report from"),
+        (["--learners", "DQN,SAC"], "argument --learners: must be among BC, DQN"),
+        (["--learners", "DQN,DQN"], "argument --learners: must name each once"),
+        (["--logs", "both"], "argument --logs: must be among unpaced, paced"),
+        (["--fractions", "1,2"], "argument --fractions: must be in"),
+        (["--extra-seeds", "0"], "argument --extra-seeds: must be at least 1"),
+        (["--only", "learning"], "argument --only: must be among learners, policies"),
+        (["--rebuild", "--out", "nothing/here"], "--rebuild needs results in --out"),
     ],
 )
 def test_bad_words_are_refused(

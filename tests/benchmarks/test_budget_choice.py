@@ -9,25 +9,20 @@ import d3rlpy
 import numpy as np
 import pytest
 
-from benchmarks.campaigns.choice import (
-    COLUMNS,
-    SCORES,
-    ChoiceCell,
-    joined,
-    measure,
-    planned,
-    section,
-)
-from benchmarks.campaigns.choice_candidates import DUAL, TASKS
-from benchmarks.campaigns.choice_report import draw, verdicts
-from benchmarks.engine import read_rows, write_rows
+from benchmarks.campaigns.candidates import DUAL, TASKS
+from benchmarks.campaigns.choice import CHOICE, RULES, SCORES
+from benchmarks.campaigns.choice_report import choice_section, draw
+from benchmarks.campaigns.choice_report import verdicts as _verdicts
+from benchmarks.engine import Cell, Settings, read_rows, write_rows
 from benchmarks.learners import fit_quietly
 from benchmarks.paper.critic_views import CriticView
 from bidclick_gym import simulate_log
 from bidclick_gym.auction import Auction
 from bidclick_gym.logs import to_replay_buffer
 
-RULES = ("by_error", "by_lowest", "by_own", "by_prior", "by_both")
+
+def verdicts(rows: list[dict[str, Any]]) -> list[str]:
+    return list(_verdicts(rows))
 
 
 def rows_of(
@@ -41,7 +36,7 @@ def rows_of(
     """Rows in which every rule chooses ``chosen`` but for those given."""
     return [
         {
-            **dict.fromkeys(COLUMNS),
+            **dict.fromkeys(CHOICE.columns),
             "task": task,
             "fraction": fraction,
             "seed": seed,
@@ -126,9 +121,9 @@ def test_report_and_picture_come_from_the_rows_of_the_csv(tmp_path: pathlib.Path
         *rows_of("shape", "Concave", {"Concave": 0.001}, fraction=0.0625),
         *rows_of("campaign", "clicks Convex", {"clicks Convex": 0.2}),
     ]
-    write_rows(tmp_path / "choice.csv", COLUMNS, joined(rows))
+    write_rows(tmp_path / "choice.csv", CHOICE.columns, CHOICE.arrange(rows))
     read = read_rows(tmp_path / "choice.csv")
-    text = section(read)
+    text = choice_section(read)
     assert text.startswith("## The penalty or the shape chosen from the log\n")
     assert "![Regret of the candidates, and what each rule chooses](choice.png)" in text
     assert text.count("\n### ") == 4
@@ -136,23 +131,26 @@ def test_report_and_picture_come_from_the_rows_of_the_csv(tmp_path: pathlib.Path
     assert all(line in text for line in verdicts(rows))
     assert "| oracle | 0.0010" in text
     assert "| Monotone | **no** |" in text
-    draw(read, tmp_path / "choice.png")
-    assert (tmp_path / "choice.png").read_bytes()[:4] == b"\x89PNG"
+    figure = draw(read)
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles[0] == "The paper's lambda, single impressions, 25 % of the log, 6 seeds"
+    assert len(titles) == 4
 
 
-def test_every_part_has_a_cell_of_its_own() -> None:
-    cells = planned(2, 300)
-    assert len({cell.digest for cell in cells}) == len(cells)
+def test_single_impressions_take_a_third_of_the_steps() -> None:
+    options = {"extra_seeds": 2}
+    cells = CHOICE.plan(Settings(pathlib.Path(), steps=300, options=options))
     parts = sum(len(t.fractions) * (1 + len(t.candidates)) for t in TASKS.values())
     assert len(cells) == 2 * parts
-    assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
-    assert {(c.task == "campaign", c.steps) for c in cells} == {(True, 300), (False, 100)}
+    steps = {(cell["task"] == "campaign", cell["steps"]) for cell in cells}
+    assert steps == {(True, 300), (False, 100)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", list(TASKS))
 def test_scores_come_out_alike_twice_and_every_rule_chooses_once(task: str) -> None:
-    cell = ChoiceCell(task, 0.02, SCORES, steps=4)
-    first, second = (measure(cell) for _ in range(2))
+    cell = Cell.of("choice", SCORES, task=task, fraction=0.02, steps=4)
+    first, second = (CHOICE.measured(cell) for _ in range(2))
     assert first == second
     assert [row["candidate"] for row in first] == [
         name for name, c in TASKS[task].candidates.items() if not c.is_rival
@@ -171,18 +169,20 @@ def test_scores_come_out_alike_twice_and_every_rule_chooses_once(task: str) -> N
         assert both["candidate"] in left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "part"),
     [("lambda", DUAL), ("shape", "Convex"), ("campaign", "budget Convex")],
 )
 def test_a_training_is_measured_and_joined_to_its_scores(task: str, part: str) -> None:
-    (row,) = measure(ChoiceCell(task, 0.02, part, steps=4))
+    cell = Cell.of("choice", part, task=task, fraction=0.02, steps=4)
+    (row,) = CHOICE.measured(cell)
     assert row["regret"] > 0.0
     assert row["is_false"] == int(task != "lambda")
-    assert (row["final_lambda"] is None) == (task != "lambda")
+    assert ("final_lambda" in row) == (task == "lambda")
     score = {k: row[k] for k in ("task", "fraction", "seed", "steps", "candidate")}
-    (whole,) = joined([{**score, "error": 0.5}, row])
-    assert tuple(whole) == COLUMNS
+    (whole,) = CHOICE.arrange([{**score, "error": 0.5}, row])
+    assert tuple(whole) == CHOICE.columns
     assert (whole["error"], whole["regret"]) == (0.5, row["regret"])
 
 

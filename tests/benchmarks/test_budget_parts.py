@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from benchmarks.campaigns import contraction, safety
-from benchmarks.engine import read_rows
+from benchmarks.engine import Cell, Settings, read_rows, write_rows
 from bidclick_gym.campaigns import SpendCap, solve_spend_cap
+
+SETTINGS = Settings(pathlib.Path("nowhere"), steps=20, options={"extra_seeds": 2})
+
 
 # -- contraction -------------------------------------------------------------
 
@@ -37,7 +40,7 @@ def watched(ends: dict[tuple[str, float], float], seeds: int = 6) -> list[dict[s
 def test_contraction_verdicts_flip() -> None:
     def said(safe: float, unsafe: float, **changes: Any) -> str:
         rows = watched({("monotone", 10.0): safe, ("concave", 10.0): unsafe}, **changes)
-        return contraction.verdicts(rows)[0]
+        return next(iter(contraction.verdicts(rows)))
 
     assert "strays further: Concave minus Monotone" in said(0.5, 3.0)
     assert "strays less" in said(3.0, 0.5)
@@ -46,7 +49,7 @@ def test_contraction_verdicts_flip() -> None:
 
     def targets(with_lag: float, without: float) -> str:
         rows = watched({("concave", 1.0): without, ("concave", 10.0): with_lag})
-        return contraction.verdicts(rows)[0]
+        return next(iter(contraction.verdicts(rows)))
 
     assert "a target network helps" in targets(0.5, 3.0)
     assert "a target network makes it worse" in targets(3.0, 0.5)
@@ -54,28 +57,38 @@ def test_contraction_verdicts_flip() -> None:
 
 def test_what_runs_away_is_counted() -> None:
     rows = watched({("concave", 1.0): -30.0, ("none", 1.0): 2.0})
-    text = contraction.section(rows)
+    text = contraction.contraction_section(rows)
     assert "| concave | **no** | euclidean | none |" in text
     assert "| 6 of 6 |" in text
     assert "| 0 of 6 |" in text
 
 
-def test_contraction_cells_differ_in_what_they_train(tmp_path: pathlib.Path) -> None:
-    cells = contraction.planned(1, 20)
-    assert len({cell.digest for cell in cells}) == len(cells) == 10
-    assert {cell.config().tau for cell in cells} == {1.0, 0.1}
-    cell = next(cell for cell in cells if cell.shape == "concave")
-    rows, again = contraction.measure(cell), contraction.measure(cell)
+def test_contraction_cells_differ_in_what_they_train() -> None:
+    cells = contraction.CONTRACTION.plan(SETTINGS)
+    assert len(cells) == 2 * 10
+    assert {cell["lag"] for cell in cells} == {1.0, 10.0}
+    cell = next(cell for cell in cells if cell.learner == "concave")
+    rows, again = (contraction.CONTRACTION.measured(cell) for _ in range(2))
     assert rows == again
     assert len(rows) == contraction.LOOKS
+    assert set(rows[0]) == set(contraction.CONTRACTION.columns)
     assert np.isfinite([row["excess"] for row in rows]).all()
+
+
+def test_contraction_is_drawn() -> None:
+    rows = watched({("concave", 1.0): -30.0, ("none", 1.0): 2.0})
+    figure = contraction.draw(rows)
+    assert [axis.get_title() for axis in figure.axes] == [
+        "concave, euclidean",
+        "no shape",
+    ]
 
 
 # -- safety ------------------------------------------------------------------
 
 
 def played(**changes: Any) -> list[dict[str, Any]]:
-    base = {"log": "unpaced", "cap": ".10 per click", "optimum": 30.54, "profit": 30.0}
+    base = {"log": "unpaced", "cap": "0.10 per click", "optimum": 30.54, "profit": 30.0}
     rows: list[dict[str, Any]] = []
     for seed in range(6):
         rows += [
@@ -114,27 +127,43 @@ def test_safety_verdicts_flip() -> None:
 
 def test_prices_are_against_the_constrained_optimum() -> None:
     line = next(
-        line for line in safety.section(played()).splitlines() if "| masked |" in line
+        line
+        for line in safety.safety_section(played()).splitlines()
+        if "| masked |" in line
     )
     assert "| 30.00 | 0.54 | 0.0 % | -0.50 |" in line
 
 
+@pytest.mark.slow
 def test_one_masked_bidder(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    caps = {name: safety.CAPS[name] for name in ("spend .6 per 10", ".10 per click")}
+    names = ("spend 0.6 per 10", "0.10 per click")
+    caps = {name: safety.CAPS[name] for name in names}
     monkeypatch.setattr(safety, "CAPS", caps)
     monkeypatch.setattr(safety, "EPISODES", 200)
     monkeypatch.setattr(safety, "optimum", lambda cap: 30.0)
-    cell = safety.SafetyCell("masked", "unpaced", seed=0, steps=20)
-    rows = safety.measure(cell)
+    cell = Cell.of("safety", safety.LEARNER, log="unpaced", fraction=1.0, steps=20)
+    rows = safety.SAFETY.measured(cell)
     assert [(row["bidder"], row["cap"]) for row in rows] == [
         (bidder, cap) for cap in caps for bidder in ("free", "masked")
     ]
-    assert all(set(row) == set(safety.COLUMNS) for row in rows)
     assert all(row["violating"] == 0.0 for row in rows if row["bidder"] == "masked")
     assert any(row["violating"] > 0.0 for row in rows if row["bidder"] == "free")
-    safety.write_rows(tmp_path / "safety.csv", safety.COLUMNS, rows)
+    write_rows(tmp_path / "safety.csv", safety.SAFETY.columns, rows)
     read = read_rows(tmp_path / "safety.csv")
-    assert safety.section(read) == safety.section(rows)
+    assert set(read[0]) == set(safety.SAFETY.columns)
+    assert "| masked | 2" in safety.safety_section(read)
+
+
+@pytest.mark.slow
+def test_a_multiplier_is_learned_for_one_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safety, "EPISODES", 200)
+    monkeypatch.setattr(safety, "ROUNDS", 1)
+    cells = safety.SAFETY.plan(SETTINGS)
+    cell = next(cell for cell in cells if cell.learner == "multiplier")
+    (row,) = safety.SAFETY.measured(cell)
+    assert set(row) == set(safety.SAFETY.columns)
+    assert (row["bidder"], row["cap"]) == ("multiplier", "0.08 per click")
+    assert np.isfinite([row["estimate"], row["cost"]]).all()
 
 
 def test_constrained_optima_are_the_solver_s() -> None:
@@ -142,7 +171,7 @@ def test_constrained_optima_are_the_solver_s() -> None:
     assert safety.optimum(cap) == solve_spend_cap(cap).optimal_value
 
 
-def test_safety_cells() -> None:
-    cells = safety.planned(2, 20)
-    assert len({cell.digest for cell in cells}) == len(cells) == 12
-    assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
+def test_safety_cells_and_picture() -> None:
+    assert len(safety.SAFETY.plan(SETTINGS)) == 2 * 6
+    figure = safety.draw(played())
+    assert [axis.get_title()[:7] for axis in figure.axes] == ["unpaced"]

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.campaigns import risk
-from benchmarks.campaigns.cells import train_on_log
-from benchmarks.campaigns.risk import measure, planned, section
-from benchmarks.campaigns.risk_cells import (
-    COLUMNS,
+from benchmarks.campaigns.risk import (
     LEARNERS,
     LEVELS,
+    RISK,
     WEIGHTS,
-    ExactCell,
-    RiskBidder,
-    RiskCell,
+    draw,
+    risk_section,
 )
-from benchmarks.campaigns.risk_report import verdicts
-from benchmarks.engine import read_rows
+from benchmarks.campaigns.risk import verdicts as _verdicts
+from benchmarks.campaigns.training import CampaignBidder, train
+from benchmarks.engine import Cell, Settings, read_rows, write_rows
 from bidclick_gym.campaigns import BudgetedCampaign
 from icac_algo.decisions import CVaR, MaskedGreedy, greedy_actions
 
@@ -33,7 +29,7 @@ NAME = "DQN concave quantiles"
 def row_of(policy: str, mean: float, cvar: float, **about: Any) -> dict[str, Any]:
     values = {"mean": mean, "std": 3.0, "cvar_0.1": cvar}
     others = {"cvar_0.25": cvar + 1.6, "cvar_0.5": cvar + 3.2}
-    return {**dict.fromkeys(COLUMNS), "policy": policy, **values, **others, **about}
+    return {**dict.fromkeys(RISK.columns), "policy": policy, **values, **others, **about}
 
 
 def rows_of(change: float, seeds: int = 6, noise: float = 0.01) -> list[dict[str, Any]]:
@@ -50,6 +46,15 @@ def rows_of(change: float, seeds: int = 6, noise: float = 0.01) -> list[dict[str
             about = {"level": level, "seed": seed, "steps": 100}
             rows.append(row_of(NAME, 30.0, cvar, **about))
     return rows
+
+
+def verdicts(rows: list[dict[str, Any]]) -> list[str]:
+    return list(_verdicts(rows))
+
+
+def cell_of(name: str, **where: Any) -> Cell:
+    small = {"log": "unpaced", "fraction": 0.02, "steps": 20, "nodes": 2}
+    return Cell.of("risk", name, **{**small, "budget_points": 21, **where})
 
 
 def test_verdicts_flip_with_the_figures() -> None:
@@ -78,41 +83,39 @@ def test_the_exact_gain_is_that_of_the_rows() -> None:
     assert "costs 0.400 of the mean" in verdicts(rows)[0]
 
 
-def test_every_cell_is_one_of_its_own() -> None:
-    cells = planned(2, 100)
-    assert len({cell.digest for cell in cells}) == len(cells)
+def test_cells_are_exact_policies_and_learners() -> None:
+    options = {"extra_seeds": 2}
+    cells = RISK.plan(Settings(pathlib.Path(), steps=100, options=options))
     assert len(cells) == 3 + len(WEIGHTS) + 2 * len(LEARNERS)
-    longer = dataclasses.replace(cells[-1], steps=101)
-    assert longer.digest != cells[-1].digest
-    assert all(cell.algorithm for cell in cells)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNERS)
 def test_learners_give_a_row_for_each_level_and_the_same_twice(name: str) -> None:
-    cell = RiskCell(name, steps=20, fraction=0.02, nodes=2, budget_points=21)
-    first, second = measure(cell), measure(cell)
+    first, second = (RISK.measured(cell_of(name)) for _ in range(2))
     for rows in (first, second):
         assert [row["level"] for row in rows] == list(LEVELS)
         for row in rows:
-            assert tuple(row) == COLUMNS
+            assert set(row) == set(RISK.columns) - {"weight"}
             assert row["cvar_0.1"] < row["cvar_0.25"] < row["cvar_0.5"] < row["mean"]
             assert row.pop("train_seconds") > 0.0
     assert first == second
 
 
 def test_bidders_are_greedy_among_the_bids_that_can_be_paid() -> None:
-    cell = RiskCell("DQN shaped afterstate quantiles", steps=20, fraction=0.02)
-    algo, _ = train_on_log(cell)
+    cell = cell_of("DQN shaped afterstate quantiles")
+    assert RISK.config is not None
+    algo, _ = train(cell, RISK.config(cell))
     rng = np.random.default_rng(0)
     x, c, b = rng.random(300), rng.uniform(0.2, 0.4, 300), rng.uniform(0.5, 4.0, 300)
     rich = CAMPAIGN.observe(x, c, b, 10)
     for level in (0.1, 0.5, 1.0):
-        chosen = RiskBidder(algo, CAMPAIGN, level)(rich)
+        chosen = CampaignBidder(algo, level=level)(rich)
         assert np.array_equal(chosen, greedy_actions(algo, rich, CVaR(level)))
     poor = CAMPAIGN.observe(x, c, 0.3 * b, 10)
     for level in (0.1, 1.0):
         assert CAMPAIGN.is_affordable(c, 0.3 * b)[
-            np.arange(300), RiskBidder(algo, CAMPAIGN, level)(poor)
+            np.arange(300), CampaignBidder(algo, level=level)(poor)
         ].all()
 
     def is_paid(observations: Any) -> Any:
@@ -120,33 +123,27 @@ def test_bidders_are_greedy_among_the_bids_that_can_be_paid() -> None:
         return CAMPAIGN.is_affordable(cost, left)
 
     by_mean = MaskedGreedy(algo, is_paid).predict(poor)
-    assert np.array_equal(RiskBidder(algo, CAMPAIGN, 1.0)(poor), by_mean)
+    assert np.array_equal(CampaignBidder(algo, level=1.0)(poor), by_mean)
 
 
 def test_exact_policies_are_what_they_say() -> None:
-    grid = {"nodes": 4, "budget_points": 21}
-    (optimum,) = measure(ExactCell("optimum", **grid))
-    (free,) = measure(ExactCell("frontier", 0.0, **grid))
-    (paced,) = measure(ExactCell("paced logger", **grid))
+    grid: dict[str, Any] = {"nodes": 4, "budget_points": 21}
+    cells = (
+        Cell.of("risk", "optimum", **grid),
+        Cell.of("risk", "frontier", weight=0.0, **grid),
+        Cell.of("risk", "paced logger", **grid),
+    )
+    (optimum,), (free,), (paced,) = (RISK.measured(cell) for cell in cells)
     assert free["mean"] == pytest.approx(optimum["mean"], abs=1e-6)
     assert paced["mean"] < optimum["mean"]
     assert (free["policy"], free["weight"], free["seed"]) == ("frontier", 0.0, None)
 
 
-def test_a_run_leaves_rows_a_picture_and_a_section(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def measured(cells: Any, folder: pathlib.Path, *_: Any) -> Any:
-        assert folder == tmp_path / "cells"
-        assert len(cells) == len(planned(6, 100))
-        return rows_of(0.1)
-
-    monkeypatch.setattr(risk, "run_cells", measured)
-    risk.run(6, 100, 1, tmp_path)
-    assert (tmp_path / "risk.png").read_bytes().startswith(b"\x89PNG")
+def test_rows_of_a_file_give_a_section_and_a_picture(tmp_path: pathlib.Path) -> None:
+    write_rows(tmp_path / "risk.csv", RISK.columns, rows_of(0.1))
     rows = read_rows(tmp_path / "risk.csv")
     assert verdicts(rows) == verdicts(rows_of(0.1))
-    text = section(rows)
+    text = risk_section(rows)
     assert text.startswith("## Risk\n")
     for words in (
         "](risk.png)",
@@ -157,3 +154,6 @@ def test_a_run_leaves_rows_a_picture_and_a_section(
         "6 seeds",
     ):
         assert words in text
+    figure = draw(rows)
+    labels = figure.axes[0].get_legend_handles_labels()[1]
+    assert labels == ["frontier", NAME, "unpaced logger", "paced logger"]

@@ -14,13 +14,10 @@ from ..columns import Array, Column
 
 @dataclasses.dataclass(frozen=True)
 class MappedFile:
-    """Where one column's values lie in one mapped Arrow file.
+    """Where one column's values lie in one mapped Arrow file."""
 
-    ``values`` is the whole file as an array of the column's type; each record batch has
-    its first row, the position of that row's value in ``values``, and its number of rows.
-    """
-
-    values: Array
+    values: Array  # the whole file as an array of the column's type
+    # Of each record batch: first row, where that row's value is, number of rows.
     starts: npt.NDArray[np.int64]
     offsets: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
@@ -32,11 +29,6 @@ class MappedFile:
         batch = np.searchsorted(self.starts, rows, side="right") - 1
         return self.values[rows - self.starts[batch] + self.offsets[batch]]
 
-    def batches(self) -> list[Array]:
-        """A view of each record batch."""
-        pairs = zip(self.offsets, self.counts, strict=True)
-        return [self.values[offset : offset + count] for offset, count in pairs]
-
 
 class MappedColumn(Column):
     """A scalar column over mapped files, in order."""
@@ -44,7 +36,11 @@ class MappedColumn(Column):
     def __init__(self, files: Sequence[MappedFile]):
         self._files = files
         self._starts = np.cumsum([0, *(file.counts.sum() for file in files)])
-        self._batches = [batch for file in files for batch in file.batches()]
+        self._batches = [
+            file.values[offset : offset + count]
+            for file in files
+            for offset, count in zip(file.offsets, file.counts, strict=True)
+        ]
         self._batch_starts = np.cumsum([0, *map(len, self._batches)])
         super().__init__(files[0].values.dtype, (), int(self._starts[-1]))
 
@@ -107,9 +103,6 @@ def map_file(path: pathlib.Path, names: Sequence[str]) -> dict[str, MappedFile] 
             offsets.append(place // dtype.itemsize)
         usable = len(raw) - len(raw) % dtype.itemsize
         mapped[name] = MappedFile(
-            raw[:usable].view(dtype),
-            starts,
-            np.array(offsets, dtype=np.int64),
-            counts,
+            raw[:usable].view(dtype), starts, np.array(offsets, dtype=np.int64), counts
         )
     return mapped

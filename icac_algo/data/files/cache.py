@@ -100,15 +100,11 @@ def cache_entry(
     paths = [file.path for file in files]
     key = json.dumps([FORMAT, dataclasses.asdict(mapping), list(map(str, paths))])
     name = hashlib.sha256(key.encode()).hexdigest()[:24]
-    root = pathlib.Path(folder) if folder is not None else _default_folder()
-    return CacheEntry(root / "tables" / name, paths)
-
-
-def _default_folder() -> pathlib.Path:
-    if "ICAC_CACHE" in os.environ:
-        return pathlib.Path(os.environ["ICAC_CACHE"])
-    caches = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(caches) / "icac"
+    root = folder or os.environ.get("ICAC_CACHE")
+    if root is None:
+        caches = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        root = pathlib.Path(caches) / "icac"
+    return CacheEntry(pathlib.Path(root) / "tables" / name, paths)
 
 
 def _stamp(path: pathlib.Path) -> list[int]:

@@ -33,16 +33,12 @@ def is_minari(dataset: Any) -> bool:
     return hasattr(dataset, "iterate_episodes")
 
 
-# -- reading -----------------------------------------------------------------
-
-
 def read_minari(
     dataset: Any, tuple_observation: bool
 ) -> tuple[Columns, ActionSpace, int]:
     """A Minari dataset whole; arguments and errors as in ``from_minari``.
 
-    Minari keeps T + 1 observations beside T actions.  Here each episode takes T + 1
-    rows, the last of which holds an observation only.
+    Each episode of T steps takes T + 1 rows, the last of which holds an observation only.
     """
     if isinstance(dataset, str):
         dataset = _import_minari().load_dataset(dataset)
@@ -136,9 +132,6 @@ def _infos(episodes: Sequence[Any]) -> Iterator[tuple[str, Array]]:
             yield name + ("/steps" if short[0] else ""), _padded(values, short[0])
 
 
-# -- writing -----------------------------------------------------------------
-
-
 def write_minari(
     columns: Columns, info: DatasetInfo, dataset_id: str, metadata: dict[str, Any]
 ) -> Any:
@@ -153,9 +146,13 @@ def write_minari(
             "Minari keeps what was observed after an episode's last step, which is "
             f"unknown for episode {number}, rows up to {int(ends[number]) - 1}"
         )
+    space: gym.Space[Any] | None = None
+    sample = _observations(columns, 0, 1)
+    if isinstance(sample, dict):
+        space = gym.spaces.Dict({key: box_of(values) for key, values in sample.items()})
     defaults = {
-        "observation_space": _observation_space(columns),
-        "action_space": _space_of_actions(info, columns),
+        "observation_space": space or box_of(sample),
+        "action_space": space_of_actions(info, columns),
         # Minari's own default keeps pictures as JPEG, which loses something.
         "jpeg_encoding": False,
     }
@@ -193,12 +190,8 @@ def _gone_if_it_fails(dataset_id: str, size: int) -> Iterator[None]:
 
 def _space_needed(columns: Columns) -> int:
     """Bytes in Minari, rather too many: HDF5 takes some 14 kB an episode."""
-    parts = [
-        *columns.observations,
-        columns.actions,
-        columns.rewards,
-        *columns.extras.values(),
-    ]
+    parts = [columns.actions, columns.rewards]
+    parts += [*columns.observations, *columns.extras.values()]
     # Two more bytes a row for the flags.
     width = 2 + sum(part.dtype.itemsize * math.prod(part.row_shape) for part in parts)
     overhead = columns.index.episodes * (16_000 + 4_000 * len(columns.extras))
@@ -249,14 +242,6 @@ def _observations(columns: Columns, start: int, stop: int) -> Any:
     return observations
 
 
-def _observation_space(columns: Columns) -> gym.Space[Any]:
-    sample = _observations(columns, 0, 1)
-
-    if isinstance(sample, dict):
-        return gym.spaces.Dict({key: box_of(values) for key, values in sample.items()})
-    return box_of(sample)
-
-
 def box_of(values: Array) -> gym.spaces.Box:
     """The space of rows like these, without bounds where there can be none."""
     low, high = -np.inf, np.inf
@@ -266,7 +251,8 @@ def box_of(values: Array) -> gym.spaces.Box:
     return gym.spaces.Box(low, high, values.shape[1:], values.dtype.type)
 
 
-def _space_of_actions(info: DatasetInfo, columns: Columns) -> gym.Space[Any]:
+def space_of_actions(info: DatasetInfo, columns: Columns) -> gym.Space[Any]:
+    """The space of a log's actions."""
     if info.action_space == ActionSpace.DISCRETE:
         return gym.spaces.Discrete(info.action_size)
     return box_of(columns.actions.read(0, 1))

@@ -12,7 +12,7 @@ from d3rlpy.dataset import DatasetInfo
 from ..._util.packages import required
 from ..columns import Array, ArrayColumn, Columns
 from ..episodes import EpisodeIndex
-from .minari import box_of
+from .minari import box_of, space_of_actions
 
 
 def read_sb3(source: Any) -> tuple[Columns, ActionSpace, int]:
@@ -113,17 +113,14 @@ def write_sb3(columns: Columns, info: DatasetInfo, device: str) -> Any:
 
     before = [part.take(rows) for part in columns.observations]
     after = [part.take(successors) for part in columns.observations]
-    actions = columns.actions.take(rows)
     for part in after:
         part[~known] = 0
     boxes = [box_of(part) for part in before]
     arguments: dict[str, Any] = {
-        "action_space": box_of(actions),
+        "action_space": space_of_actions(info, columns),
         "device": device,
         "n_envs": 1,
     }
-    if info.action_space == ActionSpace.DISCRETE:
-        arguments["action_space"] = gym.spaces.Discrete(info.action_size)
     if columns.is_tuple:
         names = [str(i) for i in range(len(boxes))]
         spaces = gym.spaces.Dict(dict(zip(names, boxes, strict=True)))
@@ -135,7 +132,7 @@ def write_sb3(columns: Columns, info: DatasetInfo, device: str) -> Any:
         buffer = buffers.ReplayBuffer(len(rows), boxes[0], **arguments)
         buffer.observations[:, 0] = before[0]
         buffer.next_observations[:, 0] = after[0]
-    buffer.actions[:, 0] = actions
+    buffer.actions[:, 0] = columns.actions.take(rows)
     buffer.rewards[:] = columns.rewards.take(rows)
     buffer.dones[:, 0] = terminal | timeout
     buffer.timeouts[:, 0] = timeout

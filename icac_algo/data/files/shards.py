@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..._util.checks import check_rows
 from ..._util.packages import required
 from ..columns import Array
 from ..episodes import BadMark, EpisodeIndex
@@ -125,34 +126,31 @@ def _read(shard: Shard, names: Sequence[str]) -> Iterator[tuple[int, dict[str, A
     """Columns of a shard piece by piece: first row, and arrays by column name."""
     pa = import_pyarrow()
     start = 0
-    for batch in _record_batches(shard.path, names):
-        arrays = {}
-        for name in names:
-            column = batch.column(batch.schema.get_field_index(name))
-            if column.null_count:
-                row = start + int(np.flatnonzero(column.is_null().to_numpy(False))[0])
-                raise ValueError(
-                    f"{shard.path}: column {name!r} lacks a value in row {row}"
-                )
-            if pa.types.is_dictionary(column.type):
-                column = column.dictionary_decode()
-            arrays[name] = column.to_numpy(zero_copy_only=False)
-        yield start, arrays
-        start += batch.num_rows
-
-
-def _record_batches(path: pathlib.Path, names: Sequence[str]) -> Iterator[Any]:
-    with _opened(path) as (reader, is_parquet):
+    with _opened(shard.path) as (reader, is_parquet):
         if is_parquet:
-            yield from reader.iter_batches(BATCH_ROWS, columns=list(names))
-            return
-        for i in range(reader.num_record_batches):
-            batch = reader.get_batch(i).select(list(names))
-            for start in range(0, batch.num_rows, BATCH_ROWS):
-                yield batch.slice(start, BATCH_ROWS)
+            batches = reader.iter_batches(BATCH_ROWS, columns=list(names))
+        else:
+            kept = map(reader.get_batch, range(reader.num_record_batches))
+            batches = (
+                batch.select(list(names)).slice(first, BATCH_ROWS)
+                for batch in kept
+                for first in range(0, batch.num_rows, BATCH_ROWS)
+            )
+        for batch in batches:
+            arrays = {}
+            for name in names:
+                column = batch.column(batch.schema.get_field_index(name))
+                if column.null_count:
+                    row = start + int(column.is_null().to_numpy(False).argmax())
+                    raise ValueError(
+                        f"{shard.path}: column {name!r} lacks a value in row {row}"
+                    )
+                if pa.types.is_dictionary(column.type):
+                    column = column.dictionary_decode()
+                arrays[name] = column.to_numpy(zero_copy_only=False)
+            yield start, arrays
+            start += batch.num_rows
 
-
-# -- one pass over all rows --------------------------------------------------
 
 #: Called with the number of rows before, and value columns by name.
 Sink = Callable[[int, dict[str, Array]], None]
@@ -163,10 +161,7 @@ Rule = tuple[str, str, Callable[[Array], Any]]
 def read_shards(
     shards: Sequence[Shard], mapping: Mapping, sink: Sink, show_progress: bool
 ) -> tuple[EpisodeIndex, int | None]:
-    """Reads and checks all rows once, of shards that all have rows.
-
-    Returns the episodes, and the largest action index; ``None`` for continuous actions.
-    """
+    """Episodes, and the largest index if there is one, by one checking pass over all."""
     from tqdm.auto import tqdm
 
     before = np.cumsum([0, *(shard.rows for shard in shards)])
@@ -176,10 +171,6 @@ def read_shards(
     rules = _rules(mapping, types, is_index)
     largest = 0 if is_index else None
     episodes = _Episodes(mapping, total)
-
-    def place(row: int) -> tuple[pathlib.Path, int]:
-        number = int(np.searchsorted(before, row, side="right")) - 1
-        return shards[number].path, row - int(before[number])
 
     with tqdm(
         total=total,
@@ -192,12 +183,8 @@ def read_shards(
         for shard, first in zip(shards, before.tolist(), strict=False):
             for start, arrays in _read(shard, mapping.all):
                 for name, requirement, is_bad in rules:
-                    bad = np.flatnonzero(is_bad(arrays[name]))
-                    if bad.size:
-                        raise ValueError(
-                            f"{shard.path}: column {name!r} must be {requirement}, "
-                            f"row {start + bad[0]} has {arrays[name][bad[0]]}"
-                        )
+                    problem = f"{shard.path}: column {name!r} must be {requirement}"
+                    check_rows(problem, arrays[name], is_bad(arrays[name]), start)
                 if largest is not None:
                     largest = max(largest, int(arrays[action].max(initial=0)))
                 sink(first + start, arrays)
@@ -206,9 +193,11 @@ def read_shards(
     try:
         return episodes.index(), largest
     except BadMark as error:
-        path, row = place(error.row)
-        name = getattr(mapping, error.mark)
-        raise ValueError(f"{path}: column {name!r} {error.reason}, row {row}") from None
+        number = int(np.searchsorted(before, error.row, side="right")) - 1
+        name, row = getattr(mapping, error.mark), error.row - int(before[number])
+        raise ValueError(
+            f"{shards[number].path}: column {name!r} {error.reason}, row {row}"
+        ) from None
 
 
 def _rules(

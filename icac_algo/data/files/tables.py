@@ -35,12 +35,16 @@ def open_tables(
     cache_folder: PathLike | None,
     show_progress: bool,
 ) -> tuple[Columns, int | None]:
-    """Columns of a log in files, and its largest action index if they are indices.
-
-    Arguments and errors as in :meth:`ColumnarReplayBuffer.from_parquet`.
-    """
+    """A log and its largest index; arguments and errors as in ``from_parquet``."""
     shards = [Shard.open(path, mapping) for path in find_shards(files, part)]
-    _check_alike(shards)
+    first = shards[0]
+    for shard in shards[1:]:
+        for name, kind in shard.types.items():
+            if kind != first.types[name]:
+                raise ValueError(
+                    f"{shard.path}: column {name!r} is {kind}, but in {first.path} it is "
+                    f"{first.types[name]}"
+                )
     shards = [shard for shard in shards if shard.rows]
     if not shards:
         raise ValueError(f"the log {files} has no rows")
@@ -69,17 +73,6 @@ def open_tables(
         in_memory=False,
     )
     return log, meta["largest_action"]
-
-
-def _check_alike(shards: Sequence[Shard]) -> None:
-    first = shards[0]
-    for shard in shards[1:]:
-        for name, kind in shard.types.items():
-            if kind != first.types[name]:
-                raise ValueError(
-                    f"{shard.path}: column {name!r} is {kind}, but in {first.path} it is "
-                    f"{first.types[name]}"
-                )
 
 
 def _columns_of_parts(mapping: Mapping) -> dict[str, Sequence[str]]:
@@ -113,9 +106,6 @@ def _map_all(shards: Sequence[Shard], mapping: Mapping) -> dict[str, Column] | N
     return columns
 
 
-# -- the first time ----------------------------------------------------------
-
-
 def _fill(
     entry: CacheEntry,
     shards: Sequence[Shard],
@@ -123,14 +113,14 @@ def _fill(
     with_values: bool,
     show_progress: bool,
 ) -> None:
-    """Checks all rows and keeps where episodes end.
-
-    ``with_values`` keeps the values too, as ``.npy`` files, which can be mapped.
-    """
+    """Checks all rows; keeps where episodes end, and values as ``.npy`` if asked to."""
     rows = sum(shard.rows for shard in shards)
     parts = _columns_of_parts(mapping) if with_values else {}
+    # Booleans are stored as numbers.
+    small = np.dtype(np.int8)
+    kinds = {n: small if t.kind == "b" else t for n, t in shards[0].types.items()}
     types = {
-        part: np.result_type(*(_stored(shards[0].types[name]) for name in names))
+        part: np.result_type(*(kinds[name] for name in names))
         for part, names in parts.items()
     }
     size = rows * sum(len(parts[part]) * types[part].itemsize for part in parts)
@@ -166,13 +156,6 @@ def _new_array(path: pathlib.Path, dtype: np.dtype[Any], shape: tuple[int, ...])
     with path.open("r+b") as file:
         reserve(file.fileno(), path.stat().st_size)
     return array
-
-
-def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(np.int8) if dtype.kind == "b" else dtype
-
-
-# -- back to a file ----------------------------------------------------------
 
 
 def write_table(

@@ -37,7 +37,7 @@ class Faces:
         matrix, bounds = matrix / lengths[:, None], bounds / lengths
         count, size = matrix.shape
         opposite = _opposite_pairs(matrix)
-        signs, sign_offsets, projectors, offsets = [], [], [], []
+        faces = []
         for active in itertools.product((False, True), repeat=count):
             tight = np.flatnonzero(active)
             if any(active[i] and active[j] for i, j in opposite):
@@ -47,17 +47,15 @@ class Faces:
             if len(tight) and np.linalg.matrix_rank(rows) < len(tight):
                 continue
             gram = rows @ rows.T
-            inverse: FloatArray = np.asarray(np.linalg.solve(gram, rows))
-            pulled: FloatArray = np.asarray(np.linalg.solve(gram, bounds[tight]))
+            inverse = np.linalg.solve(gram, rows)
+            pulled = np.linalg.solve(gram, bounds[tight])
             projector = np.eye(size) - rows.T @ inverse
             offset = rows.T @ pulled
             # Slack of free rows: A (P v + offset) - b.  Multipliers: (G^-1)(b - A v).
             sign, sign_offset = matrix @ projector, matrix @ offset - bounds
             sign[tight], sign_offset[tight] = -inverse, pulled
-            signs.append(sign)
-            sign_offsets.append(sign_offset)
-            projectors.append(projector)
-            offsets.append(offset)
+            faces.append((sign, sign_offset, projector, offset))
+        signs, sign_offsets, projectors, offsets = zip(*faces, strict=True)
         self._rows = count
         # (m F, K), rows first: minima then run along the batch, which is far quicker.
         self._arrays = (
@@ -110,9 +108,7 @@ def _times(values: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     return torch.bmm(values[:, None], matrices)[:, 0]
 
 
-def _opposite_pairs(matrix: FloatArray) -> list[tuple[int, int]]:
+def _opposite_pairs(matrix: FloatArray) -> npt.NDArray[np.intp]:
     """Pairs of rows that are each other's negative: bounds on both sides."""
     unit = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
-    products = unit @ unit.T
-    first, second = np.nonzero(np.triu(products < -1.0 + 1e-12))
-    return [(int(i), int(j)) for i, j in zip(first, second, strict=True)]
+    return np.argwhere(np.triu(unit @ unit.T < -1.0 + 1e-12))

@@ -19,6 +19,7 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.optimize import isotonic_regression
 
 from ..normal_form import ShapeSet
 from .jacobians import Jacobian
@@ -45,12 +46,8 @@ def project_by_interior_point(
     lengths = np.linalg.norm(matrix, axis=1)
     system = make_system(matrix / lengths[:, None], values.device)
     b = torch.as_tensor(bounds / lengths).to(values)
-    projected, active = [], []
-    for block in values.split(_ROWS):
-        point, tight = _project_block(block, system, b)
-        projected.append(point)
-        active.append(tight)
-    nearest, tight = torch.cat(projected), torch.cat(active)
+    blocks = [_project_block(block, system, b) for block in values.split(_ROWS)]
+    nearest, tight = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     if len(positions) > _LONGEST_WITHOUT_DRIFT and shape_set.has_curvature:
         sign = -1.0 if shape_set.convex else 1.0
         nearest = sign * _concave_majorant(sign * nearest, positions)
@@ -152,24 +149,11 @@ def _concave_majorant(values: torch.Tensor, positions: FloatArray) -> torch.Tens
     Cutting slopes one after the other adds their errors up over a long row.  The majorant
     of values within ``e`` of a concave function is within ``2 e`` of them.
     """
-    rows = values.detach().cpu().numpy()
-    lifted = [np.interp(positions, *_upper_hull(positions, row)) for row in rows]
+    gaps = np.diff(positions)
+    lifted = []
+    for row in values.detach().cpu().numpy():
+        # Its slopes are the antitonic regression of the row's; pools end at its corners.
+        slopes = np.diff(row) / gaps
+        corners = isotonic_regression(slopes, weights=gaps, increasing=False).blocks
+        lifted.append(np.interp(positions, positions[corners], row[corners]))
     return torch.as_tensor(np.stack(lifted)).to(values)
-
-
-def _upper_hull(
-    positions: FloatArray, row: FloatArray
-) -> tuple[list[float], list[float]]:
-    """Corners of the upper hull, by Andrew's monotone chain."""
-    x: list[float] = []
-    y: list[float] = []
-    for place, value in zip(positions.tolist(), row.tolist(), strict=True):
-        while len(x) > 1:
-            turn = (y[-1] - y[-2]) * (place - x[-1]) - (value - y[-1]) * (x[-1] - x[-2])
-            if turn > 0.0:
-                break
-            x.pop()
-            y.pop()
-        x.append(place)
-        y.append(value)
-    return x, y

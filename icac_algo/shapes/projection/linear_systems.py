@@ -7,6 +7,7 @@ the CPU by LAPACK's banded Cholesky, row by row.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -90,28 +91,22 @@ class BandedSystem:
 
     def factor(self, diagonal: torch.Tensor) -> Solve:
         added = diagonal.cpu().numpy()[:, self._order]
-
-        def solve(rhs: torch.Tensor) -> torch.Tensor:
-            targets = rhs.cpu().numpy()[:, self._order]
-            solution = np.empty_like(targets)
-            for i, (extra, target) in enumerate(zip(added, targets, strict=True)):
-                band = self._band.copy()
-                band[0] += extra
-                solution[i] = _solve_band(band, target)
-            return torch.as_tensor(solution[:, self._back]).to(rhs)
-
-        return solve
+        bands = np.repeat(self._band[None], len(added), axis=0)
+        bands[:, 0] += added
+        return functools.partial(self._solve, bands)
 
     def solve_active(self, active: torch.Tensor, rhs: torch.Tensor) -> torch.Tensor:
         masks = active.cpu().numpy()[:, self._order].astype(np.float64)
-        targets = rhs.cpu().numpy()[:, self._order] * masks
-        solution = np.empty_like(targets)
-        for i, (mask, target) in enumerate(zip(masks, targets, strict=True)):
-            band = self._band.copy()
-            for d in range(self._width + 1):
-                band[d, : len(mask) - d] *= mask[d:] * mask[: len(mask) - d]
-            band[0] += 1.0 - mask
-            solution[i] = _solve_band(band, target)
+        bands = np.repeat(self._band[None], len(masks), axis=0)
+        count = masks.shape[1]
+        for d in range(self._width + 1):
+            bands[:, d, : count - d] *= masks[:, d:] * masks[:, : count - d]
+        bands[:, 0] += 1.0 - masks
+        return self._solve(bands, rhs * active)
+
+    def _solve(self, bands: FloatArray, rhs: torch.Tensor) -> torch.Tensor:
+        targets = rhs.cpu().numpy()[:, self._order]
+        solution = np.stack(list(map(_solve_band, bands, targets)))
         return torch.as_tensor(solution[:, self._back]).to(rhs)
 
 

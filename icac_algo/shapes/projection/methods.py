@@ -34,16 +34,8 @@ def project_onto_set(
     Bounds on values: clipping.  One bound on slopes: isotonic regression of what
     remains.  Few inequalities: all faces at once.  Two bounds on slopes: dynamic
     programming.  Sets without interior: least squares.  Else (curvature over many
-    actions): a certified interior point method.
-
-    Args:
-        values: finite, float32 or float64, ``(B, K)``; float64 inside.
-        shape_set: a set that is not empty over these actions.
-        positions: of the actions, ``(K,)``.
-
-    Returns:
-        the projection, ``(B, K)`` in the dtype of ``values``, moved into the set exactly
-        before it is rounded to that dtype.
+    actions): a certified interior point method.  The projection of ``values``,
+    ``(B, K)``, is moved into the set exactly before it is rounded to their dtype.
     """
     method, _ = _choose(shape_set, positions.tobytes())
     return values if method is None else differentiable(values, method)

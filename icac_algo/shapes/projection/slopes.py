@@ -99,8 +99,9 @@ def _minimisers(
     found = [zero]
     # Slopes of the derivative are counts of values, exact in floating point.
     for i in range(size - 1):
-        slope_at_zero = _slope_at(zero, knots, turns, float(i + 1))
-        place = (knots < zero).sum(dim=1, keepdim=True)
+        is_left = knots < zero
+        place = is_left.sum(dim=1, keepdim=True)
+        slope_at_zero = i + 1.0 + torch.where(is_left, turns, 0.0).sum(1, keepdim=True)
         flat = torch.cat([zero + lower[i], zero + upper[i]], dim=1)
         bend = torch.cat([-slope_at_zero, slope_at_zero], dim=1)
         knots = _inserted(knots + lower[i], knots + upper[i], flat, place)
@@ -109,12 +110,6 @@ def _minimisers(
         zero = _zero(knots, turns, base, float(i + 2))
         found.append(zero)
     return torch.cat(found, dim=1)
-
-
-def _slope_at(
-    x: torch.Tensor, knots: torch.Tensor, turns: torch.Tensor, base_slope: float
-) -> torch.Tensor:
-    return base_slope + torch.where(knots < x, turns, 0.0).sum(dim=1, keepdim=True)
 
 
 def _inserted(

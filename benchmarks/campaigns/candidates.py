@@ -27,9 +27,6 @@ from icac_algo.shapes import Constraint
 from ..learners.campaigns import COST, afterstates, ours
 from ..paper.variants import VARIANTS
 
-__all__ = ["DUAL", "TASKS", "Candidate", "ProximalQ", "ProximalQConfig", "Task"]
-
-
 # -- the paper's deployed critic ---------------------------------------------
 
 
