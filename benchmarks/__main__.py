@@ -9,7 +9,5 @@ from .engine.command_line import main
 from .paper import experiment as paper  # noqa: F401
 from .timing import projections, speed  # noqa: F401
 
-__all__ = ["main"]
-
 if __name__ == "__main__":
     main()

@@ -28,11 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             progress=True,
         )
     except KeyboardInterrupt:
-        whole = len(list(options.out.glob(f"shard-*.{options.format}")))
         command = shlex.join(["python", "-m", "bidclick_gym", *given])
         print(
-            f"\ninterrupted with {whole} whole shards in {options.out}; to go on:\n"
-            f"  {command}",
+            f"\ninterrupted with {_whole(options)} whole shards in {options.out}; "
+            f"to go on:\n  {command}",
             file=sys.stderr,
         )
         return 130
@@ -40,15 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        whole = len(list(options.out.glob(f"shard-*.{options.format}")))
         print(
-            f"error: {error}\n{whole} whole shards are kept in {options.out}; the same "
-            "command goes on from there",
+            f"error: {error}\n{_whole(options)} whole shards are kept in "
+            f"{options.out}; the same command goes on from there",
             file=sys.stderr,
         )
         return 1
     print(folder / "manifest.json")
     return 0
+
+
+def _whole(options: argparse.Namespace) -> int:
+    return len(list(options.out.glob(f"shard-*.{options.format}")))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._arrays import AnyArray
+
 
 def is_number(value: Any) -> bool:
     """Whether a value is a real number and not a bool."""
@@ -37,9 +39,7 @@ def check_number(
     return float(value)
 
 
-def check_range(
-    name: str, values: npt.ArrayLike, low: float, high: float
-) -> npt.NDArray[Any]:
+def check_range(name: str, values: npt.ArrayLike, low: float, high: float) -> AnyArray:
     """An array of finite numbers from ``low`` to ``high``."""
     values = np.asarray(values)
     inside = (values >= low) & (values <= high) & np.isfinite(values)
@@ -49,11 +49,6 @@ def check_range(
             f"got {values[~inside].flat[0].item()!r}"
         )
     return values
-
-
-def check_fraction(fraction: Any) -> float:
-    """A number in (0, 1]."""
-    return check_number("fraction", fraction, 0.0, 1.0, open=True)
 
 
 def check_flag(name: str, value: Any) -> bool:

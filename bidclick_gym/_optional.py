@@ -7,43 +7,23 @@ from collections.abc import Iterator
 from types import ModuleType
 
 
-def import_minari() -> ModuleType:
-    """Minari, or an error that says how to install it."""
-    with _needed("minari", "icac"):
-        import minari
-    return minari
-
-
-def import_icac_algo() -> ModuleType:
-    """icac_algo and with it d3rlpy, or an error that says how to install them."""
-    with _needed("d3rlpy", "icac"):
-        import icac_algo
-    return icac_algo
-
-
-def import_joblib() -> ModuleType:
-    """joblib, or an error that says how to install it."""
-    with _needed("joblib", "tables"):
-        import joblib
-    return joblib
-
-
-def import_pyarrow() -> ModuleType:
-    """pyarrow, or an error that says how to install it."""
-    with _needed("pyarrow", "tables"):
-        import pyarrow
-        import pyarrow.ipc
-    return pyarrow
-
-
 @contextlib.contextmanager
-def _needed(package: str, extra: str) -> Iterator[None]:
+def needed(package: str, extra: str) -> Iterator[None]:
+    """Makes a failed import say how to install what is missing."""
     try:
         yield
     except ImportError as error:
         raise ImportError(
             f"this needs {package}: pip install 'bidclick-icac[{extra}]'"
         ) from error
+
+
+def import_pyarrow() -> ModuleType:
+    """pyarrow, or an error that says how to install it."""
+    with needed("pyarrow", "tables"):
+        import pyarrow
+        import pyarrow.ipc
+    return pyarrow
 
 
 def quiet_gym_notice() -> None:

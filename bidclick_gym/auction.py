@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from ._arrays import AnyArray, Float32Array, FloatArray
 
 DEFAULT_BIDS: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
 DEFAULT_COST_RANGE: tuple[float, float] = (0.2, 0.4)
@@ -56,13 +56,8 @@ def click_probability(x: npt.ArrayLike, bid: npt.ArrayLike) -> FloatArray:
 def expected_reward(x: npt.ArrayLike, c: npt.ArrayLike, bid: npt.ArrayLike) -> FloatArray:
     """Expected reward of a bid: click probability minus the payment ``c * bid``.
 
-    Args:
-        x: query descriptor in [0, 1], any shape.
-        c: cost per unit of bid, broadcast against ``x``.
-        bid: bid in [0, 1], broadcast against both.
-
-    Returns:
-        float64 array of the broadcast shape, in units of one click.
+    Arguments are broadcast, as in `click_probability`; ``c`` is the cost per unit of bid.
+    The result is float64, in units of one click.
     """
     c, bid = np.asarray(c, dtype=np.float64), np.asarray(bid, dtype=np.float64)
     return np.asarray(click_probability(x, bid) - c * bid)
@@ -116,14 +111,12 @@ class Auction:
         """The allowed bids, float64, shape ``(K,)``."""
         return np.asarray(self.bids, dtype=np.float64)
 
-    # -- contexts ----------------------------------------------------------
-
     def contexts(self, n: int = 200) -> FloatArray:
         """Midpoint grid of ``n * n`` equally likely contexts, shape ``(n*n, 2)``."""
         x, c = self._midpoints(n)
         return np.stack(np.meshgrid(x, c, indexing="ij"), axis=-1).reshape(-1, 2)
 
-    def context_from_uniform(self, u: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    def context_from_uniform(self, u: npt.ArrayLike) -> Float32Array:
         """Maps uniforms in [0, 1), shape ``(..., 2)``, to contexts, float32."""
         u = np.asarray(u, dtype=np.float64)
         low, high = self.cost_range
@@ -135,9 +128,7 @@ class Auction:
         low, high = self.cost_range
         return u, low + (high - low) * u
 
-    # -- values ------------------------------------------------------------
-
-    def reward_table(self, contexts: npt.NDArray[Any]) -> FloatArray:
+    def reward_table(self, contexts: AnyArray) -> FloatArray:
         """Expected reward of every allowed bid: ``(N, 2)`` contexts to ``(N, K)``."""
         contexts = np.asarray(contexts, dtype=np.float64)
         return expected_reward(contexts[:, :1], contexts[:, 1:2], self.bid_array)
@@ -158,7 +149,7 @@ class Auction:
         values = [self.value_of_constant_bid(bid) for bid in self.bids]
         return float(np.dot(probabilities, values))
 
-    def value_of_actions(self, actions: npt.NDArray[Any], n: int = 200) -> float:
+    def value_of_actions(self, actions: AnyArray, n: int = 200) -> float:
         """Mean reward of bid indices chosen on ``contexts(n)``, shape ``(n*n,)``."""
         table = self.reward_table(self.contexts(n))
         return float(np.take_along_axis(table, actions[:, None], axis=1).mean())
@@ -174,10 +165,8 @@ class Auction:
     def optimal_continuous_value(self, n: int = 2000) -> float:
         """``V*`` when any bid in [0, 1] is allowed."""
         x, c = self._midpoints(n)
-        means = []
-        for row in x:
-            means.append(expected_reward(row, c, optimal_bid(row, c)).mean())
-        return float(np.mean(means))
+        rows = [expected_reward(row, c, optimal_bid(row, c)).mean() for row in x]
+        return float(np.mean(rows))
 
     def _mean_over_contexts(self, statistic: Any, n: int) -> Any:
         x, c = self._midpoints(n)
@@ -188,14 +177,8 @@ class Auction:
             means.append(statistic(self.reward_table(contexts)).mean(axis=0))
         return np.mean(means, axis=0)
 
-    # -- where each shape holds --------------------------------------------
-
     def falling_pairs(self, n: int = 2000) -> FloatArray:
-        """Share of contexts where the true reward falls between adjacent bids.
-
-        Returns:
-            shape ``(K-1,)``, one share for each adjacent pair.
-        """
+        """Share of contexts where the reward falls between adjacent bids, ``(K-1,)``."""
         return self._mean_over_contexts(lambda table: np.diff(table) < 0.0, n)
 
     def monotone_share(self, n: int = 2000) -> float:

@@ -6,8 +6,8 @@ import dataclasses
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from ._arrays import FloatArray, IntArray
 from ._checks import check_number, is_number
 from .auction import DEFAULT_BIDS, Auction
 
@@ -38,7 +38,7 @@ class ClippedGaussianPolicy:
         object.__setattr__(self, "bids", Auction(self.bids).bids)
 
     @property
-    def probabilities(self) -> npt.NDArray[np.float64]:
+    def probabilities(self) -> FloatArray:
         """Exact probability of each allowed bid, shape ``(K,)``, summing to 1."""
         # Clipping moves mass beyond the ends onto the outermost bids, which the open
         # outer intervals already do.
@@ -47,11 +47,11 @@ class ClippedGaussianPolicy:
         cdf = np.array([0.0, *(0.5 * (1.0 + math.erf(v)) for v in z), 1.0])
         return np.diff(cdf)
 
-    def sample(self, rng: np.random.Generator, n: int) -> npt.NDArray[np.int64]:
+    def sample(self, rng: np.random.Generator, n: int) -> IntArray:
         """Draws ``n`` bid indices, shape ``(n,)``."""
         bid = np.clip(rng.normal(self.mean, self.std, n), 0.0, 1.0)
         return np.searchsorted(self._edges(), bid, side="left").astype(np.int64)
 
-    def _edges(self) -> npt.NDArray[np.float64]:
+    def _edges(self) -> FloatArray:
         bids = np.asarray(self.bids)
         return np.asarray((bids[1:] + bids[:-1]) / 2.0)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ._arrays import BoolArray, Float32Array
 from .auction import BID_WEIGHT, QUERY_WEIGHT, Auction
-
-Floats = npt.NDArray[np.float32]
 
 # A call to numpy costs about a microsecond, so few environments draw many steps at
 # once; a block of more numbers than this would leave the processor's cache.
@@ -30,10 +28,10 @@ class ContextStream:
         observations: ``(x, c)``, float32, ``(width, 2)``.
     """
 
-    x: Floats
-    c: Floats
-    price: Floats
-    observations: Floats
+    x: Float32Array
+    c: Float32Array
+    price: Float32Array
+    observations: Float32Array
 
     def __init__(self, auction: Auction, width: int):
         low, high = (np.float32(cost) for cost in auction.cost_range)
@@ -48,14 +46,8 @@ class ContextStream:
         self._row = 0
         self._drawn_by: np.random.Generator | None = None
 
-    def advance(
-        self, rng: np.random.Generator, keep: npt.NDArray[np.bool_] | None = None
-    ) -> None:
-        """Moves on to the next row; places in ``keep``, ``(width,)``, stay as they are.
-
-        A block belongs to the generator that drew it: another generator's first row
-        comes from a new block.
-        """
+    def advance(self, rng: np.random.Generator, keep: BoolArray | None = None) -> None:
+        """Moves to the next row; places in ``keep``, ``(width,)``, stay as they are."""
         kept: list[Any] = []
         if keep is not None:
             kept = [row[keep] for row in self._current()]
@@ -67,9 +59,7 @@ class ContextStream:
         for row, values in zip(self._current(), kept, strict=False):
             row[keep] = values
 
-    def choose(
-        self, name: str, where: npt.NDArray[np.bool_], values: npt.NDArray[np.float32]
-    ) -> None:
+    def choose(self, name: str, where: BoolArray, values: Float32Array) -> None:
         """Puts chosen values of ``"x"`` or ``"c"`` in some places of the current row."""
         if name == "x":
             rise = values[where] - self.x[where]
@@ -78,7 +68,7 @@ class ContextStream:
         row[where] = values[where]
         self.observations[where, "xc".index(name)] = values[where]
 
-    def _current(self) -> tuple[Floats, ...]:
+    def _current(self) -> tuple[Float32Array, ...]:
         return self.x, self.c, self.price, self.observations
 
     def _draw(self, rng: np.random.Generator) -> None:

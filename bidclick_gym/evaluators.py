@@ -8,30 +8,25 @@ the algorithm has a reward scaler.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ._arrays import AnyArray, Float32Array, FloatArray, IntArray
 from ._checks import check_choice
 from .auction import Auction
 
-FloatArray = npt.NDArray[np.float64]
 SHAPES = ("monotone", "concave", "monotone_concave")
 STATISTICS = ("count", "mean", "max")
 
 
-# -- reading an algorithm ----------------------------------------------------
-
-
-def fixed_contexts(auction: Auction, n: int = 1000) -> npt.NDArray[np.float32]:
+def fixed_contexts(auction: Auction, n: int = 1000) -> Float32Array:
     """The same ``n`` random contexts every time, float32 ``(n, 2)``."""
     return auction.context_from_uniform(np.random.default_rng(0).random((n, 2)))
 
 
-def greedy_bids(
-    algo: Any, auction: Auction, contexts: npt.NDArray[Any]
-) -> npt.NDArray[np.int64]:
+def greedy_bids(algo: Any, auction: Auction, contexts: AnyArray) -> IntArray:
     """Indices of the allowed bids that ``algo.predict`` chooses, shape ``(N,)``."""
     chosen = np.asarray(algo.predict(np.asarray(contexts, dtype=np.float32)))
     if not _is_continuous(algo):
@@ -41,8 +36,8 @@ def greedy_bids(
 
 
 def action_values(
-    algo: Any, auction: Auction, contexts: npt.NDArray[Any], gamma: float = 0.0
-) -> npt.NDArray[Any]:
+    algo: Any, auction: Auction, contexts: AnyArray, gamma: float = 0.0
+) -> AnyArray:
     """The critic's value of every allowed bid, in reward units, ``(N, K)``.
 
     Args:
@@ -59,14 +54,12 @@ def action_values(
     return in_reward_units(values, algo.reward_scaler, 1.0 / (1.0 - gamma))
 
 
-def scaled_action_values(
-    algo: Any, auction: Auction, contexts: npt.NDArray[Any]
-) -> npt.NDArray[Any]:
+def scaled_action_values(algo: Any, auction: Auction, contexts: AnyArray) -> AnyArray:
     """What ``predict_value`` gives for every allowed bid, ``(N, K)``."""
     contexts = np.asarray(contexts, dtype=np.float32)
     n, k = len(contexts), len(auction.bids)
     repeated = np.repeat(contexts, k, axis=0)
-    actions: npt.NDArray[Any]
+    actions: AnyArray
     if _is_continuous(algo):
         actions = np.tile(auction.bid_array.astype(np.float32), n)[:, None]
     else:
@@ -75,13 +68,9 @@ def scaled_action_values(
 
 
 def in_reward_units(
-    values: npt.NDArray[Any], scaler: Any, rewards: float | FloatArray
-) -> npt.NDArray[Any]:
-    """Undoes a reward scaler in values that each sum up ``rewards`` discounted rewards.
-
-    A scaler that shifts rewards shifts a value by as many shifts.  Raises ``ValueError``
-    if the scaler clips.
-    """
+    values: AnyArray, scaler: Any, rewards: float | FloatArray
+) -> AnyArray:
+    """Undoes a reward scaler in values that each sum up ``rewards`` rewards."""
     if scaler is None:
         return values
     if scaler.get_type() == "clip":
@@ -97,9 +86,7 @@ def _is_continuous(algo: Any) -> bool:
     return bool(algo.get_action_type().name == "CONTINUOUS")
 
 
-# -- evaluators --------------------------------------------------------------
-
-
+@dataclasses.dataclass(frozen=True)
 class ReturnEvaluator:
     """Exact expected reward of the greedy policy (midpoint grid over contexts).
 
@@ -108,30 +95,29 @@ class ReturnEvaluator:
         n: grid points in each dimension.
     """
 
-    def __init__(self, auction: Auction, n: int = 200):
-        self._auction = auction
-        self._n = n
+    auction: Auction
+    n: int = 200
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
-        contexts = self._auction.contexts(self._n)
-        actions = greedy_bids(algo, self._auction, contexts)
-        return self._auction.value_of_actions(actions, self._n)
+        actions = greedy_bids(algo, self.auction, self.auction.contexts(self.n))
+        return self.auction.value_of_actions(actions, self.n)
 
 
 class RegretEvaluator(ReturnEvaluator):
     """``V* - V`` on the same grid; 0 is optimal."""
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
-        return self._auction.optimal_value(self._n) - super().__call__(algo, dataset)
+        return self.auction.optimal_value(self.n) - super().__call__(algo, dataset)
 
 
 class NormalizedRegretEvaluator(RegretEvaluator):
     """``(V* - V) / V*``."""
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
-        return super().__call__(algo, dataset) / self._auction.optimal_value(self._n)
+        return super().__call__(algo, dataset) / self.auction.optimal_value(self.n)
 
 
+@dataclasses.dataclass(frozen=True)
 class ResidualEvaluator:
     """Root mean square of ``Q - T*Q`` over the grid and all bids, free of noise.
 
@@ -144,19 +130,19 @@ class ResidualEvaluator:
         n: grid points in each dimension.
     """
 
-    def __init__(self, auction: Auction, gamma: float = 0.0, n: int = 200):
-        self._auction = auction
-        self._gamma = gamma
-        self._n = n
+    auction: Auction
+    gamma: float = 0.0
+    n: int = 200
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
-        contexts = self._auction.contexts(self._n)
-        q = action_values(algo, self._auction, contexts, self._gamma).astype(np.float64)
-        target = self._auction.reward_table(contexts)
-        target = target + self._gamma * q.max(axis=1).mean()
+        contexts = self.auction.contexts(self.n)
+        q = action_values(algo, self.auction, contexts, self.gamma).astype(np.float64)
+        target = self.auction.reward_table(contexts)
+        target = target + self.gamma * q.max(axis=1).mean()
         return float(np.sqrt(np.mean((q - target) ** 2)))
 
 
+@dataclasses.dataclass(frozen=True)
 class ViolationEvaluator:
     """How often, or how far, the critic leaves a shape on 1,000 fixed contexts.
 
@@ -172,33 +158,27 @@ class ViolationEvaluator:
         ValueError: the shape or the statistic is unknown.
     """
 
-    def __init__(
-        self,
-        auction: Auction,
-        shape: str = "monotone",
-        known_cost: bool = False,
-        statistic: str = "count",
-    ):
-        check_choice("shape", shape, SHAPES)
-        check_choice("statistic", statistic, STATISTICS)
-        self._auction = auction
-        self._shape = shape
-        self._known_cost = known_cost
-        self._statistic = statistic
-        self._contexts = fixed_contexts(auction)
+    auction: Auction
+    shape: str = "monotone"
+    known_cost: bool = False
+    statistic: str = "count"
+
+    def __post_init__(self) -> None:
+        check_choice("shape", self.shape, SHAPES)
+        check_choice("statistic", self.statistic, STATISTICS)
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
-        q = action_values(algo, self._auction, self._contexts)
-        return self.of_values(q)
+        contexts = fixed_contexts(self.auction)
+        return self.of_values(action_values(algo, self.auction, contexts))
 
-    def of_values(self, q: npt.NDArray[Any]) -> float:
+    def of_values(self, q: AnyArray) -> float:
         """The statistic of values on the fixed contexts, shape ``(1000, K)``."""
-        bids = self._auction.bid_array
-        cost = self._contexts[:, 1:2].astype(np.float64) * bids
-        shortfall = shape_shortfalls(
-            q, bids, self._shape, cost if self._known_cost else None
-        )
-        return summary_of(shortfall, self._statistic)
+        bids = self.auction.bid_array
+        cost = None
+        if self.known_cost:
+            cost = fixed_contexts(self.auction)[:, 1:2].astype(np.float64) * bids
+        shortfall = shape_shortfalls(q, bids, self.shape, cost)
+        return summary_of(shortfall, self.statistic)
 
 
 def summary_of(shortfall: FloatArray, statistic: str) -> float:
@@ -211,7 +191,7 @@ def summary_of(shortfall: FloatArray, statistic: str) -> float:
 
 
 def shape_shortfalls(
-    q: npt.NDArray[Any],
+    q: AnyArray,
     positions: FloatArray,
     shape: str,
     cost: FloatArray | None = None,
@@ -221,10 +201,8 @@ def shape_shortfalls(
     Monotone inequalities without a cost are compared as they are.  Where arithmetic
     comes in between, float32 rounding must not count: with a cost added back a
     shortfall must exceed 1e-6 of the row's largest value, and second differences must
-    fall short by more than that and by more than 1e-6.
-
-    ``(N, K)`` values, and costs to add back, give ``(N, m)``: ``m`` is ``K-1`` for
-    monotone, ``K-2`` for concave, their sum for both.
+    fall short by more than that and by more than 1e-6.  ``(N, K)`` values, and costs to
+    add back, give ``(N, m)``: ``m`` is ``K-1``, ``K-2`` or, for both shapes, their sum.
     """
     check_choice("shape", shape, SHAPES)
     if not np.isfinite(q).all():

@@ -26,8 +26,6 @@ from icac_algo.shapes import Constraint
 
 from ..engine import Experiment, Figure, Results, register, subplots
 
-__all__ = ["GALLERY", "fitted"]
-
 FloatArray = npt.NDArray[np.float64]
 Truth = Callable[[FloatArray], FloatArray]
 
@@ -69,14 +67,7 @@ STEPS = 1500
 def fitted(
     constraint: Constraint, values: FloatArray, projection: str, seed: int = 0
 ) -> tuple[FloatArray, FloatArray]:
-    """Least squares of a critic's coordinates: where it is drawn, and its values.
-
-    Args:
-        constraint: the shape.
-        values: at equally spaced actions, ``(K,)``.
-        projection: ``"canonical"`` or ``"functional"``.
-        seed: of the first coordinates.
-    """
+    """Least squares of a critic's coordinates: where it is drawn, and its values."""
     size = len(values)
     if projection == "canonical":
         made = make_coordinates(constraint, size).double()

@@ -19,8 +19,6 @@ from bidclick_gym.evaluators import (
 
 from ..engine import Row, Rows
 
-__all__ = ["COLUMNS", "GRID", "ConstraintMonitor", "auction_of", "figures", "measure"]
-
 COLUMNS = (
     "algorithm",
     "constraint",
@@ -95,15 +93,7 @@ def figures(
     residual: float | None,
     own_errors: float | None = None,
 ) -> Row:
-    """What every row of the table has.
-
-    Args:
-        auction: the true auction.
-        value: exact return of the policy.
-        q: values, or log-probabilities, at the fixed contexts, ``(1000, K)``.
-        residual: of the values, if it has any.
-        own_errors: of its own shape, if it has one.
-    """
+    """What every row of the table has."""
     best = auction.optimal_value(GRID)
 
     def count(shape: str, statistic: str) -> float:

@@ -24,8 +24,6 @@ from ..engine.tuning import RESULTS, best_settings
 from ..learners import ENVS, ONLINE_LEARNERS
 from .measures import COLUMNS, GRID, auction_of, figures
 
-__all__ = ["LOG_IMPRESSIONS", "ONLINE", "TUNED", "train_online"]
-
 LOG_IMPRESSIONS = 100_000
 TUNED = RESULTS / "tuning_online.csv"
 

@@ -52,8 +52,6 @@ from ..engine import (
 )
 from ..learners import fit_quietly
 
-__all__ = ["CANDIDATES", "POLICIES", "choose", "cover", "true_value"]
-
 FRACTIONS = (1.0, 0.0625)
 SELECTION_FRACTIONS = (1.0, 0.25, 0.0625)
 SELECTION_SEEDS = 5

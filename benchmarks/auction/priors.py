@@ -40,8 +40,6 @@ from ..engine import (
     table,
 )
 
-__all__ = ["CASES", "check_all", "oracle_power"]
-
 LEVEL = 0.05
 FRACTIONS = (1.0, 0.25, 0.0625)
 

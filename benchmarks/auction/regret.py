@@ -36,8 +36,6 @@ from ..engine.tuning import RESULTS, best_settings, tune
 from ..learners import CLICK_MODEL, PRIOR_LEARNERS, ClickModel, fit_quietly
 from .regret_tasks import TASKS
 
-__all__ = ["FRACTIONS", "REGRET", "TUNED", "Comparison", "compare"]
-
 FRACTIONS = (1.0, 0.25, 0.0625)
 TUNED = RESULTS / "regret_tuning.csv"
 MAIN_TASK = "5 bids"

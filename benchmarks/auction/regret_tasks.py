@@ -14,8 +14,6 @@ from bidclick_gym.evaluators import greedy_bids
 from bidclick_gym.logs.datasets import to_replay_buffer
 from bidclick_gym.logs.log import Log, subsample_impressions
 
-__all__ = ["TASKS", "Task", "click_columns"]
-
 Array = npt.NDArray[Any]
 
 GRID = 200
@@ -52,13 +50,7 @@ class Task:
         return Auction(bids=self.bids)
 
     def dataset(self, seed: int, fraction: float, as_floats: bool) -> Any:
-        """A share of a log of 100,000 impressions, as a replay buffer.
-
-        Args:
-            seed: draws the log and the share.
-            fraction: the share.
-            as_floats: bids as numbers, for continuous algorithms, not as indices.
-        """
+        """A share of a log of 100,000 impressions, as a replay buffer."""
         if not self.continuous:
             log = simulate_log(self.auction, seed=seed)
             return to_replay_buffer(log, fraction, seed, continuous=as_floats)

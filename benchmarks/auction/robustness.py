@@ -40,8 +40,6 @@ from ..engine import (
 )
 from ..learners import fit_quietly, hidden_layers
 
-__all__ = ["SCENARIOS", "Scenario"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:

@@ -57,8 +57,6 @@ from .paper_figures import TABLE1
 from .regret_tasks import click_columns
 from .verdicts import table1_verdicts
 
-__all__ = ["TABLE", "TUNED_OFFLINE", "in_table_order", "train_and_measure"]
-
 TUNED_OFFLINE = RESULTS / "tuning.csv"
 
 

@@ -11,8 +11,6 @@ from ..learners import AUCTION_LEARNERS, ONLINE_LEARNERS, Learner
 from .online import ONLINE, TUNED
 from .table1 import TABLE, TUNED_OFFLINE
 
-__all__ = ["SEARCHES"]
-
 #: File, cells and learners.
 SEARCHES: list[tuple[pathlib.Path, Part, Mapping[str, Learner]]] = [
     (TUNED_OFFLINE, TABLE, AUCTION_LEARNERS),

@@ -5,11 +5,9 @@ from __future__ import annotations
 from bidclick_gym.auction import Auction
 from bidclick_gym.behavior import ClippedGaussianPolicy
 
-from ..engine import MIN_SEEDS, Rows, by_seed, distinct, paired_difference, said
+from ..engine import Rows, by_seed, distinct, paired_difference, said
 from ..learners import AUCTION_LEARNERS
 from .paper_figures import TABLE1
-
-__all__ = ["MIN_SEEDS", "table1_verdicts"]
 
 _FALSE_PRIOR = "Monotone"
 

@@ -103,15 +103,7 @@ def train(
     epochs: int = 10,
     picker: BudgetRelabellingTransitionPicker | None = None,
 ) -> tuple[Any, float]:
-    """The trained algorithm, and how many seconds it took.
-
-    Args:
-        cell: says on what, by its seed and ``log``, ``fraction`` and ``steps``.
-        config: of a d3rlpy algorithm.
-        monitor: called with the algorithm, the epoch and the step, ``epochs`` times.
-        epochs: how often.
-        picker: draws other budgets than those of the log.
-    """
+    """The trained algorithm, and how many seconds it took."""
     log = log_of(cell["log"], cell.seed)
     dataset = to_replay_buffer(log, cell["fraction"], cell.seed)
     d3rlpy.seed(cell.seed)

@@ -8,8 +8,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Cell"]
-
 #: Part of every digest: raise it when training or measuring changes.
 FORMAT = 3
 

@@ -11,8 +11,6 @@ from typing import Any
 
 from .experiment import EXPERIMENTS, Experiment, Settings, UsageError, rebuild, run
 
-__all__ = ["fraction", "list_of", "main", "one_of", "positive_int"]
-
 
 def positive_int(text: str) -> int:
     """An integer of at least 1, for argparse."""
@@ -110,13 +108,7 @@ def add_command(commands: Any, experiment: Experiment) -> None:
 def settings_of(
     experiment: Experiment, given: Mapping[str, Any], words: Sequence[str]
 ) -> Settings:
-    """What a parsed command line asks for: what is not given has its default.
-
-    Args:
-        experiment: which one.
-        given: the parsed options.
-        words: as typed.
-    """
+    """What a parsed command line asks for: what is not given has its default."""
     quick = bool(given.get("quick"))
     changed = dict(experiment.quick or {}) if quick else {}
     folder = f"runs/{experiment.name}{'-quick' if quick else ''}"

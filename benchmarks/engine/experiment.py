@@ -24,23 +24,6 @@ from .pictures import Figure, write_png
 from .rows import Rows, read_rows, write_rows
 from .sweep import BrokenCellsError, finished, run_cells
 
-__all__ = [
-    "EXPERIMENTS",
-    "Experiment",
-    "Option",
-    "Origin",
-    "Part",
-    "Results",
-    "Settings",
-    "UsageError",
-    "keys_of",
-    "rebuild",
-    "register",
-    "report_of",
-    "run",
-    "versions",
-]
-
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -336,14 +319,7 @@ def run(experiment: Experiment, settings: Settings) -> str:
 
 
 def rebuild(experiment: Experiment, settings: Settings) -> str:
-    """Runs nothing: rows from what is finished, pictures and report from the rows.
-
-    Returns:
-        what to print.
-
-    Raises:
-        UsageError: there is nothing to make a report from.
-    """
+    """Runs nothing: rows from what is finished, pictures and report from the rows."""
     for part in experiment.parts:
         if rows := part.finished(settings):
             write_rows(part.path(settings.out), part.columns, rows)

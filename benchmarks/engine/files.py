@@ -6,8 +6,6 @@ import contextlib
 import os
 import pathlib
 
-__all__ = ["write_bytes", "write_text"]
-
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
     """Replaces a file as a whole or not at all; makes its folder.

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-__all__ = ["CONFIDENCE", "MIN_SEEDS", "Interval", "bootstrap_mean", "paired_difference"]
-
 CONFIDENCE = 0.95
 #: A bootstrap over fewer is no evidence.
 MIN_SEEDS = 5

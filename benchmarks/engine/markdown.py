@@ -8,17 +8,6 @@ from scipy import stats
 
 from .intervals import CONFIDENCE, MIN_SEEDS, Interval, bootstrap_mean
 
-__all__ = [
-    "bullets",
-    "interval",
-    "percent",
-    "plural",
-    "said",
-    "section",
-    "share",
-    "table",
-]
-
 
 def table(
     head: Sequence[object], rows: Iterable[Sequence[object]], align: str = ""

@@ -9,8 +9,6 @@ import re
 
 from markdown_it import MarkdownIt
 
-__all__ = ["STYLE", "page_of"]
-
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --page: #fff; --soft: #f3f3f1;
   --line: #d8d8d4; }
@@ -37,13 +35,6 @@ def page_of(markdown: str, folder: pathlib.Path) -> str:
     """A report as self-contained HTML: its tables can be scrolled, its PNGs are inside.
 
     Pictures of one paragraph stand side by side where there is room.
-
-    Args:
-        markdown: the report; its first heading is the title.
-        folder: where its pictures are.
-
-    Raises:
-        FileNotFoundError: a picture is not there.
     """
     title = re.search(r"^# (.+)$", markdown, re.MULTILINE)
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)

@@ -15,21 +15,6 @@ from matplotlib.figure import Figure
 from .files import write_bytes
 from .intervals import bootstrap_mean
 
-__all__ = [
-    "BASELINE",
-    "LIMIT",
-    "ONLINE",
-    "OURS",
-    "Figure",
-    "Line",
-    "bars",
-    "dots",
-    "heat",
-    "paths",
-    "subplots",
-    "write_png",
-]
-
 #: Colours of learners, the same in every picture.
 OURS, BASELINE, LIMIT, ONLINE = "tab:blue", "0.45", "tab:green", "tab:purple"
 

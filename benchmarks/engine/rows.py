@@ -10,8 +10,6 @@ from typing import Any
 
 from .files import write_text
 
-__all__ = ["Row", "Rows", "by_seed", "distinct", "read_rows", "select", "write_rows"]
-
 Row = dict[str, Any]
 Rows = list[Row]
 

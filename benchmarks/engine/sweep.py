@@ -26,8 +26,6 @@ from .cell import Cell
 from .files import write_text
 from .rows import Rows
 
-__all__ = ["BrokenCellsError", "finished", "keep", "quiet_logs", "run_cells"]
-
 Run = Callable[[Cell], Rows]
 
 

@@ -15,20 +15,6 @@ from tqdm.auto import tqdm
 from .markdown import table
 from .rows import Row
 
-__all__ = [
-    "Target",
-    "growth_exponent",
-    "in_turn",
-    "median",
-    "medians",
-    "one_thread",
-    "ratio",
-    "seconds_of",
-    "showing",
-    "spread",
-    "targets_table",
-]
-
 Key = TypeVar("Key")
 
 
@@ -69,16 +55,7 @@ def in_turn(
     rounds: int,
     show: Callable[[str], None] = lambda text: None,
 ) -> Iterator[tuple[Key, int, float]]:
-    """What each function says that it took, all of them once in every round.
-
-    Args:
-        timed: functions that return seconds.
-        rounds: how many.
-        show: is told what is timed.
-
-    Yields:
-        name, round and seconds.
-    """
+    """What each function says that it took, all of them once in every round."""
     for turn in range(rounds):
         for name, seconds in timed.items():
             show(str(name))

@@ -18,8 +18,6 @@ from .experiment import Part
 from .rows import Rows, read_rows, select, write_rows
 from .sweep import run_cells
 
-__all__ = ["RESULTS", "SEEDS", "Grid", "Pairs", "best_settings", "tune"]
-
 #: Folder of recorded searches.
 RESULTS = pathlib.Path(__file__).parents[1] / "results"
 SEEDS = (100, 101, 102)
@@ -50,21 +48,7 @@ def tune(
     workers: int = 2,
     keys: Sequence[str] = (),
 ) -> Rows:
-    """Searches every learner's grid at every place and records all that was tried.
-
-    Args:
-        path: the CSV file; what it says of other learners and places is kept.
-        part: whose cells are run; their rows have ``regret``.
-        grids: by learner, the values of every hyperparameter to begin with.
-        places: the other coordinates of the cells.
-        folder: where finished cells are kept.
-        steps: gradient steps of each run.
-        workers: processes.
-        keys: coordinates by which settings are recorded; each place has other values.
-
-    Returns:
-        the rows of the file.
-    """
+    """Searches every learner's grid at every place and records all that was tried."""
     columns = ("learner", *keys, "hyperparameters", "seeds", "steps", "mean_regret")
     searched = {
         (name, *(place[key] for key in keys)) for name in grids for place in places

@@ -26,8 +26,6 @@ from .learner import (
     shared_settings,
 )
 
-__all__ = ["AUCTION_LEARNERS", "CLICK_MODEL", "COST_FEATURE"]
-
 COST_FEATURE = 1
 CLICK_MODEL = "ClickModel"
 

@@ -100,11 +100,7 @@ def _true_states() -> list[StateMonotone]:
 
 
 def afterstates(later: Constraint) -> Afterstates:
-    """A critic that knows that payments leave the budget.
-
-    Args:
-        later: the shape over the budget of what the rest of it is worth.
-    """
+    """A critic that knows that payments leave the budget."""
     campaign = BudgetedCampaign()
     return Afterstates(
         known_cost=KnownCost(feature=COST),

@@ -17,19 +17,6 @@ from icac_algo import ConstraintAwareQConfig
 
 from ..engine.pictures import BASELINE, LIMIT, ONLINE, OURS
 
-__all__ = [
-    "BATCH_SIZE",
-    "HIDDEN_UNITS",
-    "LEARNING_RATE",
-    "Learner",
-    "constraint_aware_q",
-    "fit_quietly",
-    "hidden_layers",
-    "registry",
-    "reward_scaler",
-    "shared_settings",
-]
-
 LEARNING_RATE = 1e-3
 HIDDEN_UNITS = (64, 64)
 BATCH_SIZE = 256

@@ -13,8 +13,6 @@ from icac_algo import Concave
 
 from .learner import BATCH_SIZE, HIDDEN_UNITS, LEARNING_RATE, Learner, registry
 
-__all__ = ["ENVS", "ONLINE_LEARNERS", "PPO_EPOCHS", "PPO_ROLLOUTS"]
-
 #: Environments side by side.
 ENVS = 10
 PPO_ROLLOUTS, PPO_EPOCHS = 25, 10

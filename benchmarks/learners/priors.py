@@ -38,8 +38,6 @@ from .learner import (
     shared_settings,
 )
 
-__all__ = ["EVERY_TASK", "PRIOR_LEARNERS", "PriorLearner"]
-
 QUERY_FEATURE = 0
 # No bid raises the click probability faster than 2 p (1 - p) <= 1/2; one who does not
 # know that would still say that a whole unit of bid cannot add a whole click.

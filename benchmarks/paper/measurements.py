@@ -113,11 +113,7 @@ def mean(values: Mapping[int, float] | Iterable[float]) -> Interval:
 
 
 def difference(first: BySeed, second: BySeed) -> Interval:
-    """Paired difference over the seeds that both have.
-
-    Raises:
-        MissingError: fewer than ``MIN_SEEDS``.
-    """
+    """Paired difference over the seeds that both have."""
     if len(first.keys() & second.keys()) < MIN_SEEDS:
         raise MissingError(f"{MIN_SEEDS} seeds in common")
     return paired_difference(first, second)

@@ -10,8 +10,6 @@ from torch import nn
 from icac_algo import Concave
 from icac_algo.critics import function_over
 
-__all__ = ["BareLoop"]
-
 
 class BareLoop:
     """One-step ``ConstraintAwareQ(constraint=Concave())`` without d3rlpy or checks.
@@ -41,16 +39,7 @@ class BareLoop:
     def update(
         self, observations: torch.Tensor, actions: torch.Tensor, rewards: torch.Tensor
     ) -> float:
-        """One gradient step on terminal transitions.
-
-        Args:
-            observations: ``(B, 2)``.
-            actions: indices, int64 ``(B, 1)``.
-            rewards: ``(B, 1)``.
-
-        Returns:
-            the loss.
-        """
+        """One gradient step on terminal transitions."""
         values = self._level + self._scale * self.parametrization(
             self.critic(observations)
         )

@@ -14,8 +14,6 @@ from ..engine import Part, Row, Rows, Settings, by_seed, distinct, section, sele
 from ..engine.pictures import BASELINE, OURS
 from ..engine.timing import growth_exponent, median, medians, showing, spread
 
-__all__ = ["BATCHED", "ENV", "SINGLE", "SYNC", "draw", "report"]
-
 SINGLE = "gym.make, one step at a time"
 SYNC = "SyncVectorEnv"
 BATCHED = "gym.make_vec"

@@ -38,8 +38,6 @@ from ..engine.timing import (
 from ..learners import fit_quietly
 from .bare_loop import BareLoop
 
-__all__ = ["FIT", "FLOOR", "OURS", "draw", "ratio_of", "report"]
-
 OURS = "ConstraintAwareQ"
 FLOOR = "bare loop"
 BASELINES = ("DQN", "DiscreteCQL", "DiscreteBC", "IQL")

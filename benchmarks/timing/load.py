@@ -25,11 +25,6 @@ from ..engine.pictures import BASELINE
 from ..engine.pictures import OURS as OUR_COLOUR
 from ..engine.timing import growth_exponent, median, medians, showing, spread
 
-__all__ = [
-    *("FULL", "HUGE", "KINDS", "LOAD", "LONG", "OURS", "THEIRS"),
-    *("draw", "report", "report_of_huge"),
-]
-
 THEIRS = "Minari + d3rlpy"
 OURS = "Arrow shards, reopened"
 FIRST = "Arrow shards, first time"

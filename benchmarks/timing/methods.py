@@ -12,17 +12,6 @@ import torch
 
 from .problems import SHAPES, Problem
 
-__all__ = [
-    "IDENTITY",
-    "OURS",
-    "SCIPY",
-    "SKLEARN",
-    "Local",
-    "Runner",
-    "local_methods",
-    "pool_average",
-]
-
 OURS = "icac_algo"
 IDENTITY = "identity"
 SCIPY = "scipy, row by row"

@@ -20,8 +20,6 @@ from icac_algo import (
 )
 from icac_algo.shapes import Constraint
 
-__all__ = ["SHAPES", "Problem", "Reference", "make_problem", "solve_trusted"]
-
 FloatArray = npt.NDArray[np.float64]
 
 # Actions are equidistant on [0, 1]: at every K some bounds bind and some do not.

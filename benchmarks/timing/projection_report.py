@@ -27,11 +27,6 @@ from .methods import IDENTITY, OURS, SCIPY, SKLEARN
 from .problems import SHAPES
 from .rivals import RIVALS
 
-__all__ = [
-    *("BATCH", "CHECKED", "DQN", "OURS_UPDATE", "PATIENCE"),
-    *("draw", "sections", "targets"),
-]
-
 BATCH = 256
 CHECKED = 32
 PATIENCE = 5.0

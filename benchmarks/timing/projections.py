@@ -22,8 +22,6 @@ from .problems import SHAPES, make_problem, solve_trusted
 from .projection_report import BATCH, CHECKED, DQN, OURS_UPDATE, PATIENCE, draw, sections
 from .rivals import NotRun, Rivals, RivalsPythonError, rivals_of
 
-__all__ = ["COLUMNS", "FULL", "QUICK", "Growth", "Plan", "measure", "measure_methods"]
-
 COLUMNS = (
     *("part", "shape", "size", "batch", "method", "round", "repeats", "seconds"),
     *("error", "residual", "note"),
@@ -95,11 +93,7 @@ def measure(plan: Plan, rivals: Rivals) -> Rows:
 
 
 def measure_methods(shape: str, size: int, plan: Plan, rivals: Rivals) -> Rows:
-    """All methods on one problem, in turn, with the errors of their solutions.
-
-    Returns:
-        a row for each method and round; one without a time where a package did not run.
-    """
+    """All methods on one problem, in turn, with the errors of their solutions."""
     problem = make_problem(shape, size, plan.batch)
     reference = solve_trusted(problem, plan.checked)
     runners: dict[str, Runner] = {}

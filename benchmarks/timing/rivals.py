@@ -16,8 +16,6 @@ import numpy.typing as npt
 
 from .problems import Problem
 
-__all__ = ["RIVALS", "NotRun", "Remote", "Rivals", "RivalsPythonError", "rivals_of"]
-
 # Which packages are compared; in the order of the tables.
 RIVALS = ("qpth", "cvxpylayers", "torchisotonic")
 NOT_GIVEN = "no --rivals-python"
@@ -105,11 +103,7 @@ class Rivals:
         return pathlib.Path(self._folder.name) / "stderr"
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """Sends one request and waits for the answer.
-
-        Raises:
-            NotRun: there is no interpreter, the package failed, or it ended the process.
-        """
+        """Sends one request and waits for the answer."""
         if self._process is None:
             raise NotRun(NOT_GIVEN)
         assert self._process.stdin is not None
@@ -138,11 +132,7 @@ class Rivals:
         return said[-1] if said else f"it ended with status {code}"
 
     def prepare(self, package: str, problem: Problem) -> Remote:
-        """A package on one problem, built and warm.
-
-        Raises:
-            NotRun: it cannot.
-        """
+        """A package on one problem, built and warm."""
         return Remote(self, package, problem, pathlib.Path(self._folder.name))
 
     def close(self) -> None:

@@ -20,8 +20,6 @@ from ..engine import (
 from ..engine.timing import Target, median, ratio, targets_table
 from . import env, fit, load
 
-__all__ = ["targets"]
-
 
 def targets(results: Results | Mapping[str, Rows]) -> list[Target]:
     """Every target with what was measured."""

@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import AnyArray, FloatArray, IntArray
 from .._checks import check_number
 from ..behavior import ClippedGaussianPolicy
 from .campaign import BudgetedCampaign
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class CampaignPolicy(Protocol):
@@ -27,12 +25,10 @@ class CampaignPolicy(Protocol):
     def campaign(self) -> BudgetedCampaign:
         """The campaign that it bids in."""
 
-    def probabilities_of(self, observations: npt.NDArray[Any]) -> FloatArray:
+    def probabilities_of(self, observations: AnyArray) -> FloatArray:
         """Exact probabilities of the bids: ``(N, 4)`` observations to ``(N, K)``."""
 
-    def sample(
-        self, rng: np.random.Generator, observations: npt.NDArray[Any]
-    ) -> npt.NDArray[np.int64]:
+    def sample(self, rng: np.random.Generator, observations: AnyArray) -> IntArray:
         """Draws a bid index for each observation, shape ``(N,)``."""
 
 
@@ -63,13 +59,11 @@ class UnpacedPolicy:
         """What draws the bids."""
         return ClippedGaussianPolicy(self.mean, self.std, self.campaign.bids)
 
-    def probabilities_of(self, observations: npt.NDArray[Any]) -> FloatArray:
-        """The same probabilities for each of ``(N, 4)`` observations, ``(N, K)``."""
+    def probabilities_of(self, observations: AnyArray) -> FloatArray:
+        """The same for each observation, ``(N, K)``."""
         return np.tile(self.bidder.probabilities, (len(observations), 1))
 
-    def sample(
-        self, rng: np.random.Generator, observations: npt.NDArray[Any]
-    ) -> npt.NDArray[np.int64]:
+    def sample(self, rng: np.random.Generator, observations: AnyArray) -> IntArray:
         """Draws a bid index for each observation, shape ``(N,)``."""
         return self.bidder.sample(rng, len(observations))
 
@@ -101,20 +95,18 @@ class PacedPolicy:
         check_number("temperature", self.temperature, 0.0, open=True)
         check_number("floor", self.floor, 0.0, 1.0 / len(self.campaign.bids))
 
-    def probabilities_of(self, observations: npt.NDArray[Any]) -> FloatArray:
+    def probabilities_of(self, observations: AnyArray) -> FloatArray:
         """Exact probabilities of the bids: ``(N, 4)`` observations to ``(N, K)``."""
         return self._table[self._targets(observations)]
 
-    def sample(
-        self, rng: np.random.Generator, observations: npt.NDArray[Any]
-    ) -> npt.NDArray[np.int64]:
+    def sample(self, rng: np.random.Generator, observations: AnyArray) -> IntArray:
         """Draws a bid index for each observation, shape ``(N,)``."""
         # The last edge is left out: rounding may put it below a uniform.
         edges = np.cumsum(self.probabilities_of(observations), axis=1)[:, :-1]
         u = rng.random(len(observations))
         return (u[:, None] >= edges).sum(axis=1).astype(np.int64)
 
-    def _targets(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def _targets(self, observations: AnyArray) -> IntArray:
         """Indices of the bids that it aims at, ``(N,)``."""
         _, c, b, k = self.campaign.read(observations)
         pace = b / np.maximum(k, 1)

@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._arrays import AnyArray, Float32Array, FloatArray, IntArray
 from .._checks import check_integer, check_number
 from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE, Auction
-
-FloatArray = npt.NDArray[np.float64]
 
 DEFAULT_BUDGET = 4.0
 DEFAULT_IMPRESSIONS = 50
@@ -76,14 +75,12 @@ class BudgetedCampaign:
         c: npt.ArrayLike,
         budget_left: npt.ArrayLike,
         impressions_left: npt.ArrayLike,
-    ) -> npt.NDArray[np.float32]:
-        """What an agent sees.
+    ) -> Float32Array:
+        """What an agent sees of descriptors, costs, remaining budgets and impressions.
 
         Args:
-            x: query descriptors in [0, 1].
-            c: costs per unit of bid, broadcast against ``x``.
-            budget_left: remaining budget ``b``, in units of one click.
-            impressions_left: impressions to come ``k``, this one included.
+            x, c, budget_left: in their units; all four are broadcast.
+            impressions_left: to come, this one included.
 
         Returns:
             ``(x, c, b / B, k / T)``, float32, the broadcast shape and one more axis.
@@ -97,8 +94,8 @@ class BudgetedCampaign:
         return np.stack(parts, axis=-1).astype(np.float32)
 
     def read(
-        self, observations: npt.NDArray[Any]
-    ) -> tuple[FloatArray, FloatArray, FloatArray, npt.NDArray[np.int64]]:
+        self, observations: AnyArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
         """Observations ``(..., 4)`` back to ``x, c, b, k``, each ``(...)``."""
         o = np.asarray(observations, dtype=np.float64)
         k = np.rint(o[..., 3] * self.impressions).astype(np.int64)
@@ -121,7 +118,7 @@ def check_campaign(campaign: BudgetedCampaign | None) -> BudgetedCampaign:
     return campaign
 
 
-def check_observations(observations: Any) -> npt.NDArray[Any]:
+def check_observations(observations: Any) -> AnyArray:
     """An array of shape ``(N, 4)``."""
     observations = np.asarray(observations)
     if observations.ndim != 2 or observations.shape[1] != 4:
@@ -129,7 +126,7 @@ def check_observations(observations: Any) -> npt.NDArray[Any]:
     return observations
 
 
-def check_history(name: str, history: Any, rows: int) -> npt.NDArray[Any]:
+def check_history(name: str, history: Any, rows: int) -> AnyArray:
     """What ``rows`` campaigns paid, or were clicked, so far: ``(rows, t)``."""
     history = np.asarray(history)
     if history.ndim != 2 or len(history) != rows:

@@ -25,18 +25,16 @@ duality gap.  To mix is to draw one of the two policies before a campaign.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import AnyArray, FloatArray, IntArray
 from .._checks import check_integer
 from .campaign import BudgetedCampaign, check_campaign
 from .grid import Grid, greedy_bids, halved
 from .safety import CostPerClickCap
 from .solver import Solution, optimal_values, profit, solve
-
-FloatArray = npt.NDArray[np.float64]
 
 # The price is in [1, 1 / cap]: known to a billionth of that.
 HALVINGS = 30
@@ -59,15 +57,15 @@ class PricedPolicy:
     spend: float
     clicks: float
 
-    def __call__(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def __call__(self, observations: AnyArray) -> IntArray:
         """Indices of bids: ``(N, 4)`` observations of the true campaign to ``(N,)``."""
         return self.solution.greedy(self._priced(observations))
 
-    def q_values(self, observations: npt.NDArray[Any]) -> FloatArray:
+    def q_values(self, observations: AnyArray) -> FloatArray:
         """What every bid is worth at the price, ``(N, 4)`` to ``(N, K)``."""
         return self.solution.q_values(self._priced(observations))
 
-    def _priced(self, observations: npt.NDArray[Any]) -> FloatArray:
+    def _priced(self, observations: AnyArray) -> FloatArray:
         # The budget is seen as a share, which the price leaves as it is.
         observations = np.asarray(observations, np.float64)
         return observations * np.array([1.0, self.price, 1.0, 1.0])
@@ -78,8 +76,7 @@ class CostPerClickSolution:
     """The best mixture of two policies under a cap on the expected cost per click.
 
     Args:
-        campaign: what is played.
-        cap: what is kept in expectation.
+        campaign, cap: what is played, and what is kept in expectation.
         multiplier: ``mu``, the price of a unit of ``spend - cap * clicks``; 0 where the
             cap does not bind.
         policies: of the lower price, which may break the cap, and of the higher price,

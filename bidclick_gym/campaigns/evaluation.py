@@ -15,14 +15,13 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import AnyArray, Float32Array, FloatArray, IntArray
 from .._checks import check_integer
 from .campaign import BudgetedCampaign, check_campaign
 from .grid import Grid
 
-FloatArray = npt.NDArray[np.float64]
-Policy: TypeAlias = Callable[[npt.NDArray[np.float32]], Any]
+Policy: TypeAlias = Callable[[Float32Array], Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,15 +48,10 @@ class Evaluation:
 def evaluate(
     policy: Policy,
     campaign: BudgetedCampaign | None = None,
-    *,
-    nodes: int = 16,
-    budget_points: int = 1001,
-    batch: int = 65_536,
+    **options: int,
 ) -> float:
     """Expected profit of a whole campaign; arguments and accuracy: `evaluate_all`."""
-    return evaluate_all(
-        policy, campaign, nodes=nodes, budget_points=budget_points, batch=batch
-    ).value
+    return evaluate_all(policy, campaign, **options).value
 
 
 def evaluate_all(
@@ -92,9 +86,7 @@ def evaluate_all(
         ValueError: a number is too small, or the policy answers with something else.
     """
     campaign = check_arguments(policy, campaign, batch)
-    check_integer("nodes", nodes, 1)
-    check_integer("budget_points", budget_points, 2)
-    grid = Grid(campaign, nodes, budget_points)
+    grid = Grid.checked(campaign, nodes, budget_points, (1, 2))
     states = campaign.observe(
         grid.x, grid.c[:, None], grid.budgets[:, None, None], campaign.impressions
     ).reshape(-1, 4)
@@ -134,9 +126,7 @@ def check_arguments(
     return check_campaign(campaign)
 
 
-def check_indices(
-    answer: npt.NDArray[Any], rows: int, bids: int
-) -> npt.NDArray[np.int64]:
+def check_indices(answer: AnyArray, rows: int, bids: int) -> IntArray:
     """Indices of bids, int64 ``(N,)``."""
     if answer.dtype.kind not in "iu" or answer.shape != (rows,):
         raise ValueError(
@@ -152,9 +142,7 @@ def check_indices(
     return answer.astype(np.int64)
 
 
-def ask(
-    policy: Policy, observations: npt.NDArray[np.float32], bids: int
-) -> npt.NDArray[Any]:
+def ask(policy: Policy, observations: Float32Array, bids: int) -> AnyArray:
     """What a policy answers: indices, int64 ``(N,)``, or probabilities ``(N, K)``."""
     rows = len(observations)
     answer = np.asarray(policy(observations))
@@ -176,3 +164,9 @@ def ask(
             f"got {answer[bad][0]}"
         )
     return np.asarray(p / total)
+
+
+def chances(policy: Policy, observations: Float32Array, bids: int) -> FloatArray:
+    """What a policy answers as probabilities of the bids, ``(N, K)``."""
+    answer = ask(policy, observations, bids)
+    return np.eye(bids)[answer] if answer.ndim == 1 else answer

@@ -6,11 +6,12 @@ when the algorithm has a reward scaler.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import AnyArray, BoolArray, Float32Array, FloatArray
 from .._checks import check_choice, check_integer, check_number
 from ..evaluators import (
     SHAPES,
@@ -25,8 +26,6 @@ from .campaign import BudgetedCampaign
 from .evaluation import evaluate
 from .solver import solve
 
-FloatArray = npt.NDArray[np.float64]
-
 #: The feature of the observation that a shape is about, and its direction.
 STATE_SHAPES = {
     "rising_in_x": (0, 1.0),
@@ -38,12 +37,7 @@ STATE_SHAPES = {
 LEVELS = 11
 
 
-# -- reading an algorithm ----------------------------------------------------
-
-
-def fixed_observations(
-    campaign: BudgetedCampaign, n: int = 500
-) -> npt.NDArray[np.float32]:
+def fixed_observations(campaign: BudgetedCampaign, n: int = 500) -> Float32Array:
     """The same ``n`` random states every time, float32 ``(n, 4)``.
 
     Contexts as in the campaign; the remaining budget is uniform in ``[0, B]`` and the
@@ -58,9 +52,9 @@ def fixed_observations(
 def campaign_values(
     algo: Any,
     campaign: BudgetedCampaign,
-    observations: npt.NDArray[Any],
+    observations: AnyArray,
     gamma: float = 1.0,
-) -> npt.NDArray[Any]:
+) -> AnyArray:
     """The critic's value of every bid, in reward units, ``(N, K)``.
 
     Args:
@@ -80,9 +74,7 @@ def campaign_values(
     return in_reward_units(values, algo.reward_scaler, rewards[k][:, None])
 
 
-# -- evaluators --------------------------------------------------------------
-
-
+@dataclasses.dataclass(frozen=True)
 class BudgetReturnEvaluator:
     """Exact expected profit of a whole campaign played greedily.
 
@@ -101,21 +93,20 @@ class BudgetReturnEvaluator:
         ValueError: ``nodes`` or ``budget_points`` is too small.
     """
 
-    def __init__(
-        self, campaign: BudgetedCampaign, nodes: int = 12, budget_points: int = 201
-    ):
-        check_integer("nodes", nodes, 2)
-        check_integer("budget_points", budget_points, 3)
-        self._campaign = campaign
-        self._nodes = nodes
-        self._budget_points = budget_points
+    campaign: BudgetedCampaign
+    nodes: int = 12
+    budget_points: int = 201
+
+    def __post_init__(self) -> None:
+        check_integer("nodes", self.nodes, 2)
+        check_integer("budget_points", self.budget_points, 3)
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
         return evaluate(
-            lambda observations: greedy_bids(algo, self._campaign.auction, observations),
-            self._campaign,
-            nodes=self._nodes,
-            budget_points=self._budget_points,
+            lambda observations: greedy_bids(algo, self.campaign.auction, observations),
+            self.campaign,
+            nodes=self.nodes,
+            budget_points=self.budget_points,
         )
 
 
@@ -123,12 +114,12 @@ class BudgetRegretEvaluator(BudgetReturnEvaluator):
     """``V* - V`` of a whole campaign on the same grid; 0 is optimal."""
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
-        best = solve(self._campaign, nodes=self._nodes, budget_points=self._budget_points)
+        best = solve(self.campaign, nodes=self.nodes, budget_points=self.budget_points)
         return best.optimal_value - super().__call__(algo, dataset)
 
 
 class StateViolationEvaluator:
-    """How often, or how far, the critic leaves a shape on 500 fixed states.
+    """How often, or how far, the critic leaves a shape on fixed states.
 
     Along a feature, each bid's values are compared at 11 evenly spaced values of that
     feature, the others held (fewer if the campaign has fewer impressions): 10 * 500 * K
@@ -145,9 +136,8 @@ class StateViolationEvaluator:
             ``"rising_in_impressions"``; or of the bid, as in
             :class:`~bidclick_gym.evaluators.ViolationEvaluator`, ``"monotone"``,
             ``"concave"`` or ``"monotone_concave"``.
-        statistic: ``"count"`` of violated inequalities, or the ``"mean"`` or ``"max"``
-            shortfall of all inequalities that count, in reward units.  Along a feature a
-            shortfall must exceed 1e-6 of the largest value compared.
+        statistic: as there, of all inequalities that count.  Along a feature a shortfall
+            must exceed 1e-6 of the largest value compared.
         gamma: discount of the values, in [0, 1].
         n: how many states.
 
@@ -174,7 +164,7 @@ class StateViolationEvaluator:
         self._states = self._ladders(fixed) if shape in STATE_SHAPES else fixed
 
     @property
-    def observations(self) -> npt.NDArray[np.float32]:
+    def observations(self) -> Float32Array:
         """The states at which the critic is read, ``(N, 4)``."""
         return self._states.reshape(-1, 4)
 
@@ -183,7 +173,7 @@ class StateViolationEvaluator:
             campaign_values(algo, self._campaign, self.observations, self._gamma)
         )
 
-    def of_values(self, q: npt.NDArray[Any]) -> float:
+    def of_values(self, q: AnyArray) -> float:
         """The statistic of values on :attr:`observations`, shape ``(N, K)``."""
         _, c, b, _ = self._campaign.read(self._states)
         is_paid = self._campaign.is_affordable(c, b)
@@ -193,7 +183,7 @@ class StateViolationEvaluator:
             shortfall, counts = self._along_bids(q, is_paid)
         return summary_of(shortfall[counts], self._statistic)
 
-    def _ladders(self, states: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _ladders(self, states: Float32Array) -> Float32Array:
         """Each state at every level of the feature, ``(n, L, 4)``."""
         feature, _ = STATE_SHAPES[self._shape]
         steps = self._campaign.impressions
@@ -207,8 +197,8 @@ class StateViolationEvaluator:
         return ladders
 
     def _along_feature(
-        self, q: npt.NDArray[Any], is_paid: npt.NDArray[np.bool_]
-    ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+        self, q: AnyArray, is_paid: BoolArray
+    ) -> tuple[FloatArray, BoolArray]:
         """Shortfalls, and which of them count, from ``(n, L, K)``."""
         _, direction = STATE_SHAPES[self._shape]
         ladders = direction * np.moveaxis(q, 1, 2).reshape(-1, q.shape[1])
@@ -221,8 +211,8 @@ class StateViolationEvaluator:
         return shortfall, np.moveaxis(same, 1, 2).reshape(shortfall.shape)
 
     def _along_bids(
-        self, q: npt.NDArray[Any], is_paid: npt.NDArray[np.bool_]
-    ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+        self, q: AnyArray, is_paid: BoolArray
+    ) -> tuple[FloatArray, BoolArray]:
         """Shortfalls, and which of them count, from ``(n, K)``."""
         shortfall = shape_shortfalls(q, self._campaign.auction.bid_array, self._shape)
         # The highest bids of first differences, of second differences, or of both.

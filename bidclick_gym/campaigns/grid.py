@@ -8,10 +8,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from .._arrays import FloatArray, IntArray
+from .._checks import check_integer
 from ..auction import click_probability
 from .campaign import BudgetedCampaign
 
-FloatArray = npt.NDArray[np.float64]
 #: What one bid is worth over ``(..., c)``: without a click, -inf where it is not
 #: allowed, and what a click adds (one click if None).
 Worth: TypeAlias = tuple[FloatArray, FloatArray | None]
@@ -23,16 +24,13 @@ CACHED = 65_536
 
 
 def backward(grid: Grid, values: FloatArray, payoff: Payoff) -> Iterator[FloatArray]:
-    r"""Values with 1, 2, ..., T impressions to come, by backward induction.
+    r"""Values with 1, 2, ..., T impressions to come.
 
     .. math:: V_k(s) = \mathbb{E}_{x, c} \max_a \left[ w_k(s, c, a)
         + p(x, a) \, y_k(s, c, a) \right],
 
-    with the worth :math:`w` of a bid that is not clicked and :math:`y` of its click, both
-    of which the payoff says.
-
-    States are the remaining budget, the first axis, and whatever else the payoff knows;
-    ``values`` are those with nothing to come.
+    where the payoff says :math:`w` and :math:`y`.  The first axis of states is the
+    remaining budget; ``values`` are those with nothing to come.
     """
     for k in range(1, grid.campaign.impressions + 1):
         worths = [payoff(values, k, bid) for bid in range(grid.bids)]
@@ -49,9 +47,7 @@ def backward(grid: Grid, values: FloatArray, payoff: Payoff) -> Iterator[FloatAr
         yield values
 
 
-def greedy_bids(
-    grid: Grid, values: FloatArray, k: int, payoff: Payoff
-) -> npt.NDArray[np.int64]:
+def greedy_bids(grid: Grid, values: FloatArray, k: int, payoff: Payoff) -> IntArray:
     """The bids that `backward` takes, ties to the lowest: ``(..., n, n)``."""
     worths = (payoff(values, k, bid) for bid in range(grid.bids))
     gains = [grid.bid_values(worth, bid) for bid, worth in enumerate(worths)]
@@ -82,26 +78,30 @@ class Grid:
         self.left, self.share = locate(rest, campaign.budget, budget_points)
 
     @classmethod
-    def coarse(cls, campaign: BudgetedCampaign, nodes: int, budget_points: int) -> Grid:
+    def checked(
+        cls,
+        campaign: BudgetedCampaign,
+        nodes: int,
+        budget_points: int,
+        least: tuple[int, int],
+    ) -> Grid:
+        """A grid, or ``ValueError`` if it has fewer nodes or budgets than allowed."""
+        check_integer("nodes", nodes, least[0])
+        check_integer("budget_points", budget_points, least[1])
+        return cls(campaign, nodes, budget_points)
+
+    def halved(self) -> Grid:
         """Half the resolution, by which a solution measures its error."""
-        return cls(campaign, nodes // 2, halved(budget_points))
+        return Grid(self.campaign, len(self.x) // 2, halved(len(self.budgets)))
 
     def after(self, values: FloatArray) -> FloatArray:
-        """``V(b - c a) - c a``, ``(G, n, K)``; meaningless where a bid is refused.
-
-        The click is missing: it depends on ``x`` and the rest does not, so contexts cost
-        ``n`` interpolations and not ``n ** 2``.
-        """
+        """``V(b - c a) - c a``, no click yet, ``(G, n, K)``; not for refused bids."""
         low = values[self.left]
         rest = low + self.share * (values[self.left + 1] - low)
         return np.asarray(rest - self.payments)
 
     def move(self, values: FloatArray, bid: int) -> FloatArray:
-        """``V(b - c a, ...)`` of one bid; meaningless where it is refused.
-
-        ``V`` is on the budgets and one more coordinate, ``(G, S)``; the result is
-        ``(G, S, n)``: over ``b``, the other coordinate and ``c``.
-        """
+        """``V(b - c a, ...)`` of one bid, ``(G, S)`` to ``(G, S, n)``, the last for c."""
         left, share = self.left[:, :, bid], self.share[:, :, bid, None]
         low = values[left]
         moved = low + share * (values[left + 1] - low)
@@ -134,7 +134,7 @@ def halved(points: int) -> int:
 
 
 def interpolate(
-    values: FloatArray, budget: float, b: npt.ArrayLike, k: npt.NDArray[np.int64]
+    values: FloatArray, budget: float, b: npt.ArrayLike, k: IntArray
 ) -> FloatArray:
     """``V_k(b)``, linear between ``values``, ``(T+1, G)``, on a grid of budgets."""
     left, share = locate(np.asarray(b, np.float64), budget, values.shape[1])
@@ -142,9 +142,7 @@ def interpolate(
     return np.asarray(low + share * (values[k, left + 1] - low))
 
 
-def locate(
-    b: FloatArray, budget: float, points: int
-) -> tuple[npt.NDArray[np.int64], FloatArray]:
+def locate(b: FloatArray, budget: float, points: int) -> tuple[IntArray, FloatArray]:
     """The point to the left on a uniform grid from 0 to ``budget``, and how far on."""
     position = b * ((points - 1) / budget)
     left = np.minimum(position.astype(np.int64), points - 2)

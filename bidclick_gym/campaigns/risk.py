@@ -24,14 +24,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import numpy.typing as npt
 
-from .._checks import check_integer, check_number
+from .._arrays import FloatArray, IntArray
+from .._checks import check_number
 from .campaign import BudgetedCampaign
-from .evaluation import Policy, ask, check_arguments
+from .evaluation import Policy, chances, check_arguments
 from .grid import Grid
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,22 +91,14 @@ def profit_distribution(
     which is refused at the end.  Greedy policies of networks: see `evaluate_all`.
 
     Args:
-        policy: observations ``(N, 4)``, float32, to indices of bids, integers ``(N,)``,
-            or to probabilities, floats ``(N, K)``; a refused bid counts as a bid of 0.
-        campaign: what is played; the default campaign if not given.
-        nodes: quadrature nodes in each direction of the context, at least 1.
-        budget_points: budgets on the grid, at least 2.
-        batch: the most observations that the policy is given at once, at least 1.  No
-            result depends on it.
+        policy, campaign, nodes, budget_points, batch: as in `evaluate_all`.
 
     Raises:
         TypeError: ``policy`` is no function, or ``campaign`` no campaign.
         ValueError: a number is too small, or the policy answers with something else.
     """
     campaign = check_arguments(policy, campaign, batch)
-    check_integer("nodes", nodes, 1)
-    check_integer("budget_points", budget_points, 2)
-    grid = Grid(campaign, nodes, budget_points)
+    grid = Grid.checked(campaign, nodes, budget_points, (1, 2))
     flow = Flow(grid)
     contexts = campaign.observe(grid.x, grid.c[:, None], 0.0, 0).reshape(-1, 4)
     mass = flow.start()
@@ -123,7 +113,7 @@ def profit_distribution(
         )
         chosen = np.concatenate(
             [
-                _chances(policy, states[start : start + batch].copy(), grid.bids)
+                chances(policy, states[start : start + batch].copy(), grid.bids)
                 for start in range(0, len(states), batch)
             ]
         ).reshape(len(rows), 1, nodes, nodes, grid.bids)
@@ -143,15 +133,8 @@ class Flow:
         mass[-1] = 1.0
         return mass
 
-    def step(
-        self, mass: FloatArray, rows: npt.NDArray[np.int64], chosen: FloatArray
-    ) -> FloatArray:
-        """Mass after one more impression, ``(G, N + 1)``.
-
-        ``mass`` is ``(G, N)`` for 0 to N - 1 clicks, ``rows`` the ``R`` budgets that have
-        some, ``chosen`` the bids' probabilities there, ``(R, S, n, n, K)``: over ``b``,
-        clicks (``S`` is 1 where they do not matter), ``c`` and ``x``.
-        """
+    def step(self, mass: FloatArray, rows: IntArray, chosen: FloatArray) -> FloatArray:
+        """Mass ``(G, N)`` to ``(G, N + 1)``; ``chosen`` is ``(R, 1 or N, n, n, K)``."""
         grid = self._grid
         is_affordable = grid.is_affordable[rows][:, None, :, None]
         paid = np.where(is_affordable, chosen, 0.0)
@@ -170,9 +153,7 @@ class Flow:
             after += self._land(moved, rows, bid)
         return after
 
-    def _land(
-        self, moved: FloatArray, rows: npt.NDArray[np.int64], bid: int
-    ) -> FloatArray:
+    def _land(self, moved: FloatArray, rows: IntArray, bid: int) -> FloatArray:
         """Where a bid's payment puts mass ``(R, N, n)``: ``(G, N)``."""
         points, columns = len(self._grid.budgets), moved.shape[1]
         left, share = self._grid.left[rows, :, bid], self._grid.share[rows, :, bid]
@@ -196,9 +177,3 @@ class Flow:
         for array in (profits, probabilities):
             array.setflags(write=False)
         return ProfitDistribution(self._grid.campaign, profits, probabilities)
-
-
-def _chances(policy: Policy, states: npt.NDArray[np.float32], bids: int) -> FloatArray:
-    """Probabilities of the bids, ``(N, K)``."""
-    answer = ask(policy, states, bids)
-    return np.eye(bids)[answer] if answer.ndim == 1 else answer

@@ -31,18 +31,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._checks import check_integer, check_number, check_range
+from .._arrays import AnyArray, FloatArray
+from .._checks import check_number, check_range
 from ..auction import click_probability
 from .campaign import (
     BudgetedCampaign,
     check_campaign,
     check_history,
-    check_observations,
 )
-from .grid import Grid, Payoff, Worth, backward, greedy_bids, locate
+from .grid import Grid, Payoff, Worth, backward, greedy_bids
+from .history import HistorySolution
 from .risk import Flow, ProfitDistribution
-
-FloatArray = npt.NDArray[np.float64]
 
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 # How far apart, in clicks, eta is looked for first and then; and what is known of it.
@@ -50,7 +49,7 @@ FIRST_STRIDE, SECOND_STRIDE, TOLERANCE = 2.0, 0.25, 0.02
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RiskSolution:
+class RiskSolution(HistorySolution):
     """The best policy for a mean and a worst share.  Arrays are read-only.
 
     Args:
@@ -99,16 +98,8 @@ class RiskSolution:
     ) -> FloatArray:
         """What every bid is worth at ``eta``; -inf where it is refused.
 
-        Args:
-            x: query descriptors, any shape.
-            c: costs per unit of bid.
-            budget_left: ``b`` in [0, B].
-            clicks: so far, ``n`` in 0, ..., T - k, integers.
-            impressions_left: ``k`` in 1, ..., T, this one included, integers.  All five
-                are broadcast.
-
-        Returns:
-            float64, the broadcast shape and one more axis for the bids.
+        Arguments and result are those of `Solution.q_at`, and ``clicks`` so far, integers
+        ``n`` in 0, ..., T - k; ``impressions_left`` is at least 1.
 
         Raises:
             ValueError: ``impressions_left`` or ``clicks`` is out of these bounds.
@@ -124,34 +115,12 @@ class RiskSolution:
         k, n = (each.astype(np.int64)[..., None] for each in (k, n))
         bids = self.campaign.auction.bid_array
         rest = b[..., None] - c[..., None] * bids
-        i, u = locate(np.maximum(rest, 0.0), self.campaign.budget, self.values.shape[1])
-        stay, click = (
-            self.values[k - 1, i, m] * (1.0 - u) + self.values[k - 1, i + 1, m] * u
-            for m in (n, n + 1)
-        )
+        stay, click = self._later(k, rest, n), self._later(k, rest, n + 1)
         p = click_probability(x[..., None], bids)
         return np.where(rest >= 0.0, stay + p * (click - stay), -np.inf)
 
-    def greedy(
-        self, observations: npt.NDArray[Any], payments: Any, clicks: npt.NDArray[Any]
-    ) -> npt.NDArray[np.int64]:
-        """The best bids of campaigns of given histories, ties to the lowest.
-
-        Args:
-            observations: ``(x, c, b / B, k / T)``, shape ``(N, 4)``.
-            payments: not needed; the observations show what is left.
-            clicks: of the impressions so far, 0 or 1, ``(N, t)``.
-
-        Returns:
-            indices of bids, int64 ``(N,)``.
-
-        Raises:
-            ValueError: shapes do not fit each other.
-        """
-        observations = check_observations(observations)
-        clicks = check_history("clicks", clicks, len(observations))
-        x, c, b, k = self.campaign.read(observations)
-        return self.q_at(x, c, b, clicks.sum(axis=1), k).argmax(axis=-1)
+    def _state(self, rows: int, payments: Any, clicks: Any) -> AnyArray:
+        return np.asarray(check_history("clicks", clicks, rows).sum(axis=1))
 
 
 def solve_risk(
@@ -183,10 +152,8 @@ def solve_risk(
     """
     level = check_number("level", level, 0.0, 1.0, open=True)
     weight, campaign = check_number("weight", weight, 0.0, 1.0), check_campaign(campaign)
-    check_integer("nodes", nodes, 4)
-    check_integer("budget_points", budget_points, 5)
-    fine = Grid(campaign, nodes, budget_points)
-    coarse = Grid.coarse(campaign, nodes, budget_points)
+    fine = Grid.checked(campaign, nodes, budget_points, (4, 5))
+    coarse = fine.halved()
 
     def worth(grid: Grid, eta: float) -> float:
         *_, last = backward(grid, _utility(grid, level, weight, eta), _payoff(grid))

@@ -24,13 +24,12 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from .._arrays import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
 from .._checks import check_flag, check_integer, check_number
 from .campaign import BudgetedCampaign, check_campaign, check_observations
 
-FloatArray = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 #: Observations ``(N, 4)`` to what every bid is worth, or its probability, ``(N, K)``.
-Values: TypeAlias = Callable[[npt.NDArray[np.float32]], Any]
+Values: TypeAlias = Callable[[Float32Array], Any]
 
 # Sums of payments are float64; a cap is broken by more than their rounding.
 TOLERANCE = 1e-9
@@ -40,16 +39,12 @@ class Cap(Protocol):
     """A limit on what a campaign pays."""
 
     def allowed(
-        self,
-        payments: FloatArray,
-        clicks: npt.NDArray[np.int64],
-        prices: FloatArray,
-    ) -> Mask:
+        self, payments: FloatArray, clicks: IntArray, prices: FloatArray
+    ) -> BoolArray:
         """Which bids keep the cap, whatever is clicked.
 
         Args:
-            payments: of the impressions so far, ``(N, t)``.
-            clicks: of the impressions so far, ``(N, t)``.
+            payments, clicks: of the impressions so far, ``(N, t)``.
             prices: ``c a`` of every bid on the current impression, ``(N, K)``.
 
         Returns:
@@ -90,14 +85,10 @@ class SpendCap:
         return np.asarray(payments[:, t - recent :].sum(axis=1))
 
     def allowed(
-        self,
-        payments: FloatArray,
-        clicks: npt.NDArray[np.int64],
-        prices: FloatArray,
-    ) -> Mask:
+        self, payments: FloatArray, clicks: IntArray, prices: FloatArray
+    ) -> BoolArray:
         """Which bids keep the cap; arguments and result: `Cap.allowed`."""
-        within = self.spent(payments)[:, None] + prices <= self.cap
-        return np.asarray(within | (prices == 0.0))
+        return _within(self.spent(payments), prices, self.cap)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,15 +111,15 @@ class CostPerClickCap:
         object.__setattr__(self, "cap", check_number("cap", self.cap, 0.0, open=True))
 
     def allowed(
-        self,
-        payments: FloatArray,
-        clicks: npt.NDArray[np.int64],
-        prices: FloatArray,
-    ) -> Mask:
+        self, payments: FloatArray, clicks: IntArray, prices: FloatArray
+    ) -> BoolArray:
         """Which bids keep the cap; arguments and result: `Cap.allowed`."""
         covered = self.cap * clicks.sum(axis=1)
-        within = payments.sum(axis=1)[:, None] + prices <= covered[:, None]
-        return np.asarray(within | (prices == 0.0))
+        return _within(payments.sum(axis=1), prices, covered[:, None])
+
+
+def _within(paid: FloatArray, prices: FloatArray, most: Any) -> BoolArray:
+    return np.asarray((paid[:, None] + prices <= most) | (prices == 0.0))
 
 
 class SafePolicy:
@@ -150,8 +141,7 @@ class SafePolicy:
         sampled: whether ``values`` are probabilities to sample from.
 
     Raises:
-        TypeError: ``values`` is no function, ``caps`` are no caps or ``campaign`` is no
-            campaign.
+        TypeError: ``values``, ``caps`` or ``campaign`` is something else.
         ValueError: ``sampled`` is no bool.
     """
 
@@ -203,22 +193,18 @@ class SafePolicy:
         self._payments = np.column_stack([self._payments, paid])
         self._clicks = np.column_stack([self._clicks, clicked.astype(np.int64)])
 
-    def act(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def act(self, observations: AnyArray) -> IntArray:
         """Bids of the campaigns whose histories it keeps; `decide` says more."""
         return self.decide(observations, self._payments, self._clicks)
 
     def decide(
-        self,
-        observations: npt.NDArray[Any],
-        payments: FloatArray,
-        clicks: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.int64]:
+        self, observations: AnyArray, payments: FloatArray, clicks: IntArray
+    ) -> IntArray:
         """Bids of campaigns of given histories.
 
         Args:
             observations: ``(x, c, b / B, k / T)``, shape ``(N, 4)``.
-            payments: of the impressions so far, ``(N, t)``.
-            clicks: of the impressions so far, ``(N, t)``.
+            payments, clicks: of the impressions so far, ``(N, t)``.
 
         Returns:
             indices of bids, int64 ``(N,)``.
@@ -245,11 +231,8 @@ class SafePolicy:
         return (u[:, None] > edges[:, :-1]).sum(axis=1)
 
     def allowed(
-        self,
-        observations: npt.NDArray[Any],
-        payments: FloatArray,
-        clicks: npt.NDArray[np.int64],
-    ) -> Mask:
+        self, observations: AnyArray, payments: FloatArray, clicks: IntArray
+    ) -> BoolArray:
         """Which bids every cap allows and the budget pays for, bool ``(N, K)``.
 
         Arguments and errors are those of `decide`.
@@ -263,7 +246,7 @@ class SafePolicy:
                 f"observations, got {shapes[0]} and {shapes[1]}"
             )
         _, c, b, _ = self.campaign.read(observations)
-        mask: Mask = self.campaign.is_affordable(c, b)
+        mask: BoolArray = self.campaign.is_affordable(c, b)
         return mask & allowed_by(self.caps, self.campaign, c, payments, clicks)
 
 
@@ -283,8 +266,8 @@ def allowed_by(
     campaign: BudgetedCampaign,
     c: FloatArray,
     payments: FloatArray,
-    clicks: npt.NDArray[np.int64],
-) -> Mask:
+    clicks: IntArray,
+) -> BoolArray:
     """Which bids all caps allow at costs ``(N,)``, bool ``(N, K)``."""
     prices = c[:, None] * campaign.auction.bid_array
     mask = np.ones(prices.shape, np.bool_)
@@ -295,7 +278,7 @@ def allowed_by(
 
 def count_violations(
     caps: Sequence[Cap], payments: npt.ArrayLike, clicks: npt.ArrayLike
-) -> npt.NDArray[np.int64]:
+) -> IntArray:
     """How often campaigns broke each cap, from what they paid.
 
     Tumbling spend caps are counted by block, sliding ones by the impressions at whose end

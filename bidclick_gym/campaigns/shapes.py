@@ -7,17 +7,14 @@ rounding.  Any other shape holds nearly, or on this campaign: its row says how n
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import FloatArray
 from .._checks import check_integer
 from .solver import Solution
-
-FloatArray = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 # Values are near 30 and correct to 1e-14 of that.
 ROUNDING = 1e-9
@@ -78,11 +75,22 @@ def shape_report(
         raise ValueError(
             f"impressions must be integers in 1, ..., {len(clock)}, got {impressions!r}"
         )
-    tallies = {name: _Tally(name, theorem) for name, theorem in SHAPES.items()}
+    tallies = {name: _Tally() for name in SHAPES}
     _check_values(solution, tallies)
     for k in ks:
         _check_actions(solution, int(k), contexts, budgets, tallies)
-    return tuple(tally.check() for tally in tallies.values() if tally.count)
+    return tuple(
+        ShapeCheck(
+            shape=name,
+            is_theorem=SHAPES[name],
+            largest=tally.largest,
+            mean=tally.total / tally.count,
+            share=tally.missed / tally.count,
+            where=tally.where if tally.largest > ROUNDING else "",
+        )
+        for name, tally in tallies.items()
+        if tally.count
+    )
 
 
 def shape_table(report: Sequence[ShapeCheck]) -> str:
@@ -118,60 +126,45 @@ SHAPES = {
 }
 
 
+@dataclasses.dataclass
 class _Tally:
     """Shortfalls of one shape, added up table by table."""
 
-    def __init__(self, shape: str, is_theorem: bool):
-        self._shape = shape
-        self._is_theorem = is_theorem
-        self.count = 0
-        self._missed = 0
-        self._sum = 0.0
-        self._largest = 0.0
-        self._where = ""
+    count: int = 0
+    missed: int = 0
+    total: float = 0.0
+    largest: float = 0.0
+    where: str = ""
 
-    def add(
-        self,
-        shortfall: FloatArray,
-        where: Callable[[tuple[Any, ...]], str],
-        mask: Mask | None = None,
-    ) -> None:
-        """Counts a table; negative entries hold with room to spare."""
-        if mask is None:
-            mask = np.ones(shortfall.shape, np.bool_)
-        missing = np.where(mask, np.maximum(shortfall, 0.0), 0.0)
-        self.count += int(mask.sum())
-        self._missed += int((missing > ROUNDING).sum())
-        self._sum += float(missing.sum())
-        if missing.size and missing.max() > self._largest:
-            self._largest = float(missing.max())
-            self._where = where(np.unravel_index(missing.argmax(), missing.shape))
+    def add(self, shortfall: FloatArray, mask: Any = True, **state: Any) -> None:
+        """Counts a table; ``state`` has what varies along its axes, 1 elsewhere."""
+        counted = np.broadcast_to(mask, shortfall.shape)
+        missing = np.where(counted, np.maximum(shortfall, 0.0), 0.0)
+        self.count += int(counted.sum())
+        self.missed += int((missing > ROUNDING).sum())
+        self.total += float(missing.sum())
+        if missing.size and missing.max() > self.largest:
+            self.largest = float(missing.max())
+            index = np.unravel_index(missing.argmax(), missing.shape)
+            self.where = ", ".join(_at(index, *item) for item in state.items())
 
-    def check(self) -> ShapeCheck:
-        return ShapeCheck(
-            self._shape,
-            self._is_theorem,
-            self._largest,
-            self._sum / self.count,
-            self._missed / self.count,
-            self._where if self._largest > ROUNDING else "",
-        )
+
+def _at(index: tuple[Any, ...], name: str, along: Any) -> str:
+    """What one part of the state is at a place of a table."""
+    along = np.asarray(along)
+    sizes = zip(index, along.shape, strict=False)
+    value = along[tuple(i if size > 1 else 0 for i, size in sizes)].item()
+    return f"{name} = {value:{'g' if name in 'ka' else '.3f'}}"
 
 
 def _check_values(solution: Solution, tallies: dict[str, _Tally]) -> None:
     values, b = solution.values, solution.budgets
-
-    def where(index: tuple[Any, ...]) -> str:
-        return f"k = {index[0]}, b = {b[index[1]]:.3f}"
-
-    def where_next(index: tuple[Any, ...]) -> str:
-        return f"k = {index[0] + 1}, b = {b[index[1]]:.3f}"
-
-    tallies["V rises with b"].add(-np.diff(values, axis=1), where)
-    tallies["V rises with k"].add(-np.diff(values, axis=0), where_next)
+    k = np.arange(len(values) + 1)[:, None]
+    tallies["V rises with b"].add(-np.diff(values, axis=1), k=k, b=b[None])
+    tallies["V rises with k"].add(-np.diff(values, axis=0), k=k[1:], b=b[None])
     majorant = np.stack([_concave_majorant(b, row) for row in values[1:]])
-    tallies["V concave in b"].add(majorant - values[1:], where_next)
-    tallies["V concave in k"].add(np.diff(values, n=2, axis=0), where_next)
+    tallies["V concave in b"].add(majorant - values[1:], k=k[1:], b=b[None])
+    tallies["V concave in k"].add(np.diff(values, n=2, axis=0), k=k[1:], b=b[None])
 
 
 def _concave_majorant(position: FloatArray, values: FloatArray) -> FloatArray:
@@ -189,34 +182,25 @@ def _concave_majorant(position: FloatArray, values: FloatArray) -> FloatArray:
 
 
 def _check_actions(
-    solution: Solution,
-    k: int,
-    contexts: int,
-    budgets: int,
-    tallies: dict[str, _Tally],
+    solution: Solution, k: int, contexts: int, budgets: int, tallies: dict[str, _Tally]
 ) -> None:
     campaign = solution.campaign
     bids = campaign.auction.bid_array
     x, c = campaign.auction.contexts(contexts).reshape(contexts, contexts, 2).T
-    x, c = x[0], c[:, 0]
-    b = np.linspace(0.0, campaign.budget, budgets)
+    # (b, c, x)
+    x, c = x[:1, None], c[None, :, :1]
+    b = np.linspace(0.0, campaign.budget, budgets)[:, None, None]
+    q = solution.q_at(x, c, b, k)
+    is_paid = np.broadcast_to(campaign.is_affordable(c, b), q.shape)
 
-    def where(index: tuple[Any, ...]) -> str:
-        parts = f"k = {k}, b = {b[index[0]]:.3f}, c = {c[index[1]]:.3f}"
-        bid = f", a = {bids[index[3]]:g}" if len(index) > 3 else ""
-        return parts + f", x = {x[index[2]]:.3f}{bid}"
-
-    # (b, c, x, a)
-    state = x, c[:, None], b[:, None, None]
-    q = solution.q_at(*state, k)
-    is_paid = np.broadcast_to(campaign.is_affordable(state[1], state[2]), q.shape)
-
-    def add(name: str, shortfall: FloatArray, mask: Mask | None = None) -> None:
-        tallies[name].add(shortfall, where, mask)
+    def add(name: str, shortfall: FloatArray, mask: Any = True) -> None:
+        # (b, c, x) or (b, c, x, a)
+        bid = {"a": bids[None, None, None]} if shortfall.ndim == 4 else {}
+        tallies[name].add(shortfall, mask, k=k, b=b, c=c, x=x, **bid)
 
     add("Q rises with x", -np.diff(q, axis=2))
     if k > 1:  # with nothing to come there is no Q
-        add("Q rises with k", solution.q_at(*state, k - 1) - q)
+        add("Q rises with k", solution.q_at(x, c, b, k - 1) - q)
     alike = is_paid[1:] == is_paid[:-1]
     add("Q rises with b, bid paid or refused at both", -np.diff(q, axis=0), alike)
     alike = is_paid[:, 1:] == is_paid[:, :-1]
@@ -228,28 +212,12 @@ def _check_actions(
     second = np.diff(slopes, axis=-1) * (bids[2:] - bids[:-2]) / 2.0
     # Bids rise, so the dearest one that is compared decides.
     add("Q concave in the bid", second, is_paid[..., 2:])
-    gross = q + c[:, None, None] * bids
+    gross = q + c[..., None] * bids
     add("Q + c a rises with the bid", -np.diff(gross, axis=-1), is_paid[..., 1:])
-    _check_border(solution, k, x, c, tallies)
 
-
-def _check_border(
-    solution: Solution, k: int, x: FloatArray, c: FloatArray, tallies: dict[str, _Tally]
-) -> None:
-    """At ``b = c a`` the value jumps from that of bid 0 to that of the bid."""
-    campaign = solution.campaign
-    bids = campaign.auction.bid_array
-    for a in range(1, len(bids)):
-        border = c * bids[a]
-        paid = border <= campaign.budget
-        q = solution.q_at(x, c[paid, None], border[paid, None], k)
-
-        def where(
-            index: tuple[Any, ...],
-            at: tuple[FloatArray, FloatArray, float] = (border[paid], c[paid], bids[a]),
-        ) -> str:
-            b, cost, bid = at[0][index[0]], at[1][index[0]], at[2]
-            context = f"c = {cost:.3f}, x = {x[index[1]]:.3f}"
-            return f"k = {k}, b = {b:.3f}, {context}, a = {bid:g}"
-
-        tallies[BORDER].add(q[..., 0] - q[..., a], where)
+    # At b = c a the value jumps from that of bid 0 to that of the bid.
+    for i, bid in enumerate(bids[1:], 1):
+        cost = c[0][c[0, :, 0] * bid <= campaign.budget]
+        q = solution.q_at(x[0], cost, cost * bid, k)
+        state = {"k": k, "b": cost * bid, "c": cost, "x": x[0], "a": bid}
+        tallies[BORDER].add(q[..., 0] - q[..., i], **state)

@@ -6,18 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import AnyArray, Float32Array, FloatArray, IntArray
 from .._checks import check_integer
 from ..auction import click_probability
 from ..context_stream import ContextStream
 from .campaign import BudgetedCampaign
-from .evaluation import Policy, ask, check_arguments, check_indices
+from .evaluation import Policy, chances, check_arguments, check_indices
 from .safety import Cap, check_caps, count_violations
 
-FloatArray = npt.NDArray[np.float64]
 #: Observations ``(N, 4)``, payments and clicks so far, ``(N, t)``, to bids ``(N,)``.
-HistoryPolicy: TypeAlias = Callable[[Any, Any, Any], npt.NDArray[np.int64]]
+HistoryPolicy: TypeAlias = Callable[[Any, Any, Any], IntArray]
 #: The step to query descriptors, costs and, for bids ``(N,)``, which are clicked.
 Draw: TypeAlias = Callable[[int], tuple[Any, FloatArray, Callable[[FloatArray], Any]]]
 
@@ -29,7 +28,7 @@ def simulate(
     seed: int = 0,
     *,
     batch: int = 10_000,
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, AnyArray]:
     """Plays whole campaigns, many at a time, by the rules of the environment.
 
     The first campaigns of a longer run are those of a shorter one, and policies of one
@@ -67,7 +66,8 @@ def simulate(
         played = play(campaign, len(u), draw, decide)
         counted = played["counted"]
         shares = [(counted == bid).sum(axis=1) / steps for bid in range(len(bids))]
-        parts.append({**_sums(played), "bid_shares": np.stack(shares, axis=1)})
+        columns = {"bid_shares": np.stack(shares, axis=1), **_sums(played)}
+        parts.append({**columns, "budget_left": played["budget_left"]})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -77,25 +77,21 @@ def simulate_capped(
     campaign: BudgetedCampaign | None = None,
     episodes: int = 10_000,
     seed: int = 0,
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, AnyArray]:
     """Plays whole campaigns in the batched environment and counts broken caps.
 
-    Nothing is masked here: what a policy bids is what is bid.  Policies of one seed meet
-    the same contexts and the same luck, so their profits can be paired.
+    Nothing is masked here: what a policy bids is what is bid.
 
     Args:
         policy: a function from observations ``(N, 4)``, payments ``(N, t)`` and clicks
             ``(N, t)`` so far to bids ``(N,)``: ``SafePolicy.decide``, or ``greedy`` of a
             constrained solution.
         caps: whose violations are counted, kept by the policy or not.
-        campaign: what is played; the default campaign if not given.
-        episodes: how many campaigns, at least 1, all at once.
-        seed: of contexts and clicks, at least 0.
+        campaign, episodes, seed: as in `simulate`; all campaigns are played at once.
 
     Returns:
-        Of each campaign: ``profit`` and ``spend``, float64 ``(episodes,)``, in units of
-        one click; ``clicks`` and ``refused`` bids, int64 ``(episodes,)``; ``violations``,
-        int64 ``(episodes, len(caps))``, by `count_violations`.
+        What `simulate` returns but ``bid_shares`` and ``budget_left``, and
+        ``violations``, int64 ``(episodes, len(caps))``, by `count_violations`.
 
     Raises:
         TypeError: ``policy`` is no function, a cap no cap or ``campaign`` no campaign.
@@ -111,13 +107,11 @@ def simulate_capped(
         return check_indices(answer, len(seen), len(campaign.bids))
 
     played = play(campaign, episodes, _streamed(campaign, episodes, seed), decide)
-    sums = _sums(played)
-    sums.pop("budget_left")
     violations = count_violations(caps, played["payments"], played["clicked"])
-    return {**sums, "violations": violations}
+    return {**_sums(played), "violations": violations}
 
 
-def uniform_draws(contexts: npt.NDArray[np.float32], u: FloatArray) -> Draw:
+def uniform_draws(contexts: Float32Array, u: FloatArray) -> Draw:
     """Impressions of contexts ``(N, T, 2)`` and their clicks' uniforms ``(N, T)``."""
 
     def draw(step: int) -> Any:
@@ -142,10 +136,7 @@ def _sampled(policy: Policy, bids: int, u: FloatArray) -> HistoryPolicy:
     """A policy without memory; uniforms ``(N, T)`` sample from its probabilities."""
 
     def decide(seen: Any, payments: FloatArray, clicks: Any) -> Any:
-        answer = ask(policy, seen, bids)
-        if answer.ndim == 1:
-            return answer
-        below = np.cumsum(answer, axis=1)[:, :-1]
+        below = np.cumsum(chances(policy, seen, bids), axis=1)[:, :-1]
         return (u[:, payments.shape[1], None] >= below).sum(axis=1)
 
     return decide
@@ -153,7 +144,7 @@ def _sampled(policy: Policy, bids: int, u: FloatArray) -> HistoryPolicy:
 
 def play(
     campaign: BudgetedCampaign, episodes: int, draw: Draw, decide: HistoryPolicy
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, AnyArray]:
     """Columns of whole campaigns, ``(N, T)``, and ``budget_left``, ``(N, T + 1)``."""
     steps, bids = campaign.impressions, campaign.auction.bid_array
     payments, left = np.zeros((episodes, steps)), np.empty((episodes, steps + 1))
@@ -179,13 +170,13 @@ def play(
     }
 
 
-def _sums(played: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+def _sums(played: dict[str, AnyArray]) -> dict[str, AnyArray]:
     """What each campaign comes to."""
     spend, clicks = played["payments"].sum(axis=1), played["clicked"].sum(axis=1)
+    refused = played["refused"].sum(axis=1)
     return {
         "profit": clicks - spend,
         "spend": spend,
         "clicks": clicks,
-        "refused": played["refused"].sum(axis=1),
-        "budget_left": played["budget_left"],
+        "refused": refused,
     }

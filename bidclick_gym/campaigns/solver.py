@@ -1,12 +1,8 @@
 r"""The exact optimum of a campaign under a budget, by backward induction.
 
-With :math:`k` impressions to come and a remaining budget :math:`b`,
-
-.. math:: V_k(b) = \mathbb{E}_{x, c} \max_{a : c a \le b}
-    \left[ p(x, a) - c a + V_{k-1}(b - c a) \right], \quad V_0 = 0,
-
-undiscounted.  The mean is Gauss-Legendre quadrature, :math:`V_{k-1}` is linear between
-the points of a uniform grid of budgets; nothing is sampled.
+It is that of `BudgetedCampaign`, undiscounted.  The mean is Gauss-Legendre quadrature,
+:math:`V_{k-1}` is linear between the points of a uniform grid of budgets; nothing is
+sampled.
 
 Where the budget is nearly spent the value is nearly a staircase: with many impressions to
 come, ``V_k`` leaps where the rest pays for one more of the cheapest bids (at multiples of
@@ -19,17 +15,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .._arrays import AnyArray, FloatArray, IntArray
 from .._checks import check_integer, check_number, check_range
 from ..auction import click_probability
 from .campaign import BudgetedCampaign, check_campaign, check_observations
 from .grid import Grid, Payoff, Worth, backward, halved, interpolate
-
-FloatArray = npt.NDArray[np.float64]
 
 FIRST_NODES = 16
 FIRST_BUDGET_POINTS = 1001
@@ -86,18 +80,7 @@ class Solution:
     def value_at(
         self, budget_left: npt.ArrayLike, impressions_left: npt.ArrayLike
     ) -> FloatArray:
-        """``V_k(b)`` of many states at once.
-
-        Args:
-            budget_left: ``b`` in [0, B], any shape.
-            impressions_left: ``k`` in 0, ..., T, integers, broadcast against ``b``.
-
-        Raises:
-            ValueError: an argument is outside these bounds.
-
-        Returns:
-            float64, the broadcast shape.
-        """
+        """``V_k(b)`` of many states: `value` of arrays that are broadcast, float64."""
         b = self._check_budget(budget_left)
         k = self._check_impressions(impressions_left)
         return interpolate(self.values, self.campaign.budget, b, k)
@@ -139,36 +122,25 @@ class Solution:
         q = click_probability(x[..., None], counted) - payment + later
         return np.where(k[..., None] == 0, 0.0, q)
 
-    def q_values(self, observations: npt.NDArray[Any]) -> FloatArray:
-        """Optimal values of every bid, as an agent that observes would need them.
-
-        Args:
-            observations: ``(x, c, b / B, k / T)``, shape ``(N, 4)``.
+    def q_values(self, observations: AnyArray) -> FloatArray:
+        """`q_at` of observations ``(x, c, b / B, k / T)``: ``(N, 4)`` to ``(N, K)``.
 
         Raises:
             ValueError: ``observations`` are of another shape, or outside their bounds.
-
-        Returns:
-            float64, ``(N, K)``.
         """
         return self.q_at(*self._read(observations))
 
-    def greedy(self, observations: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def greedy(self, observations: AnyArray) -> IntArray:
         """Indices of the best bids, ``(N,)``; ties to the lowest, never a refused bid.
 
         What can be paid is read from the observation: a budget that float32 rounded up to
         exactly a bid's cost may still be refused, and then counts as a bid of 0.
-
-        Args:
-            observations: ``(x, c, b / B, k / T)``, shape ``(N, 4)``.
-
-        Raises:
-            ValueError: ``observations`` are of another shape, or outside their bounds.
+        Arguments and errors are those of `q_values`.
         """
         # A refused bid ties with bid 0, the first, and argmax takes the first.
         return self.q_values(observations).argmax(axis=1)
 
-    def _read(self, observations: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+    def _read(self, observations: AnyArray) -> tuple[AnyArray, ...]:
         observations = check_observations(observations)
         # Beyond these bounds rounding k to an integer means nothing.
         check_range("observations", observations[:, 2:], 0.0, 1.0)
@@ -178,7 +150,7 @@ class Solution:
         checked = check_range("budget_left", b, 0.0, self.campaign.budget)
         return checked.astype(np.float64)
 
-    def _check_impressions(self, k: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    def _check_impressions(self, k: npt.ArrayLike) -> IntArray:
         k = np.asarray(k)
         if k.dtype.kind not in "iu":
             raise ValueError(f"impressions_left must be integers, got {k.dtype}")

@@ -22,22 +22,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._arrays import AnyArray, FloatArray, IntArray
 from .._checks import check_integer, check_range
 from ..auction import click_probability
 from .campaign import (
     BudgetedCampaign,
     check_campaign,
     check_history,
-    check_observations,
 )
 from .grid import Grid, Payoff, Worth, backward, halved, locate
+from .history import HistorySolution
 from .safety import SpendCap
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SpendCapSolution:
+class SpendCapSolution(HistorySolution):
     """Optimal values of a campaign under a spend cap.  Arrays are read-only.
 
     Args:
@@ -70,16 +69,8 @@ class SpendCapSolution:
     ) -> FloatArray:
         """``Q_k(x, c, b, s, a)`` of every bid; -inf where it is forbidden or refused.
 
-        Args:
-            x: query descriptors, any shape.
-            c: costs per unit of bid.
-            budget_left: ``b`` in [0, B].
-            spent: what the current block has paid, ``s``, from 0 to the cap.
-            impressions_left: ``k`` in 1, ..., T, this one included.  All five are
-                broadcast.
-
-        Returns:
-            float64, the broadcast shape and one more axis for the bids.
+        Arguments and result are those of `Solution.q_at`, and what the current block has
+        ``spent``, ``s``, from 0 to the cap; ``impressions_left`` is at least 1.
 
         Raises:
             ValueError: ``impressions_left`` is out of these bounds.
@@ -94,36 +85,14 @@ class SpendCapSolution:
         allowed = (rest >= 0.0) & (s[..., None] + payment <= self.cap.cap)
         # A bid of 0 keeps whatever a history has broken already.
         allowed |= payment == 0.0
-        i, u = locate(np.maximum(rest, 0.0), self.campaign.budget, self.values.shape[1])
         j, v = _locate_spent(after, self.cap.cap, self.values.shape[2])
-        low, high = (
-            self.values[k - 1, i, at] * (1.0 - u) + self.values[k - 1, i + 1, at] * u
-            for at in (j, j + 1)
-        )
+        low, high = self._later(k, rest, j), self._later(k, rest, j + 1)
         later = low + v * (high - low)
         clicks = click_probability(x[..., None], self.campaign.auction.bid_array)
         return np.where(allowed, clicks - payment + later, -np.inf)
 
-    def greedy(
-        self, observations: npt.NDArray[Any], payments: FloatArray, clicks: Any = None
-    ) -> npt.NDArray[np.int64]:
-        """The best bids of campaigns of given histories, ties to the lowest.
-
-        Args:
-            observations: ``(x, c, b / B, k / T)``, shape ``(N, 4)``.
-            payments: of the impressions so far, ``(N, t)``.
-            clicks: not needed; taken because other policies need them.
-
-        Returns:
-            indices of bids, int64 ``(N,)``.
-
-        Raises:
-            ValueError: shapes do not fit each other.
-        """
-        observations = check_observations(observations)
-        payments = check_history("payments", payments, len(observations))
-        x, c, b, k = self.campaign.read(observations)
-        return self.q_at(x, c, b, self.cap.spent(payments), k).argmax(axis=-1)
+    def _state(self, rows: int, payments: Any, clicks: Any) -> AnyArray:
+        return self.cap.spent(check_history("payments", payments, rows))
 
 
 def solve_spend_cap(
@@ -153,13 +122,10 @@ def solve_spend_cap(
     if cap.sliding:
         raise ValueError(f"cap must have tumbling windows, sliding=False, got {cap!r}")
     campaign = check_campaign(campaign)
-    check_integer("nodes", nodes, 4)
-    check_integer("budget_points", budget_points, 5)
+    grid = Grid.checked(campaign, nodes, budget_points, (4, 5))
     check_integer("spend_points", spend_points, 5)
-    coarse = _values(
-        Grid.coarse(campaign, nodes, budget_points), cap, halved(spend_points)
-    )
-    values = _values(Grid(campaign, nodes, budget_points), cap, spend_points)
+    coarse = _values(grid.halved(), cap, halved(spend_points))
+    values = _values(grid, cap, spend_points)
     values.setflags(write=False)
     error = abs(float(values[-1, -1, 0] - coarse[-1, -1, 0]))
     return SpendCapSolution(campaign, cap, values, nodes, error)
@@ -195,6 +161,6 @@ def _payoff(grid: Grid, cap: SpendCap, spend_points: int) -> Payoff:
 
 def _locate_spent(
     spent: FloatArray, cap: float, points: int
-) -> tuple[npt.NDArray[np.int64], FloatArray]:
+) -> tuple[IntArray, FloatArray]:
     # Beyond the cap, and with a cap of 0, only what is free is read: any place will do.
     return locate(np.minimum(spent, cap), cap or 1.0, points)

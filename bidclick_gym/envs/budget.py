@@ -7,14 +7,12 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import Float32Array
 from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE
 from ..campaigns import DEFAULT_BUDGET, DEFAULT_IMPRESSIONS, BudgetedCampaign
 from .single import BidClickEnv
 from .stepping import Bounds, context_bounds
-
-Observation = npt.NDArray[np.float32]
 
 
 class BidClickBudgetEnv(BidClickEnv):
@@ -30,10 +28,9 @@ class BidClickBudgetEnv(BidClickEnv):
     `Discrete(K)`: an index into `bids`.
 
     ## Observation Space
-    `Box` of four float32: the query descriptor `x` in [0, 1], the cost per unit of bid
-    `c` in `cost_range`, the share of the budget that is left in [0, 1] and the share of
-    the impressions that are to come, this one included, in [0, 1].  The remaining budget
-    itself is kept in float64; what is shown is rounded.
+    `Box` of four float32: `x` and `c` as in `BidClick-v0`, the share of the budget that
+    is left and that of the impressions to come, this one included, both in [0, 1].
+    The remaining budget itself is kept in float64; what is shown is rounded.
 
     ## Rewards
     `click - c * bid`, where `click ~ Bernoulli(sigmoid(2 * bid + x / 2))` and `bid` is
@@ -60,9 +57,7 @@ class BidClickBudgetEnv(BidClickEnv):
     ## Arguments
     * `budget`: what all payments together may not exceed, positive and finite.
     * `impressions`: impressions in an episode, an integer of at least 1.
-    * `bids`: allowed bids, strictly increasing in [0, 1]; the first must be 0.
-    * `cost_range`: lowest and highest cost.
-    * `render_mode`: `"ansi"` or `"rgb_array"` (the latter needs matplotlib).
+    * `bids`, `cost_range`, `render_mode`: as in `BidClick-v0`; the first bid must be 0.
 
     ## Version History
     * v0: initial release.
@@ -93,14 +88,8 @@ class BidClickBudgetEnv(BidClickEnv):
         self._start_bounds = campaign_bounds(self.campaign)
         self._terminates = True
 
-    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Bids on the current impression.
-
-        Raises:
-            ValueError: the action is not in the action space.
-            gymnasium.error.ResetNeeded: called before ``reset`` or after the last
-                impression.
-        """
+    def step(self, action: Any) -> tuple[Float32Array, float, bool, bool, dict[str, Any]]:
+        """As in `BidClickEnv`, but ``ResetNeeded`` also after the last impression."""
         if self._observation is not None and self._impressions >= self.horizon:
             raise gym.error.ResetNeeded(
                 f"all {self.horizon} impressions are over; call reset() before step()"
@@ -130,7 +119,7 @@ class BidClickBudgetEnv(BidClickEnv):
         left = self.horizon - self._impressions
         return {"budget_left": self._budget_left, "impressions_left": left}
 
-    def _observe(self) -> Observation:
+    def _observe(self) -> Float32Array:
         """``BudgetedCampaign.observe`` of the current impression, to the last bit."""
         assert self._observation is not None
         shares = (

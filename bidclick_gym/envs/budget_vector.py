@@ -6,40 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from gymnasium.vector.utils import batch_space
 
-from .._checks import check_integer
+from .._arrays import BoolArray, Float32Array, FloatArray, IntArray
 from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE
 from ..campaigns import DEFAULT_BUDGET, DEFAULT_IMPRESSIONS, BudgetedCampaign
 from .budget import campaign_bounds, campaign_space
-from .stepping import Mask
 from .vector import NOTHING, BidClickVectorEnv, Values
 
 
 class BidClickBudgetVectorEnv(BidClickVectorEnv):
     """``num_envs`` campaigns at once; ``gym.make_vec("BidClickBudget-v0", num_envs=N)``.
 
-    Each sub-environment is a ``BidClickBudgetEnv`` in distribution: the same spaces,
-    actions, rewards and information, and a budget of its own.  Not in stream: one
-    generator draws for all of them, in float32 and for many steps ahead.
-
-    Observations are float32 of shape ``(N, 4)``.  ``reset`` also takes the options
+    Each sub-environment is a ``BidClickBudgetEnv`` in distribution, with a budget of its
+    own.  Observations are float32 of shape ``(N, 4)``.  ``reset`` also takes the options
     ``"budget_left"`` and ``"impressions_left"``: a number, or an array of shape ``(N,)``,
-    within the bounds of ``BidClickBudgetEnv``.  Everything else, the counting of
-    impressions by ``infos["_click"]`` above all, is as in ``BidClickVectorEnv``.
+    within the bounds of ``BidClickBudgetEnv``.  All else is as in ``BidClickVectorEnv``.
 
     Args:
-        num_envs: number of sub-environments ``N``, at least 1.
-        budget: what the payments of one episode may not exceed, positive and finite.
-        impressions: impressions in an episode, which then terminates.
-        bids: allowed bids, strictly increasing in [0, 1]; the first must be 0.
-        cost_range: lowest and highest cost.
-        render_mode: ``None``; a batch is not drawn.
-        autoreset_mode: ``"next_step"`` (Gymnasium's default, and all that its own vector
-            environments know before 1.1), ``"same_step"`` or ``"disabled"``; or a member
-            of ``gymnasium.vector.AutoresetMode``.
-        full_info: whether steps return all information, as in ``BidClickVectorEnv``.
+        budget, impressions, bids, cost_range: as in ``BidClickBudgetEnv``.
+        num_envs, render_mode, autoreset_mode, full_info: as in ``BidClickVectorEnv``.
 
     Raises:
         ValueError: an argument is outside these bounds.
@@ -56,7 +42,6 @@ class BidClickBudgetVectorEnv(BidClickVectorEnv):
         autoreset_mode: Any = "next_step",
         full_info: bool = True,
     ):
-        check_integer("num_envs", num_envs, 1)
         self.campaign = BudgetedCampaign(
             budget,
             impressions,
@@ -78,7 +63,7 @@ class BidClickBudgetVectorEnv(BidClickVectorEnv):
         self._terminates = True
         self._budget_left = np.full(self.num_envs, self.campaign.budget)
 
-    def _impressions(self, bids: npt.NDArray[np.float64]) -> tuple[Any, Values]:
+    def _impressions(self, bids: FloatArray) -> tuple[Any, Values]:
         stream = self._stream
         payments = stream.c * bids
         refused = payments > self._budget_left
@@ -97,10 +82,10 @@ class BidClickBudgetVectorEnv(BidClickVectorEnv):
             "impressions_left": self._impressions_left(),
         }
 
-    def _impressions_left(self) -> npt.NDArray[np.int64]:
+    def _impressions_left(self) -> IntArray:
         return self._started + (self.horizon - self._clock)
 
-    def _start(self, where: Mask, start: Mapping[str, Any] = NOTHING) -> None:
+    def _start(self, where: BoolArray, start: Mapping[str, Any] = NOTHING) -> None:
         budget = start.get("budget_left", self.campaign.budget)
         self._budget_left = np.where(where, budget, self._budget_left)
         super()._start(where)
@@ -110,7 +95,7 @@ class BidClickBudgetVectorEnv(BidClickVectorEnv):
             self._started[where] -= played[where]
             self._next_end = int(self._started.min()) + self.horizon
 
-    def _observe(self) -> npt.NDArray[np.float32]:
+    def _observe(self) -> Float32Array:
         return self.campaign.observe(
             self._stream.x, self._stream.c, self._budget_left, self._impressions_left()
         )

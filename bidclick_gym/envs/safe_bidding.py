@@ -61,13 +61,7 @@ class SafeBidding(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Bids what was asked for, or the most below it that the caps allow.
-
-        Raises:
-            ValueError: the action is not in the action space.
-            gymnasium.error.ResetNeeded: called before ``reset`` or after the last
-                impression.
-        """
+        """Bids what was asked for, or the most below it that the caps allow."""
         if self._cost is None or not self.action_space.contains(action):
             # Refused there, with the reason.
             return self.env.step(action)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import AnyArray
 from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE
 from .vector import BidClickVectorEnv
 
@@ -74,7 +75,7 @@ class BidClickVecEnv(VecEnv):
         self._reset_options()
         return observations
 
-    def step_async(self, actions: np.ndarray[Any, Any]) -> None:
+    def step_async(self, actions: AnyArray) -> None:
         """Keeps the actions for ``step_wait``: ``(N,)``, or ``(N, 1)`` if continuous."""
         self._actions = actions
 

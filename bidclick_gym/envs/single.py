@@ -7,16 +7,14 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import Float32Array
 from .._checks import check_integer
 from ..auction import BID_WEIGHT, DEFAULT_BIDS, DEFAULT_COST_RANGE, QUERY_WEIGHT, Auction
 from .stepping import Bounds, chosen_values, context_bounds
 
-Observation = npt.NDArray[np.float32]
 
-
-class BidClickEnv(gym.Env[Observation, Any]):
+class BidClickEnv(gym.Env[Float32Array, Any]):
     """
     ## Description
     One advertising slot, one bidder.  An impression arrives with a query descriptor
@@ -95,14 +93,14 @@ class BidClickEnv(gym.Env[Observation, Any]):
             self.action_space = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
         else:
             self.action_space = gym.spaces.Discrete(len(self.auction.bids))
-        self._observation: Observation | None = None
+        self._observation: Float32Array | None = None
         self._impressions = 0
         self._last: dict[str, Any] | None = None
         self._start_bounds: Bounds = context_bounds(self.auction)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
+    ) -> tuple[Float32Array, dict[str, Any]]:
         """Starts an episode.
 
         Args:
@@ -127,7 +125,7 @@ class BidClickEnv(gym.Env[Observation, Any]):
         self._begin(start)
         return self._observe(), {}
 
-    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Float32Array, float, bool, bool, dict[str, Any]]:
         """Bids on the current impression.
 
         Raises:
@@ -176,7 +174,7 @@ class BidClickEnv(gym.Env[Observation, Any]):
         """What is left of the episode, for information and pictures."""
         return {}
 
-    def _observe(self) -> Observation:
+    def _observe(self) -> Float32Array:
         assert self._observation is not None
         return self._observation.copy()
 
@@ -195,7 +193,7 @@ class BidClickEnv(gym.Env[Observation, Any]):
             "expected_reward": probability - payment,
         }
 
-    def _context(self, u: float, v: float) -> Observation:
+    def _context(self, u: float, v: float) -> Float32Array:
         """``Auction.context_from_uniform`` of one pair, to the last bit."""
         low, high = self.auction.cost_range
         return np.array((u, low + (high - low) * v), dtype=np.float32)

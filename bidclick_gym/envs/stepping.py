@@ -8,11 +8,10 @@ from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import AnyArray, BoolArray
 from ..auction import Auction
 
-Mask = npt.NDArray[np.bool_]
 #: Reset options: lowest and highest value, and the type in which they are compared.
 Bounds: TypeAlias = Mapping[str, tuple[float, float, Any]]
 
@@ -51,11 +50,8 @@ def chosen_values(
     bounds: Bounds,
     count: int | None = None,
     where: Any = True,
-) -> dict[str, npt.NDArray[Any]]:
-    """Checked reset options: ``()`` for one environment, ``(count,)`` for a batch.
-
-    Values of a batch are looked at only ``where`` it is reset.
-    """
+) -> dict[str, AnyArray]:
+    """Checked reset options, ``()`` or ``(count,)``, looked at only ``where`` reset."""
     names = (*bounds, *(() if count is None else ("reset_mask",)))
     unknown = sorted(set(map(str, options)) - set(bounds))
     if unknown:
@@ -74,7 +70,7 @@ def _chosen(
     dtype: type[np.generic],
     count: int | None,
     where: Any,
-) -> npt.NDArray[Any]:
+) -> AnyArray:
     real, shape = issubclass(dtype, np.floating), () if count is None else (count,)
     try:
         values = np.asarray(given)
@@ -98,12 +94,9 @@ def context_bounds(auction: Auction) -> Bounds:
 
 
 def batch_info(
-    values: Mapping[str, npt.NDArray[Any]], count: int, played: Mask | None
+    values: Mapping[str, AnyArray], count: int, played: BoolArray | None
 ) -> dict[str, Any]:
-    """Gymnasium's vector information: each value, 0 outside the mask under ``_name``.
-
-    Without values it is the mask ``_click`` alone.
-    """
+    """Gymnasium's vector information: values and masks, or the mask ``_click`` alone."""
     mask = np.ones(count, dtype=np.bool_) if played is None else played
     everywhere = played is None or played.all()
     info: dict[str, Any] = {}
@@ -114,7 +107,7 @@ def batch_info(
 
 
 def final_info(
-    values: Mapping[str, npt.NDArray[Any]], final: npt.NDArray[Any], ended: Mask
+    values: Mapping[str, AnyArray], final: AnyArray, ended: BoolArray
 ) -> dict[str, Any]:
     """What Gymnasium's same-step autoreset says of the episodes that ended."""
     info = {"final_info": batch_info(values, len(ended), ended), "_final_info": ended}

@@ -7,9 +7,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 from gymnasium.vector.utils import batch_space
 
+from .._arrays import AnyArray, BoolArray, Float32Array, FloatArray
 from .._checks import check_integer
 from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE, click_probability
 from ..context_stream import ContextStream
@@ -19,7 +19,6 @@ from .stepping import (
     NEXT_STEP,
     SAME_STEP,
     Bounds,
-    Mask,
     batch_info,
     chosen_values,
     context_bounds,
@@ -27,9 +26,9 @@ from .stepping import (
     parse_autoreset_mode,
 )
 
-Values = dict[str, npt.NDArray[Any]]
+Values = dict[str, AnyArray]
 NOTHING: Mapping[str, Any] = {}
-Step = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], Mask, Mask, dict[str, Any]]
+Step = tuple[Float32Array, FloatArray, BoolArray, BoolArray, dict[str, Any]]
 
 
 class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
@@ -52,9 +51,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     Args:
         num_envs: number of sub-environments ``N``, at least 1.
-        horizon: impressions in an episode; 1 terminates, more truncates.
-        bids: allowed bids, strictly increasing in [0, 1].
-        cost_range: lowest and highest cost.
+        horizon, bids, cost_range: as in ``BidClickEnv``.
         continuous: whether an action is the bid itself, shape ``(N, 1)``, instead of an
             index into ``bids``, shape ``(N,)``.
         render_mode: ``None``; a batch is not drawn.
@@ -107,14 +104,14 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._clock = -1
         self._started = np.zeros(self.num_envs, dtype=np.int64)
         self._next_end = 0
-        self._ended: Mask | None = None
+        self._ended: BoolArray | None = None
 
     def reset(
         self,
         *,
         seed: int | Sequence[int] | None = None,
         options: dict[str, Any] | None = None,
-    ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+    ) -> tuple[Float32Array, dict[str, Any]]:
         """Starts an episode in every sub-environment.
 
         Args:
@@ -151,9 +148,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def step(self, actions: Any) -> Step:
         """Bids on the current impression of every sub-environment.
 
-        Args:
-            actions: bid indices, shape ``(N,)``, or with ``continuous=True`` bids,
-                shape ``(N, 1)``.  Those of slots that only reset are ignored.
+        Actions of slots that only reset are ignored.
 
         Raises:
             ValueError: actions are not in the action space.
@@ -193,7 +188,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         flags = (ends, never) if self._terminates else (never, ends)
         return self._observe(), rewards, *flags, info
 
-    def _impressions(self, bids: npt.NDArray[np.float64]) -> tuple[Any, Values]:
+    def _impressions(self, bids: FloatArray) -> tuple[Any, Values]:
         """What comes of bids on the current contexts: rewards and information."""
         stream = self._stream
         clicks = bids >= stream.price
@@ -210,17 +205,15 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             "expected_reward": probability - payments,
         }
 
-    def _observe(self) -> npt.NDArray[np.float32]:
+    def _observe(self) -> Float32Array:
         return self._stream.observations.copy()
 
-    def _start(self, where: Mask, start: Mapping[str, Any] = NOTHING) -> None:
+    def _start(self, where: BoolArray, start: Mapping[str, Any] = NOTHING) -> None:
         """Starts the clocks of episodes, with the reset options that were given."""
         self._started[where] = self._clock
         self._next_end = int(self._started.min()) + self.horizon
 
-    # -- arguments -----------------------------------------------------------
-
-    def _bids_of(self, actions: Any, ignored: Mask | None) -> npt.NDArray[np.float64]:
+    def _bids_of(self, actions: Any, ignored: BoolArray | None) -> FloatArray:
         actions = np.asarray(actions)
         kinds = "fiu" if self.continuous else "iu"
         if actions.shape != self.action_space.shape or actions.dtype.kind not in kinds:
@@ -248,7 +241,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         actions = actions.astype(np.intp, copy=False)
         return self._bids.take(actions)
 
-    def _reset_mask(self, mask: Any) -> Mask:
+    def _reset_mask(self, mask: Any) -> BoolArray:
         if mask is None:
             return np.ones(self.num_envs, dtype=np.bool_)
         given = np.asarray(mask)
@@ -274,9 +267,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if not many:
             super().reset(seed=seeds[0])
             return
-        self._np_random = np.random.Generator(
-            np.random.PCG64(np.random.SeedSequence(seeds))
-        )
+        self._np_random = np.random.default_rng(seeds)
         self._np_random_seed = tuple(seeds)  # type: ignore[assignment]
 
 
@@ -284,7 +275,7 @@ def _is_seed(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _bad_action(allowed: str, actions: npt.NDArray[Any], bad: Mask) -> ValueError:
+def _bad_action(allowed: str, actions: AnyArray, bad: BoolArray) -> ValueError:
     first = int(np.flatnonzero(bad)[0])
     return ValueError(
         f"actions must be {allowed}, got {actions[first]} for sub-environment {first}"

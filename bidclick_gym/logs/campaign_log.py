@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
+from .._arrays import BoolArray, Float32Array, FloatArray, IntArray
 from .._checks import check_integer, check_seed
 from ..campaigns import (
     BudgetedCampaign,
@@ -17,7 +16,7 @@ from ..campaigns import (
     play,
     uniform_draws,
 )
-from .log import Log, campaign_seeds
+from .log import Log, campaign_seeds, episode_draws
 
 BUDGET_CAMPAIGNS = 2000
 
@@ -35,7 +34,7 @@ class BudgetLog(Log):
             counted as 0; bool, ``(M, T)``.
     """
 
-    refused: npt.NDArray[np.bool_]
+    refused: BoolArray
 
 
 def simulate_budget_log(
@@ -46,9 +45,8 @@ def simulate_budget_log(
 ) -> BudgetLog:
     """Logs campaigns under a budget, all of them at once.
 
-    Each campaign equals, bit for bit, ``env.reset(seed=...)`` with its seed and one
-    ``env.step`` for each action: the environment draws the same uniforms in the same
-    order.
+    Each campaign equals its episode of the environment, bit for bit, as in
+    :func:`~bidclick_gym.logs.simulate_campaign`.
 
     Args:
         campaign: what is logged.
@@ -71,13 +69,14 @@ def simulate_budget_log(
         )
     seeds, bid_seed = campaign_seeds(seed, campaigns)
     rng = np.random.default_rng(bid_seed)
-    contexts, click_uniforms = _uniforms(campaign, seeds)
     rows, last = np.arange(campaigns), campaign.impressions
-    seen: list[npt.NDArray[np.float32]] = []
-    asked: list[npt.NDArray[np.int64]] = []
-    propensities: list[npt.NDArray[np.float64]] = []
+    drawn = [episode_draws(campaign.auction, int(s), last) for s in seeds]
+    contexts, click_uniforms = map(np.stack, zip(*drawn, strict=True))
+    seen: list[Float32Array] = []
+    asked: list[IntArray] = []
+    propensities: list[FloatArray] = []
 
-    def decide(observations: Any, payments: Any, clicks: Any) -> npt.NDArray[np.int64]:
+    def decide(observations: Any, payments: Any, clicks: Any) -> IntArray:
         bids = policy.sample(rng, observations)
         seen.append(observations)
         asked.append(bids)
@@ -98,17 +97,3 @@ def simulate_budget_log(
         seeds=seeds,
         bids=campaign.bids,
     )
-
-
-def _uniforms(
-    campaign: BudgetedCampaign, seeds: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Contexts ``(M, T + 1, 2)`` and the uniforms of clicks ``(M, T)``."""
-    count = 3 * campaign.impressions
-    # An impression draws for its click and then for the context after it.
-    drawn = np.stack(
-        [gym.utils.seeding.np_random(int(seed))[0].random(2 + count) for seed in seeds]
-    )
-    steps = drawn[:, 2:].reshape(len(seeds), campaign.impressions, 3)
-    contexts = np.concatenate([drawn[:, None, :2], steps[:, :, 1:]], axis=1)
-    return campaign.auction.context_from_uniform(contexts), steps[:, :, 0]

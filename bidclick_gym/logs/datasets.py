@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
-from .._checks import check_fraction, check_integer
-from .._optional import import_icac_algo
+from .._arrays import AnyArray
+from .._checks import check_integer, check_number
+from .._optional import needed
 from ..campaigns import PacedPolicy, UnpacedPolicy
 from .campaign_log import BUDGET_CAMPAIGNS, BudgetLog, simulate_budget_log
 from .log import (
@@ -21,7 +21,7 @@ from .log import (
     simulate_log,
     subsample_impressions,
 )
-from .minari_files import Recording, read_columns, stored
+from .minari_files import read_columns, stored
 
 if TYPE_CHECKING:
     from minari import MinariDataset
@@ -33,13 +33,9 @@ GAUSSIAN_BIDDER = "clipped Gaussian bidder, mean 0.4, std 0.4"
 
 @dataclasses.dataclass(frozen=True)
 class LogSpec:
-    """What a named dataset is a log of.
+    """What a named dataset is a log of, and what ``minari show`` says of it.
 
-    Args:
-        env_id: the Gymnasium id of the logged environment.
-        description: one sentence for ``minari show``.
-        policy: what logged campaigns under a budget; None for the plain auction.
-        algorithm: the logger's name for ``minari show``.
+    ``policy`` logged campaigns under a budget; None for the plain auction.
     """
 
     env_id: str
@@ -78,9 +74,6 @@ BUDGET_DATASETS: dict[str, LogSpec] = {
 }
 
 
-# -- Minari ----------------------------------------------------------------
-
-
 def minari_id(name: str, log_seed: int = 0) -> str:
     """The Minari id of a named dataset: its own name for seed 0."""
     _spec(name)
@@ -102,8 +95,23 @@ def load_minari(
         ValueError: the name is unknown, or a dataset of this name is there but holds
             something else.
     """
-    dataset_id = minari_id(name, log_seed)
-    return stored(dataset_id, _recording(name, log_seed), show_progress)
+    dataset_id, spec = minari_id(name, log_seed), _spec(name)
+    policy, horizon = spec.policy, {} if spec.policy else {"horizon": HORIZON}
+    env: Any = gym.make(spec.env_id, **horizon)  # type: ignore[arg-type]
+
+    def simulate() -> Log:
+        if policy is None:
+            return simulate_log(env.unwrapped.auction, seed=log_seed)
+        campaign = env.unwrapped.campaign
+        return simulate_budget_log(campaign, policy(campaign), seed=log_seed)
+
+    shape = BUDGET_CAMPAIGNS if policy else CAMPAIGNS, env.unwrapped.horizon
+    described = {
+        "algorithm_name": spec.algorithm,
+        "description": spec.description,
+        "log_seed": log_seed,
+    }
+    return stored(dataset_id, env, shape, simulate, described, show_progress)
 
 
 def get_log(name: str, log_seed: int = 0, show_progress: bool = True) -> Log:
@@ -117,34 +125,6 @@ def get_log(name: str, log_seed: int = 0, show_progress: bool = True) -> Log:
     if name in BUDGET_DATASETS:
         return BudgetLog(**columns, bids=env.campaign.bids)
     return Log(**columns, bids=env.auction.bids)
-
-
-def _recording(name: str, log_seed: int) -> Recording:
-    spec = _spec(name)
-    is_budgeted = spec.policy is not None
-    options: dict[str, Any] = {} if is_budgeted else {"horizon": HORIZON}
-    env = gym.make(spec.env_id, **options)
-    made: Any = env.unwrapped
-
-    def simulate() -> Log:
-        if spec.policy is None:
-            return simulate_log(made.auction, seed=log_seed)
-        return simulate_budget_log(
-            made.campaign, spec.policy(made.campaign), seed=log_seed
-        )
-
-    return Recording(
-        description=spec.description,
-        env=env,
-        simulate=simulate,
-        shape=(BUDGET_CAMPAIGNS if is_budgeted else CAMPAIGNS, made.horizon),
-        terminates=is_budgeted,
-        algorithm=spec.algorithm,
-        log_seed=log_seed,
-    )
-
-
-# -- d3rlpy ----------------------------------------------------------------
 
 
 def get_dataset(
@@ -161,9 +141,8 @@ def get_dataset(
     The Minari dataset is made on first use (a few seconds) and read from disk after.
 
     Args:
-        name: ``"bidclick/logged-v0"`` or ``"bidclick/logged-monotone-v0"``; of campaigns
-            under a budget ``"bidclick/budget-logged-v0"`` or
-            ``"bidclick/budget-paced-v0"``, which stay together and end as terminal.
+        name: one of ``DATASETS``, or of ``BUDGET_DATASETS``: campaigns under a budget,
+            which stay together and end as terminal.
         fraction: share of the log to keep, in (0, 1].  Smaller fractions of one
             ``seed`` are part of larger ones.
         seed: which impressions (or campaigns) a fraction keeps.
@@ -185,7 +164,7 @@ def get_dataset(
         ImportError: d3rlpy or Minari is missing.
     """
     spec = _spec(name)
-    check_fraction(fraction)
+    check_number("fraction", fraction, 0.0, 1.0, open=True)
     check_integer("seed", seed, 0)
     is_budgeted = name in BUDGET_DATASETS
     as_bandit = _is_bandit(is_budgeted, as_bandit, continuous)
@@ -205,20 +184,21 @@ def to_replay_buffer(
     continuous: bool = False,
 ) -> ColumnarReplayBuffer:
     """A log as a replay buffer for d3rlpy; arguments as in :func:`get_dataset`."""
-    icac_algo = import_icac_algo()
+    with needed("d3rlpy", "icac"):
+        import icac_algo
     is_budgeted = isinstance(log, BudgetLog)
     as_bandit = _is_bandit(is_budgeted, as_bandit, continuous)
 
-    actions: npt.NDArray[Any]
+    actions: AnyArray
     if continuous:
         actions = np.asarray(log.bids, dtype=np.float32)[log.actions][..., None]
     else:
         actions = log.actions[..., None]
-    rewards = log.rewards.astype(np.float32)[..., None]
+    rewards: AnyArray = log.rewards.astype(np.float32)[..., None]
     # d3rlpy's episodes have no final observation: the last impression of a timed out
     # campaign serves only as the successor of the one before.  A terminal one needs none.
     columns = [log.observations[:, :-1], actions, rewards, log.propensities[..., None]]
-    ends: dict[str, npt.NDArray[np.bool_]] = {}
+    ends: dict[str, Any] = {}
     if as_bandit:
         kept = subsample_impressions(log, fraction, seed)
         columns = [c.reshape(log.impressions, c.shape[-1])[kept] for c in columns]
@@ -228,16 +208,16 @@ def to_replay_buffer(
         at_last[:, -1] = True
         ends["terminals" if is_budgeted else "timeouts"] = at_last
         columns = [c[kept].reshape(-1, c.shape[-1]) for c in columns]
+    observations, actions, rewards, propensities = columns
     return icac_algo.ColumnarReplayBuffer.from_arrays(
-        *columns[:3],
+        observations,
+        actions,
+        rewards,
         **ends,
-        extras={"propensity": columns[3][:, 0]},
+        extras={"propensity": propensities[:, 0]},
         # Stated, not detected: a small log may lack the highest bid.
         action_size=1 if continuous else len(log.bids),
     )
-
-
-# -- arguments -------------------------------------------------------------
 
 
 def _spec(name: str) -> LogSpec:

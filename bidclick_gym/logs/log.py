@@ -7,9 +7,9 @@ import hashlib
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
-from .._checks import check_fraction, check_integer, check_seed
+from .._arrays import Float32Array, FloatArray, IntArray
+from .._checks import check_integer, check_number, check_seed
 from ..auction import Auction, click_probability
 from ..behavior import ClippedGaussianPolicy
 
@@ -32,12 +32,12 @@ class Log:
         bids: the allowed bids, shape ``(K,)``.
     """
 
-    observations: npt.NDArray[np.float32]
-    actions: npt.NDArray[np.int64]
-    rewards: npt.NDArray[np.float64]
-    propensities: npt.NDArray[np.float64]
-    clicks: npt.NDArray[np.int64]
-    seeds: npt.NDArray[np.int64]
+    observations: Float32Array
+    actions: IntArray
+    rewards: FloatArray
+    propensities: FloatArray
+    clicks: IntArray
+    seeds: IntArray
     bids: tuple[float, ...]
 
     @property
@@ -47,32 +47,33 @@ class Log:
 
 
 def simulate_campaign(
-    auction: Auction, actions: npt.NDArray[np.int64], seed: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Plays bid indices through one episode of ``BidClickEnv``, all at once.
+    auction: Auction, actions: IntArray, seed: int
+) -> tuple[Float32Array, FloatArray, IntArray]:
+    """Plays bid indices ``(H,)`` through one episode of ``BidClickEnv``, all at once.
 
     The result equals, bit for bit, ``env.reset(seed=seed)`` followed by one
     ``env.step`` for each action: the environment draws the same uniforms in the same
     order.
 
-    Args:
-        auction: the auction of the environment.
-        actions: bid indices, shape ``(H,)``.
-        seed: the episode's seed.
-
     Returns:
         observations ``(H + 1, 2)``, rewards ``(H,)``, clicks ``(H,)``.
     """
-    rng, _ = gym.utils.seeding.np_random(seed)
-    steps = len(actions)
-    u = rng.random(2 + 3 * steps)
-    per_step = u[2:].reshape(steps, 3)
-    context_uniforms = np.concatenate([u[None, :2], per_step[:, 1:]])
-    observations = auction.context_from_uniform(context_uniforms)
+    observations, u = episode_draws(auction, seed, len(actions))
     x, c = observations[:-1].astype(np.float64).T
     bids = auction.bid_array[actions]
-    clicks = (per_step[:, 0] < click_probability(x, bids)).astype(np.int64)
+    clicks = (u < click_probability(x, bids)).astype(np.int64)
     return observations, clicks - c * bids, clicks
+
+
+def episode_draws(
+    auction: Auction, seed: int, steps: int
+) -> tuple[Float32Array, FloatArray]:
+    """Contexts ``(steps + 1, 2)`` and uniforms of clicks ``(steps,)`` of an episode."""
+    u = gym.utils.seeding.np_random(seed)[0].random(2 + 3 * steps)
+    # An impression draws for its click and then for the context after it.
+    per_step = u[2:].reshape(steps, 3)
+    contexts = np.concatenate([u[None, :2], per_step[:, 1:]])
+    return auction.context_from_uniform(contexts), per_step[:, 0]
 
 
 def simulate_log(
@@ -126,7 +127,7 @@ def simulate_log(
 
 def campaign_seeds(
     seed: int | np.random.SeedSequence, campaigns: int
-) -> tuple[npt.NDArray[np.int64], np.random.SeedSequence]:
+) -> tuple[IntArray, np.random.SeedSequence]:
     """Environment seeds of a log's campaigns, ``(M,)``, and the seed of its bids."""
     if isinstance(seed, np.random.SeedSequence):
         # Spawning counts a sequence's children: a copy keeps the caller's as it was.
@@ -152,9 +153,7 @@ def fingerprint(log: Log) -> str:
     return digest.hexdigest()
 
 
-def subsample_impressions(
-    log: Log, fraction: float, seed: int = 0
-) -> npt.NDArray[np.int64]:
+def subsample_impressions(log: Log, fraction: float, seed: int = 0) -> IntArray:
     """Flat indices of the impressions that a fraction keeps, in logged order.
 
     Raises:
@@ -164,9 +163,9 @@ def subsample_impressions(
     return nested_subsample(log.impressions, fraction, seed)
 
 
-def nested_subsample(count: int, fraction: float, seed: int) -> npt.NDArray[np.int64]:
+def nested_subsample(count: int, fraction: float, seed: int) -> IntArray:
     """Indices of a share of ``count`` items, in order; a prefix of one permutation."""
-    check_fraction(fraction)
+    check_number("fraction", fraction, 0.0, 1.0, open=True)
     check_integer("seed", seed, 0)
     size = round(fraction * count)
     if size < 1:

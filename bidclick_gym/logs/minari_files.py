@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from .._optional import import_minari
+from .._optional import needed
+from .campaign_log import BudgetLog
 from .log import Log
 
 if TYPE_CHECKING:
@@ -27,33 +28,26 @@ CODE_VERSION = 1
 INFOS = {"propensity": "propensities", "click": "clicks", "refused": "refused"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Recording:
-    """A log of campaigns and impressions (``shape``), and how it is to be stored."""
-
-    description: str
-    env: gym.Env[Any, Any]
-    simulate: Callable[[], Log]
-    shape: tuple[int, int]
-    terminates: bool
-    algorithm: str
-    log_seed: int
-
-
 def stored(
-    dataset_id: str, recording: Recording, show_progress: bool = True
+    dataset_id: str,
+    env: gym.Env[Any, Any],
+    shape: tuple[int, int],
+    simulate: Callable[[], Log],
+    metadata: dict[str, Any],
+    show_progress: bool,
 ) -> MinariDataset:
-    """The Minari dataset of that id, made on first use."""
-    minari = import_minari()
+    """The Minari dataset of that id, campaigns and impressions, made on first use."""
+    with needed("minari", "icac"):
+        import minari
     from minari.storage.datasets_root_dir import get_dataset_path
 
     path = pathlib.Path(get_dataset_path(dataset_id))
     if not (path / "data").exists():
-        _write(dataset_id, recording, path, show_progress)
+        metadata = {"dataset_id": dataset_id, **metadata}
+        _write(simulate(), env, path, metadata, show_progress)
     dataset = minari.load_dataset(dataset_id)
     found = (dataset.total_steps, dataset.storage.metadata.get("bidclick_code_version"))
-    campaigns, impressions = recording.shape
-    expected = (campaigns * impressions, CODE_VERSION)
+    expected = (shape[0] * shape[1], CODE_VERSION)
     if found != expected:
         raise ValueError(
             f"the Minari dataset {dataset_id!r} at {path} holds {found[0]} steps of "
@@ -79,13 +73,16 @@ def read_columns(dataset: MinariDataset) -> dict[str, Any]:
 
 
 def _write(
-    dataset_id: str, recording: Recording, path: pathlib.Path, show_progress: bool
+    log: Log,
+    env: gym.Env[Any, Any],
+    path: pathlib.Path,
+    metadata: dict[str, Any],
+    show_progress: bool,
 ) -> None:
     from minari import __version__ as minari_version
     from minari.data_collector import EpisodeBuffer
     from minari.dataset.minari_storage import MinariStorage
 
-    log, env = recording.simulate(), recording.env
     with _renamed_when_complete(path) as folder:
         _require_space(_space_needed(log), path)
         storage = MinariStorage.new(
@@ -97,16 +94,15 @@ def _write(
         )
         storage.update_metadata(
             {
-                "dataset_id": dataset_id,
+                **metadata,
                 "minari_version": minari_version,
-                "algorithm_name": recording.algorithm,
                 "author": {"bidclick-icac contributors"},
-                "description": recording.description,
-                "log_seed": recording.log_seed,
                 "bidclick_code_version": CODE_VERSION,
             }
         )
-        never = np.zeros(recording.shape[1], dtype=bool)
+        # A budget that is left is part of the observation: the end is terminal.
+        terminates = isinstance(log, BudgetLog)
+        never = np.zeros(log.actions.shape[1], dtype=bool)
         at_last = never.copy()
         at_last[-1] = True
         infos = {
@@ -119,14 +115,14 @@ def _write(
                 observations=log.observations[i],
                 actions=log.actions[i],
                 rewards=log.rewards[i],
-                terminations=at_last if recording.terminates else never,
-                truncations=never if recording.terminates else at_last,
+                terminations=at_last if terminates else never,
+                truncations=never if terminates else at_last,
                 infos={info: column[i] for info, column in infos.items()},
             )
             for i in range(len(log.actions))
         )
         storage.update_episodes(
-            _progress(episodes, dataset_id, len(log.actions), show_progress)
+            _progress(episodes, metadata["dataset_id"], len(log.actions), show_progress)
         )
 
 
@@ -171,6 +167,4 @@ def _progress(episodes: Any, title: str, total: int, show: bool) -> Any:
         from tqdm.auto import tqdm
     except ImportError:
         return episodes
-    return tqdm(
-        episodes, total=total, desc=f"making {title}", disable=not show, leave=False
-    )
+    return tqdm(episodes, f"making {title}", total, disable=not show, leave=False)

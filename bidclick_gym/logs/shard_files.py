@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import AnyArray
 from .._optional import import_pyarrow
 from ..auction import MONOTONE_COST_RANGE, Auction
 from .log import HORIZON, simulate_log
@@ -95,7 +96,7 @@ def write_shard(plan: ShardPlan, folder: pathlib.Path, shard: int) -> int:
     return shard
 
 
-def _columns(plan: ShardPlan, shard: int) -> dict[str, np.ndarray[Any, Any]]:
+def _columns(plan: ShardPlan, shard: int) -> dict[str, AnyArray]:
     rows = plan.rows(shard)
     first_campaign = shard * plan.shard_size // HORIZON
     log = simulate_log(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._checks import check_choice, check_integer
-from .._optional import import_joblib, import_pyarrow
+from .._optional import import_pyarrow, needed
 from .log import HORIZON
 from .shard_files import (
     AUCTIONS,
@@ -107,7 +107,8 @@ def _written(
         for shard in missing:
             yield write_shard(plan, folder, shard)
         return
-    joblib = import_joblib()
+    with needed("joblib", "tables"):
+        import joblib
     run = joblib.delayed(write_shard)
     parallel = joblib.Parallel(
         workers,

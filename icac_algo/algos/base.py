@@ -64,12 +64,7 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
     """A d3rlpy algorithm for discrete actions that checks its data and writes safely."""
 
     def check_dataset(self, dataset: ReplayBufferBase) -> None:
-        """Refuses data that cannot be learned from.
-
-        Raises:
-            ValueError: the dataset is empty, its actions are continuous or out of
-                range, or an observation or reward is NaN or infinite.
-        """
+        """Refuses data that cannot be learned from."""
         check_dataset(type(self).__name__, dataset)
 
     def fit(
@@ -79,26 +74,7 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         n_steps_per_epoch: int = 10000,
         **options: Any,
     ) -> list[tuple[int, dict[str, float]]]:
-        """As d3rlpy's, and with checkpoints.
-
-        Args:
-            dataset: a replay buffer.
-            n_steps: gradient steps.
-            n_steps_per_epoch: steps of each epoch; the last one is shorter if need be.
-            options: d3rlpy's, and
-
-                checkpoint (str): a file that is written after each epoch with the whole
-                training state (:mod:`icac_algo.algos.checkpoints`).  If it is there
-                already, training goes on from it, bit for bit as if it had not stopped
-                (on the CPU).
-
-        Returns:
-            epoch and mean metrics of every epoch trained here.
-
-        Raises:
-            ValueError: an argument is out of bounds, the data cannot be learned from, or
-                the checkpoint is of another config, dataset or number of processes.
-        """
+        """As d3rlpy's, and with checkpoints."""
         return list(self.fitter(dataset, n_steps, n_steps_per_epoch, **options))
 
     def fitter(
@@ -126,14 +102,7 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         self.build_scalers(dataset)
 
     def update(self, batch: TransitionMiniBatch) -> dict[str, float]:
-        """One gradient step.
-
-        Args:
-            batch: a mini-batch of transitions.
-
-        Returns:
-            losses and other metrics.
-        """
+        """One gradient step."""
         assert self._impl is not None, "build or fit the algorithm before updating it"
         torch_batch = _to_torch_batch(batch, self._config, self._device)
         losses = self._impl.update(torch_batch, self._grad_step)
@@ -166,13 +135,6 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
 
         Unlike d3rlpy's, the ONNX file takes any batch size and its writing works with
         current torch; it needs the packages ``onnx`` and ``onnxscript``.
-
-        Args:
-            fname: destination; the extension decides the format.
-
-        Raises:
-            ValueError: another extension, or a critic that has no closed form.
-            ImportError: ONNX's packages are missing.
         """
         check_built(self)
         if pathlib.Path(fname).suffix not in (".pt", ".onnx"):

@@ -101,14 +101,7 @@ def judge(
 def judged(
     figure: str, holds: bool, otherwise: bool = False, condition: str = ""
 ) -> Judgement:
-    """A claim holds, or otherwise under a condition, or does not.
-
-    Args:
-        figure: what was measured.
-        holds: whether it holds as it is said.
-        otherwise: whether it holds under the condition.
-        condition: in words, where the figure does not show it.
-    """
+    """A claim holds, or otherwise under a condition, or does not."""
     if holds:
         return Judgement(HOLDS, figure)
     if not otherwise:
