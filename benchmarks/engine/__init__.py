@@ -1,5 +1,7 @@
 """What every experiment shares: cells, sweep, rows, tuning, pictures, reports, timing."""
 
+from matplotlib.figure import Figure
+
 from .cell import Cell
 from .command_line import fraction, list_of, one_of, positive_int
 from .experiment import (
@@ -25,7 +27,6 @@ from .pictures import (
     LIMIT,
     ONLINE,
     OURS,
-    Figure,
     Line,
     bars,
     dots,

@@ -17,10 +17,12 @@ import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from .cell import Cell, worded
 from .files import write_text
 from .markdown import section
-from .pictures import Figure, write_png
+from .pictures import write_png
 from .rows import Rows, read_rows, write_rows
 from .sweep import BrokenCellsError, finished, run_cells
 
