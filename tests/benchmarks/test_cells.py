@@ -63,6 +63,7 @@ def test_rows_are_kept_and_not_computed_again(tmp_path: pathlib.Path) -> None:
     assert [row["return"] for row in again] == [-1.0, -1.0]
 
 
+@pytest.mark.slow
 def test_twin_cells_agree_in_one_process_and_in_another(tmp_path: pathlib.Path) -> None:
     cell = tiny("Ours-KnownCost")
     first, second = TABLE.measured(cell), TABLE.measured(cell)
@@ -70,6 +71,7 @@ def test_twin_cells_agree_in_one_process_and_in_another(tmp_path: pathlib.Path) 
     assert without_time(first) == without_time(second) == without_time(elsewhere)
 
 
+@pytest.mark.slow
 def test_a_failing_cell_is_an_error_and_leaves_nothing(tmp_path: pathlib.Path) -> None:
     place = {"env": "BidClick-v0", "fraction": 0.01, "steps": 5}
     bad = Cell.of("table1", "CQL", tuned={"alpha": "nonsense"}, **place)

@@ -74,6 +74,7 @@ def test_one_broken_cell_does_not_stop_the_sweep(tmp_path: pathlib.Path) -> None
     assert marks(tmp_path) == dict.fromkeys(range(5), 1)
 
 
+@pytest.mark.slow
 def test_a_broken_cell_ends_the_program_with_an_error(tmp_path: pathlib.Path) -> None:
     script = (
         "import pathlib, sys; sys.path.insert(0, sys.argv[2])\n"

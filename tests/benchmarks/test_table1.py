@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import functools
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,16 @@ def rows_with(regret: dict[str, float], **changes: Any) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+@pytest.fixture(scope="module", autouse=True)
+def integrals_are_made_once() -> Iterator[None]:
+    """Means over all contexts of one auction are the same in every test."""
+    names = ("optimal_value", "monotone_share", "falling_pairs")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setattr(Auction, name, functools.cache(getattr(Auction, name)))
+        yield
 
 
 def verdict(rows: list[dict[str, Any]], auction: Auction | None = None) -> str:

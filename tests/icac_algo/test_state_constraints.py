@@ -56,7 +56,7 @@ def test_features_are_refused(features: Any) -> None:
 
 @pytest.mark.parametrize("constant", [0.0, -1.0, np.inf, np.nan, "1", None, True])
 def test_constants_are_refused(constant: Any) -> None:
-    with pytest.raises(ValueError, match="constant must be a finite number > 0"):
+    with pytest.raises(ValueError, match=r"constant must be .*> 0, got"):
         StateLipschitz(constant=constant)
 
 

@@ -197,6 +197,7 @@ def test_slow_shapes_are_not_followed() -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_command_at_toy_size(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,6 +140,7 @@ def test_opening_is_judged_at_the_full_size(size: int, theirs: float, word: str)
     assert found == [word, word]
 
 
+@pytest.mark.slow
 def test_a_killed_run_does_not_stop_the_next(tmp_path: pathlib.Path) -> None:
     left = tmp_path / "load-10000" / "minari" / speed_load.DATASET
     left.mkdir(parents=True)

@@ -71,7 +71,9 @@ def test_the_loggers_own_policy_is_worth_its_mean_reward(
         assert found[name].value == pytest.approx(mean, abs=0.003)
 
 
-@pytest.mark.parametrize("bid", range(5))
+@pytest.mark.parametrize(
+    "bid", [0, 4, *(pytest.param(bid, marks=pytest.mark.slow) for bid in (1, 2, 3))]
+)
 def test_constant_bids_have_their_closed_form(auction_log: Any, bid: int) -> None:
     auction = Auction()
     truth = auction.value_of_constant_bid(auction.bids[bid])
@@ -124,6 +126,7 @@ def test_missing_support_is_loud() -> None:
         estimate(log, 0)
 
 
+@pytest.mark.slow
 def test_coverage_of_the_intervals() -> None:
     policy = Auction()
     truth = policy.value_of_constant_bid(0.75)
@@ -174,8 +177,9 @@ def test_policies_that_are_none(policy: Any, message: str) -> None:
         estimate(small_log(), policy)
 
 
-def test_same_seed_same_estimates(auction_log: LoggedSteps) -> None:
-    assert estimate(auction_log, 2) == estimate(auction_log, 2)
+def test_same_seed_same_estimates() -> None:
+    log = logged_steps(to_replay_buffer(simulate_log(Auction(), campaigns=10)))
+    assert estimate(log, 2) == estimate(log, 2)
 
 
 # -- comparing -----------------------------------------------------------------

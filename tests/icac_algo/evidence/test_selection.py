@@ -327,7 +327,7 @@ def test_a_false_shape_is_found_out() -> None:
         config = ConstraintAwareQConfig(
             constraint=constraint,
             batch_size=64,
-            learning_rate=1e-2,
+            critic_learning_rate=1e-2,
             reward_scaler=StandardRewardScaler(),
         )
         return lambda: config.create("cpu:0")

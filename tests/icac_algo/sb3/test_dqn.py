@@ -150,7 +150,9 @@ def test_it_learns_the_auction_from_a_log() -> None:
     assert regret < 0.003
 
 
-@pytest.mark.parametrize("vectorized", [False, True])
+@pytest.mark.parametrize(
+    "vectorized", [pytest.param(False, marks=pytest.mark.slow), True]
+)
 def test_identity_is_learned(vectorized: bool) -> None:
     # Two actions: a shape over them is no restriction.
     env: Any = IdentityEnv(2)
