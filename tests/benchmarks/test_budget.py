@@ -271,6 +271,7 @@ def test_what_the_budget_is_worth() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_rebuild_makes_report_page_and_pictures_from_rows_alone(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

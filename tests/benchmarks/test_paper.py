@@ -42,6 +42,7 @@ PUBLISHED = ROOT / "docs" / "results" / "paper"
 # -- theory and interpretations ----------------------------------------------
 
 
+@pytest.mark.slow
 def test_theory_figures_are_what_closed_forms_say() -> None:
     found = theory_figures()
     assert found == theory_figures()
@@ -257,6 +258,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return rebuilt(PUBLISHED, tmp_path_factory.mktemp("published"))
 
 
+@pytest.mark.slow
 def test_the_published_reports_are_what_the_published_rows_give(
     published: pathlib.Path,
 ) -> None:
