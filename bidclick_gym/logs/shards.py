@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -117,7 +118,23 @@ def _written(
         initializer=_leave_with_parent,
         initargs=(os.getpid(),),
     )
-    yield from parallel(run(plan, folder, shard) for shard in missing)
+    with _interrupts_for_us_alone():
+        written = parallel(run(plan, folder, shard) for shard in missing)
+    yield from written
+
+
+@contextlib.contextmanager
+def _interrupts_for_us_alone() -> Iterator[None]:
+    """Processes started here do not see Ctrl-C: this process ends them by itself."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    # A blocked signal stays blocked in a child, also while it still imports.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _leave_with_parent(parent: int) -> None:
