@@ -39,6 +39,7 @@ from ..evidence import check_prior_at_fit
 from ..shapes import (
     Constraint,
     StateConstraint,
+    as_shape,
     check_state_constraints,
     make_constraint_field,
     make_state_constraints_field,
@@ -108,9 +109,9 @@ class ConstraintAwareQConfig(LearnableConfig):
         n_critics (int): Number of critics.  Targets use their minimum, values their
             mean, which keeps every shape.
         share_encoder (bool): Whether several critics share one encoder.
-        constraint (icac_algo.shapes.Constraint): The shape over actions; over a
-            continuous action the ends of its ``actions`` (by default 0 and 1) are its
-            range.
+        constraint (icac_algo.shapes.Constraint): The shape over actions, or words for it
+            (``"monotone+concave"``); over a continuous action the ends of its
+            ``actions`` (by default 0 and 1) are its range.
         state_constraints (list[icac_algo.shapes.StateConstraint]): Shapes over features
             of the observation, with ``critic=Functional()``.
         critic (icac_algo.critics.Critic): How the critic is made to have the shape:
@@ -178,10 +179,7 @@ class ConstraintAwareQConfig(LearnableConfig):
         check_choice("actor", self.actor, ("softmax", "network", "network-sampled"))
         check_choice("greedy", self.greedy, ("critic", "actor"))
         check_choice("check_prior", self.check_prior, ("off", "warn", "error"))
-        if not isinstance(self.constraint, Constraint):
-            raise ValueError(
-                f"constraint must be a shape such as Concave(), got {self.constraint!r}"
-            )
+        self.constraint = as_shape(self.constraint)
         for name in ("share_encoder", "compile_graph"):
             check_flag(name, getattr(self, name))
         if not isinstance(self.state_constraints, (list, tuple)):

@@ -27,6 +27,7 @@ from .._util.checks import check_flag, check_number
 from ..shapes import (
     Constraint,
     StateConstraint,
+    as_shape,
     make_constraint_field,
     make_state_constraints_field,
 )
@@ -64,7 +65,7 @@ class ShapedQFunctionFactory(QFunctionFactory):
     and ``scale=10`` to the factory.
 
     Args:
-        constraint: the shape over actions.
+        constraint: the shape over actions, or words for it (``"monotone+concave"``).
         critic: how the critic is made to have it; continuous actions have only
             :class:`~icac_algo.Functional`.
         n_quantiles: number of quantiles, N, at least 2, at the midpoints
@@ -96,10 +97,7 @@ class ShapedQFunctionFactory(QFunctionFactory):
     share_encoder: bool = dataclasses.field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.constraint, Constraint):
-            raise ValueError(
-                f"constraint must be a shape such as Concave(), got {self.constraint!r}"
-            )
+        self.constraint = as_shape(self.constraint)
         if not isinstance(self.critic, Critic):
             raise ValueError(
                 f"critic must be a critic such as Functional(), got {self.critic!r}"

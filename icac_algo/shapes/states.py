@@ -17,7 +17,7 @@ from d3rlpy.serializable_config import (
     generate_list_config_field,
 )
 
-from .._util.checks import check_number, is_integer
+from .._util.checks import check_flag, check_number, is_integer
 from .base import NamedConfig
 
 
@@ -41,7 +41,8 @@ class StateMonotone(StateConstraint):
         increasing: whether Q rises with the features; else it falls.
 
     Raises:
-        ValueError: ``features`` are not distinct integers of at least 0.
+        ValueError: ``features`` are not distinct integers of at least 0, or
+            ``increasing`` is not a bool.
     """
 
     features: list[int]
@@ -59,6 +60,8 @@ class StateMonotone(StateConstraint):
                 f"features must be a list of distinct integers >= 0, got {given!r}"
             )
         self.features = [int(f) for f in self.features]
+        check_flag("increasing", self.increasing)
+        self.increasing = bool(self.increasing)
 
 
 @dataclasses.dataclass()
@@ -78,6 +81,7 @@ class StateLipschitz(StateConstraint):
 
     def __post_init__(self) -> None:
         check_number("constant", self.constant, above=0.0)
+        self.constant = float(self.constant)
 
 
 register_state_constraint(StateMonotone)
