@@ -7,6 +7,8 @@ variable ``FUZZ_EXAMPLES`` multiplies their number; beyond 1 they are drawn anew
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import hypothesis
 from hypothesis import HealthCheck, settings
@@ -27,3 +29,13 @@ FUZZ = settings.get_profile("fuzz")
 def times(share: float) -> hypothesis.settings:
     """The profile with a share of its examples, for what takes long."""
     return settings(FUZZ, max_examples=max(1, int(share * FUZZ.max_examples)))
+
+
+def attempt(
+    make: Callable[[], Any], *refusals: type[Exception]
+) -> tuple[Any, str | None]:
+    """What is made and ``None``, or ``None`` and what an allowed error says."""
+    try:
+        return make(), None
+    except refusals as error:
+        return None, str(error)

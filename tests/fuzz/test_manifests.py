@@ -1,4 +1,4 @@
-"""A saved model with one thing changed: refused by one kind of error, or the same model."""
+"""A saved model with one thing changed: refused by one kind of error, or the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from icac_algo import ConstraintAwareQConfig, KnownCost, MonotoneConcave
 from icac_algo.export import ArtefactError, load, save
 
-from .profile import FUZZ
+from .profile import FUZZ, attempt
 
 X = np.random.default_rng(0).random((20, 2)).astype(np.float32)
 VALUES = st.one_of(
@@ -25,7 +25,9 @@ VALUES = st.one_of(
     st.integers(-(2**70), 2**70),
     st.floats(),
     st.text(max_size=5),
-    st.sampled_from(["convex", "concave", 3000, [3_000_000], [1] * 10_000, {}, [], 1e300]),
+    st.sampled_from(
+        ["convex", "concave", 3000, [3_000_000], [1] * 10_000, {}, [], 1e300]
+    ),
 )
 
 
@@ -46,16 +48,13 @@ def check(changed: bytes, model: tuple[pathlib.Path, Any]) -> None:
     path, algo = model
     beside = path.with_name("changed.safetensors")
     beside.write_bytes(changed)
-    try:
-        found = load(beside)
-    except ArtefactError as error:
-        assert "changed.safetensors" in str(error)
+    found, refusal = attempt(lambda: load(beside), ArtefactError)
+    if refusal is not None:
+        assert "changed.safetensors" in refusal
         return
     assert np.array_equal(found.predict(X), algo.predict(X))
     actions = algo.predict(X)
-    assert np.array_equal(
-        found.predict_value(X, actions), algo.predict_value(X, actions)
-    )
+    assert np.array_equal(found.predict_value(X, actions), algo.predict_value(X, actions))
 
 
 @FUZZ

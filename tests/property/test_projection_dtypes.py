@@ -1,4 +1,4 @@
-"""Projections of every dtype and scale: what holds to the last bit, what up to rounding."""
+"""Projections of every dtype and scale: what holds to the last bit, what to rounding."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def check(shape: Constraint, given: torch.Tensor, found: torch.Tensor) -> None:
         torch.tensor(bound, dtype=found.dtype)
         for bound in (shape_set.lower, shape_set.upper)
     )
-    assert bool((found >= least).all()) and bool((found <= most).all())
+    assert bool((found >= least).all())
+    assert bool((found <= most).all())
     size = found.shape[1]
     largest = found.double().abs().amax(dim=1).clamp(min=bound_scale(shape, size))
     eps = torch.finfo(found.dtype).eps

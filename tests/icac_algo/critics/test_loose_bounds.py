@@ -226,7 +226,8 @@ def test_capped_numbers_stay_within_and_rise(
     capped = within(free, lower, upper)
     assert torch.isfinite(capped).all()
     least, most = (torch.tensor(bound, dtype=dtype) for bound in (lower, upper))
-    assert (capped >= least).all() and (capped <= most).all()
+    assert (capped >= least).all()
+    assert (capped <= most).all()
     assert (capped.diff() >= -1e-6 * capped[:-1].abs().clamp(min=1.0)).all()
     (gradient,) = torch.autograd.grad(capped.sum(), free)
     assert torch.isfinite(gradient).all()
@@ -262,7 +263,8 @@ def test_afterstates_bound_what_is_earned_in_units_of_the_reward() -> None:
     paid = ~q_func.is_refused(q_func.left(x))
     slopes = earned.diff(dim=1)[paid[:, 1:]] / 0.25
     assert len(slopes) > 20
-    assert float(slopes.min()) >= -1e-4 and float(slopes.max()) <= 0.5 + 1e-4
+    assert float(slopes.min()) >= -1e-4
+    assert float(slopes.max()) <= 0.5 + 1e-4
 
 
 def test_a_monotone_shape_with_a_loose_bound_still_rises() -> None:
