@@ -383,19 +383,6 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             )
         self._action_type = action_type
 
-    def check_exportable(self) -> None:
-        config = self._config
-        assert self._impl is not None
-        actor_decides = config.greedy == "actor" and config.actor != "softmax"
-        if not isinstance(config.critic, Euclidean) or actor_decides:
-            return
-        if not config.constraint.has_closed_form(self._impl.action_size):
-            raise ValueError(
-                f"critic=Euclidean() onto {type(config.constraint).__name__} over "
-                f"{self._impl.action_size} actions has no closed form to export; "
-                "critic=Functional() and Canonical() export at any size"
-            )
-
     def prepare(self, dataset: ReplayBufferBase) -> None:
         config, info = self._config, dataset.dataset_info
         config.validate()

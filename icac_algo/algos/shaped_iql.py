@@ -11,6 +11,8 @@ from d3rlpy.models.builders import create_continuous_q_function
 from d3rlpy.models.q_functions import QFunctionFactory, make_q_func_field
 from d3rlpy.types import Shape
 
+from ..export import save_greedy_policy
+
 
 @dataclasses.dataclass()
 class ShapedIQLConfig(IQLConfig):
@@ -81,6 +83,10 @@ class ShapedIQL(IQL):
             compiled=self.compiled,
             device=self._device,
         )
+
+    def save_policy(self, fname: str) -> None:
+        """Saves the policy as TorchScript (``.pt``) or ONNX (``.onnx``)."""
+        save_greedy_policy(self, fname)
 
 
 register_learnable(ShapedIQLConfig)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..shapes import Constraint
@@ -18,8 +17,10 @@ from .parametrization import (
     Limits,
     Parametrization,
     Units,
+    log_sigmoid,
     share_of_room,
     slope_unit,
+    softplus,
     within,
 )
 
@@ -92,8 +93,8 @@ class _Pieces(Function):
         level, line = coordinates[:, :1], coordinates[:, 1 : self.n_linear]
         height, steepness, place = coordinates[:, self.n_linear :].chunk(3, dim=1)
         if not self.signed:
-            height = F.softplus(height - 1.0)
-        steepness = F.softplus(steepness + 0.5)
+            height = softplus(height - 1.0)
+        steepness = softplus(steepness + 0.5)
         if self.frame.slopes == "bounded":
             # Over x, which runs through two units where the action runs through one.
             limits = (limits[0] / 2.0, limits[1] / 2.0)
@@ -137,14 +138,14 @@ class FunctionalConcave(_Pieces):
     two_sided = True
 
     def piece(self, t: Tensor) -> Tensor:
-        return F.logsigmoid(t)
+        return log_sigmoid(t)
 
 
 class FunctionalMonotoneConcave(_Pieces):
     """A sum of saturating bends, each rising with diminishing returns."""
 
     def piece(self, t: Tensor) -> Tensor:
-        return F.logsigmoid(t)
+        return log_sigmoid(t)
 
 
 class FunctionalBoundedConcave(FunctionalMonotoneConcave):
@@ -174,13 +175,13 @@ class RisingPieces(_Pieces):
         linear = coordinates[:, :n_linear]
         height, steepness, place = coordinates[:, n_linear:].chunk(3, dim=1)
         bends = self.frame.concave
-        height = F.softplus((-height if bends else height) - 1.0)
+        height = softplus((-height if bends else height) - 1.0)
         forward = (self.signs > 0.0)[:, None]
         towards = torch.where(forward, at[:, None], 1.0 - at[:, None])
         # As in the other pieces at the start: steepness of .97 about the middle.
-        argument = 2.0 * F.softplus(steepness + 0.5)[:, :, None] * towards
+        argument = 2.0 * softplus(steepness + 0.5)[:, :, None] * towards
         argument = argument + (place + self.places - 0.97)[:, :, None]
-        pieces = F.logsigmoid(argument) if bends else 4.0 * torch.sigmoid(argument)
+        pieces = log_sigmoid(argument) if bends else 4.0 * torch.sigmoid(argument)
         values = linear[:, :1] + (height[:, :, None] * pieces).sum(dim=1)
         if self.two_sided:
             values = values + linear[:, 1:2] * at
@@ -221,14 +222,14 @@ class Spline(Function):
         at = unit if unit.dim() == 2 else unit[None]
         level, weights = coordinates[:, :1], coordinates[:, 1:]
         if self.frame.concave:
-            line, weights = weights[:, :1], F.softplus(weights[:, 1:] - 1.0)
+            line, weights = weights[:, :1], softplus(weights[:, 1:] - 1.0)
             if self.frame.slopes == "rising":
-                line = F.softplus(line - 1.0)
+                line = softplus(line - 1.0)
             elif self.frame.slopes == "bounded":
                 line = within(line, *limits)
             return level + line * at + (weights[:, :, None] * basis).sum(dim=1)
         if self.frame.slopes == "rising":
-            weights = F.softplus(weights - 1.0)
+            weights = softplus(weights - 1.0)
         elif self.frame.slopes == "bounded":
             weights = within(weights, *limits, slope_unit(self.n_pieces))
         whole = at[:, None].expand(len(basis), 1, -1)
@@ -239,7 +240,7 @@ class Spline(Function):
         at = unit if unit.dim() == 2 else unit[None]
         k, from_knot = self.sharpness, at[:, None] - self.knots[:, None]
         # The integral of sigmoid(-k t) is log sigmoid(k t) / k.
-        return (F.logsigmoid(k * from_knot) - F.logsigmoid(-k * self.knots)[:, None]) / k
+        return (log_sigmoid(k * from_knot) - log_sigmoid(-k * self.knots)[:, None]) / k
 
     def sup_norm_gain(self) -> float:
         """By how much values can change when no coordinate changes by more than one."""

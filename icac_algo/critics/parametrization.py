@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..shapes import Constraint, ShapeSet
+from ..shapes import Constraint, ShapeSet, is_exporting
 
 #: Lower and upper bound, infinite where there is none.
 Limits = tuple[Tensor | float, Tensor | float]
@@ -181,7 +181,7 @@ def within(
         - _log_one_minus_exp((inside - upper) / unit)
     )
     x = start + unit * values
-    above, below = F.softplus((lower - x) / unit), F.softplus((x - upper) / unit)
+    above, below = softplus((lower - x) / unit), softplus((x - upper) / unit)
     # Rounding may have left the bounds.
     return torch.minimum(torch.maximum(x + unit * (above - below), lower), upper)
 
@@ -216,3 +216,17 @@ def share_of_room(total: Tensor, smallest: Tensor, limits: Limits) -> Tensor:
 
 def _as(like: Tensor, *numbers: Tensor | float) -> list[Tensor]:
     return [torch.as_tensor(n, dtype=like.dtype, device=like.device) for n in numbers]
+
+
+def softplus(t: Tensor) -> Tensor:
+    """As torch's; ONNX runtimes have none of float64, so a graph spells it out."""
+    if t.dtype != torch.float64 or not is_exporting():
+        return F.softplus(t)
+    return t.clamp(min=0.0) + torch.log(1.0 + torch.exp(-t.abs()))
+
+
+def log_sigmoid(t: Tensor) -> Tensor:
+    """As torch's; likewise."""
+    if t.dtype != torch.float64 or not is_exporting():
+        return F.logsigmoid(t)
+    return -softplus(-t)

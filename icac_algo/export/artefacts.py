@@ -21,6 +21,7 @@ from d3rlpy.dataset import ReplayBufferBase
 from .._util.checks import check_built, check_flag, check_path, check_type
 from .._util.files import write_whole
 from ..data import blocks
+from ..shapes import Constraint
 
 PathLike = str | os.PathLike[str]
 _KEY = "icac_algo"
@@ -59,7 +60,7 @@ def save(
     check_flag("overwrite", overwrite)
     if dataset is not None:
         check_type("dataset", dataset, ReplayBufferBase, "be a d3rlpy replay buffer")
-    check_built(algo)
+    algo = built_algorithm(algo)
     path = pathlib.Path(path)
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"path must be in a folder that exists, got {path}")
@@ -73,9 +74,9 @@ def save(
     description = {
         "format": _FORMAT,
         "config": json.loads(shaped.serialize()),
-        "action_grid": _action_grid(algo),
+        "action_grid": action_grid(algo),
         "grad_step": int(algo.grad_step),
-        "versions": _versions(),
+        "versions": versions(),
         "data": None if dataset is None else _fingerprint(dataset),
         "sha256": _digest(tensors),
     }
@@ -223,17 +224,37 @@ def _digest(tensors: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _action_grid(algo: Any) -> list[float] | None:
+def built_algorithm(algo: Any) -> Any:
+    """An algorithm of d3rlpy, which other models may have made of them.
+
+    Raises:
+        TypeError: it is none and cannot be made one.
+        ValueError: it is not built.
+    """
+    algo = algo.to_d3rlpy() if hasattr(algo, "to_d3rlpy") else algo
+    check_built(algo)
+    return algo
+
+
+def constraint_of(algo: Any) -> Constraint | None:
+    """The shape of an algorithm's critic, its own or its factory's."""
+    factory = getattr(algo.config, "q_func_factory", None)
+    stated = getattr(algo.config, "constraint", getattr(factory, "constraint", None))
+    return stated if isinstance(stated, Constraint) else None
+
+
+def action_grid(algo: Any) -> list[float] | None:
+    """Positions of discrete actions in their own units; indices without a shape."""
     if algo.get_action_type() != ActionSpace.DISCRETE:
         return None
-    constraint = getattr(algo.config, "constraint", None)
-    size = algo.impl.action_size
+    constraint, size = constraint_of(algo), algo.impl.action_size
     if constraint is None:
         return [float(i) for i in range(size)]
     return [float(p) for p in constraint.positions(size)]
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the packages that a saved model depends on."""
     found = {}
     for name in _PACKAGES:
         try:
