@@ -71,9 +71,12 @@ class ShapedQFunctionFactory(QFunctionFactory):
         n_quantiles: number of quantiles, N, at least 2, at the midpoints
             :math:`(2i - 1) / 2N`; ``None`` for a critic of means.
         state_constraints: shapes over state features.
-        level: what Q is measured from; about the mean of Q.
-        scale: what Q is measured in, and the standard deviation that fresh quantiles
-            expect; about the spread of rewards.
+        level: what Q is measured from, where fresh critics start.
+        scale: what Q is measured in; also the standard deviation that fresh quantiles
+            expect.  Unlike ``ConstraintAwareQ``, d3rlpy's algorithms weigh their losses
+            in units of the (scaled) reward and keep their learning rate: a scale below 1
+            slows Q down, one above 1 speeds it up.  A reward scaler that gives rewards a
+            spread of about 1 needs neither.
         observation_scaler: the scaler that the algorithm is given, if it is and the
             constraint has a known cost or state constraints.
         action_scaler: likewise, for continuous actions.

@@ -83,7 +83,7 @@ def logged(truth: np.ndarray[Any, Any] = TRUTH) -> ColumnarReplayBuffer:
     )
 
 
-def learned(config: Any, log: ColumnarReplayBuffer, n_steps: int = 300) -> Any:
+def learned(config: Any, log: ColumnarReplayBuffer, n_steps: int = 150) -> Any:
     d3rlpy.seed(0)
     algo = config.create(device="cpu:0")
     algo.fit(
