@@ -101,7 +101,7 @@ def cover(cell: Cell) -> Rows:
     for fraction in FRACTIONS:
         steps = logged_steps(to_replay_buffer(log, fraction, cell.seed))
         for name, policy in POLICIES.items():
-            found = estimate(steps, policy, resamples=400, seed=cell.seed)
+            found = estimate(steps, policy, seed=cell.seed)
             for estimator, value in found.items():
                 rows.append(
                     {
@@ -172,7 +172,7 @@ def choose(cell: Cell) -> Rows:
                 trained = steps
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", SupportWarning)
-                    found = estimate(held_out, model, estimators=("dr",), resamples=1)
+                    found = estimate(held_out, model, estimators=("dr",))
                 rows.append(
                     {
                         "candidate": f"{name}, seed {seed}",

@@ -15,6 +15,7 @@ from .._util.checks import check_type
 from ..critics import reward_slope
 from ..data import ColumnarReplayBuffer, check_dataset
 from ..decisions import MaskedGreedy
+from ..shapes import Constraint, Unconstrained
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -52,6 +53,16 @@ def make_candidate(name: str, make: Callable[[], Any]) -> Any:
             f"candidates[{name!r}] must have discrete actions, got continuous ones"
         )
     return algo
+
+
+def shape_of(algo: Any) -> Constraint | None:
+    """The shape over actions that an algorithm imposes, if it does."""
+    config = getattr(algo, "config", None)
+    for holder in (config, getattr(config, "q_func_factory", None)):
+        shape = getattr(holder, "constraint", None)
+        if isinstance(shape, Constraint) and not isinstance(shape, Unconstrained):
+            return shape
+    return None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import warnings
 from typing import Any
@@ -21,6 +22,7 @@ from icac_algo.evidence import (
     ESTIMATORS,
     OffPolicyEvaluator,
     SupportWarning,
+    action_probabilities,
     compare,
     estimate,
     fitted_q_estimate,
@@ -113,7 +115,7 @@ def test_missing_support_is_loud() -> None:
     # Where x is high the logger always plays 0: those propensities are 1.
     actions = np.where(x[:, 0] > 0.5, 0, rng.integers(0, 2, n))
     propensities = np.where(x[:, 0] > 0.5, 1.0, 0.5)
-    log = LoggedSteps(x, actions, np.ones(n), propensities, np.arange(n), 3)
+    log = LoggedSteps(x, actions, rng.random(n), propensities, np.arange(n), 3)
     with pytest.warns(SupportWarning, match=r"mean weight is 0\.\d+ instead of 1"):
         found = estimate(log, 1)
     assert found["ips"].support is not None
@@ -133,9 +135,7 @@ def test_coverage_of_the_intervals() -> None:
     inside = dict.fromkeys(ESTIMATORS, 0)
     for seed in range(100):
         log = logged_steps(to_replay_buffer(simulate_log(policy, campaigns=2, seed=seed)))
-        for name, found in estimate(
-            log, 3, estimators=tuple(inside), resamples=200
-        ).items():
+        for name, found in estimate(log, 3, estimators=tuple(inside)).items():
             inside[name] += found.lower <= truth <= found.upper
     # 95 of 100 expected; a correct interval leaves these bounds once in ten thousand.
     assert all(86 <= count <= 100 for count in inside.values()), inside
@@ -166,15 +166,100 @@ def test_episodes_are_resampled_whole() -> None:
     ("policy", "message"),
     [
         (lambda o: np.full((len(o), 2), 0.7), "sum to 1, row 0"),
-        (lambda o: np.full(len(o), 2), "indices from 0 to 1"),
+        (lambda o: np.r_[np.full((3, 2), 0.5), [[np.nan, 1.0]]], "sum to 1, row 3"),
+        (lambda o: np.tile([1.5, -0.5], (4, 1)), "at least 0 and sum to 1, row 0"),
+        (lambda o: np.full(len(o), 2), "indices from 0 to 1, got 2 in row 0"),
+        (lambda o: np.array([0, 1, -1, 0]), "indices from 0 to 1, got -1 in row 2"),
         (lambda o: np.zeros(3, int), r"indices \(4,\) or probabilities"),
-        (lambda o: np.zeros(len(o)), "got float64"),
+        (lambda o: np.zeros((4, 3)), r"indices \(4,\) or probabilities"),
+        (lambda o: np.zeros((1, 4), int), r"indices \(4,\) or probabilities"),
+        (lambda o: 0, r"indices \(4,\) or probabilities"),
+        (lambda o: np.array([0.0, 1.0, 1.5, 0.0]), "got 0.0 in row 0 .float64"),
+        (lambda o: np.array([0, np.nan, 1, 0]), "got 0.0 in row 0 .float64"),
+        (lambda o: np.zeros(len(o), bool), "got False in row 0 .bool"),
+        (lambda o: ["a"] * 4, "answer must be numbers"),
+        (lambda o: None, "answer must be numbers"),
         (-1, "indices from 0 to 1"),
     ],
 )
 def test_policies_that_are_none(policy: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        estimate(small_log(), policy)
+    with pytest.raises(ValueError, match=rf"^policies\['it'\].* {message}"):
+        compare(small_log(), {"it": policy})
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+def test_indices_may_be_a_column(shape: tuple[int, ...]) -> None:
+    steps = small_log()
+    chosen = np.array([1, 0, 0, 1])
+    found = action_probabilities(steps, lambda o: chosen.reshape(shape))
+    assert found.tolist() == np.eye(2)[chosen].tolist()
+
+
+def test_a_policy_that_changes_its_mind_is_refused() -> None:
+    answers = itertools.count()
+
+    def moody(observations: Any) -> Any:
+        return np.full(len(observations), next(answers) % 2)
+
+    with pytest.raises(
+        ValueError, match=r"policies\['moody'\] must give the same answer"
+    ):
+        compare(small_log(), {"moody": moody})
+
+
+def test_a_policy_that_writes_into_its_observations_spoils_nothing() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random((600, 2)).astype("f4")
+    actions = rng.integers(3, size=600)
+    rewards = (x[:, 0] > 0.5) * actions + 0.01 * rng.random(600)
+    log = ColumnarReplayBuffer.from_arrays(
+        x, actions, rewards, extras={"propensity": np.full(600, 1 / 3)}
+    )
+
+    def good(observations: Any) -> Any:
+        return np.where(observations[:, 0] > 0.5, 2, 0)
+
+    def centres(observations: Any) -> Any:
+        observations -= observations.mean(0)
+        return np.zeros(len(observations), int)
+
+    policies = {"good": good, "centres": centres}
+    steps = logged_steps(log)
+    before = steps.observations.copy()
+    found = [
+        {p.name: p.estimate.value for p in compare(steps, order).policies}
+        for order in (policies, dict(reversed(policies.items())))
+    ]
+    assert found[0] == found[1]
+    assert found[0]["good"] == pytest.approx(1.0, abs=0.2)
+    assert (steps.observations == before).all()
+
+
+class Explores:
+    """A model as Stable-Baselines3 has it, which explores unless it is told not to."""
+
+    def __init__(self, state: Any = None):
+        self._state = state
+        self._rng = np.random.default_rng(0)
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> Any:
+        best = np.zeros(len(observation), int)
+        drawn = self._rng.integers(0, 2, len(observation))
+        return (best if deterministic else drawn), self._state
+
+
+def test_models_are_asked_without_exploration() -> None:
+    assert (action_probabilities(small_log(), Explores())[:, 0] == 1.0).all()
+    with pytest.raises(
+        ValueError, match="by the observation alone, got one with a state"
+    ):
+        action_probabilities(small_log(), Explores(state=(1,)))
 
 
 def test_same_seed_same_estimates() -> None:
