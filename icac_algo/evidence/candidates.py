@@ -19,7 +19,7 @@ from ..shapes import Constraint, Unconstrained
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-_ROWS_AT_ONCE = 1 << 15
+ROWS_AT_ONCE = 1 << 15
 
 
 def check_candidates(candidates: Any) -> None:
@@ -157,6 +157,6 @@ class Answers:
 def _values(algo: Any, observations: npt.NDArray[Any]) -> FloatArray:
     greedy = MaskedGreedy(algo, lambda x: np.ones((len(x), algo.impl.action_size), bool))
     parts = [np.zeros((0, algo.impl.action_size))]
-    for start in range(0, len(observations), _ROWS_AT_ONCE):
-        parts.append(greedy.values(observations[start : start + _ROWS_AT_ONCE]))
+    for start in range(0, len(observations), ROWS_AT_ONCE):
+        parts.append(greedy.values(observations[start : start + ROWS_AT_ONCE]))
     return np.concatenate(parts)
