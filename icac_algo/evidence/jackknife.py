@@ -88,7 +88,7 @@ def jackknife(
         problem = f"{episodes} too few for an interval, which needs {FEWEST_EPISODES}"
     elif not np.isfinite(error) or not variances.any():
         problem = "no interval, as only one episode or none supports the estimate"
-    elif error <= 1e-12 * np.abs(ratio.numerators).max():
+    elif minus is None and error <= 1e-12 * np.abs(ratio.numerators).max():
         problem = "no interval, as the estimate does not vary between episodes"
     if problem:
         return Interval(float("nan"), float("nan"), error, problem)
