@@ -3,6 +3,7 @@
 from .arrays import as_numbers
 from .buffer import ColumnarReplayBuffer
 from .checks import blocks, check_continuous_dataset, check_dataset
+from .fingerprint import fingerprint
 from .pickers import BudgetRelabellingTransitionPicker
 from .steps import LoggedSteps, logged_steps
 
@@ -14,5 +15,6 @@ __all__ = [
     "blocks",
     "check_continuous_dataset",
     "check_dataset",
+    "fingerprint",
     "logged_steps",
 ]
