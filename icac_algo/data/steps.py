@@ -140,7 +140,7 @@ def logged_steps(dataset: Any, propensities: npt.ArrayLike | None = None) -> Log
     if propensities is None:
         return steps
     given = as_numbers("propensities", propensities, "fiu")
-    return dataclasses.replace(steps, propensities=given, source="given")
+    return dataclasses.replace(steps, propensities=given, source="given", unread=())
 
 
 def _as_buffer(dataset: Any) -> ReplayBufferBase:
