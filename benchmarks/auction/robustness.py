@@ -8,7 +8,7 @@ that is true, but far wider than it need be?
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import d3rlpy
@@ -19,6 +19,7 @@ from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import (
     Bounded,
     Canonical,
+    ColumnarReplayBuffer,
     Concave,
     ConstraintAwareQConfig,
     Euclidean,
@@ -26,6 +27,7 @@ from icac_algo import (
     SlopeBounds,
     Unconstrained,
 )
+from icac_algo.shapes import Constraint
 
 from ..engine import (
     Cell,
@@ -70,8 +72,15 @@ SCENARIOS: dict[str, Scenario] = {
     "campaigns, gamma 0.99": Scenario(campaigns=True),
 }
 VARIANTS = ("Unconstrained", "functional", "canonical")
-BOUNDS = {"SlopeBounds": SlopeBounds, "Bounded": Bounded}
-WIDTHS = (1.0, 1e3, 1e9)
+#: Mean rewards of five actions, whose slopes are within 2.4.
+MEANS = (0.1, 0.3, 0.9, 0.4, 0.2)
+LOOSE_STEPS = 500
+BOUNDS: dict[str, Callable[[float], Constraint]] = {
+    "none": lambda width: Unconstrained(),
+    "SlopeBounds": lambda width: SlopeBounds(-width, width),
+    "Bounded": lambda width: Bounded(-width, width),
+}
+WIDTHS = (3.0, 1e2, 1e3, 1e9)
 CRITICS = {
     "functional": Functional(),
     "canonical": Canonical(),
@@ -103,46 +112,47 @@ def _depends(cell: Cell) -> Any:
 
 def _measure(cell: Cell) -> Rows:
     """Trains one variant in one scenario; one row with its exact regret."""
-    return _trained(cell, SCENARIOS[cell["scenario"]], _config(cell))
+    scenario = SCENARIOS[cell["scenario"]]
+    auction = Auction(bids=tuple(np.linspace(0.0, 1.0, scenario.bids)))
+    log = simulate_log(auction, seed=cell.seed)
+    log = dataclasses.replace(log, rewards=log.rewards * scenario.reward_factor)
+    dataset = to_replay_buffer(log, as_bandit=not scenario.campaigns)
+    d3rlpy.seed(cell.seed)
+    algo = _config(cell).create(device="cpu:0")
+    fit_quietly(algo, dataset, cell["steps"])
+    return [{"regret": RegretEvaluator(auction)(algo)}]
 
 
 def _loose_cells(settings: Settings) -> Iterable[Cell]:
     for seed in range(settings.seeds):
         for width in WIDTHS:
             for bound in BOUNDS:
-                for critic in CRITICS:
-                    yield Cell.of(
-                        "loose_bounds",
-                        critic,
-                        seed,
-                        bound=bound,
-                        width=width,
-                        steps=settings.steps,
-                    )
+                for critic in CRITICS if bound != "none" or width == WIDTHS[0] else ():
+                    yield Cell.of("loose_bounds", critic, seed, bound=bound, width=width)
 
 
 def _loose_config(cell: Cell) -> ConstraintAwareQConfig:
     width = float(cell["width"])
     return ConstraintAwareQConfig(
-        constraint=BOUNDS[cell["bound"]](-width, width),
+        constraint=BOUNDS[cell["bound"]](width),
         critic=CRITICS[cell.learner],
         critic_encoder_factory=hidden_layers(),
+        critic_learning_rate=3e-3,
     )
 
 
 def _measure_loose(cell: Cell) -> Rows:
-    return _trained(cell, Scenario(), _loose_config(cell))
-
-
-def _trained(cell: Cell, scenario: Scenario, config: ConstraintAwareQConfig) -> Rows:
-    auction = Auction(bids=tuple(np.linspace(0.0, 1.0, scenario.bids)))
-    log = simulate_log(auction, seed=cell.seed)
-    log = dataclasses.replace(log, rewards=log.rewards * scenario.reward_factor)
-    dataset = to_replay_buffer(log, as_bandit=not scenario.campaigns)
+    """Trains one critic under one bound on a small log; one row with its regret."""
+    rng = np.random.default_rng(cell.seed)
+    actions = rng.integers(0, len(MEANS), 2000)
+    rewards = np.array(MEANS)[actions] + 0.3 * rng.normal(size=len(actions))
+    observations = rng.uniform(size=(len(actions), 2)).astype(np.float32)
+    dataset = ColumnarReplayBuffer.from_arrays(observations, actions, rewards)
     d3rlpy.seed(cell.seed)
-    algo = config.create(device="cpu:0")
-    fit_quietly(algo, dataset, cell["steps"])
-    return [{"regret": RegretEvaluator(auction)(algo)}]
+    algo = _loose_config(cell).create(device="cpu:0")
+    fit_quietly(algo, dataset, LOOSE_STEPS)
+    chosen = np.array(MEANS)[algo.predict(observations)]
+    return [{"regret": float(max(MEANS) - chosen.mean())}]
 
 
 def _sections(results: Results) -> Iterable[str]:
@@ -170,12 +180,11 @@ def _sections(results: Results) -> Iterable[str]:
     for variant in VARIANTS[1:]:
         head += [variant, "difference"]
     yield table(["Scenario", *head], lines)
+    means = ", ".join(map(str, MEANS))
     yield (
-        "**Bounds that are true but loose** cost no more than none: regret with slopes, "
-        "or values, between minus and plus a width, where slopes of the reward are "
-        "within 0.5 and values within 1. Without a shape: "
-        + interval(by_seed(rows, "regret", scenario="5 bids", variant="Unconstrained"), 5)
-        + "."
+        "**Bounds that are true but loose** cost no more than none: regret after "
+        f"{LOOSE_STEPS} steps on 2,000 rewards of five actions with means {means} and a "
+        "noise of 0.3, where slopes, or values, are bounded by minus and plus a width."
     )
     loose = results["loose_bounds"]
     yield table(
@@ -183,7 +192,7 @@ def _sections(results: Results) -> Iterable[str]:
         [
             [
                 bound,
-                f"{width:g}",
+                "" if bound == "none" else f"{float(width):g}",
                 *(
                     interval(
                         by_seed(loose, "regret", bound=bound, width=width, critic=c), 5
@@ -191,8 +200,7 @@ def _sections(results: Results) -> Iterable[str]:
                     for c in CRITICS
                 ),
             ]
-            for bound in BOUNDS
-            for width in WIDTHS
+            for bound, width in distinct(loose, "bound", "width")
         ],
     )
 
@@ -212,7 +220,7 @@ register(
             ),
             Part(
                 "loose_bounds",
-                ("bound", "width", "critic", "seed", "steps", "regret"),
+                ("bound", "width", "critic", "seed", "regret"),
                 _loose_cells,
                 _measure_loose,
                 _loose_config,
