@@ -187,7 +187,7 @@ def within(
 
 
 def _log_one_minus_exp(x: Tensor) -> Tensor:
-    return torch.log(-torch.expm1(x.clamp(max=-0.25)))
+    return torch.log(1.0 - torch.exp(x.clamp(max=-0.25)))
 
 
 def step_unit(lower: Tensor, upper: Tensor, largest: float = 1.0) -> Tensor:

@@ -30,13 +30,13 @@ SHAPES: list[Constraint] = [
     Intersection([MonotoneConcave(), SlopeBounds(upper=2.0)]),
 ]
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
-#: Half precision ends at 65,504.
+#: Half precision ends at 65,504, and a concave fit may rise above the values.
 SCALES = st.sampled_from([1e-9, 1e-3, 1.0, 1e3, 1e9])
 
 
 def drawn(seed: int, size: int, scale: float, dtype: torch.dtype) -> torch.Tensor:
     values = scale * np.random.default_rng(seed).normal(size=(16, size))
-    return torch.as_tensor(values).clamp(-6e4, 6e4).to(dtype)
+    return torch.as_tensor(values).clamp(-2e4, 2e4).to(dtype)
 
 
 def check(shape: Constraint, given: torch.Tensor, found: torch.Tensor) -> None:
