@@ -40,9 +40,9 @@ def peak_between(
 ) -> torch.Tensor:
     """Where functions with one peak each are largest: ``(B, 1)`` ends to ``(B, 1)``.
 
-    The peak lies between the neighbours of the best of a few equally spaced actions; of a
-    flat top it is the end that is favoured.  Few rounds of many actions: an exported graph
-    holds every round.
+    The peak lies between the neighbours of the best of a few equally spaced actions; of
+    a flat top it is the end that is favoured.  Few rounds of many actions: an exported
+    graph holds every round.
     """
     steps = torch.arange(_SPOTS, dtype=lower.dtype, device=lower.device)
     best = lower
