@@ -276,9 +276,9 @@ class ConstraintAwareDQN(DQN):
             kept = getattr(buffer, name, {})
             parts = kept if isinstance(kept, dict) else {name: kept}
             for part, values in parts.items():
-                bad = ~np.isfinite(values[:count]).reshape(count, -1).all(axis=1)
-                if problem is None and bad.any():
-                    row = int(np.flatnonzero(bad)[0])
+                bad = np.argwhere(~np.isfinite(values[:count]))
+                if problem is None and len(bad):
+                    row = int(bad[0, 0])
                     problem = f"finite {name}, got NaN or infinity in {part}, row {row}"
         if problem is not None:
             raise ValueError(f"replay_buffer must hold {problem}")
