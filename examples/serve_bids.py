@@ -44,8 +44,12 @@ class Policy:
             raise ValueError(f"{file} must be a file of icac_algo's save_graph")
         self.description: dict[str, Any] = json.loads(text)
         self.features: list[str] | None = self.description["features"]
-        if self.features is None or "action_value" not in self.description["outputs"]:
-            raise ValueError(f"{file} must be a save_graph of vector observations")
+        single = self.description["actions"].get("size", 1) == 1
+        has_value = "action_value" in self.description["outputs"]
+        if self.features is None or not single or not has_value:
+            raise ValueError(
+                f"{file} must be of save_graph, one action and vector observations"
+            )
 
     def observation(self, record: Any) -> np.ndarray:
         """A record in the order of the features, ``(1, d)``.
@@ -60,13 +64,15 @@ class Policy:
         unknown = [name for name in record if name not in self.features]
         if missing or unknown:
             raise ValueError(
-                f"record must hold {self.features}, missing: {missing}, unknown: {unknown}"
+                f"record must hold {self.features}, missing: {missing}, "
+                f"unknown: {unknown}"
             )
         largest = float(np.finfo(np.float32).max)
         for name in self.features:
             value = record[name]
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not is_number or math.isnan(value) or abs(value) > largest:
+            # Not above, rather than below: NaN is neither.
+            if not is_number or not abs(value) <= largest:
                 raise ValueError(f"{name} must be a finite number, got {value!r}")
         return np.array([[record[name] for name in self.features]], np.float32)
 
