@@ -25,7 +25,6 @@ from stable_baselines3.common.envs import (  # noqa: E402
     FakeImageEnv,
     IdentityEnv,
     IdentityEnvBox,
-    SimpleMultiObsEnv,
 )
 from stable_baselines3.common.evaluation import evaluate_policy  # noqa: E402
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize  # noqa: E402
@@ -364,6 +363,7 @@ def test_a_known_cost_is_in_real_units_under_vec_normalize(
 def test_the_level_is_of_what_training_sees() -> None:
     env = normalised(norm_obs=False)
     model = model_of(Concave(), env, learning_starts=400)
+    env.reset()
     # Numbers that do not move any more.
     for _ in range(300):
         env.step(np.array([3, 2]))
@@ -441,8 +441,20 @@ def test_divergence_is_raised() -> None:
 # -- other observations ------------------------------------------------------------
 
 
+class InParts(gym.ObservationWrapper[Any, Any, Any]):
+    """The auction's features, each by its name."""
+
+    def __init__(self, env: Any):
+        super().__init__(env)
+        one = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
+        self.observation_space = gym.spaces.Dict({"x": one, "c": one})
+
+    def observation(self, observation: Any) -> Any:
+        return {"x": observation[:1], "c": observation[1:]}
+
+
 def test_dictionaries_of_observations(tmp_path: pathlib.Path) -> None:
-    env = SimpleMultiObsEnv(random_start=True)
+    env = InParts(auction())
     model = ConstraintAwareDQN(
         "MultiInputPolicy",
         env,
