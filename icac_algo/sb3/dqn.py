@@ -33,6 +33,7 @@ from .policies import (
     ConstraintAwareDQNPolicy,
     MlpPolicy,
     MultiInputPolicy,
+    ShapedQNetwork,
 )
 
 _ACTIVATIONS = {nn.ReLU: "relu", nn.GELU: "gelu", nn.Tanh: "tanh", nn.SiLU: "swish"}
@@ -76,6 +77,7 @@ class ConstraintAwareDQN(DQN):
         "MultiInputPolicy": MultiInputPolicy,
     }
     policy: ConstraintAwareDQNPolicy
+    q_net: ShapedQNetwork
 
     _standardised = False
 
@@ -93,8 +95,8 @@ class ConstraintAwareDQN(DQN):
         has_units = constraint.known_cost is not None or not (
             constraint.shape_set().is_cone
         )
-        for kind in _UNREADABLE if has_units and self.env is not None else ():
-            if any(self.env.env_is_wrapped(kind)):
+        for kind in _UNREADABLE:
+            if has_units and self.env is not None and any(self.env.env_is_wrapped(kind)):
                 raise ValueError(
                     f"env must not be wrapped in {kind.__name__}, whose numbers "
                     f"constraint={constraint!r} needs and cannot read; SB3's "
@@ -165,7 +167,7 @@ class ConstraintAwareDQN(DQN):
             reward_scaler=MultiplyRewardScaler(1.0 / float(units.reward_std)),
             gamma=self.gamma,
         ).create(device=str(self.device))
-        algo.create_impl(shape, int(self.action_space.n))
+        algo.create_impl(shape, network.action_size)
         modules = algo.impl.modules
         learned = network.q_net.state_dict().values()
         for copies in (modules.q_funcs, modules.targ_q_funcs, modules.average_q_funcs):

@@ -90,9 +90,14 @@ class ShapedQNetwork(QNetwork):
     of the environment under its ``VecNormalize``.
     """
 
+    constraint: Constraint
+    normaliser: Normaliser
+    action_size: int
+
     def __init__(self, *, constraint: Constraint, critic: Critic, **kwargs: Any):
         super().__init__(**kwargs)
         self.constraint, self.critic = constraint, critic
+        self.action_size = int(self.action_space.n)
         layers = list(self.q_net.children())[:-1]
         hidden = self.net_arch[-1] if self.net_arch else self.features_dim
         shape = self.observation_space.shape or ()
@@ -102,9 +107,7 @@ class ShapedQNetwork(QNetwork):
         prior = Prior(constraint, observation_scaler=scaler, reward_scaler=scaler)
         # From preprocessed observations to the last hidden layer of SB3's own network.
         encoder: Any = nn.Sequential(self.features_extractor, *layers)
-        self.q_net = critic.create_discrete(
-            encoder, hidden, int(self.action_space.n), prior
-        )
+        self.q_net = critic.create_discrete(encoder, hidden, self.action_size, prior)
 
     def forward(self, obs: Any) -> torch.Tensor:
         """Q-values of all actions, ``(B, K)``."""
@@ -135,6 +138,9 @@ class ConstraintAwareDQNPolicy(DQNPolicy):
     Raises:
         ValueError: the shape does not fit the spaces, or an argument is unknown.
     """
+
+    q_net: ShapedQNetwork
+    q_net_target: ShapedQNetwork
 
     def __init__(
         self,
