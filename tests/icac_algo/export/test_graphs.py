@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pathlib
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -420,3 +423,107 @@ def test_graphs_that_cannot_be() -> None:
     with pytest.raises(TypeError, match="algo must be an algorithm"):
         save_graph(3, "graph.pt")
     assert os.listdir() == []
+
+
+# -- serving ---------------------------------------------------------------------
+
+
+EXAMPLE = pathlib.Path(__file__).parents[3] / "examples" / "serve_bids.py"
+
+
+@pytest.fixture(scope="module")
+def serve() -> Any:
+    """The example as a module."""
+    spec = importlib.util.spec_from_file_location("serve_bids", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+NAMES = ["hour", "cost", "rank"]
+RECORD = {"rank": 2.5, "hour": 1, "cost": 0.3}
+
+
+@pytest.mark.parametrize("size", [3, None])
+def test_the_serving_example_answers_in_the_actions_units(
+    size: int | None, serve: Any
+) -> None:
+    shape = Concave(actions=[0.1, 0.25, 2.0] if size else [0.0, 2.0])
+    algo = prepared(
+        config_of(ConstraintAwareQConfig, shape, Functional(), None), "used", size
+    )
+    save_graph(algo, "policy.onnx", features=NAMES)
+    policy = serve.Policy("policy.onnx")
+    for x in contexts(20):
+        record = dict(zip(NAMES, map(float, x), strict=True))
+        expected = algo.predict(x[None])[0]
+        if size:
+            assert policy.choose(record) == shape.positions(3)[expected]
+        else:
+            assert policy.choose(record) == pytest.approx(float(expected[0]), abs=1e-5)
+    # Their order is that of the file.
+    assert policy.choose(RECORD) == policy.choose(dict(sorted(RECORD.items())))
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"cost": float("nan")}, "cost must be a finite number"),
+        ({"cost": float("inf")}, "cost must be a finite number"),
+        ({"cost": 1e39}, "cost must be a finite number"),
+        ({"rank": 10**400}, "rank must be a finite number"),
+        ({"hour": True}, "hour must be a finite number"),
+        ({"hour": "3"}, "hour must be a finite number"),
+        ({"hour": None}, "hour must be a finite number"),
+        ({"hour": [1.0]}, "hour must be a finite number"),
+        ({"extra": 1.0}, r"unknown: \['extra'\]"),
+        ({"cost": ...}, r"missing: \['cost'\]"),
+    ],
+)
+def test_the_serving_example_refuses_by_name(change: Any, word: str, serve: Any) -> None:
+    algo = prepared(
+        config_of(ConstraintAwareQConfig, Monotone(), Functional(), None), "fresh", 3
+    )
+    save_graph(algo, "policy.onnx", features=NAMES)
+    policy = serve.Policy("policy.onnx")
+    record = {k: v for k, v in {**RECORD, **change}.items() if v is not ...}
+    with pytest.raises(ValueError, match=word):
+        policy.choose(record)
+    for other in ([1.0, 2.0, 3.0], 3, "hour"):
+        with pytest.raises(ValueError, match="record must be an object"):
+            policy.choose(other)
+
+
+@pytest.mark.slow
+def test_the_serving_example_needs_nothing_of_ours() -> None:
+    algo = prepared(
+        config_of(
+            ConstraintAwareQConfig, Concave(actions=[0.1, 0.25, 2.0]), Functional(), None
+        ),
+        "used",
+        3,
+    )
+    save_graph(algo, "policy.onnx", features=NAMES)
+    imported = {"icac_algo", "torch", "d3rlpy", "gymnasium"}
+    assert not any(f"import {name}" in EXAMPLE.read_text() for name in imported)
+
+    def run(*words: str, lines: str = "") -> Any:
+        command = [sys.executable, str(EXAMPLE), "policy.onnx", *words]
+        return subprocess.run(
+            command, input=lines, capture_output=True, text=True, check=False
+        )
+
+    x = np.array([[1.0, 0.3, 2.5]], np.float32)
+    expected = [0.1, 0.25, 2.0][int(algo.predict(x)[0])]
+    record = json.dumps(RECORD)
+    found = run(record)
+    assert found.stdout.strip() == str(expected), found.stderr
+    assert run(lines=f"{record}\n{record}\n").stdout.split() == [str(expected)] * 2
+    assert json.loads(run("--features").stdout) == NAMES
+    assert "ms a decision" in run("--latency").stdout
+    assert "missing: ['cost', 'rank']" in run('{"hour": 1}').stderr
+    twice = run('{"hour": 1, "hour": 2, "cost": 1, "rank": 1}')
+    assert "each feature once" in twice.stderr
+    assert run("{").returncode == 2
