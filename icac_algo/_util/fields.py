@@ -14,6 +14,7 @@ import typing
 from typing import Any
 
 import numpy as np
+from d3rlpy.serializable_config import CONFIG_STORAGE
 
 _WORDS = {float: "a finite number", int: "an integer", bool: "True or False"}
 _LISTS = (list, tuple, collections.abc.Sequence)
@@ -51,17 +52,6 @@ def cast_fields(config: Any, path: str = "") -> None:
         setattr(config, field.name, value)
 
 
-def check_readable(config: Any) -> None:
-    """Raises ``ValueError`` if what is written of a d3rlpy config cannot be read."""
-    try:
-        type(config).deserialize(config.serialize())
-    except Exception as error:
-        raise ValueError(
-            f"{type(config).__name__} must have parts that a saved model can name, each "
-            f"registered with d3rlpy, got {type(error).__name__}: {error}"
-        ) from error
-
-
 def _cast(name: str, value: Any, hint: Any) -> Any:
     value = plain(value)
     several = typing.get_origin(hint) in (typing.Union, types.UnionType)
@@ -83,8 +73,21 @@ def _cast(name: str, value: Any, hint: Any) -> Any:
         words = _WORDS.get(origin, f"of type {origin.__name__}")
         raise ValueError(f"{name} must be {words}, got {value!r}")
     if dataclasses.is_dataclass(value):
+        _check_registered(name, value)
         cast_fields(value, f"{name}.")
     return value
+
+
+def _check_registered(name: str, part: Any) -> None:
+    """Refuses a part of the user's own that no file can name."""
+    for base, known in CONFIG_STORAGE.items():
+        if isinstance(part, base) and known.config_list.get(part.get_type()) is not (
+            type(part)
+        ):
+            raise ValueError(
+                f"{name} must be of a kind that is registered with d3rlpy, or no saved "
+                f"model can name it, got {part!r}"
+            )
 
 
 def _cast_list(name: str, value: Any, kind: Any) -> Any:

@@ -22,7 +22,7 @@ from d3rlpy.optimizers.optimizers import OptimizerFactory, make_optimizer_field
 from d3rlpy.types import Shape
 
 from .._util.checks import check_choice, check_count, check_number
-from .._util.fields import cast_fields, check_readable
+from .._util.fields import cast_fields
 from ..critics import (
     Afterstates,
     Critic,
@@ -218,7 +218,6 @@ class ConstraintAwareQConfig(LearnableConfig):
         self, device: DeviceArg = False, enable_ddp: bool = False
     ) -> ConstraintAwareQ:
         self.validate()
-        check_readable(self)
         return ConstraintAwareQ(self, device, enable_ddp)
 
     @staticmethod

@@ -26,7 +26,7 @@ from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
 from .._util.checks import check_count, check_number
-from .._util.fields import cast_fields, check_readable
+from .._util.fields import cast_fields
 from ..critics import ShapedQFunctionFactory
 from .base import ActorCriticImpl, DiscreteAlgorithm
 from .networks import create_optimizer, create_policy
@@ -134,7 +134,6 @@ class DiscreteIQLConfig(LearnableConfig):
 
     def create(self, device: DeviceArg = False, enable_ddp: bool = False) -> DiscreteIQL:
         self.validate()
-        check_readable(self)
         return DiscreteIQL(self, device, enable_ddp)
 
     @staticmethod

@@ -11,7 +11,7 @@ from d3rlpy.models.builders import create_continuous_q_function
 from d3rlpy.models.q_functions import QFunctionFactory, make_q_func_field
 from d3rlpy.types import Shape
 
-from .._util.fields import cast_fields, check_readable
+from .._util.fields import cast_fields
 
 
 @dataclasses.dataclass()
@@ -30,7 +30,6 @@ class ShapedIQLConfig(IQLConfig):
 
     def create(self, device: DeviceArg = False, enable_ddp: bool = False) -> ShapedIQL:
         cast_fields(self)
-        check_readable(self)
         return ShapedIQL(self, device, enable_ddp)
 
     @staticmethod
