@@ -96,7 +96,9 @@ def _cast_list(name: str, value: Any, kind: Any) -> Any:
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"{name} must be a list, got {value!r}")
     inner = (typing.get_args(kind) or (Any,))[0]
-    values = [_cast(f"{name}[{i}]", one, inner) for i, one in enumerate(value)]
+    values = list(value)
+    if not (inner is int and all(type(one) is int for one in values)):
+        values = [_cast(f"{name}[{i}]", one, inner) for i, one in enumerate(value)]
     return tuple(values) if typing.get_origin(kind) is tuple else values
 
 

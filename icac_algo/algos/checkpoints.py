@@ -158,9 +158,9 @@ def restore_checkpoint(
         )
     if all_data != saved_data:
         raise ValueError(
-            f"the checkpoint {file} was trained on data of the fingerprint "
-            f"{saved_data}, got a dataset of {all_data}; use another file, or "
-            "load_checkpoint to train further on other data"
+            f"the checkpoint {file} was trained on other data, of the fingerprint "
+            f"{saved_data}, got {all_data}; use another file, or load_checkpoint to "
+            "train further on these"
         )
     _restore(algo, opened, tensors)
     with _errors_of(file):

@@ -4,6 +4,7 @@ from .buffer import ColumnarReplayBuffer
 from .checks import blocks, check_continuous_dataset, check_dataset
 from .fingerprint import fingerprint
 from .pickers import BudgetRelabellingTransitionPicker
+from .scaling import check_scaler
 from .steps import LoggedSteps, logged_steps
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "blocks",
     "check_continuous_dataset",
     "check_dataset",
+    "check_scaler",
     "fingerprint",
     "logged_steps",
 ]

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from d3rlpy.algos import QLearningAlgoBase
 from d3rlpy.base import DeviceArg, LearnableConfigWithShape
@@ -30,6 +31,8 @@ from torch.nn.modules import module as torch_module
 from .._util.checks import check_path
 from .._util.fields import cast_fields
 from .._util.files import write_whole
+from .._util.precision import float32_by_default
+from ..data import check_scaler
 
 PathLike = str | os.PathLike[str]
 Tensors = dict[str, torch.Tensor]
@@ -40,10 +43,10 @@ _BLANK = "0" * 64
 _FIELDS = {"format": int, "kind": str, "config": dict, "grad_step": int, "versions": dict}
 _PACKAGES = ("bidclick-icac", "d3rlpy", "torch", "numpy", "safetensors")
 # A few bytes of header can ask for much memory and time; a real one has some kilobytes.
-_LARGEST_HEADER = 8 * 2**20
-_MOST_TENSORS = 20_000
+_LARGEST_HEADER = 4 * 2**20
+_MOST_TENSORS = 10_000
 # Sizes up to these may be said of any file, for not every one of them needs numbers.
-_LARGEST_SMALL_OBSERVATION = 2**20
+_LARGEST_SMALL_OBSERVATION = 2**17
 _LARGEST_SMALL_PART = 2**12
 
 
@@ -103,7 +106,8 @@ def write_file(path: PathLike, description: Mapping[str, Any], tensors: Tensors)
     """Writes a description and tensors, as a whole or not at all.
 
     Raises:
-        ValueError: a tensor is NaN or infinite, or there are too many.
+        ValueError: a tensor is NaN or infinite, or there are too many or too few for
+            the sizes in the config.
         OSError: it cannot be written; what was there stays.
     """
     from safetensors.torch import save as serialize
@@ -113,6 +117,8 @@ def write_file(path: PathLike, description: Mapping[str, Any], tensors: Tensors)
             raise ValueError(
                 f"{name} must be finite to be written to {path}, got NaN or infinity"
             )
+    size = sum(value.numel() * value.element_size() for value in tensors.values())
+    _check_sizes(description["config"], len(tensors), size)
     text = json.dumps(description, sort_keys=True, allow_nan=False)
     content = bytearray(serialize(tensors, metadata={"icac_algo": _BLANK + text}))
     if len(tensors) > _MOST_TENSORS or _header_size(content) > _LARGEST_HEADER:
@@ -164,13 +170,15 @@ class ModelFile:
             raise ArtefactError(path, "must have a description of 'icac_algo'")
         entries = _parse(path, header)
         try:
-            text = entries.pop("__metadata__")["icac_algo"]
+            ((_, text),) = entries.pop("__metadata__").items()
             layout = {
                 name: (found["dtype"], tuple(found["shape"]))
                 for name, found in entries.items()
             }
-        except (KeyError, TypeError) as error:
-            raise ArtefactError(path, f"has a header without {error}") from None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(
+                path, f"has a header of another form: {error!r}"
+            ) from None
         description = _parse(path, text[len(_BLANK) :])
         _check_fields(path, description, kind, fields)
         if len(layout) > _MOST_TENSORS:
@@ -187,42 +195,25 @@ class ModelFile:
         """
         config = self.description["config"]
         try:
-            self._check_sizes(config)
+            _check_sizes(config, len(self.layout), self.size)
             shaped = LearnableConfigWithShape.deserialize(json.dumps(config))
-            if not isinstance(shaped.config.create(device), QLearningAlgoBase):
-                raise ValueError("it does not learn Q-values")
             for name, saved, known in differences(config, json.loads(shaped.serialize())):
                 raise ValueError(f"{name} must be {known!r}, got {saved!r}")
             algo: Any = shaped.config.create(device, enable_ddp)
-            with _budget(len(self.layout), self.size):
+            if not isinstance(algo, QLearningAlgoBase):
+                raise ValueError("it does not learn Q-values")
+            if algo.observation_scaler:
+                zeros = np.zeros((1, *shaped.observation_shape))
+                check_scaler("observation_scaler", algo.observation_scaler, zeros)
+            if algo.reward_scaler:
+                check_scaler("reward_scaler", algo.reward_scaler, np.zeros((1, 1)))
+            with float32_by_default(), _budget(len(self.layout), self.size):
                 algo.create_impl(shaped.observation_shape, shaped.action_size)
         except Exception as error:
             reason = f"has a config that this version cannot build: {error!r}"
             raise ArtefactError(self.path, reason) from error
         algo.set_grad_step(self.description["grad_step"])
         return algo
-
-    def _check_sizes(self, config: Any) -> None:
-        """Refuses sizes that no networks with the file's numbers can have."""
-        params = config["config"]["params"]
-        parts = [
-            part
-            for name, part in params.items()
-            if name.endswith(("encoder_factory", "q_func_factory", "critic"))
-        ]
-        shape = config["observation_shape"]
-        shapes = shape if isinstance(shape[0], list) else [shape]
-        observation = max(math.prod(_numbers(one)) for one in shapes)
-        for name, largest, least in (
-            ("observation_shape", observation, _LARGEST_SMALL_OBSERVATION),
-            ("action_size", config["action_size"], _LARGEST_SMALL_PART),
-            ("networks", max(_numbers(parts), default=0), _LARGEST_SMALL_PART),
-        ):
-            if largest > max(self.size, least):
-                raise ValueError(
-                    f"{name} must be at most the {self.size} bytes of numbers that the "
-                    f"file has, got {largest}"
-                )
 
     def read_into(self, algo: Any) -> Tensors:
         """Puts the file's numbers into the networks; returns them and all others.
@@ -285,6 +276,31 @@ class ModelFile:
         return tensors
 
 
+def _check_sizes(config: Any, tensors: int, size: int) -> None:
+    """Refuses sizes that no networks of so many tensors and bytes can have."""
+    params, shape = config["config"]["params"], config["observation_shape"]
+    shapes = shape if isinstance(shape[0], list) else [shape]
+    observation = max(math.prod(_numbers(one)) for one in shapes)
+    parts = [
+        part
+        for name, part in params.items()
+        if name.endswith(("encoder_factory", "q_func_factory", "critic"))
+    ]
+    several = 4 * tensors + config["action_size"] + _LARGEST_SMALL_PART
+    for name, found, allowed in (
+        ("action_size", config["action_size"], max(size, _LARGEST_SMALL_PART)),
+        ("observation_shape", observation, max(size, _LARGEST_SMALL_OBSERVATION)),
+        ("networks", max(_numbers(parts), default=0), max(size, _LARGEST_SMALL_PART)),
+        ("lists", sum(1 for _ in _numbers(params)), several),
+        ("scalers", sum(1 for _ in _numbers(params, True)), several + 8 * observation),
+    ):
+        if found > allowed:
+            raise ValueError(
+                f"{name} may ask for {allowed} where there are {tensors} tensors of "
+                f"{size} bytes, got {found}"
+            )
+
+
 def differences(saved: Any, given: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Where two JSON values differ: the name, and what each has there."""
     if isinstance(saved, dict) and isinstance(given, dict):
@@ -302,8 +318,9 @@ def _budget(tensors: int, size: int) -> Iterator[None]:
 
     What is registered is allocated but not yet written to, so it takes no memory.
     """
-    # Networks are normalised, shared and thrown away while they are built.
-    count, numbers = 4 * tensors + 64, size + _LARGEST_SMALL_PART
+    # While they are built, networks are normalised (which registers every weight again
+    # and again), shared and thrown away.
+    count, numbers = 16 * tensors + 256, size + _LARGEST_SMALL_PART
     thread = threading.get_ident()
 
     def spend(module: nn.Module, name: str, value: torch.Tensor | None) -> None:
@@ -362,20 +379,24 @@ def _check_fields(
         )
     if description["kind"] != kind:
         raise ArtefactError(path, f"must be a {kind}, got a {description['kind']}")
-    if description["grad_step"] < 0:
-        reason = f"must have grad_step of at least 0, got {description['grad_step']}"
-        raise ArtefactError(path, reason)
+    if not 0 <= description["grad_step"] < 2**63:
+        raise ArtefactError(path, "must have a grad_step from 0 to 2**63 - 1")
     odd = sorted(description.keys() ^ {*_FIELDS, *fields})
     if odd:
         raise ArtefactError(path, f"has fields unknown or missing: {odd}")
 
 
-def _numbers(value: Any) -> Iterator[float]:
-    if isinstance(value, (list, dict)):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _numbers(one)
-    elif isinstance(value, (int, float)):
-        yield value
+def _numbers(value: Any, scalers: bool = False) -> Iterator[float]:
+    """All numbers in a JSON value, 0 for what else is there; scalers' only if asked."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            if scalers or not name.endswith("_scaler"):
+                yield from _numbers(one, scalers)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _numbers(one, scalers)
+    else:
+        yield value if isinstance(value, (int, float)) else 0
 
 
 def _is_finite(value: torch.Tensor) -> bool:
