@@ -38,7 +38,8 @@ def check_scaler(name: str, scaler: Any, values: Any) -> None:
             f"{scaler!r}"
         )
     # A spread of nothing but rounding makes large numbers of float32's last digit.
-    good = np.isfinite(scaled) & (np.abs(moved - scaled) < _LARGEST_ROUNDING)
+    with np.errstate(invalid="ignore"):
+        good = np.isfinite(scaled) & (np.abs(moved - scaled) < _LARGEST_ROUNDING)
     bad = np.argwhere(~good)
     if len(bad):
         what = "the rewards" if name == "reward_scaler" else f"feature {bad[0][1]}"
