@@ -2,6 +2,7 @@
 
 from .buffer import ColumnarReplayBuffer
 from .checks import blocks, check_continuous_dataset, check_dataset
+from .fingerprint import fingerprint
 from .pickers import BudgetRelabellingTransitionPicker
 from .steps import LoggedSteps, logged_steps
 
@@ -12,5 +13,6 @@ __all__ = [
     "blocks",
     "check_continuous_dataset",
     "check_dataset",
+    "fingerprint",
     "logged_steps",
 ]

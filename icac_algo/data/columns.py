@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +24,7 @@ class Column(abc.ABC):
 
     def __init__(self, dtype: np.dtype[Any], row_shape: tuple[int, ...], rows: int):
         self.dtype, self.row_shape, self._rows = dtype, row_shape, rows
+        self._digests: dict[str, str] = {}
 
     def __len__(self) -> int:
         return self._rows
@@ -42,6 +45,15 @@ class Column(abc.ABC):
         """All rows piece by piece: first row and values, never all in memory."""
         for start in range(0, len(self), BLOCK):
             yield start, self.read(start, min(start + BLOCK, len(self)))
+
+    def digest(self, kind: str) -> str:
+        """A checksum of all values, as numbers of this kind; kept from then on."""
+        if kind not in self._digests:
+            digest = hashlib.sha256(f"{self._rows} {self.row_shape}".encode())
+            for _, block in self.blocks():
+                digest.update(np.ascontiguousarray(block, dtype=kind))
+            self._digests[kind] = digest.hexdigest()
+        return self._digests[kind]
 
 
 class ArrayColumn(Column):
@@ -98,6 +110,20 @@ class Columns:
         """The columns of ``"observations"``, ``"actions"`` or ``"rewards"``."""
         kept = getattr(self, name)
         return [kept] if isinstance(kept, Column) else kept
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """A checksum of everything, however it is kept."""
+        steps = [*self.observations, self.actions, self.rewards]
+        found = [str(self.is_tuple), *(column.digest("<f4") for column in steps)]
+        found += [
+            f"{name} {self.extras[name].digest('<f8')}" for name in sorted(self.extras)
+        ]
+        digest = hashlib.sha256("\n".join(found).encode())
+        if not self.index.is_bandit:
+            for array, kind in zip(self.index.arrays(), ("<i8", "?", "?"), strict=True):
+                digest.update(np.ascontiguousarray(array, dtype=kind))
+        return digest.hexdigest()
 
     def of_episodes(self, numbers: npt.NDArray[np.int64]) -> Columns:
         """A copy of these episodes in this order, in memory."""

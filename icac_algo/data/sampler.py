@@ -317,3 +317,10 @@ class ColumnSampler(ReplayBufferBase):
         """The log as columns, with everything appended so far in closed episodes."""
         self._merge()
         return self._columns
+
+    def all_columns(self) -> Columns:
+        """As :attr:`columns`, and with the episode that is still open."""
+        columns, recent = self.columns, self._recent
+        if recent is None or recent.transition_count == 0:
+            return columns
+        return columns.followed_by(arrays.columns_of_episodes(recent.episodes))
