@@ -72,14 +72,12 @@ class _Picture:
         axes.set_ylim(np.min(ends) - 0.15, np.max(ends) + 0.03)
         (self._curve,) = axes.plot([], color="0.35", label="expected reward")
         (self._allowed,) = axes.plot([], "o", color="tab:blue", label="allowed bids")
+        # Red where there was no click, green where there was one.
         self._stars = [
-            axes.plot([], "*", markersize=18, color=color, label=label)[0]
-            for color, label in (
-                ("tab:red", "bid, not clicked"),
-                ("tab:green", "bid, clicked"),
-            )
+            axes.plot([], "*", markersize=18, color=color)[0]
+            for color in ("tab:red", "tab:green")
         ]
-        axes.legend(loc="lower right", ncols=2)
+        axes.legend(loc="lower right")
         self._canvas.draw()
         self._background = self._canvas.copy_from_bbox(self._figure.bbox)
         self._title = self._figure.text(0.54, 0.86, "", ha="center", fontsize=12)
