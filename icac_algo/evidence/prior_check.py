@@ -110,21 +110,17 @@ def check_prior(
     constraint.check_observation_shape(steps.observations.shape[1:])
     names = check_names(feature_names, steps.observations.shape[1])
     found = None if regions is None else given_regions(steps.observations, regions)
-    with tqdm(total=3, desc="expected rewards", disable=not show_progress) as bar:
-        log = ScoredLog.of(_gross(steps, constraint, positions), seed)
-        bar.update()
-        bar.set_description("regions of contexts")
-        if found is None:
-            found = _regions_of_the_log(log, names, min_support, seed)
-        everywhere = Region(EVERYWHERE, np.ones(len(steps), dtype=bool))
-        estimated = [log.means(region) for region in [everywhere, *found]]
-        bar.update()
-        bar.set_description("inequalities")
-        groups = list(_groups(estimated, steps.action_size))
-        covariances = [log.covariance(group) for group in groups]
-        shape = action_contrasts(constraint.shape_set(), positions)
-        tested, test = _test(groups, covariances, shape, min_support, level, draws, seed)
-        bar.update()
+    log = ScoredLog.of(_gross(steps, constraint, positions), seed, show_progress)
+    if found is None:
+        found = _regions_of_the_log(log, names, min_support, seed)
+    everywhere = Region(EVERYWHERE, np.ones(len(steps), dtype=bool))
+    estimated = [log.means(region) for region in [everywhere, *found]]
+    groups = list(_groups(estimated, steps.action_size))
+    # Short work shows nothing.
+    bar = tqdm(groups, "regions of contexts", delay=2.0, disable=not show_progress)
+    covariances = [log.covariance(group) for group in bar]
+    shape = action_contrasts(constraint.shape_set(), positions)
+    tested, test = _test(groups, covariances, shape, min_support, level, draws, seed)
     errors = np.sqrt(np.concatenate([np.diag(matrix) for matrix in covariances]))
     half_widths = ndtri(1.0 - level / 2.0) * errors.reshape(len(estimated), -1)
     unsupported = tuple(np.flatnonzero(estimated[0].support < min_support).tolist())
@@ -139,8 +135,8 @@ def check_prior(
         p_value=None if test is None else test.p_value,
         level=level,
         steps=len(steps),
-        episodes=len(log.starts),
-        propensities="estimated" if steps.propensities is None else "logged",
+        episodes=len(steps.starts),
+        propensities=steps.source,
         positions=positions,
         contrasts=[] if test is None else _worst_first(tested, test, level),
         curves=[

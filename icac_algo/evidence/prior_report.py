@@ -80,7 +80,7 @@ class PriorCheck:
         level: chance to reject a shape that is true.
         steps: logged decisions N.
         episodes: pieces of evidence: episodes that these are in.
-        propensities: ``"logged"`` or ``"estimated"``.
+        propensities: ``"logged"``, ``"given"`` or ``"estimated"``.
         positions: of the actions, ``(K,)``.
         contrasts: every inequality that was tested, worst first.
         curves: of every region; the first is over all contexts.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Sequence
 
@@ -56,24 +55,18 @@ class ScoredLog:
     weights: FloatArray
 
     @classmethod
-    def of(cls, steps: LoggedSteps, seed: int) -> ScoredLog:
+    def of(cls, steps: LoggedSteps, seed: int, show_progress: bool) -> ScoredLog:
         """Fits rewards, and propensities where none were logged."""
-        scores = cross_fitted_rewards(steps, seed)
+        # Episodes are counted from 0, whatever their numbers.
+        lengths = np.diff(steps.starts, append=len(steps))
+        counted = np.repeat(np.arange(len(lengths)), lengths)
+        steps = dataclasses.replace(steps, episodes=counted)
+        scores = cross_fitted_rewards(steps, seed, show_progress)
         logged = np.arange(len(steps)), steps.actions
         surprises = steps.rewards - scores[logged]
-        weights = 1.0 / logged_propensities(steps, seed)
+        weights = 1.0 / logged_propensities(steps, seed, show_progress)
         scores[logged] += surprises * weights
         return cls(steps, scores, surprises, weights)
-
-    @functools.cached_property
-    def starts(self) -> npt.NDArray[np.int64]:
-        """First rows of the episodes, ``(E,)``."""
-        return np.flatnonzero(np.diff(self.steps.episodes, prepend=-1))
-
-    @property
-    def has_clusters(self) -> bool:
-        """Whether some episodes have several decisions."""
-        return len(self.starts) < len(self.steps)
 
     def means(self, region: Region) -> RegionMeans:
         """Mean rewards in a region."""
@@ -85,7 +78,7 @@ class ScoredLog:
         squares = np.maximum(np.bincount(actions, weights**2, size), 1e-300)
         effective = total**2 / squares
         support = effective
-        if self.has_clusters:
+        if not self.steps.is_bandit:
             cells = self.steps.episodes[rows] * size + actions
             of_cells = np.bincount(cells, weights)
             of_cells.resize(-(-len(of_cells) // size), size)
@@ -99,7 +92,7 @@ class ScoredLog:
         """Of the means in R regions, ``(R K, R K)``; the rows of an episode add up."""
         masks = np.stack([of_region.region.mask for of_region in regions])
         means = np.stack([of_region.means for of_region in regions])
-        count, starts = len(self.steps), self.starts
+        count, starts = len(self.steps), self.steps.starts
         size = means.size
         total = np.zeros((size, size))
         pieces = 1 + count * size * 8 // _BYTES_AT_ONCE
@@ -109,7 +102,7 @@ class ScoredLog:
             inside = masks[:, begin:end].T[:, :, None]
             influence = inside * (self.scores[begin:end, None] - means)
             flat = influence.reshape(end - begin, size)
-            if self.has_clusters:
+            if not self.steps.is_bandit:
                 flat = np.add.reduceat(flat, starts[first:last] - begin, axis=0)
             total += flat.T @ flat
         rows = np.repeat(masks.sum(axis=1), means.shape[1])
