@@ -344,7 +344,8 @@ def test_the_table_is_long_enough() -> None:
 COMMANDS: list[tuple[list[str], str]] = [
     (["nothing", "--constraint", "concave"], "DATASET must be .*'nothing'"),
     ([".", "--constraint", "wavy"], "constraint must be made of"),
-    ([".", "--constraint", "concave", "--level", "2"], "level|folder|files"),
+    ([".", "--constraint", "concave", "--level", "2"], "--observation must name"),
+    (["", "--constraint", "concave"], "DATASET must be a path .*got ''"),
     ([".", "--constraint", "concave", "--known-cost", "x"], "known cost must be"),
     ([".", "--constraint", "concave", "--actions", "1", "0"], "actions must be"),
     (
