@@ -233,7 +233,9 @@ class Spline(Function):
         elif self.frame.slopes == "bounded":
             weights = within(weights, *limits, slope_unit(self.n_pieces))
         whole = at[:, None].expand(len(basis), 1, -1)
-        pieces = torch.cat([0.0 * whole, basis, whole], dim=1).diff(dim=1)
+        rising = torch.cat([0.0 * whole, basis, whole], dim=1)
+        # Not ``diff``, which ONNX does not have.
+        pieces = rising[:, 1:] - rising[:, :-1]
         return level + (weights[:, :, None] * pieces).sum(dim=1)
 
     def _basis(self, unit: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ from d3rlpy.serializable_config import (
     generate_list_config_field,
 )
 
-from .._util.checks import check_flag
-from .base import Constraint, is_finite
+from .._util.checks import check_flag, is_finite
+from .base import Constraint
 from .normal_form import ShapeSet
 
 
