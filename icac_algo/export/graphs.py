@@ -18,8 +18,10 @@ from torch import nn
 from .._util.checks import check_path
 from .._util.files import written_beside
 from .._util.packages import required
+from .._util.precision import float32_by_default
 from ..shapes import rehearsal
-from .artefacts import action_grid, built_algorithm, constraint_of, versions
+from .artefacts import action_grid, built_algorithm, constraint_of
+from .model_files import versions
 
 #: What a graph says of itself: ONNX keeps it among the metadata of the model, a
 #: TorchScript file in an extra file of this name.
@@ -130,6 +132,7 @@ def _probabilities(
     return (greedy[:, None] == every).to(values.dtype)
 
 
+@float32_by_default()
 def save_graph(
     algo: Any,
     fname: str | os.PathLike[str],
@@ -180,6 +183,7 @@ def save_graph(
         _save(_Graph(algo, list(outputs)), beside, tuple(outputs), description)
 
 
+@float32_by_default()
 def save_greedy_policy(algo: Any, fname: str | os.PathLike[str]) -> None:
     """Writes ``algo.predict`` as a graph: what d3rlpy's ``save_policy`` asks for.
 
