@@ -57,7 +57,8 @@ def _log(arrays: dict[str, Array], rows: int, mapped: dict[str, Column]) -> Colu
     }
     index = EpisodeIndex(None, rows=rows)
     if EPISODES[0] in arrays:
-        index = EpisodeIndex(*(np.array(arrays[name]) for name in EPISODES))
+        ends, terminated, has_final = (np.array(arrays[name]) for name in EPISODES)
+        index = EpisodeIndex(ends, terminated, has_final)
     return Columns(
         observations=[columns.pop("observations")],
         actions=columns.pop("actions"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -133,72 +135,77 @@ def test_an_arrow_file_is_validated_once(
 
 # -- several processes -----------------------------------------------------------------
 
-CONVERT = """
-import pathlib, sys, time
+# Imports once, and makes a process for every line that it reads.
+CONVERTERS = """
+import os, pathlib, sys
 sys.path.insert(0, sys.argv[1])
 from test_cache import check
-print("ready", flush=True)
-sys.stdin.readline()
-check(*map(pathlib.Path, sys.argv[2:]))
+for line in sys.stdin:
+    word, *names = line.split()
+    if word == "wait":
+        print(os.waitpid(int(names[0]), 0)[1], flush=True)
+    elif (pid := os.fork()) == 0:
+        try:
+            check(*map(pathlib.Path, names))
+        except BaseException as error:
+            print(repr(error), file=sys.stderr)
+            os._exit(1)
+        os._exit(0)
+    else:
+        print(pid, flush=True)
 """
 
 
-def converter(log: pathlib.Path, cache: pathlib.Path) -> subprocess.Popen[str]:
+@pytest.fixture
+def ask() -> Iterator[Callable[..., int]]:
     here = str(pathlib.Path(__file__).parent)
-    return subprocess.Popen(
-        [sys.executable, "-c", CONVERT, here, str(log), str(cache)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def start(processes: list[subprocess.Popen[str]]) -> None:
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
+    command = [sys.executable, "-c", CONVERTERS, here]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
+        assert process.stdout is not None
+
+        def answer(*words: object) -> int:
+            print(*words, file=process.stdin, flush=True)
+            assert process.stdout is not None
+            return int(process.stdout.readline())
+
+        yield answer
+        process.stdin.close()
 
 
 @pytest.mark.slow
 def test_many_convert_at_once_and_some_are_killed(
-    log: pathlib.Path, tmp_path: pathlib.Path
+    log: pathlib.Path, tmp_path: pathlib.Path, ask: Callable[..., int]
 ) -> None:
     check(log, tmp_path / "other")
     whole = size_of(tmp_path / "other")
     rng = np.random.default_rng(0)
-    for attempt in range(5):
+    for attempt in range(20):
         cache = tmp_path / f"cache-{attempt}"
-        processes = [converter(log, cache) for _ in range(6)]
-        start(processes)
-        for process in processes[:3]:
+        pids = [ask("open", log, cache) for _ in range(6)]
+        for pid in pids[:3]:
             time.sleep(rng.exponential(0.01))
-            process.send_signal(signal.SIGKILL)
-        ends = [process.wait() for process in processes]
-        assert ends[3:] == [0, 0, 0]
-        check(log, cache)
+            os.kill(pid, signal.SIGKILL)
+        assert [ask("wait", pid) for pid in pids][3:] == [0, 0, 0]
         # Whoever came first may have collected before the others were killed.
-        (next(cache.rglob("meta.json"))).write_text("null")
+        next(cache.rglob("meta.json")).write_text("null")
         check(log, cache)
         assert size_of(cache) == whole
 
 
 @pytest.mark.slow
 def test_what_killed_converters_left_is_deleted(
-    log: pathlib.Path, tmp_path: pathlib.Path
+    log: pathlib.Path, tmp_path: pathlib.Path, ask: Callable[..., int]
 ) -> None:
     check(log, tmp_path / "other")
     whole = size_of(tmp_path / "other")
     cache, rng = tmp_path / "cache", np.random.default_rng(1)
     for _ in range(31):
-        process = converter(log, cache)
-        start([process])
+        pid = ask("open", log, cache)
         time.sleep(rng.uniform(0.0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        os.kill(pid, signal.SIGKILL)
+        ask("wait", pid)
         for meta in cache.rglob("meta.json"):  # It was faster than the signal.
             meta.unlink()
     check(log, cache)
