@@ -6,6 +6,7 @@ from .door import LogWarning, as_numbers
 from .files.shards import DamagedFileError
 from .fingerprint import fingerprint
 from .pickers import BudgetRelabellingTransitionPicker
+from .scaling import check_scaler
 from .steps import LoggedSteps, logged_steps
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "blocks",
     "check_continuous_dataset",
     "check_dataset",
+    "check_scaler",
     "fingerprint",
     "logged_steps",
 ]
