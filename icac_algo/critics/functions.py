@@ -232,7 +232,7 @@ class Spline(Function):
             weights = softplus(weights - 1.0)
         elif self.frame.slopes == "bounded":
             weights = within(weights, *limits, slope_unit(self.n_pieces))
-        whole = at[:, None].expand(len(basis), 1, -1)
+        whole = at[:, None]
         rising = torch.cat([0.0 * whole, basis, whole], dim=1)
         # Not ``diff``, which ONNX does not have.
         pieces = rising[:, 1:] - rising[:, :-1]
