@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.figure import Figure
 
 from icac_algo import (
     Bounded,
@@ -24,7 +25,8 @@ from icac_algo import (
 from icac_algo.critics import Function, function_over, make_coordinates
 from icac_algo.shapes import Constraint
 
-from ..engine import Experiment, Figure, Results, register, subplots
+from ..engine import Experiment, Results, register
+from ..engine.pictures import subplots
 
 FloatArray = npt.NDArray[np.float64]
 Truth = Callable[[FloatArray], FloatArray]

@@ -17,7 +17,7 @@ from bidclick_gym.evaluators import (
     fixed_contexts,
 )
 
-from ..engine import Row, Rows
+from ..engine.rows import Row, Rows
 
 COLUMNS = (
     "algorithm",

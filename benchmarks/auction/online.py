@@ -19,7 +19,8 @@ from bidclick_gym.evaluators import (
     fixed_contexts,
 )
 
-from ..engine import Cell, Part, Rows, Settings
+from ..engine import Cell, Part, Settings
+from ..engine.rows import Rows
 from ..engine.tuning import RESULTS, best_settings
 from ..learners import ENVS, ONLINE_LEARNERS
 from .measures import COLUMNS, GRID, auction_of, figures

@@ -7,31 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import d3rlpy
+from matplotlib.figure import Figure
 
-from ..engine import (
-    Cell,
-    Experiment,
-    Figure,
-    Interval,
-    Line,
-    Option,
-    Part,
-    Results,
-    Rows,
-    Settings,
-    bootstrap_mean,
-    bullets,
-    by_seed,
-    distinct,
-    dots,
-    paired_difference,
-    percent,
-    register,
-    section,
-    select,
-    subplots,
-    table,
-)
+from ..engine import Cell, Experiment, Option, Part, Results, Settings, register
+from ..engine.intervals import Interval, bootstrap_mean, paired_difference
+from ..engine.markdown import bullets, percent, section, table
+from ..engine.pictures import Line, dots, subplots
+from ..engine.rows import Rows, by_seed, distinct, select
 from ..engine.tuning import RESULTS, best_settings, tune
 from ..learners import CLICK_MODEL, PRIOR_LEARNERS, ClickModel, fit_quietly
 from .regret_tasks import TASKS

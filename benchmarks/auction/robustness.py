@@ -23,21 +23,10 @@ from icac_algo import (
     Unconstrained,
 )
 
-from ..engine import (
-    Cell,
-    Experiment,
-    Part,
-    Results,
-    Rows,
-    Settings,
-    by_seed,
-    distinct,
-    interval,
-    paired_difference,
-    plural,
-    register,
-    table,
-)
+from ..engine import Cell, Experiment, Part, Results, Settings, register
+from ..engine.intervals import paired_difference
+from ..engine.markdown import interval, plural, table
+from ..engine.rows import Rows, by_seed, distinct
 from ..learners import fit_quietly, hidden_layers
 
 

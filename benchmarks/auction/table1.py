@@ -8,37 +8,17 @@ from collections.abc import Iterable
 from typing import Any
 
 import d3rlpy
+from matplotlib.figure import Figure
 
 from bidclick_gym import DATASETS, simulate_log
 from bidclick_gym.logs.datasets import to_replay_buffer
 from bidclick_gym.logs.log import subsample_impressions
 
-from ..engine import (
-    Cell,
-    Experiment,
-    Figure,
-    Line,
-    Option,
-    Part,
-    Results,
-    Rows,
-    Settings,
-    bars,
-    bullets,
-    by_seed,
-    distinct,
-    dots,
-    fraction,
-    interval,
-    list_of,
-    one_of,
-    plural,
-    register,
-    section,
-    select,
-    subplots,
-    table,
-)
+from ..engine import Cell, Experiment, Option, Part, Results, Settings, register
+from ..engine.command_line import fraction, list_of, one_of
+from ..engine.markdown import bullets, interval, plural, section, table
+from ..engine.pictures import Line, bars, dots, subplots
+from ..engine.rows import Rows, by_seed, distinct, select
 from ..engine.tuning import RESULTS, best_settings
 from ..learners import (
     AUCTION_LEARNERS,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from bidclick_gym.auction import Auction
 from bidclick_gym.behavior import ClippedGaussianPolicy
 
-from ..engine import Rows, by_seed, distinct, paired_difference, said
+from ..engine.intervals import paired_difference
+from ..engine.markdown import said
+from ..engine.rows import Rows, by_seed, distinct
 from ..learners import AUCTION_LEARNERS
 from .paper_figures import TABLE1
 

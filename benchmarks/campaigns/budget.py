@@ -7,22 +7,12 @@ from typing import TypeVar
 
 from bidclick_gym.campaigns import BudgetedCampaign, shape_report, shape_table, solve
 
-from ..engine import (
-    Experiment,
-    Option,
-    Part,
-    Results,
-    Rows,
-    Settings,
-    fraction,
-    list_of,
-    one_of,
-    positive_int,
-    register,
-    section,
-    write_text,
-)
+from ..engine import Experiment, Option, Part, Results, Settings, register
+from ..engine.command_line import fraction, list_of, one_of, positive_int
+from ..engine.files import write_text
+from ..engine.markdown import section
 from ..engine.page import page_of
+from ..engine.rows import Rows
 from ..learners import CAMPAIGN_LEARNERS
 from . import choice_report, contraction, learned, policies, risk, safety
 from .choice import CHOICE

@@ -21,7 +21,8 @@ from bidclick_gym.logs import to_replay_buffer
 from icac_algo import ColumnarReplayBuffer, check_prior, select_by_bellman_error
 
 from ..auction.measures import GRID
-from ..engine import Cell, Part, Row, Rows, Settings
+from ..engine import Cell, Part, Settings
+from ..engine.rows import Row, Rows
 from ..learners import fit_quietly
 from ..paper.critic_views import CriticView
 from .candidates import TASKS, Candidate, ProximalQ

@@ -7,29 +7,13 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+from matplotlib.figure import Figure
 from scipy import stats
 
-from ..engine import (
-    MIN_SEEDS,
-    Figure,
-    Line,
-    Row,
-    Rows,
-    bullets,
-    by_seed,
-    distinct,
-    dots,
-    interval,
-    paired_difference,
-    percent,
-    plural,
-    said,
-    section,
-    select,
-    subplots,
-    table,
-)
-from ..engine.intervals import CONFIDENCE
+from ..engine.intervals import CONFIDENCE, MIN_SEEDS, paired_difference
+from ..engine.markdown import bullets, interval, percent, plural, said, section, table
+from ..engine.pictures import Line, dots, subplots
+from ..engine.rows import Row, Rows, by_seed, distinct, select
 from .candidates import DUAL, TASKS
 from .choice import LEVEL
 

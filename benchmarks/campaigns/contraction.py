@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 
 from bidclick_gym.campaigns import BudgetedCampaign, solve
 from bidclick_gym.campaigns.evaluators import campaign_values, fixed_observations
@@ -28,24 +29,11 @@ from icac_algo import (
 )
 from icac_algo.shapes import Constraint
 
-from ..engine import (
-    Cell,
-    Figure,
-    Interval,
-    Part,
-    Rows,
-    Settings,
-    bullets,
-    distinct,
-    interval,
-    paired_difference,
-    percent,
-    said,
-    section,
-    select,
-    subplots,
-    table,
-)
+from ..engine import Cell, Part, Settings
+from ..engine.intervals import Interval, paired_difference
+from ..engine.markdown import bullets, interval, percent, said, section, table
+from ..engine.pictures import subplots
+from ..engine.rows import Rows, distinct, select
 from ..learners.campaigns import COST, GAMMA, ours
 from .training import GRID, train
 

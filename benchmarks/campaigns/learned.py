@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from bidclick_gym.campaigns import BudgetedCampaign, StateViolationEvaluator, solve
 from bidclick_gym.campaigns.evaluators import (
     STATE_SHAPES,
@@ -12,26 +14,11 @@ from bidclick_gym.campaigns.evaluators import (
     fixed_observations,
 )
 
-from ..engine import (
-    Cell,
-    Figure,
-    Line,
-    Part,
-    Rows,
-    Settings,
-    bullets,
-    by_seed,
-    distinct,
-    dots,
-    interval,
-    paired_difference,
-    percent,
-    said,
-    section,
-    select,
-    subplots,
-    table,
-)
+from ..engine import Cell, Part, Settings
+from ..engine.intervals import paired_difference
+from ..engine.markdown import bullets, interval, percent, said, section, table
+from ..engine.pictures import Line, dots, subplots
+from ..engine.rows import Rows, by_seed, distinct, select
 from ..engine.tuning import best_settings, tune
 from ..learners.campaigns import CAMPAIGN_LEARNERS, GAMMA, RELABELLED, other_budgets
 from .training import (

@@ -11,23 +11,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 
 from bidclick_gym.auction import expected_reward
 from bidclick_gym.campaigns import BudgetedCampaign, evaluate, simulate, solve
 
-from ..engine import (
-    Cell,
-    Figure,
-    Part,
-    Rows,
-    Settings,
-    distinct,
-    heat,
-    section,
-    select,
-    subplots,
-    table,
-)
+from ..engine import Cell, Part, Settings
+from ..engine.markdown import section, table
+from ..engine.pictures import heat, subplots
+from ..engine.rows import Rows, distinct, select
 from ..engine.tuning import best_settings
 from ..learners import CAMPAIGN_LEARNERS
 from .training import LOGGERS, TUNED, CampaignBidder, learner_depends, train_learner

@@ -13,6 +13,7 @@ from typing import Any
 import d3rlpy
 from d3rlpy.models.q_functions import QFunctionFactory, QRQFunctionFactory
 from d3rlpy.preprocessing import RewardScaler, StandardRewardScaler
+from matplotlib.figure import Figure
 
 from bidclick_gym.campaigns import (
     BudgetedCampaign,
@@ -23,25 +24,11 @@ from bidclick_gym.campaigns import (
 )
 from icac_algo import Concave, MonotoneConcave, ShapedQFunctionFactory
 
-from ..engine import (
-    MIN_SEEDS,
-    Cell,
-    Figure,
-    Part,
-    Row,
-    Rows,
-    Settings,
-    bootstrap_mean,
-    bullets,
-    by_seed,
-    distinct,
-    interval,
-    paired_difference,
-    section,
-    select,
-    subplots,
-    table,
-)
+from ..engine import Cell, Part, Settings
+from ..engine.intervals import MIN_SEEDS, bootstrap_mean, paired_difference
+from ..engine.markdown import bullets, interval, section, table
+from ..engine.pictures import subplots
+from ..engine.rows import Row, Rows, by_seed, distinct, select
 from ..learners import shared_settings
 from ..learners.campaigns import GAMMA, LAG, afterstates
 from .training import LOGGERS, CampaignBidder, train

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from bidclick_gym.campaigns import (
     BudgetedCampaign,
@@ -27,24 +28,11 @@ from bidclick_gym.logs import to_replay_buffer
 from icac_algo import Concave, MonotoneConcave, fit_lagrangian
 from icac_algo.decisions import MaskedGreedy
 
-from ..engine import (
-    Cell,
-    Figure,
-    Line,
-    Part,
-    Rows,
-    Settings,
-    bootstrap_mean,
-    bullets,
-    by_seed,
-    distinct,
-    dots,
-    interval,
-    section,
-    select,
-    subplots,
-    table,
-)
+from ..engine import Cell, Part, Settings
+from ..engine.intervals import bootstrap_mean
+from ..engine.markdown import bullets, interval, section, table
+from ..engine.pictures import Line, dots, subplots
+from ..engine.rows import Rows, by_seed, distinct, select
 from ..engine.tuning import best_settings
 from ..learners.campaigns import COST, X, afterstates, ours
 from .training import GRID, LOGGERS, TUNED, learner_config, log_of, train_learner

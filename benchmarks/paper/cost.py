@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from bidclick_gym import Auction, simulate_log
 from bidclick_gym.logs.datasets import to_replay_buffer
 
-from ..engine import Cell, Part, Rows, Settings, keys_of
+from ..engine import Cell, Part, Settings, keys_of
+from ..engine.rows import Rows
 from ..engine.timing import seconds_of
 from ..learners import fit_quietly
 from .training import trained, tuned_config

@@ -21,7 +21,8 @@ from bidclick_gym.evaluators import (
 from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import Euclidean
 
-from ..engine import Cell, Part, Rows, Settings, keys_of
+from ..engine import Cell, Part, Settings, keys_of
+from ..engine.rows import Rows
 from ..learners import AUCTION_LEARNERS, Learner
 from .training import tuned_config
 

@@ -21,7 +21,8 @@ from bidclick_gym.auction import (
 from bidclick_gym.behavior import ClippedGaussianPolicy
 
 from ..auction.paper_figures import TABLE1
-from ..engine import Part, Row, Rows, Settings
+from ..engine import Part, Settings
+from ..engine.rows import Row, Rows
 
 FloatArray = npt.NDArray[np.float64]
 #: Click probability, cost and bid, broadcast, to the expected reward.

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Interval, Rows, bootstrap_mean, by_seed, paired_difference, select
+from ..engine.intervals import Interval, bootstrap_mean, paired_difference
+from ..engine.rows import Rows, by_seed, select
 from .variants import VARIANTS
 
 Found = TypeVar("Found", bound=Collection[Any])

@@ -12,7 +12,8 @@ from bidclick_gym.evaluators import action_values, greedy_bids
 from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import Canonical, Concave
 
-from ..engine import Cell, Part, Rows, Settings, keys_of
+from ..engine import Cell, Part, Settings, keys_of
+from ..engine.rows import Rows
 from ..learners import constraint_aware_q
 from .critic_views import CriticView
 from .training import trained, tuned_config

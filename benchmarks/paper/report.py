@@ -7,8 +7,11 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from ..engine import Results, Settings, distinct, section, table, write_text
+from ..engine import Results, Settings
+from ..engine.files import write_text
+from ..engine.markdown import section, table
 from ..engine.page import page_of
+from ..engine.rows import distinct
 from .claims import CLAIMS, NOT_RUN, VERDICTS, Claim, Judgement, judge
 from .pictures import ALBUM
 from .tables import all_tables

@@ -17,7 +17,8 @@ from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import ConstraintAwareQConfig
 
 from ..auction.measures import GRID, auction_of
-from ..engine import Cell, Part, Rows, Settings, keys_of
+from ..engine import Cell, Part, Settings, keys_of
+from ..engine.rows import Rows
 from .critic_views import CriticView
 from .table1 import ENVS
 from .training import trained

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..auction.paper_figures import TABLE1, TABLE2
-from ..engine import Results, by_seed, distinct, interval, section, select, table
+from ..engine import Results
+from ..engine.markdown import interval, section, table
+from ..engine.rows import by_seed, distinct, select
 from ..engine.timing import ratio
 from ..learners import AUCTION_LEARNERS
 from . import table1, table2

@@ -21,7 +21,8 @@ from icac_algo.algos import (
 )
 from icac_algo.shapes import Constraint
 
-from ..engine import Part, Rows, Settings
+from ..engine import Part, Settings
+from ..engine.rows import Rows
 
 FloatArray = npt.NDArray[np.float64]
 SIZE = 5

@@ -10,8 +10,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from ..engine import Part, Row, Rows, Settings, by_seed, distinct, section, select, table
+from ..engine import Part, Settings
+from ..engine.markdown import section, table
 from ..engine.pictures import BASELINE, OURS
+from ..engine.rows import Row, Rows, by_seed, distinct, select
 from ..engine.timing import growth_exponent, median, medians, showing, spread
 
 SINGLE = "gym.make, one step at a time"

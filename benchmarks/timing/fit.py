@@ -13,19 +13,9 @@ from d3rlpy.models import VectorEncoderFactory
 import bidclick_gym
 from icac_algo import Concave, ConstraintAwareQConfig
 
-from ..engine import (
-    Part,
-    Row,
-    Rows,
-    Settings,
-    by_seed,
-    distinct,
-    pictures,
-    quiet_logs,
-    section,
-    select,
-    table,
-)
+from ..engine import Part, Settings, pictures, quiet_logs
+from ..engine.markdown import section, table
+from ..engine.rows import Row, Rows, by_seed, distinct, select
 from ..engine.timing import (
     in_turn,
     medians,

@@ -20,9 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Part, Row, Rows, Settings, by_seed, distinct, section, table
+from ..engine import Part, Settings
+from ..engine.markdown import section, table
 from ..engine.pictures import BASELINE
 from ..engine.pictures import OURS as OUR_COLOUR
+from ..engine.rows import Row, Rows, by_seed, distinct
 from ..engine.timing import growth_exponent, median, medians, showing, spread
 
 THEIRS = "Minari + d3rlpy"

@@ -10,18 +10,12 @@ import platform
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..engine import (
-    Figure,
-    Results,
-    Row,
-    Rows,
-    by_seed,
-    distinct,
-    section,
-    select,
-    subplots,
-    table,
-)
+from matplotlib.figure import Figure
+
+from ..engine import Results
+from ..engine.markdown import section, table
+from ..engine.pictures import subplots
+from ..engine.rows import Row, Rows, by_seed, distinct, select
 from ..engine.timing import Target, growth_exponent, median, ratio, spread, targets_table
 from .methods import IDENTITY, OURS, SCIPY, SKLEARN
 from .problems import SHAPES

@@ -15,7 +15,8 @@ from d3rlpy.models import VectorEncoderFactory
 from bidclick_gym.logs import simulate_log, to_replay_buffer
 from icac_algo import ConstraintAwareQConfig
 
-from ..engine import Experiment, Option, Part, Row, Rows, Settings, quiet_logs, register
+from ..engine import Experiment, Option, Part, Settings, quiet_logs, register
+from ..engine.rows import Row, Rows
 from ..engine.timing import in_turn, one_thread, seconds_of, showing
 from .methods import IDENTITY, OURS, Runner, local_methods
 from .problems import SHAPES, make_problem, solve_trusted

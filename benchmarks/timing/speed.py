@@ -6,17 +6,12 @@ import platform
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..engine import (
-    Experiment,
-    Figure,
-    Option,
-    Results,
-    Rows,
-    by_seed,
-    register,
-    section,
-    subplots,
-)
+from matplotlib.figure import Figure
+
+from ..engine import Experiment, Option, Results, register
+from ..engine.markdown import section
+from ..engine.pictures import subplots
+from ..engine.rows import Rows, by_seed
 from ..engine.timing import Target, median, ratio, targets_table
 from . import env, fit, load
 

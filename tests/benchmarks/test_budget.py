@@ -17,18 +17,9 @@ from benchmarks.campaigns.learned import LEARNERS, tune_learners
 from benchmarks.campaigns.learned import verdicts as _verdicts
 from benchmarks.campaigns.policies import POLICIES, bid_map, worth_map
 from benchmarks.campaigns.training import TUNED, CampaignBidder, train_learner
-from benchmarks.engine import (
-    Cell,
-    Origin,
-    Results,
-    Settings,
-    read_rows,
-    report_of,
-    select,
-    tuning,
-    write_rows,
-)
+from benchmarks.engine import Cell, Origin, Results, Settings, report_of, tuning
 from benchmarks.engine.page import page_of
+from benchmarks.engine.rows import read_rows, select, write_rows
 from benchmarks.engine.tuning import best_settings
 from benchmarks.learners import CAMPAIGN_LEARNERS
 from benchmarks.learners.campaigns import other_budgets

@@ -16,17 +16,9 @@ from benchmarks.__main__ import main
 from benchmarks.auction.measures import COLUMNS
 from benchmarks.auction.table1 import TUNED_OFFLINE
 from benchmarks.auction.verdicts import table1_verdicts
-from benchmarks.engine import (
-    Cell,
-    Origin,
-    Part,
-    bootstrap_mean,
-    paired_difference,
-    read_rows,
-    select,
-    tuning,
-    write_rows,
-)
+from benchmarks.engine import Cell, Origin, Part, tuning
+from benchmarks.engine.intervals import bootstrap_mean, paired_difference
+from benchmarks.engine.rows import read_rows, select, write_rows
 from benchmarks.engine.tuning import best_settings, search, widened
 from benchmarks.learners import AUCTION_LEARNERS
 from bidclick_gym import Auction

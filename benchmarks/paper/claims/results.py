@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 
-from ...engine import Interval
+from ...engine.intervals import Interval
 from ..measurements import (
     MIN_SEEDS,
     Measurements,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...auction.paper_figures import TABLE1, TABLE2, PaperRow
-from ...engine import Interval
+from ...engine.intervals import Interval
 from ..measurements import Measurements, MissingError, mean
 from .verdicts import CONDITION, FAILS, HOLDS, Claim, Judge, Judgement
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from ...engine import Interval, Rows
+from ...engine.intervals import Interval
+from ...engine.rows import Rows
 from ..measurements import Measurements, MissingError
 
 HOLDS = "holds"
