@@ -46,12 +46,7 @@ def auction_of(env: str) -> Auction:
 
 
 class ConstraintMonitor:
-    """Counts errors of an algorithm's own shape at every evaluation; keeps the largest.
-
-    Args:
-        auction: the true auction.
-        shape: name of the shape and whether the cost is added back; empty for none.
-    """
+    """The most errors of an algorithm's own shape at any evaluation, if it has one."""
 
     def __init__(self, auction: Auction, shape: tuple[Any, ...]):
         self._evaluator = (

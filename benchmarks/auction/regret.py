@@ -119,21 +119,13 @@ def _tune(settings: Settings) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Our best row against the best baseline at one task and share of the log.
+    """Our best row against the best baseline at one task and share of the log."""
 
-    Args:
-        best_ours: the one with the smallest mean, of ours.
-        best_rival: the same, of the baselines.
-        ours: its regret over the seeds that both have.
-        rival: the other's.
-        difference: ours minus the rival's, paired by seed.
-    """
-
-    best_ours: str
-    best_rival: str
-    ours: Interval
-    rival: Interval
-    difference: Interval
+    best_ours: str  # the one with the smallest mean, of ours
+    best_rival: str  # the same, of the baselines
+    ours: Interval  # its regret over the seeds that both have
+    rival: Interval  # the other's
+    difference: Interval  # ours minus the rival's, paired by seed
 
     @property
     def ratio(self) -> float:

@@ -32,17 +32,11 @@ def click_columns(log: Log, rows: npt.NDArray[np.int64]) -> tuple[Array, Array, 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One auction.
+    """One auction."""
 
-    Args:
-        name: as shown.
-        bids: allowed bids, or the two ends of their range.
-        continuous: whether any bid between the ends is allowed.
-    """
-
-    name: str
-    bids: tuple[float, ...]
-    continuous: bool = False
+    name: str  # as shown
+    bids: tuple[float, ...]  # allowed bids, or the two ends of their range
+    continuous: bool = False  # whether any bid between the ends is allowed
 
     @property
     def auction(self) -> Auction:

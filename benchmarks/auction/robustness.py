@@ -32,18 +32,11 @@ from ..learners import fit_quietly, hidden_layers
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """One way to make the task harder for a shaped critic.
+    """One way to make the task harder for a shaped critic."""
 
-    Args:
-        bids: number of equidistant bids in [0, 1].
-        reward_factor: what all logged rewards are multiplied by.
-        campaigns: keep campaigns of 1,000 impressions together, so that values
-            bootstrap with ``gamma = 0.99``.
-    """
-
-    bids: int = 5
-    reward_factor: float = 1.0
-    campaigns: bool = False
+    bids: int = 5  # number of equidistant bids in [0, 1]
+    reward_factor: float = 1.0  # what all logged rewards are multiplied by
+    campaigns: bool = False  # of 1,000 impressions, whose values bootstrap
 
 
 SCENARIOS: dict[str, Scenario] = {

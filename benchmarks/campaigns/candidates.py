@@ -69,34 +69,21 @@ class _ProximalImpl(EuclideanConstraintAwareQImpl):
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """What may be chosen.
+    """What may be chosen."""
 
-    Args:
-        make: gradient steps to a d3rlpy config.
-        shape: over bids, that the log is asked about; ``None`` if it is not.
-        is_false: whether the auction does not have the shape.
-        is_rival: whether it is only compared with, not chosen.
-    """
-
-    make: Callable[[int], Any]
-    shape: Constraint | None = None
-    is_false: bool = False
-    is_rival: bool = False
+    make: Callable[[int], Any]  # gradient steps to a d3rlpy config
+    shape: Constraint | None = None  # over bids, that the log is asked about
+    is_false: bool = False  # whether the auction does not have the shape
+    is_rival: bool = False  # whether it is only compared with, not chosen
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Candidates, and the logs they are chosen on.
+    """Candidates, and the logs they are chosen on."""
 
-    Args:
-        candidates: from the most constrained to the freest.
-        fractions: shares of the logs.
-        is_campaign: whether impressions share a budget.
-    """
-
-    candidates: dict[str, Candidate]
-    fractions: tuple[float, ...] = (0.25, 0.0625)
-    is_campaign: bool = False
+    candidates: dict[str, Candidate]  # from the most constrained to the freest
+    fractions: tuple[float, ...] = (0.25, 0.0625)  # shares of the logs
+    is_campaign: bool = False  # whether impressions share a budget
 
 
 def _proximal(steps: int, **switches: Any) -> ProximalQConfig:

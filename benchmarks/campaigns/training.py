@@ -43,11 +43,7 @@ Observations = npt.NDArray[np.float32]
 class CampaignBidder:
     """A trained algorithm as a policy of campaigns: the best bid that can be paid.
 
-    Args:
-        algo: a fitted d3rlpy algorithm of bid indices.
-        policy: whether the ``"critic"`` or the ``"actor"`` is asked.
-        level: with critics of quantiles, the worst share of returns whose mean is
-            compared, in (0, 1].
+    With critics of quantiles, ``level`` is the worst share of returns that is compared.
     """
 
     campaign = BudgetedCampaign()

@@ -29,28 +29,17 @@ from .sweep import BrokenCellsError, finished, run_cells
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What was asked for.
+    """What was asked for."""
 
-    Args:
-        out: folder of results.
-        seeds: how many, from 0; 0 where an experiment has none.
-        steps: gradient steps; 0 where an experiment has none.
-        workers: processes.
-        ray: address of a Ray cluster, ``"local"`` to start one.
-        quick: whether the smallest thing is run that has every path.
-        parts: names of the parts that are run.
-        command: as typed.
-        options: the experiment's own options, also ``settings["name"]``.
-    """
-
-    out: pathlib.Path
-    seeds: int = 0
-    steps: int = 0
-    workers: int = 2
-    ray: str | None = None
-    quick: bool = False
-    parts: tuple[str, ...] = ()
-    command: str = "python -m benchmarks"
+    out: pathlib.Path  # folder of results
+    seeds: int = 0  # how many, from 0; 0 where an experiment has none
+    steps: int = 0  # gradient steps; 0 where an experiment has none
+    workers: int = 2  # processes
+    ray: str | None = None  # address of a Ray cluster, ``"local"`` to start one
+    quick: bool = False  # whether the smallest thing is run that has every path
+    parts: tuple[str, ...] = ()  # names of the parts that are run
+    command: str = "python -m benchmarks"  # as typed
+    #: The experiment's own, also ``settings["name"]``.
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
@@ -145,17 +134,11 @@ def _measured(
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """Where results come from, kept beside them.
+    """Where results come from, kept beside them."""
 
-    Args:
-        command: as typed, and what else a reader must know.
-        date: of the run.
-        versions: of what results depend on, as a Markdown list.
-    """
-
-    command: str
-    date: str
-    versions: str
+    command: str  # as typed, and what else a reader must know
+    date: str  # of the run
+    versions: str  # of what results depend on, as a Markdown list
 
     FILE = "run.json"
 
@@ -167,11 +150,7 @@ class Origin:
 
     @classmethod
     def read(cls, folder: pathlib.Path) -> Origin:
-        """Of the results in a folder.
-
-        Raises:
-            FileNotFoundError: nothing says where they come from.
-        """
+        """Of the results in a folder."""
         return cls(**json.loads((folder / cls.FILE).read_text()))
 
     def write(self, folder: pathlib.Path) -> None:
@@ -204,14 +183,7 @@ def versions() -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """The rows of every part that was ever run in a folder.
-
-    Args:
-        rows: by part; ``results["name"]`` is empty for a part that was not run.
-        origin: where they come from.
-        out: their folder.
-        options: the experiment's own.
-    """
+    """The rows of every part that was ever run in a folder, and where they come from."""
 
     rows: Mapping[str, Rows]
     origin: Origin
@@ -289,13 +261,9 @@ def register(experiment: Experiment) -> Experiment:
 
 
 def run(experiment: Experiment, settings: Settings) -> str:
-    """Runs what is missing, then writes rows, pictures and report.
+    """Runs what is missing, then writes rows, pictures and report; returns what to print.
 
-    Returns:
-        what to print.
-
-    Raises:
-        BrokenCellsError: cells failed.  The other parts are run, and reported.
+    Where cells fail the other parts are run and reported before ``BrokenCellsError``.
     """
     experiment.prepare(settings)
     if experiment.parts:

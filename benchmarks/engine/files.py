@@ -8,11 +8,7 @@ import pathlib
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """Replaces a file as a whole or not at all; makes its folder.
-
-    Raises:
-        OSError: it cannot be written; it names ``path``, and what was there stays.
-    """
+    """Replaces a file as a whole or not at all; makes its folder."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

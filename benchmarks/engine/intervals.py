@@ -17,19 +17,12 @@ _RESAMPLES = 9999
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A mean over seeds with its 95 % bootstrap percentile interval.
+    """A mean over seeds with its 95 % bootstrap percentile interval."""
 
-    Args:
-        mean: over seeds.
-        low: lower end; equals the mean when there is one seed or no spread.
-        high: upper end.
-        seeds: how many.
-    """
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
+    mean: float  # over seeds
+    low: float  # lower end
+    high: float  # upper end
+    seeds: int  # how many
 
     def format(self, digits: int) -> str:
         """``mean [low, high]``; the mean alone if the interval is a point."""
@@ -65,11 +58,7 @@ def _bootstrap(values: tuple[float, ...]) -> Interval:
 
 
 def paired_difference(first: dict[int, float], second: dict[int, float]) -> Interval:
-    """Interval of ``first - second`` over the seeds that both have.
-
-    Raises:
-        ValueError: they share no seed.
-    """
+    """Interval of ``first - second`` over the seeds that both have."""
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
         raise ValueError("no seed in common")

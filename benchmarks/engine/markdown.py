@@ -12,13 +12,7 @@ from .intervals import CONFIDENCE, MIN_SEEDS, Interval, bootstrap_mean
 def table(
     head: Sequence[object], rows: Iterable[Sequence[object]], align: str = ""
 ) -> str:
-    """A table.
-
-    Args:
-        head: of its columns.
-        rows: cells; ``None`` is left empty.
-        align: a letter for each column, ``l`` or ``r``; left where there is none.
-    """
+    """A table; ``align`` has ``l`` or ``r`` for each column; ``None`` is left empty."""
     rules = ["---:" if side == "r" else "---" for side in align.ljust(len(head), "l")]
     lines = [head, rules, *rows]
     return "\n".join(
@@ -69,16 +63,7 @@ def said(
     few: str = "with too few seeds to tell, stands beside",
     least: int = MIN_SEEDS,
 ) -> str:
-    """Words for a paired difference, by where its interval lies.
-
-    Args:
-        difference: of one learner minus another.
-        below: if the interval is below 0.
-        above: if it is above 0.
-        same: if it holds 0.
-        few: if there are fewer seeds than ``least``.
-        least: seeds that a verdict needs.
-    """
+    """Words for a paired difference, by where its interval lies."""
     if difference.seeds < least:
         return few
     if difference.high < 0.0:

@@ -37,21 +37,13 @@ def subplots(
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One line of a picture of dots or bars: a figure for each seed.
+    """One line of a picture of dots or bars: a figure for each seed."""
 
-    Args:
-        label: on the axis; lines of one label stand close together.
-        values: one for each seed.
-        colour: of its dot and interval.
-        legend: what the colour means.
-        note: written beside the picture.
-    """
-
-    label: str
-    values: Sequence[float]
-    colour: str = BASELINE
-    legend: str = ""
-    note: str = ""
+    label: str  # on the axis; lines of one label stand close together
+    values: Sequence[float]  # one for each seed
+    colour: str = BASELINE  # of its dot and interval
+    legend: str = ""  # what the colour means
+    note: str = ""  # written beside the picture
 
 
 def dots(
@@ -64,16 +56,8 @@ def dots(
 ) -> dict[str, float]:
     """Means with their bootstrap intervals over seeds, the first line on top.
 
-    Args:
-        axis: of matplotlib.
-        lines: what is drawn; lines without values leave their place empty.
-        smallest: smaller values are drawn here, as a logarithmic axis needs.
-        each_seed: a small dot for every seed too.
-        digits: of the mean, written above its dot.
-        marker: of means.
-
-    Returns:
-        the place of every label.
+    Values below ``smallest`` are drawn there, as a logarithmic axis needs; ``digits``
+    writes the mean above its dot.  Returns the place of every label.
     """
     places = _places(axis, lines)
     shifts = _shifts(lines)
@@ -156,13 +140,9 @@ def paths(
     colours: Mapping[str, str] | None = None,
     band: float = 0.8,
 ) -> None:
-    """Lines over time: the mean of several runs, and the middle of them as a band.
+    """The mean of several runs over time, and the middle of them as a band.
 
-    Args:
-        axis: of matplotlib.
-        lines: by label, x ``(T,)`` and one row for each run, ``(N, T)``.
-        colours: by label; matplotlib's own order where there is none.
-        band: share of the runs that the band holds.
+    Lines are, by label, x ``(T,)`` and one row for each run, ``(N, T)``.
     """
     for label, (x, runs) in lines.items():
         colour = (colours or {}).get(label)

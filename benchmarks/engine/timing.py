@@ -98,19 +98,12 @@ def growth_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A figure to be reached.
+    """A figure to be reached."""
 
-    Args:
-        name: what is compared.
-        measured: the figure, ``nan`` if it was not measured.
-        bound: what it is to be.
-        at_least: whether larger is better.
-    """
-
-    name: str
-    measured: float
-    bound: float
-    at_least: bool
+    name: str  # what is compared
+    measured: float  # the figure, ``nan`` if it was not measured
+    bound: float  # what it is to be
+    at_least: bool  # whether larger is better
 
     @property
     def verdict(self) -> str:

@@ -14,10 +14,6 @@ class ClickModel:
 
     It knows what no learner here is told: that the click is logistic and linear in bid
     and query.  A limit, not a rival.  It answers as d3rlpy's algorithms do.
-
-    Args:
-        bids: the allowed ones, or the ends of their range.
-        continuous: whether any bid between the ends is allowed.
     """
 
     reward_scaler = None

@@ -34,17 +34,11 @@ _ROUNDING = 5e-4
 
 @dataclasses.dataclass(frozen=True)
 class Interpretation:
-    """One way to read section IV.
+    """One way to read section IV."""
 
-    Args:
-        name: in a few words.
-        reward: expected reward of a bid.
-        cost_range: of the cost ``c``.
-    """
-
-    name: str
-    reward: Reward
-    cost_range: tuple[float, float] = DEFAULT_COST_RANGE
+    name: str  # in a few words
+    reward: Reward  # expected reward of a bid
+    cost_range: tuple[float, float] = DEFAULT_COST_RANGE  # of the cost ``c``
 
 
 INTERPRETATIONS: tuple[Interpretation, ...] = (

@@ -25,11 +25,7 @@ class MissingError(LookupError):
 
 
 class Measurements:
-    """What claims are judged by; every look-up raises ``MissingError`` for no result.
-
-    Args:
-        rows: of every part, by its name.
-    """
+    """What claims are judged by; every look-up raises ``MissingError`` for no result."""
 
     def __init__(self, rows: Mapping[str, Rows]):
         self._rows = rows

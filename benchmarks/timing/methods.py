@@ -28,11 +28,7 @@ class Runner(Protocol):
 
 
 class Local:
-    """A pass within this process.
-
-    Args:
-        one_pass: goes forward and backward, and returns the solution.
-    """
+    """A pass within this process."""
 
     def __init__(self, one_pass: Callable[[], npt.NDArray[Any]]):
         self._one_pass = one_pass

@@ -36,21 +36,13 @@ SHAPES: dict[str, Constraint] = {
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """One batch to project onto ``{v: matrix v >= bounds}``, and a loss on the result.
+    """One batch to project onto ``{v: matrix v >= bounds}``, and a loss on the result."""
 
-    Args:
-        shape: a name in ``SHAPES``.
-        q: float32 ``(B, K)``.
-        weights: of the loss ``(u * weights).sum()``, float32 ``(B, K)``.
-        matrix: float64 ``(m, K)``, rows of length one.
-        bounds: float64 ``(m,)``.
-    """
-
-    shape: str
-    q: npt.NDArray[np.float32]
-    weights: npt.NDArray[np.float32]
-    matrix: FloatArray
-    bounds: FloatArray
+    shape: str  # a name in ``SHAPES``
+    q: npt.NDArray[np.float32]  # float32 ``(B, K)``
+    weights: npt.NDArray[np.float32]  # of the loss ``(u * weights).sum()``
+    matrix: FloatArray  # float64 ``(m, K)``, rows of length one
+    bounds: FloatArray  # float64 ``(m,)``
 
     @property
     def size(self) -> int:
@@ -84,20 +76,12 @@ def make_problem(shape: str, size: int, batch: int) -> Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """Trusted solutions of some rows of a problem.
+    """Trusted solutions of some rows of a problem."""
 
-    Args:
-        rows: which, ``(n,)``.
-        values: float64 ``(n, K)``.
-        scales: size of each row, its largest distance from its mean, ``(n, 1)``.
-        residual: largest violation of the optimality conditions, relative to the row's
-            scale; what the reference itself can be trusted to.
-    """
-
-    rows: npt.NDArray[np.int64]
-    values: FloatArray
-    scales: FloatArray
-    residual: float
+    rows: npt.NDArray[np.int64]  # which, ``(n,)``
+    values: FloatArray  # float64 ``(n, K)``
+    scales: FloatArray  # size of each row, its largest distance from its mean, ``(n, 1)``
+    residual: float  # largest violation of the optimality conditions, of the row's scale
 
     def error_of(self, solution: npt.NDArray[Any]) -> float:
         """Largest absolute error of a ``(B, K)`` solution, relative to its row."""

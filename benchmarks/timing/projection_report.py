@@ -71,13 +71,9 @@ torchisotonic compiles its C++ on first use and needs a compiler.  Where a plain
 
 @dataclasses.dataclass(frozen=True)
 class FastAndRight(Target):
-    """A speed that counts only if the answer is right.
+    """A speed that counts only if the answer is right."""
 
-    Args:
-        error: of the answer, ``nan`` if it was not measured.
-    """
-
-    error: float = math.nan
+    error: float = math.nan  # of the answer, ``nan`` if it was not measured
 
     @property
     def verdict(self) -> str:

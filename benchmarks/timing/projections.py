@@ -32,29 +32,18 @@ _BLANK = dict.fromkeys(COLUMNS)
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How much is measured.
-
-    Args:
-        sizes: numbers of actions at which methods are compared.
-        growth: numbers of actions over which ours is followed.
-        batch: rows of each projection.
-        rounds: how often each method is timed, in turn with the others.
-        growth_rounds: the same for growth.
-        updates: gradient steps in each round.
-        seconds: what one timing should take; faster methods are repeated.
-        patience: a shape whose pass takes longer is not followed to larger K.
-        checked: rows that are solved by the reference.
-    """
+    """How much is measured."""
 
     sizes: tuple[int, ...] = (5, 21, 101)
+    #: Numbers of actions over which ours is followed.
     growth: tuple[int, ...] = (2, 3, 5, 11, 21, 51, 101, 201, 501, 1001)
-    batch: int = BATCH
-    rounds: int = 7
-    growth_rounds: int = 3
-    updates: int = 200
-    seconds: float = 0.05
-    patience: float = PATIENCE
-    checked: int = CHECKED
+    batch: int = BATCH  # rows of each projection
+    rounds: int = 7  # how often each method is timed, in turn with the others
+    growth_rounds: int = 3  # the same for growth
+    updates: int = 200  # gradient steps in each round
+    seconds: float = 0.05  # what one timing should take; faster methods are repeated
+    patience: float = PATIENCE  # seconds of a pass beyond which K grows no further
+    checked: int = CHECKED  # rows that are solved by the reference
 
 
 FULL = Plan()

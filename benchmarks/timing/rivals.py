@@ -39,14 +39,7 @@ def rivals_of(shape: str, size: int) -> tuple[str, ...]:
 
 
 class Rivals:
-    """The other interpreter, for as long as the ``with`` block lasts.
-
-    Args:
-        python: its path; ``None`` if there is none, and every package is "not run".
-
-    Raises:
-        RivalsPythonError: it does not start, or lacks torch or numpy.
-    """
+    """The other interpreter, for as long as the ``with`` block lasts."""
 
     def __init__(self, python: str | None):
         self.versions: dict[str, str] = {}
