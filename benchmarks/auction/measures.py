@@ -41,7 +41,6 @@ GRID = 200
 
 
 def auction_of(env: str) -> Auction:
-    """The auction behind a Gymnasium id."""
     return gym.make(env).unwrapped.auction  # type: ignore[attr-defined]
 
 
@@ -88,7 +87,6 @@ def figures(
     residual: float | None,
     own_errors: float | None = None,
 ) -> Row:
-    """What every row of the table has."""
     best = auction.optimal_value(GRID)
 
     def count(shape: str, statistic: str) -> float:

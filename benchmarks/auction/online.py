@@ -75,7 +75,6 @@ class _Explorer:
 
 
 def train_online(cell: Cell) -> Rows:
-    """Lets one algorithm bid and learn, and measures it; one row."""
     # Imported here: nothing else in the table needs Stable-Baselines3.
     import torch
     from stable_baselines3.common.env_util import make_vec_env

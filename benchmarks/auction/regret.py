@@ -62,7 +62,6 @@ def _depends(cell: Cell) -> Any:
 
 
 def train_one(cell: Cell) -> Rows:
-    """Trains one competitor on one log; one row with its exact regret."""
     task, learner = TASKS[cell["task"]], PRIOR_LEARNERS[cell.learner]
     if learner.kind == "limit":
         model: Any = ClickModel(task.bids, task.continuous).fit(
@@ -129,7 +128,6 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """Our regret in units of the rival's."""
         return self.ours.mean / self.rival.mean
 
     @property
@@ -139,8 +137,6 @@ class Comparison:
 
 
 def compare(rows: Rows, task: str, fraction: float) -> Comparison | None:
-    """The comparison, or ``None`` where one side has not run."""
-
     def best_of(kind: str) -> tuple[str, dict[int, float]] | None:
         found = {
             name: by_seed(rows, "regret", task=task, row=name, fraction=fraction)

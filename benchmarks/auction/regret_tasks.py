@@ -40,7 +40,6 @@ class Task:
 
     @property
     def auction(self) -> Auction:
-        """The auction over these bids."""
         return Auction(bids=self.bids)
 
     def dataset(self, seed: int, fraction: float, as_floats: bool) -> Any:
@@ -82,7 +81,6 @@ class Task:
         return np.sort(order[: round(fraction * IMPRESSIONS)])
 
     def regret(self, model: Any) -> float:
-        """``V* - V`` of the greedy policy, exact on a grid of contexts."""
         auction = self.auction
         contexts = auction.contexts(GRID)
         if not self.continuous:

@@ -73,7 +73,6 @@ def _depends(cell: Cell) -> Any:
 
 
 def _measure(cell: Cell) -> Rows:
-    """Trains one variant in one scenario; one row with its exact regret."""
     scenario = SCENARIOS[cell["scenario"]]
     auction = Auction(bids=tuple(np.linspace(0.0, 1.0, scenario.bids)))
     log = simulate_log(auction, seed=cell.seed)

@@ -89,7 +89,6 @@ def train_and_measure(cell: Cell) -> Rows:
 
 
 def in_table_order(rows: Rows) -> Rows:
-    """Rows by algorithm as ``AUCTION_LEARNERS`` lists them, then by seed."""
     order = {name: i for i, name in enumerate(AUCTION_LEARNERS)}
 
     def position(row: dict[str, Any]) -> tuple[int, str, int]:
@@ -227,7 +226,6 @@ def _tuned(settings: dict[str, Any]) -> str:
 
 
 def _picture(results: Results) -> Figure:
-    """Regret (log scale, a dot for each seed) and monotonicity errors."""
     rows = [*results["table1"], *_explored(results)]
     first, names = rows[0], distinct(rows, "algorithm")
     figure, axes = subplots(

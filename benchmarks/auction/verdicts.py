@@ -15,7 +15,6 @@ _FALSE_PRIOR = "Monotone"
 
 
 def table1_verdicts(rows: Rows, auction: Auction) -> list[str]:
-    """Sentences for the report, each decided by the figures it quotes."""
     names = [str(name) for name in distinct(rows, "algorithm")]
     regret = {n: by_seed(rows, "regret", algorithm=n) for n in names}
     mean = {name: _mean(values) for name, values in regret.items()}

@@ -48,8 +48,6 @@ class ProximalQConfig(ConstraintAwareQConfig):
 
 
 class ProximalQ(ConstraintAwareQ):
-    """See :class:`ProximalQConfig`."""
-
     def euclidean_impl(self) -> type[EuclideanConstraintAwareQImpl]:
         return _ProximalImpl
 
@@ -69,8 +67,6 @@ class _ProximalImpl(EuclideanConstraintAwareQImpl):
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """What may be chosen."""
-
     make: Callable[[int], Any]  # gradient steps to a d3rlpy config
     shape: Constraint | None = None  # over bids, that the log is asked about
     is_false: bool = False  # whether the auction does not have the shape

@@ -67,7 +67,6 @@ class _Place:
 
     @property
     def digits(self) -> int:
-        """Enough to show a hundredth of what is at stake."""
         stake = self.stake.mean
         return max(2, min(6, 2 - math.floor(math.log10(stake)))) if stake > 0.0 else 5
 
@@ -83,7 +82,6 @@ class _Place:
         return dict(sorted(taken.items()))
 
     def named(self, name: str) -> Choices:
-        """The same candidate on every log."""
         return {int(row["seed"]): row for row in select(self.rows, candidate=name)}
 
     @property
@@ -116,7 +114,6 @@ def _places(rows: Rows) -> list[_Place]:
 
 
 def choice_section(rows: Rows) -> str:
-    """The part of the report, from the rows alone."""
     tables = (
         section(place.title, _choices_table(place), _candidates_table(place), level=3)
         for place in _places(rows)
@@ -152,7 +149,6 @@ over the budget is nearly true. Gradient steps of each training: {steps}.""",
 
 
 def verdicts(rows: Rows) -> Iterable[str]:
-    """Sentences, each decided by the figures it quotes."""
     for place in _places(rows):
         for rule, name in RULES[place.task].items():
             # Two ways to read one score are one method; the first of them is judged.

@@ -84,7 +84,6 @@ def _config(cell: Cell) -> Any:
 
 
 def _measure(cell: Cell) -> Rows:
-    """One row for every look."""
     campaign = BudgetedCampaign()
     states = fixed_observations(campaign)
     best = float(solve(campaign, **GRID).q_values(states).max(axis=1).mean())
@@ -130,13 +129,11 @@ def _paths(rows: Rows) -> dict[Setting, Paths]:
 
 
 def _largest(paths: Paths) -> dict[int, float]:
-    """The largest excess on the way, by seed."""
     found = {seed: float(np.abs(path[:, 1]).max()) for seed, path in paths.items()}
     return {seed: e if math.isfinite(e) else math.inf for seed, e in found.items()}
 
 
 def contraction_section(rows: Rows) -> str:
-    """The part of the report, from the rows alone."""
     lines = []
     for (shape, projection, lag), paths in _paths(rows).items():
         largest = _largest(paths)
@@ -170,7 +167,6 @@ has no values outside its shape.""",
 
 
 def verdicts(rows: Rows) -> Iterable[str]:
-    """Sentences, each decided by the figures it quotes."""
     largest = {key: _largest(paths) for key, paths in _paths(rows).items()}
     for projection in PROJECTIONS:
         for lag in LAGS:

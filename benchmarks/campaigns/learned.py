@@ -126,7 +126,6 @@ LEARNERS = Part(
 
 
 def tune_learners(settings: Settings) -> None:
-    """Searches the hyperparameters of every learner on each log, if asked to."""
     if settings["tune"]:
         learners = {name: CAMPAIGN_LEARNERS[name] for name in settings["learners"]}
         tune(
@@ -155,13 +154,11 @@ _SHOWN = (
 
 
 def verdict_section(rows: Rows) -> str:
-    """The verdicts of the report."""
     picture = "![Regret of every learner](regret.png)"
     return section("Verdict", bullets(verdicts(rows)), picture)
 
 
 def learner_section(rows: Rows) -> str:
-    """The tables of the report, and what their columns mean."""
     steps = " and ".join(f"{int(n):,}" for n in sorted(distinct(rows, "steps")))
     picker = other_budgets()
     return section(
@@ -233,7 +230,6 @@ def _tables(rows: Rows) -> Iterable[str]:
 
 
 def verdicts(rows: Rows) -> Iterable[str]:
-    """Sentences, each decided by the figures it quotes."""
     worst = [row["own_errors"] for row in rows if row["own_errors"] is not None]
     if worst and max(worst) == 0.0:
         yield f"Shapes hold: 0 violations in {len(worst)} trainings, ten looks at each."

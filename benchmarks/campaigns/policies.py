@@ -54,7 +54,6 @@ def _myopic(campaign: BudgetedCampaign) -> Policy:
 
 
 def _unlearned(campaign: BudgetedCampaign) -> dict[str, Policy]:
-    """All but the optimum."""
     loggers = {
         f"{name} logger": logger(campaign).probabilities_of
         for name, logger in LOGGERS.items()
@@ -154,7 +153,6 @@ POLICIES = Part(
 
 
 def policy_section(rows: Rows) -> str:
-    """Exact values and the pictures."""
     known = [row for row in rows if row["value"] is not None]
     known.sort(key=lambda row: -row["value"])
     return section(
@@ -170,7 +168,6 @@ def policy_section(rows: Rows) -> str:
 
 
 def draw_spending(rows: Rows) -> Figure:
-    """What is left of the budget over a campaign: mean and middle 80 %."""
     rows = [row for row in rows if row["played"] is not None]
     figure, ((axis,),) = subplots(6.6, 3.6)
     colours = (
@@ -193,7 +190,6 @@ def draw_spending(rows: Rows) -> Figure:
 
 
 def draw_bids(rows: Rows) -> Figure:
-    """Bids of the optimum and of learners side by side."""
     label = f"bid at x = {MIDDLE[0]:g}, c = {MIDDLE[1]:g}"
     return _draw_maps(rows, "bids", label, "viridis", 1.0)
 

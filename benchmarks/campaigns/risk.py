@@ -159,7 +159,6 @@ def _learners(rows: Rows) -> list[str]:
 
 
 def risk_section(rows: Rows) -> str:
-    """The part of the report, from the rows alone."""
     columns = [f"CVaR {level:g}" for level in MEASURED]
     learned = [
         [
@@ -203,7 +202,6 @@ def _named(row: Row) -> str:
 
 
 def verdicts(rows: Rows) -> Iterable[str]:
-    """Sentences, each decided by the figures it quotes."""
     (best,) = select(rows, policy="optimum")
     (safest,) = select(rows, policy="frontier", weight=WEIGHTS[-1])
     gain = safest[CVAR] - best[CVAR]

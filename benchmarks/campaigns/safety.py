@@ -86,7 +86,6 @@ def _depends(cell: Cell) -> Any:
 
 
 def _measure(cell: Cell) -> Rows:
-    """One row for every bidder and cap."""
     if cell.learner == "multiplier":
         return [_multiplier(cell, CAPS[cell["cap"]])]
     algo, _ = train_learner(cell)
@@ -172,7 +171,6 @@ def _column(rows: Rows, column: str) -> list[float]:
 
 
 def safety_section(rows: Rows) -> str:
-    """The part of the report, from the rows alone."""
     lines = []
     for where, found in _settings(rows):
         price = [row["optimum"] - row["profit"] for row in found]
@@ -207,7 +205,6 @@ where the bound holds; *estimated*: what `fit_lagrangian` believed it to be.""",
 
 
 def verdicts(rows: Rows) -> Iterable[str]:
-    """Sentences, each decided by the figures it quotes."""
     masked = [100.0 * row["violating"] for row in select(rows, bidder="masked")]
     if masked:
         holds = "Masks hold" if max(masked) == 0.0 else "Masks **do not hold**"

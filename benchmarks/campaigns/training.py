@@ -99,7 +99,6 @@ def train(
     epochs: int = 10,
     picker: BudgetRelabellingTransitionPicker | None = None,
 ) -> tuple[Any, float]:
-    """The trained algorithm, and how many seconds it took."""
     log = log_of(cell["log"], cell.seed)
     dataset = to_replay_buffer(log, cell["fraction"], cell.seed)
     d3rlpy.seed(cell.seed)
@@ -114,7 +113,6 @@ def train(
 
 
 def learner_config(cell: Cell) -> Any:
-    """The d3rlpy config of the learner of a cell."""
     return CAMPAIGN_LEARNERS[cell.learner].config(cell["steps"], **cell.tuned)
 
 
@@ -130,7 +128,6 @@ def train_learner(cell: Cell, monitor: Any = None) -> tuple[Any, float]:
 
 
 def value(policy: Callable[[Observations], Any]) -> float:
-    """The exact profit of a campaign under a policy."""
     return evaluate(policy, BudgetedCampaign(), **GRID)
 
 

@@ -13,7 +13,6 @@ from .experiment import EXPERIMENTS, Experiment, Settings, UsageError, rebuild, 
 
 
 def positive_int(text: str) -> int:
-    """An integer of at least 1, for argparse."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
@@ -21,7 +20,6 @@ def positive_int(text: str) -> int:
 
 
 def fraction(text: str) -> float:
-    """A number in (0, 1], for argparse."""
     value = float(text)
     if not 0.0 < value <= 1.0:
         raise argparse.ArgumentTypeError(f"must be in (0, 1], got {text}")
@@ -41,8 +39,6 @@ def list_of(what: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
 
 
 def one_of(known: Sequence[str]) -> Callable[[str], str]:
-    """One of these names, for argparse."""
-
     def parse(text: str) -> str:
         if text not in known:
             raise argparse.ArgumentTypeError(
@@ -61,7 +57,6 @@ _HELP = {
 
 
 def add_command(commands: Any, experiment: Experiment) -> None:
-    """Adds an experiment to the commands of a parser."""
     parser = commands.add_parser(
         experiment.name, help=experiment.help, description=experiment.help
     )
@@ -152,7 +147,6 @@ def check_folders(parser: argparse.ArgumentParser, given: Mapping[str, Any]) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parses the command line and runs one experiment."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -166,7 +160,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def dispatch(
     parser: argparse.ArgumentParser, given: Mapping[str, Any], words: Sequence[str]
 ) -> None:
-    """Runs or rebuilds the experiment that was asked for."""
     experiment = EXPERIMENTS[given["command"]]
     settings = settings_of(experiment, given, words)
     work = rebuild if given.get("rebuild") else run

@@ -81,7 +81,6 @@ class Part:
     alone: bool = False
 
     def path(self, out: pathlib.Path) -> pathlib.Path:
-        """Of its CSV file."""
         return out / (self.file or f"{self.name}.csv")
 
     def plan(self, settings: Settings) -> list[Cell]:
@@ -144,17 +143,14 @@ class Origin:
 
     @classmethod
     def now(cls, command: str) -> Origin:
-        """Of a run that begins now, here."""
         today = datetime.datetime.now(datetime.timezone.utc)
         return cls(command, f"{today:%Y-%m-%d}", versions())
 
     @classmethod
     def read(cls, folder: pathlib.Path) -> Origin:
-        """Of the results in a folder."""
         return cls(**json.loads((folder / cls.FILE).read_text()))
 
     def write(self, folder: pathlib.Path) -> None:
-        """Keeps it beside the results."""
         text = json.dumps(dataclasses.asdict(self), indent=1)
         write_text(folder / self.FILE, text + "\n")
 
@@ -255,7 +251,6 @@ EXPERIMENTS: dict[str, Experiment] = {}
 
 
 def register(experiment: Experiment) -> Experiment:
-    """Makes it a command."""
     EXPERIMENTS[experiment.name] = experiment
     return experiment
 
@@ -323,7 +318,6 @@ def _publish(experiment: Experiment, settings: Settings, complete: bool) -> str:
 
 
 def report_of(experiment: Experiment, results: Results) -> str:
-    """The report in Markdown."""
     title = experiment.title
     parts = [
         f"# {title if isinstance(title, str) else title(results)}",
@@ -343,8 +337,6 @@ def _verdict(report: str) -> str:
 
 
 def keys_of(*columns: str) -> Callable[[Rows], Rows]:
-    """Sorts rows by these columns, for :class:`Part`'s ``arrange``."""
-
     def arrange(rows: Rows) -> Rows:
         return sorted(rows, key=lambda row: tuple(row[column] for column in columns))
 

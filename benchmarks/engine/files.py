@@ -25,5 +25,4 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Replaces a text file as a whole."""
     write_bytes(path, text.encode())

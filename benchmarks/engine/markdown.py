@@ -22,7 +22,6 @@ def table(
 
 
 def bullets(lines: Iterable[str]) -> str:
-    """A list; empty lines are left out."""
     return "\n".join(f"- {line}" for line in lines if line)
 
 

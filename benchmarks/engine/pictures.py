@@ -20,7 +20,6 @@ OURS, BASELINE, LIMIT, ONLINE = "tab:blue", "0.45", "tab:green", "tab:purple"
 
 
 def write_png(path: pathlib.Path, figure: Figure, dpi: int = 100) -> None:
-    """Replaces a picture as a whole."""
     buffer = io.BytesIO()
     # Without the program's version: the same figure gives the same bytes.
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})

@@ -32,7 +32,6 @@ def showing(title: str) -> Iterator[Callable[[str], None]]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """PyTorch on one thread."""
     import torch
 
     before = torch.get_num_threads()
@@ -44,7 +43,6 @@ def one_thread() -> Iterator[None]:
 
 
 def seconds_of(call: Callable[[], Any]) -> float:
-    """How long a call takes."""
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
@@ -115,7 +113,6 @@ class Target:
 
 
 def targets_table(targets: Sequence[Target]) -> str:
-    """What was to be reached, and whether it was."""
     lines = [
         (
             target.name,

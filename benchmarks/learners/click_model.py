@@ -66,7 +66,6 @@ class ClickModel:
         return np.asarray(np.clip(peak, *self._bids))
 
     def get_action_type(self) -> Any:
-        """As d3rlpy's algorithms answer."""
         from d3rlpy.constants import ActionSpace
 
         return ActionSpace.CONTINUOUS if self._continuous else ActionSpace.DISCRETE

@@ -57,7 +57,6 @@ class Learner:
 
     @property
     def colour(self) -> str:
-        """In pictures."""
         colours = {"ours": OURS, "limit": LIMIT, "online": ONLINE}
         return colours.get(self.kind, BASELINE)
 
@@ -70,12 +69,10 @@ AnyLearner = TypeVar("AnyLearner", bound=Learner)
 
 
 def registry(*learners: AnyLearner) -> dict[str, AnyLearner]:
-    """Learners by name, in the order of tables."""
     return {learner.name: learner for learner in learners}
 
 
 def hidden_layers() -> VectorEncoderFactory:
-    """The hidden layers of every network."""
     return VectorEncoderFactory(list(HIDDEN_UNITS))
 
 

@@ -65,8 +65,6 @@ class AblatedQConfig(ConstraintAwareQConfig):
 
 
 class AblatedQ(ConstraintAwareQ):
-    """See :class:`AblatedQConfig`."""
-
     def euclidean_impl(self) -> type[EuclideanConstraintAwareQImpl]:
         assert isinstance(self._config, AblatedQConfig)
         return _IMPLS[self._config.ablation]

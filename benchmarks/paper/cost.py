@@ -33,7 +33,6 @@ def _cells(settings: Settings) -> Iterable[Cell]:
 
 
 def _measure(cell: Cell) -> Rows:
-    """One row for each algorithm and round."""
     updates = cell["updates"]
     timers = {name: _timers(name, updates) for name in TIMED}
     return [

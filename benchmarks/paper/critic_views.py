@@ -37,7 +37,6 @@ class CriticView:
         return None if self._view == "actor" else self._algo.reward_scaler
 
     def get_action_type(self) -> Any:
-        """Discrete."""
         return self._algo.get_action_type()
 
     def predict(self, x: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

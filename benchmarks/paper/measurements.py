@@ -36,7 +36,6 @@ class Measurements:
     def table1(
         self, name: str, column: str, env: str = "BidClick-v0", fraction: float = 1.0
     ) -> BySeed:
-        """A figure of Table I by seed."""
         where: dict[str, Any] = {"algorithm": name, "env": env, "fraction": fraction}
         what = f"Table I, {name} on {env} at {100 * fraction:g} %"
         return _found(by_seed(self["table1"], column, **where), what)
@@ -86,7 +85,6 @@ class Measurements:
         return _found(found, f"cost of {name}")
 
     def theory(self, figure: str) -> float:
-        """A figure of section III."""
         found = [row["value"] for row in select(self["theory"], figure=figure)]
         return float(_found(found, f"theory: {figure}")[0])
 
@@ -104,7 +102,6 @@ def _found(found: Found, what: str) -> Found:
 
 
 def mean(values: Mapping[int, float] | Iterable[float]) -> Interval:
-    """Mean with its 95 % bootstrap interval."""
     found = values.values() if isinstance(values, Mapping) else values
     return bootstrap_mean(list(found))
 

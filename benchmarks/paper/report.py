@@ -26,7 +26,6 @@ _INTRO = (
 
 
 def sections(results: Results) -> Iterator[str]:
-    """The report: a tally of verdicts, tables and pictures."""
     tally = _tally(judge(results.rows, CLAIMS))
     link = os.path.relpath(_ledger_path(results), results.out)
     yield (

@@ -18,7 +18,6 @@ def tuned_config(name: str, steps: int) -> Any:
 
 
 def trained(config: Any, dataset: Any, seed: int, steps: int) -> Any:
-    """A trained d3rlpy algorithm."""
     d3rlpy.seed(seed)
     algo = config.create(device="cpu:0")
     fit_quietly(algo, dataset, steps)

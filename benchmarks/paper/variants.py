@@ -36,7 +36,6 @@ class Variant:
         return ("raw", "actor") if self.counted == "actor" else ("raw",)
 
     def make(self, steps: int) -> ConstraintAwareQConfig:
-        """The d3rlpy config of the variant."""
         switches = {"pull": 0.0, "spectral_norm": True, **self.switches}
         made: ConstraintAwareQConfig = constraint_aware_q(
             constraint=Monotone(), critic=Euclidean(**switches), actor="network"

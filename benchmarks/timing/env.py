@@ -111,7 +111,6 @@ ENV = Part(
 
 
 def report(rows: Rows) -> str:
-    """Impressions a second, in Markdown."""
     lines = []
     for values in distinct(rows, *_KEYS):
         where = dict(zip(_KEYS, values, strict=True))
@@ -143,7 +142,6 @@ def report(rows: Rows) -> str:
 
 
 def draw(axis: Any, rows: Rows) -> None:
-    """The rate over the number of environments."""
     found = medians(
         rows, "impressions_per_second", "environment", "horizon", "autoreset", "num_envs"
     )

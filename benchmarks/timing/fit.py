@@ -151,7 +151,6 @@ def ratio_of(rows: Rows, first: tuple[str, str], second: tuple[str, str]) -> flo
 
 
 def report(rows: Rows) -> str:
-    """Milliseconds for a step, in Markdown."""
     shapes = distinct(rows, "hidden", "batch")
     lines = []
     for name, buffer in distinct(rows, "algorithm", "buffer"):
@@ -171,7 +170,6 @@ def report(rows: Rows) -> str:
 
 
 def draw(axis: Any, rows: Rows) -> None:
-    """A bar for each algorithm and buffer."""
     found = medians(
         select(rows, hidden="64x64", batch=256), "seconds_per_step", "algorithm", "buffer"
     )

@@ -264,7 +264,6 @@ LONG = Part(
 
 
 def report(rows: Rows) -> str:
-    """Seconds and memory of every way, in Markdown."""
     lines: list[tuple[str, ...]] = []
     for kind in distinct(rows, "kind"):
         middles: list[list[float]] = []
@@ -307,7 +306,6 @@ def report_of_huge(rows: Rows) -> str:
 
 
 def draw(axis: Any, rows: Rows) -> None:
-    """Seconds over the length of the log, labelled with memory."""
     styles = {
         THEIRS: (BASELINE, "-"),
         FROM_MINARI: ("tab:orange", "-"),

@@ -35,7 +35,6 @@ class Local:
         self.solution = one_pass()
 
     def seconds(self, repeats: int) -> float:
-        """Mean time of a pass, forward and backward."""
         started = time.perf_counter()
         for _ in range(repeats):
             self._one_pass()

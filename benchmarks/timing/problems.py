@@ -46,7 +46,6 @@ class Problem:
 
     @property
     def size(self) -> int:
-        """Number of actions, K."""
         return self.q.shape[1]
 
 

@@ -86,7 +86,6 @@ class FastAndRight(Target):
 
 
 def targets(rows: Rows) -> list[Target]:
-    """Every target with what was measured."""
     judged = select(rows, size=JUDGED_SIZE, batch=BATCH)
     errors = {
         row["shape"]: float(row["error"])

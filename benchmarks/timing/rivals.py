@@ -96,7 +96,6 @@ class Rivals:
         return pathlib.Path(self._folder.name) / "stderr"
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """Sends one request and waits for the answer."""
         if self._process is None:
             raise NotRun(NOT_GIVEN)
         assert self._process.stdin is not None
@@ -125,11 +124,9 @@ class Rivals:
         return said[-1] if said else f"it ended with status {code}"
 
     def prepare(self, package: str, problem: Problem) -> Remote:
-        """A package on one problem, built and warm."""
         return Remote(self, package, problem, pathlib.Path(self._folder.name))
 
     def close(self) -> None:
-        """Ends the other interpreter and removes what was exchanged."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -166,6 +163,5 @@ class Remote:
         self.solution = np.load(solution)
 
     def seconds(self, repeats: int) -> float:
-        """Mean time of a pass, forward and backward."""
         answer = self._rivals.ask(**self._request, repeats=repeats)
         return float(answer["seconds"])

@@ -17,7 +17,6 @@ from . import env, fit, load
 
 
 def targets(results: Results | Mapping[str, Rows]) -> list[Target]:
-    """Every target with what was measured."""
     fits, ours = results["fit"], (fit.OURS, "ours")
 
     def opened(kind: str, field: str) -> dict[int, float]:
