@@ -19,7 +19,7 @@ from bidclick_gym.evaluators import (
     fixed_contexts,
 )
 
-from ..engine import Cell, Part, Settings
+from ..engine import Cell, Part, Settings, keys_of
 from ..engine.rows import Rows
 from ..engine.tuning import RESULTS, best_settings
 from ..learners import ENVS, ONLINE_LEARNERS
@@ -110,11 +110,6 @@ def train_online(cell: Cell) -> Rows:
     return [{"constraint": learner.shape, **measured, "train_seconds": seconds}]
 
 
-def _in_table_order(rows: Rows) -> Rows:
-    names = list(ONLINE_LEARNERS)
-    return sorted(rows, key=lambda row: (names.index(row["algorithm"]), row["seed"]))
-
-
 def _is_planned(settings: Settings) -> bool:
     asked: bool | None = settings["online"]
     everything = not settings.quick and settings["algorithms"] is None
@@ -127,6 +122,6 @@ ONLINE = Part(
     _cells,
     train_online,
     learner="algorithm",
-    arrange=_in_table_order,
+    arrange=keys_of("algorithm", "seed", algorithm=ONLINE_LEARNERS),
     planned=_is_planned,
 )

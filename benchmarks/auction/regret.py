@@ -9,7 +9,7 @@ from typing import Any
 import d3rlpy
 from matplotlib.figure import Figure
 
-from ..engine import Cell, Experiment, Option, Part, Results, Settings, register
+from ..engine import Cell, Experiment, Option, Part, Results, Settings, keys_of, register
 from ..engine.intervals import Interval, bootstrap_mean, paired_difference
 from ..engine.markdown import bullets, percent, section, table
 from ..engine.pictures import Line, dots, subplots
@@ -75,19 +75,6 @@ def train_one(cell: Cell) -> Rows:
     return [{"regret": task.regret(model)}]
 
 
-def _arrange(rows: Rows) -> Rows:
-    tasks, names = list(TASKS), list(PRIOR_LEARNERS)
-    return sorted(
-        rows,
-        key=lambda row: (
-            tasks.index(row["task"]),
-            -row["fraction"],
-            names.index(row["row"]),
-            row["seed"],
-        ),
-    )
-
-
 REGRET = Part(
     "regret",
     ("task", "row", "fraction", "seed", "steps", "tuned", "regret"),
@@ -95,7 +82,9 @@ REGRET = Part(
     train_one,
     _depends,
     learner="row",
-    arrange=_arrange,
+    arrange=keys_of(
+        *("task", "-fraction", "row", "seed"), task=TASKS, row=PRIOR_LEARNERS
+    ),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -43,20 +44,24 @@ TUNED_OFFLINE = RESULTS / "tuning.csv"
 # -- cells -------------------------------------------------------------------
 
 
-def _cells(settings: Settings) -> Iterable[Cell]:
+def table1_cells(
+    settings: Settings,
+    envs: Iterable[str],
+    fractions: Iterable[float],
+    names: Iterable[str],
+) -> Iterable[Cell]:
     """A seed draws the log, its share and the training."""
     tuned = best_settings(TUNED_OFFLINE)
-    for seed in range(settings.seeds):
-        for name in settings["algorithms"] or AUCTION_LEARNERS:
-            yield Cell.of(
-                "table1",
-                name,
-                seed,
-                env=settings["env"],
-                fraction=settings["fraction"],
-                steps=settings.steps,
-                tuned=tuned.get(name, ()),
-            )
+    for seed, env, share, name in itertools.product(
+        range(settings.seeds), envs, fractions, names
+    ):
+        where = {"env": env, "fraction": share, "tuned": tuned.get(name, ())}
+        yield Cell.of("table1", name, seed, steps=settings.steps, **where)
+
+
+def _cells(settings: Settings) -> Iterable[Cell]:
+    names = settings["algorithms"] or AUCTION_LEARNERS
+    return table1_cells(settings, [settings["env"]], [settings["fraction"]], names)
 
 
 def _config(cell: Cell) -> Any:

@@ -21,7 +21,7 @@ from bidclick_gym.logs import to_replay_buffer
 from icac_algo import ColumnarReplayBuffer, check_prior, select_by_bellman_error
 
 from ..auction.measures import GRID
-from ..engine import Cell, Part, Settings
+from ..engine import Cell, Part, Settings, keys_of
 from ..engine.rows import Row, Rows
 from ..learners import fit_quietly
 from ..paper.critic_views import CriticView
@@ -148,15 +148,9 @@ def _joined(rows: Rows) -> Rows:
     for row in rows:
         key = row["task"], row["fraction"], row["seed"], row["candidate"]
         found.setdefault(key, dict.fromkeys(CHOICE.columns)).update(row)
-    order = [(task, name) for task in TASKS for name in TASKS[task].candidates]
-    return sorted(
-        found.values(),
-        key=lambda row: (
-            order.index((row["task"], row["candidate"])),
-            -row["fraction"],
-            row["seed"],
-        ),
-    )
+    names = [name for task in TASKS.values() for name in task.candidates]
+    sort = keys_of("candidate", "-fraction", "seed", candidate=names)
+    return sort(list(found.values()))
 
 
 CHOICE = Part(

@@ -19,15 +19,7 @@ from matplotlib.figure import Figure
 
 from bidclick_gym.campaigns import BudgetedCampaign, solve
 from bidclick_gym.campaigns.evaluators import campaign_values, fixed_observations
-from icac_algo import (
-    Concave,
-    Euclidean,
-    Functional,
-    KnownCost,
-    Monotone,
-    Unconstrained,
-)
-from icac_algo.shapes import Constraint
+from icac_algo import Euclidean, Functional, shapes
 
 from ..engine import Cell, Part, Settings
 from ..engine.intervals import Interval, paired_difference
@@ -38,10 +30,10 @@ from ..learners.campaigns import COST, GAMMA, ours
 from .training import GRID, train
 
 #: Shape, and whether its Euclidean projection is known not to stretch the sup norm.
-SHAPES: dict[str, tuple[Constraint, bool]] = {
-    "none": (Unconstrained(), True),
-    "monotone": (Monotone(known_cost=KnownCost(feature=COST)), True),
-    "concave": (Concave(), False),
+SHAPES: dict[str, tuple[shapes.Constraint, bool]] = {
+    "none": (shapes.Unconstrained(), True),
+    "monotone": (shapes.Monotone(known_cost=shapes.KnownCost(feature=COST)), True),
+    "concave": (shapes.Concave(), False),
 }
 PROJECTIONS = {"euclidean": Euclidean(), "functional": Functional()}
 #: Gradient steps by which targets lag; 1 is no target network.

@@ -14,22 +14,14 @@ from bidclick_gym.campaigns.evaluators import (
     fixed_observations,
 )
 
-from ..engine import Cell, Part, Settings
+from ..engine import Cell, Part, Settings, keys_of
 from ..engine.intervals import paired_difference
 from ..engine.markdown import bullets, interval, percent, said, section, table
 from ..engine.pictures import Line, dots, subplots
 from ..engine.rows import Rows, by_seed, distinct, select
 from ..engine.tuning import best_settings, tune
 from ..learners.campaigns import CAMPAIGN_LEARNERS, GAMMA, RELABELLED, other_budgets
-from .training import (
-    GRID,
-    LOGGERS,
-    TUNED,
-    CampaignBidder,
-    learner_depends,
-    train_learner,
-    value,
-)
+from . import training
 
 SHAPES = (*STATE_SHAPES, "concave")
 #: States at which shapes are counted; fewer during training, which it would outlast.
@@ -43,7 +35,7 @@ TUNED_AT = 0.25
 
 def _cells(settings: Settings) -> Iterable[Cell]:
     """Seed by seed: an early end leaves whole seeds."""
-    tuned = {log: best_settings(TUNED, log=log) for log in settings["logs"]}
+    tuned = {log: best_settings(training.TUNED, log=log) for log in settings["logs"]}
     for seed in range(settings.seeds):
         for log in settings["logs"]:
             for fraction in settings["fractions"]:
@@ -76,10 +68,10 @@ def _measure(cell: Cell) -> Rows:
             worst = max([worst, *(count(algo) for count in watched)])
             levels.append(float(campaign_values(algo, campaign, states, GAMMA).mean()))
 
-    algo, seconds = train_learner(cell, monitor)
-    best = solve(campaign, **GRID).optimal_value
-    logger = value(LOGGERS[cell["log"]](campaign).probabilities_of)
-    own = value(CampaignBidder(algo, learner.policy))
+    algo, seconds = training.train_learner(cell, monitor)
+    best = solve(campaign, **training.GRID).optimal_value
+    logger = training.value(training.LOGGERS[cell["log"]](campaign).probabilities_of)
+    own = training.value(training.CampaignBidder(algo, learner.policy))
     errors = {s: count(algo) for s, count in counts.items()} if has_values else {}
     worst = max([worst, *(errors[shape] for shape in learner.counted)])
     return [
@@ -96,19 +88,6 @@ def _measure(cell: Cell) -> Rows:
     ]
 
 
-def _arrange(rows: Rows) -> Rows:
-    names = list(CAMPAIGN_LEARNERS)
-    return sorted(
-        rows,
-        key=lambda row: (
-            row["log"],
-            -row["fraction"],
-            names.index(row["learner"]),
-            row["seed"],
-        ),
-    )
-
-
 LEARNERS = Part(
     "learners",
     (
@@ -119,8 +98,8 @@ LEARNERS = Part(
     ),
     _cells,
     _measure,
-    learner_depends,
-    arrange=_arrange,
+    training.learner_depends,
+    arrange=keys_of("log", "-fraction", "learner", "seed", learner=CAMPAIGN_LEARNERS),
     file="results.csv",
 )
 
@@ -129,7 +108,7 @@ def tune_learners(settings: Settings) -> None:
     if settings["tune"]:
         learners = {name: CAMPAIGN_LEARNERS[name] for name in settings["learners"]}
         tune(
-            TUNED,
+            training.TUNED,
             LEARNERS,
             {name: one.tuned for name, one in learners.items() if one.tuned},
             [{"log": log, "fraction": TUNED_AT} for log in settings["logs"]],
@@ -178,7 +157,7 @@ learners, and every learner chooses among the bids that the rest of the budget c
 The lag of the targets, the alpha of CQL, the expectile and the temperature of
 DiscreteIQL were chosen by the *oracle's* regret, on three other seeds of each log at a
 quarter of its campaigns, our learners by the same search as the baselines:
-`benchmarks/results/{TUNED.name}`. Chosen: {_tuning(rows)}.""",
+`benchmarks/results/{training.TUNED.name}`. Chosen: {_tuning(rows)}.""",
         f"""\
 Rows that end in "{RELABELLED.strip()}" know that a budget only pays:
 {percent(picker.share)} of their transitions are under other budgets than their own,
@@ -191,9 +170,9 @@ def _tuning(rows: Rows) -> str:
     return (
         "; ".join(
             f"{name} on the {log} log "
-            + ", ".join(f"{key} {value:g}" for key, value in settings)
-            for log in LOGGERS
-            for name, settings in best_settings(TUNED, log=log).items()
+            + ", ".join(f"{key} {training.value:g}" for key, training.value in settings)
+            for log in training.LOGGERS
+            for name, settings in best_settings(training.TUNED, log=log).items()
             if select(rows, learner=name, log=log)
         )
         or "nothing"

@@ -15,13 +15,7 @@ from d3rlpy.models.q_functions import QFunctionFactory, QRQFunctionFactory
 from d3rlpy.preprocessing import RewardScaler, StandardRewardScaler
 from matplotlib.figure import Figure
 
-from bidclick_gym.campaigns import (
-    BudgetedCampaign,
-    ProfitDistribution,
-    profit_distribution,
-    solve,
-    solve_risk,
-)
+from bidclick_gym import campaigns
 from icac_algo import Concave, MonotoneConcave, ShapedQFunctionFactory
 
 from ..engine import Cell, Part, Settings
@@ -107,7 +101,7 @@ def _config(cell: Cell) -> Any:
 
 def _measure(cell: Cell) -> Rows:
     """One row for each level that is bid for, or for the policy."""
-    campaign = BudgetedCampaign()
+    campaign = campaigns.BudgetedCampaign()
     grid = {"nodes": cell["nodes"], "budget_points": cell["budget_points"]}
     if cell.learner not in LEARNERS:
         return [{**_figures(_exact(cell, campaign, grid)), "seed": None}]
@@ -115,25 +109,27 @@ def _measure(cell: Cell) -> Rows:
     rows = []
     for level in LEVELS:
         bidder = CampaignBidder(algo, level=level)
-        figures = _figures(profit_distribution(bidder, campaign, **grid))
+        figures = _figures(campaigns.profit_distribution(bidder, campaign, **grid))
         rows.append({**figures, "level": level, "train_seconds": seconds})
     return rows
 
 
 def _exact(
-    cell: Cell, campaign: BudgetedCampaign, grid: dict[str, int]
-) -> ProfitDistribution:
+    cell: Cell, campaign: campaigns.BudgetedCampaign, grid: dict[str, int]
+) -> campaigns.ProfitDistribution:
     """Of the best of all at a weight, of the optimum of the mean, or of a logger."""
     if cell.learner == "frontier":
-        return solve_risk(LEVELS[0], cell["weight"], campaign, **grid).distribution
+        return campaigns.solve_risk(
+            LEVELS[0], cell["weight"], campaign, **grid
+        ).distribution
     if cell.learner == "optimum":
-        policy: Any = solve(campaign, **grid).greedy
+        policy: Any = campaigns.solve(campaign, **grid).greedy
     else:
         policy = LOGGERS[cell.learner.split()[0]](campaign).probabilities_of
-    return profit_distribution(policy, campaign, **grid)
+    return campaigns.profit_distribution(policy, campaign, **grid)
 
 
-def _figures(found: ProfitDistribution) -> Row:
+def _figures(found: campaigns.ProfitDistribution) -> Row:
     cvar = {f"cvar_{level:g}": found.cvar(level) for level in MEASURED}
     return {"mean": found.mean, "std": found.std, **cvar}
 

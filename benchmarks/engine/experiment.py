@@ -23,7 +23,7 @@ from .cell import Cell, worded
 from .files import write_text
 from .markdown import section
 from .pictures import write_png
-from .rows import Rows, read_rows, write_rows
+from .rows import Row, Rows, read_rows, write_rows
 from .sweep import BrokenCellsError, finished, run_cells
 
 
@@ -336,8 +336,18 @@ def _verdict(report: str) -> str:
     return report
 
 
-def keys_of(*columns: str) -> Callable[[Rows], Rows]:
-    def arrange(rows: Rows) -> Rows:
-        return sorted(rows, key=lambda row: tuple(row[column] for column in columns))
+def keys_of(*columns: str, **listed: Iterable[object]) -> Callable[[Rows], Rows]:
+    """Sorts rows, for :class:`Part`'s ``arrange``.
 
-    return arrange
+    ``"-column"`` falls; a column that is ``listed`` follows that list.
+    """
+    orders = {column: list(names) for column, names in listed.items()}
+
+    def place(row: Row, column: str) -> Any:
+        name = column.removeprefix("-")
+        value = row[name]
+        if name in orders:
+            return orders[name].index(value)
+        return -value if name != column else value
+
+    return lambda rows: sorted(rows, key=lambda row: [place(row, c) for c in columns])

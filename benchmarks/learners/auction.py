@@ -7,15 +7,7 @@ from typing import Any
 import d3rlpy
 from d3rlpy.preprocessing import MinMaxActionScaler
 
-from icac_algo import (
-    Concave,
-    DiscreteIQLConfig,
-    Euclidean,
-    KnownCost,
-    Monotone,
-    MonotoneConcave,
-    ShapedQFunctionFactory,
-)
+from icac_algo import DiscreteIQLConfig, Euclidean, ShapedQFunctionFactory, shapes
 
 from .learner import (
     Learner,
@@ -50,7 +42,7 @@ def _concave_cql(steps: int, alpha: float = 0.01) -> Any:
         alpha=alpha,
         reward_scaler=reward_scaler(),
         # Rewards are centred and of spread one half.
-        q_func_factory=ShapedQFunctionFactory(constraint=Concave(), scale=0.5),
+        q_func_factory=ShapedQFunctionFactory(constraint=shapes.Concave(), scale=0.5),
         **shared_settings(steps),
     )
 
@@ -74,7 +66,7 @@ def _discrete_iql(steps: int, **tuned: Any) -> Any:
     )
 
 
-_COST = KnownCost(feature=COST_FEATURE)
+_COST = shapes.KnownCost(feature=COST_FEATURE)
 _ALPHAS = (0.001, 0.003, 0.01, 0.03, 0.1)
 _IQL_GRID = {
     "weight_temp": (10.0, 30.0, 100.0, 300.0, 1000.0),
@@ -102,7 +94,7 @@ AUCTION_LEARNERS: dict[str, Learner] = registry(
         # The paper's algorithm to the letter: its ablation says that the full method
         # has spectral normalization; it has no pull.
         constraint_aware_q(
-            constraint=Monotone(),
+            constraint=shapes.Monotone(),
             critic=Euclidean(pull=0.0, spectral_norm=True),
             actor="network",
         ),
@@ -112,21 +104,21 @@ AUCTION_LEARNERS: dict[str, Learner] = registry(
     ),
     Learner(
         "Ours-Monotone",
-        constraint_aware_q(constraint=Monotone()),
+        constraint_aware_q(constraint=shapes.Monotone()),
         kind="ours",
         shape="Monotone",
         counted=("monotone", False),
     ),
     Learner(
         "Ours-Concave",
-        constraint_aware_q(constraint=Concave()),
+        constraint_aware_q(constraint=shapes.Concave()),
         kind="ours",
         shape="Concave",
         counted=("concave", False),
     ),
     Learner(
         "Ours-KnownCost",
-        constraint_aware_q(constraint=MonotoneConcave(known_cost=_COST)),
+        constraint_aware_q(constraint=shapes.MonotoneConcave(known_cost=_COST)),
         kind="ours",
         shape="MonotoneConcave + known cost",
         counted=("monotone_concave", True),

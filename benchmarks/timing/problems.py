@@ -9,28 +9,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from icac_algo import (
-    Bounded,
-    Concave,
-    Convex,
-    Intersection,
-    Monotone,
-    MonotoneConcave,
-    SlopeBounds,
-)
-from icac_algo.shapes import Constraint
+from icac_algo import shapes
 
 FloatArray = npt.NDArray[np.float64]
 
 # Actions are equidistant on [0, 1]: at every K some bounds bind and some do not.
-SHAPES: dict[str, Constraint] = {
-    "Monotone": Monotone(),
-    "SlopeBounds(-1, 1)": SlopeBounds(-1.0, 1.0),
-    "Bounded(-1, 1)": Bounded(-1.0, 1.0),
-    "Concave": Concave(),
-    "Convex": Convex(),
-    "MonotoneConcave": MonotoneConcave(),
-    "Concave and SlopeBounds(-5, 5)": Intersection([Concave(), SlopeBounds(-5.0, 5.0)]),
+SHAPES: dict[str, shapes.Constraint] = {
+    "Monotone": shapes.Monotone(),
+    "SlopeBounds(-1, 1)": shapes.SlopeBounds(-1.0, 1.0),
+    "Bounded(-1, 1)": shapes.Bounded(-1.0, 1.0),
+    "Concave": shapes.Concave(),
+    "Convex": shapes.Convex(),
+    "MonotoneConcave": shapes.MonotoneConcave(),
+    "Concave and SlopeBounds(-5, 5)": shapes.Intersection(
+        [shapes.Concave(), shapes.SlopeBounds(-5.0, 5.0)]
+    ),
 }
 
 
