@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import d3rlpy
 from matplotlib.figure import Figure
 
 from ..engine import Cell, Experiment, Option, Part, Results, Settings, keys_of, register
@@ -15,7 +14,7 @@ from ..engine.markdown import bullets, percent, section, table
 from ..engine.pictures import Line, dots, subplots
 from ..engine.rows import Rows, by_seed, distinct, select
 from ..engine.tuning import RESULTS, best_settings, tune
-from ..learners import CLICK_MODEL, PRIOR_LEARNERS, ClickModel, fit_quietly
+from ..learners import CLICK_MODEL, PRIOR_LEARNERS, ClickModel, trained
 from .regret_tasks import TASKS
 
 FRACTIONS = (1.0, 0.25, 0.0625)
@@ -69,9 +68,7 @@ def train_one(cell: Cell) -> Rows:
         )
     else:
         dataset = task.dataset(cell.seed, cell["fraction"], learner.continuous)
-        d3rlpy.seed(cell.seed)
-        model = _config(cell).create(device="cpu:0")
-        fit_quietly(model, dataset, cell["steps"])
+        model = trained(_config(cell), dataset, cell.seed, cell["steps"])
     return [{"regret": task.regret(model)}]
 
 

@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-import d3rlpy
 import numpy as np
 
 from bidclick_gym import Auction, RegretEvaluator, simulate_log
@@ -27,7 +26,7 @@ from ..engine import Cell, Experiment, Part, Results, Settings, register
 from ..engine.intervals import paired_difference
 from ..engine.markdown import interval, plural, table
 from ..engine.rows import Rows, by_seed, distinct
-from ..learners import fit_quietly, hidden_layers
+from ..learners import hidden_layers, trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +77,7 @@ def _measure(cell: Cell) -> Rows:
     log = simulate_log(auction, seed=cell.seed)
     log = dataclasses.replace(log, rewards=log.rewards * scenario.reward_factor)
     dataset = to_replay_buffer(log, as_bandit=not scenario.campaigns)
-    d3rlpy.seed(cell.seed)
-    algo = _config(cell).create(device="cpu:0")
-    fit_quietly(algo, dataset, cell["steps"])
+    algo = trained(_config(cell), dataset, cell.seed, cell["steps"])
     return [{"regret": RegretEvaluator(auction)(algo)}]
 
 

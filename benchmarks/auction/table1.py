@@ -103,6 +103,12 @@ def in_table_order(rows: Rows) -> Rows:
     return sorted(rows, key=position)
 
 
+def tuned_config(name: str, steps: int) -> Any:
+    """The d3rlpy config of a row of Table I, tuned if it is a baseline."""
+    tuned = dict(best_settings(TUNED_OFFLINE).get(name, ()))
+    return AUCTION_LEARNERS[name].config(steps, **tuned)
+
+
 TABLE = Part(
     "table1",
     COLUMNS,

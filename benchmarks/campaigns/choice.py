@@ -12,8 +12,6 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-import d3rlpy
-
 from bidclick_gym import simulate_log
 from bidclick_gym.auction import Auction
 from bidclick_gym.evaluators import ReturnEvaluator
@@ -23,7 +21,7 @@ from icac_algo import ColumnarReplayBuffer, check_prior, select_by_bellman_error
 from ..auction.measures import GRID
 from ..engine import Cell, Part, Settings, keys_of
 from ..engine.rows import Row, Rows
-from ..learners import fit_quietly
+from ..learners import trained
 from ..paper.critic_views import CriticView
 from .candidates import TASKS, Candidate, ProximalQ
 from .training import CampaignBidder, log_of, regret
@@ -116,9 +114,8 @@ def _scores(cell: Cell) -> Rows:
 def _training(cell: Cell) -> Row:
     candidate = TASKS[cell["task"]].candidates[cell.learner]
     dataset = _dataset(cell)
-    d3rlpy.seed(cell.seed)
-    algo = candidate.make(cell["steps"]).create(device="cpu:0")
-    fit_quietly(algo, dataset, cell["steps"], epochs=1)
+    steps = cell["steps"]
+    algo = trained(candidate.make(steps), dataset, cell.seed, steps, epochs=1)
     row: Row = {"is_false": int(candidate.is_false), "regret": _regret(cell, algo)}
     if isinstance(algo, ProximalQ):
         projected = CriticView(algo, "exact")

@@ -128,8 +128,9 @@ def fit_quietly(
     steps: int,
     monitor: Callable[..., None] | None = None,
     epochs: int = 5,
+    callback: Callable[..., None] | None = None,
 ) -> None:
-    """Trains without output or logs; calls the monitor after each epoch."""
+    """Trains without output or logs; the monitor is called after each epoch."""
     with contextlib.redirect_stdout(None):
         model.fit(
             dataset,
@@ -138,4 +139,12 @@ def fit_quietly(
             show_progress=False,
             logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
             epoch_callback=monitor,
+            callback=callback,
         )
+
+
+def trained(config: Any, dataset: Any, seed: int, steps: int, epochs: int = 5) -> Any:
+    d3rlpy.seed(seed)
+    algo = config.create(device="cpu:0")
+    fit_quietly(algo, dataset, steps, epochs=epochs)
+    return algo

@@ -12,11 +12,11 @@ from bidclick_gym.evaluators import action_values, greedy_bids
 from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import Canonical, Concave
 
+from ..auction.table1 import tuned_config
 from ..engine import Cell, Part, Settings, keys_of
 from ..engine.rows import Rows
-from ..learners import constraint_aware_q
+from ..learners import constraint_aware_q, trained
 from .critic_views import CriticView
-from .training import trained, tuned_config
 from .variants import VARIANTS
 
 #: Contexts whose Q is drawn over the bid: ``(x, c)``.

@@ -18,9 +18,9 @@ from icac_algo import ConstraintAwareQConfig
 from ..auction.measures import GRID, auction_of, figures
 from ..engine import Cell, Part, Settings, keys_of
 from ..engine.rows import Rows
+from ..learners import trained
 from .critic_views import CriticView
 from .table1 import ENVS
-from .training import trained
 from .variants import VARIANTS
 
 FRACTIONS = (1.0, 0.0625)
