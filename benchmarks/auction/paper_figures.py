@@ -16,6 +16,12 @@ class PaperRow:
     residual: float | None = None  # Bellman residual at convergence (Table II only)
 
     @property
+    def cells(self) -> list[str]:
+        """Return, regret and errors, as tables show them."""
+        pairs = ((self.mean_return, 3), (self.regret, 3), (self.errors, 0))
+        return [f"{mean:.{n}f} ± {spread:.{n}f}" for (mean, spread), n in pairs]
+
+    @property
     def implied_optimum(self) -> float:
         """``return / (1 - regret)``: what the row itself takes the optimum to be."""
         return self.mean_return[0] / (1.0 - self.regret[0])

@@ -17,7 +17,7 @@ from bidclick_gym.logs.log import subsample_impressions
 
 from ..engine import Cell, Experiment, Option, Part, Results, Settings, register
 from ..engine.command_line import fraction, list_of, one_of
-from ..engine.markdown import bullets, interval, plural, section, table
+from ..engine.markdown import bullets, figures, plural, section, table
 from ..engine.pictures import Line, bars, dots, subplots
 from ..engine.rows import Rows, by_seed, distinct, select
 from ..engine.tuning import RESULTS, best_settings
@@ -188,15 +188,7 @@ errors are counted on log-probabilities.""",
         "The paper's Table I",
         table(
             ["Algorithm", "Return", "Normalized regret", "Monotonicity errors"],
-            [
-                [
-                    row.name,
-                    "{:.3f} ± {:.3f}".format(*row.mean_return),
-                    "{:.3f} ± {:.3f}".format(*row.regret),
-                    "{:.0f} ± {:.0f}".format(*row.errors),
-                ]
-                for row in TABLE1
-            ],
+            [[row.name, *row.cells] for row in TABLE1],
         ),
         "The paper does not say how many seeds these are nor what its plus-minus means.",
     )
@@ -224,8 +216,7 @@ def _measured(rows: Rows) -> str:
     lines = []
     for name in distinct(rows, "algorithm"):
         mine = select(rows, algorithm=name)
-        shown = [interval(by_seed(mine, c), digits) for c, _, digits in _SHOWN]
-        lines.append([name, mine[0]["constraint"], *shown])
+        lines.append([name, mine[0]["constraint"], *figures(mine, _SHOWN)])
     return table(["Algorithm", "Shape", *(title for _, title, _ in _SHOWN)], lines)
 
 

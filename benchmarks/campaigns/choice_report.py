@@ -11,7 +11,16 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from ..engine.intervals import CONFIDENCE, MIN_SEEDS, paired_difference
-from ..engine.markdown import bullets, interval, percent, plural, said, section, table
+from ..engine.markdown import (
+    bullets,
+    figures,
+    interval,
+    percent,
+    plural,
+    said,
+    section,
+    table,
+)
 from ..engine.pictures import Line, dots, subplots
 from ..engine.rows import Row, Rows, by_seed, distinct, select
 from .candidates import DUAL, TASKS
@@ -254,7 +263,7 @@ def _candidates_table(place: _Place) -> str:
             [
                 name,
                 "**no**" if rows[0]["is_false"] else "yes",
-                *(interval(by_seed(rows, column), d) for column, _, d in columns),
+                *figures(rows, columns),
                 f"{sum(asked):.0f} of {len(asked)}" if asked else "",
             ]
         )

@@ -16,7 +16,7 @@ from bidclick_gym.campaigns.evaluators import (
 
 from ..engine import Cell, Part, Settings, keys_of
 from ..engine.intervals import paired_difference
-from ..engine.markdown import bullets, interval, percent, said, section, table
+from ..engine.markdown import bullets, figures, interval, percent, said, section, table
 from ..engine.pictures import Line, dots, subplots
 from ..engine.rows import Rows, by_seed, distinct, select
 from ..engine.tuning import best_settings, tune
@@ -190,16 +190,7 @@ def _tables(rows: Rows) -> Iterable[str]:
         names = [name for name in CAMPAIGN_LEARNERS if select(here, learner=name)]
         seeds = [len(select(here, learner=name)) for name in names]
         count = " to ".join(str(n) for n in sorted({min(seeds), max(seeds)}))
-        lines = [
-            [
-                name,
-                *(
-                    interval(by_seed(here, column, learner=name), digits)
-                    for column, _, digits in _SHOWN
-                ),
-            ]
-            for name in names
-        ]
+        lines = [[name, *figures(here, _SHOWN, learner=name)] for name in names]
         yield section(
             f"{log.capitalize()} log, {percent(fraction)} of its campaigns, "
             f"{count} seeds",

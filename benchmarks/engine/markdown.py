@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from scipy import stats
 
 from .intervals import CONFIDENCE, MIN_SEEDS, Interval, bootstrap_mean
+from .rows import Rows, by_seed
 
 
 def table(
@@ -35,6 +37,11 @@ def interval(values: Mapping[int, float] | Sequence[float], digits: int) -> str:
     """Mean and interval of figures by seed; empty if there are none."""
     figures = list(values.values()) if isinstance(values, Mapping) else list(values)
     return bootstrap_mean(figures).format(digits) if figures else ""
+
+
+def figures(rows: Rows, shown: Iterable[tuple[str, str, int]], **where: Any) -> list[str]:
+    """Cells of a line: means and intervals of columns (with heading and digits)."""
+    return [interval(by_seed(rows, name, **where), digits) for name, _, digits in shown]
 
 
 def percent(part: float) -> str:

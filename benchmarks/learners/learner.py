@@ -108,18 +108,21 @@ def reward_scaler() -> StandardRewardScaler:
     return StandardRewardScaler(multiplier=0.5)
 
 
-def constraint_aware_q(**fields: Any) -> Callable[..., Any]:
-    """``ConstraintAwareQ`` with these fields and what all learners share, as ``make``."""
+def configured(
+    kind: Callable[..., Any], *parts: str, **fields: Any
+) -> Callable[..., Any]:
+    """``make`` of d3rlpy configs: these fields, and what all learners share."""
 
     def make(steps: int, **tuned: Any) -> Any:
-        return ConstraintAwareQConfig(
-            reward_scaler=reward_scaler(),
-            **shared_settings(steps, "critic", "actor"),
-            **fields,
-            **tuned,
-        )
+        own = {"reward_scaler": reward_scaler(), **fields, **tuned}
+        return kind(**shared_settings(steps, *parts), **own)
 
     return make
+
+
+def constraint_aware_q(**fields: Any) -> Callable[..., Any]:
+    """``make`` of ``ConstraintAwareQ`` with these fields."""
+    return configured(ConstraintAwareQConfig, "critic", "actor", **fields)
 
 
 def fit_quietly(
