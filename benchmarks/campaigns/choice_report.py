@@ -34,10 +34,7 @@ TOO_OFTEN = 0.1
 #: The rules of each task: column, and what it is called.  The first is the one that
 #: `Selection.best` is.
 RULES: dict[str, dict[str, str]] = {
-    "lambda": {
-        "by_error": "cross-validation",
-        "by_lowest": "lowest held-out error",
-    },
+    "lambda": {"by_error": "cross-validation", "by_lowest": "lowest held-out error"},
     "shape": {
         "by_error": "cross-validation",
         "by_lowest": "lowest held-out error",

@@ -155,15 +155,7 @@ class Origin:
         write_text(folder / self.FILE, text + "\n")
 
 
-_PACKAGES = (
-    "torch",
-    "d3rlpy",
-    "gymnasium",
-    "minari",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-)
+_PACKAGES = ("torch", "d3rlpy", "gymnasium", "minari", "numpy", "scipy", "scikit-learn")
 
 
 def versions() -> str:

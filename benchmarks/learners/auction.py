@@ -9,13 +9,7 @@ from d3rlpy.preprocessing import MinMaxActionScaler
 
 from icac_algo import DiscreteIQLConfig, Euclidean, ShapedQFunctionFactory, shapes
 
-from .learner import (
-    Learner,
-    configured,
-    constraint_aware_q,
-    hidden_layers,
-    registry,
-)
+from .learner import Learner, configured, constraint_aware_q, hidden_layers, registry
 
 COST_FEATURE = 1
 CLICK_MODEL = "ClickModel"

@@ -27,12 +27,7 @@ from icac_algo import (
 )
 from icac_algo.shapes import Constraint
 
-from .learner import (
-    Learner,
-    configured,
-    hidden_layers,
-    registry,
-)
+from .learner import Learner, configured, hidden_layers, registry
 
 #: A campaign ends; the discount only keeps values finite in the eyes of the algorithms.
 GAMMA = 0.999

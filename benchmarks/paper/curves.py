@@ -12,11 +12,7 @@ from typing import Any
 import d3rlpy
 
 from bidclick_gym import Auction, simulate_log
-from bidclick_gym.evaluators import (
-    RegretEvaluator,
-    ResidualEvaluator,
-    ViolationEvaluator,
-)
+from bidclick_gym.evaluators import RegretEvaluator, ResidualEvaluator, ViolationEvaluator
 from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import Euclidean
 

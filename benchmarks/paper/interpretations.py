@@ -53,9 +53,7 @@ INTERPRETATIONS: tuple[Interpretation, ...] = (
     Interpretation("the bid itself is paid: click - a", lambda p, c, a: p - a + 0.0 * c),
     Interpretation("cost independent of the bid: click - c", lambda p, c, a: p - c),
     Interpretation(
-        "as stated, costs 0.05 to 0.10",
-        lambda p, c, a: p - c * a,
-        MONOTONE_COST_RANGE,
+        "as stated, costs 0.05 to 0.10", lambda p, c, a: p - c * a, MONOTONE_COST_RANGE
     ),
     Interpretation(
         "on a click only, costs 0.05 to 0.10",

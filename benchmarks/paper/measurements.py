@@ -71,10 +71,7 @@ class Measurements:
         return _found(curves, f"training curves of {name}")
 
     def each_curve(
-        self,
-        name: str,
-        column: str,
-        summary: Callable[[FloatArray, FloatArray], float],
+        self, name: str, column: str, summary: Callable[[FloatArray, FloatArray], float]
     ) -> BySeed:
         """A summary of each seed's curve: steps and figures to a number."""
         return {seed: summary(*c) for seed, c in self.curve(name, column).items()}

@@ -7,14 +7,7 @@ import contextlib
 import numpy as np
 
 from ...engine.intervals import Interval
-from ..measurements import (
-    MIN_SEEDS,
-    Measurements,
-    MissingError,
-    difference,
-    listed,
-    mean,
-)
+from ..measurements import MIN_SEEDS, Measurements, MissingError, difference, listed, mean
 from .verdicts import Claim, Claims, Judge, Judgement, above, below, judged
 
 CLAIMS = Claims()
