@@ -130,9 +130,7 @@ def compare(rows: Rows, task: str, fraction: float) -> Comparison | None:
             if learner.kind == kind
         }
         ran = [(name, seeds) for name, seeds in found.items() if seeds]
-        return min(
-            ran, key=lambda one: bootstrap_mean(list(one[1].values())).mean, default=None
-        )
+        return min(ran, key=lambda one: bootstrap_mean(one[1]).mean, default=None)
 
     ours, rival = best_of("ours"), best_of("baseline")
     if ours is None or rival is None:
@@ -175,7 +173,7 @@ def _shown(rows: Rows, task: str, name: str, fraction: float) -> str:
     seeds = by_seed(rows, "regret", task=task, row=name, fraction=fraction)
     if not seeds:
         return ""
-    return f"{bootstrap_mean(list(seeds.values())).format(5)} ({len(seeds)})"
+    return f"{bootstrap_mean(seeds).format(5)} ({len(seeds)})"
 
 
 def _verdicts(rows: Rows, fractions: Sequence[float]) -> Iterable[str]:
@@ -195,7 +193,7 @@ def _verdicts(rows: Rows, fractions: Sequence[float]) -> Iterable[str]:
     limit = by_seed(rows, "regret", task=MAIN_TASK, row=CLICK_MODEL, fraction=SCARCE)
     found = compare(rows, MAIN_TASK, SCARCE)
     if limit and found is not None:
-        known = bootstrap_mean(list(limit.values()))
+        known = bootstrap_mean(limit)
         factor = found.ours.mean / known.mean
         word = "**holds**" if factor <= LIMIT_FACTOR else "**does not hold**"
         yield (
@@ -234,7 +232,7 @@ def _picture(results: Results) -> Figure:
         lines = [
             Line(
                 PRIOR_LEARNERS[name].label,
-                list(by_seed(rows, "regret", row=name, fraction=fraction).values()),
+                by_seed(rows, "regret", row=name, fraction=fraction),
                 PRIOR_LEARNERS[name].colour,
             )
             for name in names

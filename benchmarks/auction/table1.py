@@ -239,7 +239,7 @@ def _picture(results: Results) -> Figure:
         return [
             Line(
                 f"{name}\n{found[0]['constraint']}" if found[0]["constraint"] else name,
-                list(by_seed(found, column).values()),
+                by_seed(found, column),
                 _colour(name),
             )
             for name in names

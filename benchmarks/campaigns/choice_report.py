@@ -306,7 +306,7 @@ def _line(place: _Place, name: str) -> Line:
     }
     return Line(
         name,
-        list(_regrets(place.named(name)).values()),
+        _regrets(place.named(name)),
         "0.45" if candidate.is_rival else colour,
         note=", ".join(f"{label} {count}" for label, count in taken.items() if count),
     )

@@ -272,7 +272,7 @@ def draw(rows: Rows) -> Figure:
             lines = [
                 Line(
                     name,
-                    list(by_seed(here, "regret", learner=name).values()),
+                    by_seed(here, "regret", learner=name),
                     CAMPAIGN_LEARNERS[name].colour,
                 )
                 for name in names

@@ -245,7 +245,7 @@ def draw(rows: Rows) -> Figure:
         colour = LEARNERS[name]
         safe, mean = (
             [
-                bootstrap_mean(list(by_seed(rows, c, policy=name, level=level).values()))
+                bootstrap_mean(by_seed(rows, c, policy=name, level=level))
                 for level in LEVELS
             ]
             for c in (CVAR, "mean")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from scipy import stats
@@ -34,9 +34,15 @@ class Interval:
         return mean if self.low == self.high else f"{mean} [{low}, {high}]"
 
 
-def bootstrap_mean(values: Sequence[float]) -> Interval:
+def figures_of(values: Mapping[int, float] | Iterable[float]) -> list[float]:
+    """Figures, by seed or round or not."""
+    found = values.values() if isinstance(values, Mapping) else values
+    return [float(value) for value in found]
+
+
+def bootstrap_mean(values: Mapping[int, float] | Iterable[float]) -> Interval:
     """Mean and interval of one figure per seed; always the same for the same values."""
-    return _bootstrap(tuple(float(value) for value in values))
+    return _bootstrap(tuple(figures_of(values)))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -35,8 +35,7 @@ def section(heading: str, *parts: str, level: int = 2) -> str:
 
 def interval(values: Mapping[int, float] | Sequence[float], digits: int) -> str:
     """Mean and interval of figures by seed; empty if there are none."""
-    figures = list(values.values()) if isinstance(values, Mapping) else list(values)
-    return bootstrap_mean(figures).format(digits) if figures else ""
+    return bootstrap_mean(values).format(digits) if len(values) else ""
 
 
 def figures(rows: Rows, shown: Iterable[tuple[str, str, int]], **where: Any) -> list[str]:

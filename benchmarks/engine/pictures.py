@@ -13,7 +13,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from .files import write_bytes
-from .intervals import bootstrap_mean
+from .intervals import bootstrap_mean, figures_of
 
 #: Colours of learners, the same in every picture.
 OURS, BASELINE, LIMIT, ONLINE = "tab:blue", "0.45", "tab:green", "tab:purple"
@@ -39,7 +39,7 @@ class Line:
     """One line of a picture of dots or bars: a figure for each seed."""
 
     label: str  # on the axis; lines of one label stand close together
-    values: Sequence[float]  # one for each seed
+    values: Mapping[int, float] | Sequence[float]  # one for each seed
     colour: str = BASELINE  # of its dot and interval
     legend: str = ""  # what the colour means
     note: str = ""  # written beside the picture
@@ -65,7 +65,7 @@ def dots(
         if not len(line.values):
             continue
         y, colour = places[line.label] + shift, line.colour
-        values = np.maximum(np.asarray(line.values, dtype=np.float64), smallest)
+        values = np.maximum(figures_of(line.values), smallest)
         mean = bootstrap_mean(values.tolist())
         if each_seed:
             axis.plot(values, np.full(len(values), y), ".", color=colour, alpha=0.35)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm.auto import tqdm
 
+from .intervals import figures_of
 from .markdown import table
 from .rows import Row
 
@@ -60,9 +61,9 @@ def in_turn(
             yield name, turn, seconds()
 
 
-def median(values: Sequence[float]) -> float:
+def median(values: Mapping[int, float] | Sequence[float]) -> float:
     """The median; ``nan`` of nothing."""
-    return float(np.median(values)) if len(values) else math.nan
+    return float(np.median(figures_of(values))) if len(values) else math.nan
 
 
 def medians(rows: Sequence[Row], field: str, *keys: str) -> dict[tuple[Any, ...], float]:
@@ -79,10 +80,13 @@ def ratio(first: Mapping[int, float], second: Mapping[int, float]) -> float:
     return median([first[turn] / second[turn] for turn in first if turn in second])
 
 
-def spread(values: Sequence[float], factor: float = 1.0, digits: int = 3) -> str:
+def spread(
+    values: Mapping[int, float] | Sequence[float], factor: float = 1.0, digits: int = 3
+) -> str:
     """``median [smallest, largest]``, the median alone of one value."""
-    middle, low, high = (f * factor for f in (median(values), min(values), max(values)))
-    if len(values) == 1:
+    found = [factor * value for value in figures_of(values)]
+    middle, low, high = median(found), min(found), max(found)
+    if len(found) == 1:
         return f"{middle:.{digits}g}"
     return f"{middle:.{digits}g} [{low:.{digits}g}, {high:.{digits}g}]"
 

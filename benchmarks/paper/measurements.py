@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +16,8 @@ Found = TypeVar("Found", bound=Collection[Any])
 FloatArray = npt.NDArray[np.float64]
 BySeed = dict[int, float]
 
+#: With its 95 % bootstrap interval.
+mean = bootstrap_mean
 #: A bootstrap over fewer seeds decides nothing.
 MIN_SEEDS = 3
 
@@ -96,11 +98,6 @@ def _found(found: Found, what: str) -> Found:
     if not found:
         raise MissingError(what)
     return found
-
-
-def mean(values: Mapping[int, float] | Iterable[float]) -> Interval:
-    found = values.values() if isinstance(values, Mapping) else values
-    return bootstrap_mean(list(found))
 
 
 def difference(first: BySeed, second: BySeed) -> Interval:

@@ -39,7 +39,7 @@ def _regret(results: Results) -> Figure | None:
     if not rows:
         return None
     lines = [
-        Line(name, list(regret.values()), learner.colour)
+        Line(name, regret, learner.colour)
         for name, learner in AUCTION_LEARNERS.items()
         if name != "BC" and (regret := by_seed(rows, "regret", algorithm=name))
     ]

@@ -114,7 +114,7 @@ def report(rows: Rows) -> str:
     lines = []
     for values in distinct(rows, *_KEYS):
         where = dict(zip(_KEYS, values, strict=True))
-        rates = [*by_seed(rows, "impressions_per_second", "round", **where).values()]
+        rates = by_seed(rows, "impressions_per_second", "round", **where)
         name, count, horizon, mode = values
         lines.append(
             (

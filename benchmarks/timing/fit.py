@@ -158,7 +158,7 @@ def report(rows: Rows) -> str:
         for hidden, batch in shapes:
             where = {"algorithm": name, "buffer": buffer, "hidden": hidden}
             found = by_seed(rows, "seconds_per_step", "round", batch=batch, **where)
-            cells.append(spread([*found.values()], 1e3))
+            cells.append(spread(found, 1e3))
         lines.append((name, buffer, *cells))
     heads = [f"{hidden}, batch {batch:,.0f}" for hidden, batch in shapes]
     return section(

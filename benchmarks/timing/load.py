@@ -270,7 +270,7 @@ def report(rows: Rows) -> str:
         sizes = distinct(rows, "impressions")
         for size in sizes:
             found = [
-                [*by_seed(rows, field, "round", kind=kind, impressions=size).values()]
+                by_seed(rows, field, "round", kind=kind, impressions=size)
                 for field in ("seconds", "peak_bytes", "kept_bytes")
             ]
             middles.append([median(values) for values in found])

@@ -171,7 +171,7 @@ def _methods(rows: Rows) -> str:
             continue
         ratios = (f"{ratio(times, base):.3g}" for base in (identity, ours))
         error = "" if method == IDENTITY else f"{first['error']:.1e}"
-        lines.append((shape, method, spread([*times.values()], 1e3), *ratios, error))
+        lines.append((shape, method, spread(times, 1e3), *ratios, error))
     return section(
         f"Milliseconds a pass, K = {rows[0]['size']:.0f}, batch {rows[0]['batch']:.0f}",
         table(
@@ -198,10 +198,7 @@ def _growth(rows: Rows) -> str:
     sizes = distinct(rows, "size")
     lines = []
     for shape in distinct(rows, "shape"):
-        times = {
-            size: median([*_by_round(rows, shape=shape, size=size).values()])
-            for size in sizes
-        }
+        times = {size: median(_by_round(rows, shape=shape, size=size)) for size in sizes}
         cells = ["not run" if math.isnan(t) else f"{1e3 * t:.3g}" for t in times.values()]
         large = {s: t for s, t in times.items() if s >= _LARGE and not math.isnan(t)}
         slope = growth_exponent([*large], [*large.values()]) if large else math.nan
@@ -218,7 +215,7 @@ def _growth(rows: Rows) -> str:
 
 def _updates(rows: Rows) -> str:
     lines = [
-        (name, spread([*_by_round(rows, method=name).values()], 1e3))
+        (name, spread(_by_round(rows, method=name), 1e3))
         for name in distinct(rows, "method")
     ]
     return section(
@@ -273,7 +270,7 @@ def _draw_growth(axis: Any, rows: Rows) -> None:
             r for r in select(rows, shape=shape) if r["seconds"] is not None
         ]
         sizes = distinct(timed, "size")
-        times = [1e3 * median([*_by_round(timed, size=s).values()]) for s in sizes]
+        times = [1e3 * median(_by_round(timed, size=s)) for s in sizes]
         colour = {"color": _COLOURS[IDENTITY]} if shape == IDENTITY else {}
         marker = _MARKERS.get(shape, "")
         axis.plot(sizes, times, marker=marker, markersize=4, label=shape, **colour)

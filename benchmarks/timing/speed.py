@@ -28,7 +28,7 @@ def targets(results: Results | Mapping[str, Rows]) -> list[Target]:
         [opened(kind, field) for kind in (load.THEIRS, load.OURS)]
         for field in ("seconds", "peak_bytes")
     )
-    theirs, mine = (median([*peak.values()]) for peak in peaks)
+    theirs, mine = (median(peak) for peak in peaks)
     batched = by_seed(
         results["env"],
         "impressions_per_second",
@@ -60,7 +60,7 @@ def targets(results: Results | Mapping[str, Rows]) -> list[Target]:
         Target(f"{opening} (peak memory)", theirs / max(mine, 1.0), 10.0, True),
         Target(
             "million impressions a second, 4,096 environments, horizon 1,000",
-            median([*batched.values()]) / 1e6,
+            median(batched) / 1e6,
             50.0,
             True,
         ),
