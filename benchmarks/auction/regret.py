@@ -257,7 +257,7 @@ register(
         defaults={"seeds": 20, "steps": 5000, "workers": 2},
         quick={"seeds": 1, "steps": 200},
         options=[
-            Option.of(
+            Option(
                 "--tune",
                 action="store_true",
                 help="first choose the baselines' hyperparameters again",

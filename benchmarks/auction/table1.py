@@ -292,18 +292,18 @@ register(
         },
         quick={"seeds": 2, "steps": 1000},
         options=[
-            Option.of(
+            Option(
                 "--env",
                 type=one_of(sorted(spec.env_id for spec in DATASETS.values())),
                 help="Gymnasium id; BidClick-v0 by default",
             ),
-            Option.of(
+            Option(
                 "--algorithms",
                 type=list_of(one_of(list(AUCTION_LEARNERS))),
                 help="comma-separated; all by default",
             ),
-            Option.of("--fraction", type=fraction, help="share of the log"),
-            Option.of(
+            Option("--fraction", type=fraction, help="share of the log"),
+            Option(
                 "--online",
                 action=argparse.BooleanOptionalAction,
                 help="also SB3's DQN and PPO, trained online; by default where all "

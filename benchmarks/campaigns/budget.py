@@ -102,27 +102,27 @@ BUDGET = register(
             "fractions": _FRACTIONS[-1:],
         },
         options=[
-            Option.of(
+            Option(
                 "--learners",
                 type=list_of(one_of(tuple(CAMPAIGN_LEARNERS))),
                 help="comma-separated; all by default",
             ),
-            Option.of(
+            Option(
                 "--logs",
                 type=list_of(one_of(tuple(LOGGERS))),
                 help="unpaced, paced or both (default)",
             ),
-            Option.of(
+            Option(
                 "--fractions",
                 type=list_of(fraction),
                 help="shares of the campaigns; 1,0.25,0.0625 by default",
             ),
-            Option.of(
+            Option(
                 "--extra-seeds",
                 type=positive_int,
                 help="of every other part than the learners'; 5 by default",
             ),
-            Option.of(
+            Option(
                 "--tune",
                 action="store_true",
                 help="first choose every learner's hyperparameters again",

@@ -57,47 +57,29 @@ _HELP = {
 
 
 def add_command(commands: Any, experiment: Experiment) -> None:
-    parser = commands.add_parser(
-        experiment.name, help=experiment.help, description=experiment.help
-    )
-    defaults = experiment.defaults
-    for name, text in _HELP.items():
+    text, defaults = experiment.help, experiment.defaults
+    add = commands.add_parser(experiment.name, help=text, description=text).add_argument
+    for name, what in _HELP.items():
         if name in defaults:
-            shown = f"{text}; {defaults[name]} by default"
-            parser.add_argument(f"--{name}", type=positive_int, help=shown)
+            shown = f"{what}; {defaults[name]} by default"
+            add(f"--{name}", type=positive_int, help=shown)
     if "ray" in defaults:
-        parser.add_argument(
-            "--ray",
-            nargs="?",
-            const="local",
-            metavar="ADDRESS",
-            help="run on a Ray cluster; without an address, on one started here",
-        )
+        shown = "run on a Ray cluster; without an address, on one started here"
+        add("--ray", nargs="?", const="local", metavar="ADDRESS", help=shown)
     names = [part.name for part in experiment.parts]
     if len(names) > 1:
-        parser.add_argument(
-            "--only",
-            type=list_of(one_of(names)),
-            help=f"comma-separated parts of {', '.join(names)}; all by default",
-        )
+        shown = f"comma-separated parts of {', '.join(names)}; all by default"
+        add("--only", type=list_of(one_of(names)), help=shown)
     if experiment.quick is not None:
-        parser.add_argument(
-            "--quick",
-            action="store_true",
-            help="the smallest run that has every path: a look at it in minutes",
-        )
+        shown = "the smallest run that has every path: a look at it in minutes"
+        add("--quick", action="store_true", help=shown)
     if experiment.parts:
-        parser.add_argument(
-            "--rebuild",
-            action="store_true",
-            help="run nothing: pictures and report from the rows in --out",
-        )
+        shown = "run nothing: pictures and report from the rows in --out"
+        add("--rebuild", action="store_true", help=shown)
     for option in experiment.options:
-        parser.add_argument(option.name, **option.arguments)
+        add(option.name, **option.arguments)
     out = defaults.get("out", f"runs/{experiment.name}")
-    parser.add_argument(
-        "--out", type=pathlib.Path, help=f"folder of results; {out} by default"
-    )
+    add("--out", type=pathlib.Path, help=f"folder of results; {out} by default")
 
 
 def settings_of(

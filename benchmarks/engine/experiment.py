@@ -182,17 +182,11 @@ class Results:
         return list(self.rows.get(part, []))
 
 
-@dataclasses.dataclass(frozen=True)
 class Option:
     """A command-line option of one experiment: its name and argparse's arguments."""
 
-    name: str
-    arguments: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, name: str, **arguments: Any) -> Option:
-        """``Option.of("--env", default=..., help=...)``."""
-        return cls(name, arguments)
+    def __init__(self, name: str, **arguments: Any):
+        self.name, self.arguments = name, arguments
 
 
 @dataclasses.dataclass(frozen=True)

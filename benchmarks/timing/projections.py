@@ -244,7 +244,7 @@ register(
         pictures={"shapes.png": draw},
         quick={},
         options=[
-            Option.of(
+            Option(
                 "--rivals-python",
                 metavar="PATH",
                 help="interpreter of an environment with qpth, cvxpylayers and "

@@ -12,8 +12,8 @@ import tempfile
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from .methods import Runner
 from .problems import Problem
 
 # Which packages are compared; in the order of the tables.
@@ -123,8 +123,20 @@ class Rivals:
         said = self._log.read_text(errors="replace").strip().splitlines()
         return said[-1] if said else f"it ended with status {code}"
 
-    def prepare(self, package: str, problem: Problem) -> Remote:
-        return Remote(self, package, problem, pathlib.Path(self._folder.name))
+    def prepare(self, package: str, problem: Problem) -> Runner:
+        """A package on one problem, in the other interpreter."""
+        shape = "".join(c for c in problem.shape if c.isalnum())
+        path = pathlib.Path(self._folder.name) / f"{shape}-{problem.size}.npz"
+        arrays = {"q": problem.q, "weights": problem.weights}
+        np.savez(path, **arrays, matrix=problem.matrix, bounds=problem.bounds)
+        request = {"package": package, "problem": str(path)}
+        solution = path.with_suffix(f".{package}.npy")
+        self.ask(**request, solution=str(solution))
+
+        def seconds(repeats: int) -> float:
+            return float(self.ask(**request, repeats=repeats)["seconds"])
+
+        return Runner(np.load(solution), seconds)
 
     def close(self) -> None:
         if self._process is not None:
@@ -137,31 +149,3 @@ class Rivals:
                         pipe.close()
             self._process = None
         self._folder.cleanup()
-
-
-class Remote:
-    """A package on one problem, in the other interpreter."""
-
-    solution: npt.NDArray[Any]
-
-    def __init__(
-        self, rivals: Rivals, package: str, problem: Problem, folder: pathlib.Path
-    ):
-        shape = "".join(c for c in problem.shape if c.isalnum())
-        path = folder / f"{shape}-{problem.size}.npz"
-        np.savez(
-            path,
-            q=problem.q,
-            weights=problem.weights,
-            matrix=problem.matrix,
-            bounds=problem.bounds,
-        )
-        self._rivals = rivals
-        self._request = {"package": package, "problem": str(path)}
-        solution = path.with_suffix(f".{package}.npy")
-        rivals.ask(**self._request, solution=str(solution))
-        self.solution = np.load(solution)
-
-    def seconds(self, repeats: int) -> float:
-        answer = self._rivals.ask(**self._request, repeats=repeats)
-        return float(answer["seconds"])

@@ -113,7 +113,7 @@ register(
         pictures={"speed.png": _draw},
         quick={},
         options=[
-            Option.of(
+            Option(
                 "--huge",
                 action="store_true",
                 help="also 100 million impressions (3 GB of disk)",
