@@ -73,7 +73,7 @@ class Part:
     cells: Callable[[Settings], Iterable[Cell]] | None = None
     measure: Callable[[Cell], Rows] | None = None
     config: Callable[[Cell], Any] | None = None
-    compute: Callable[[Settings], Rows] | None = None
+    compute: Callable[[Settings], Iterable[Row]] | None = None
     learner: str = "learner"
     arrange: Callable[[Rows], Rows] = list
     file: str = ""
@@ -95,7 +95,7 @@ class Part:
     def run(self, settings: Settings) -> Rows:
         """Rows of what is finished and of what is not, which is run."""
         if self.compute is not None:
-            return self.arrange(self.compute(settings))
+            return self.arrange(list(self.compute(settings)))
         return self.arrange(
             run_cells(
                 self.plan(settings),

@@ -21,8 +21,8 @@ from bidclick_gym.auction import (
 from bidclick_gym.behavior import ClippedGaussianPolicy
 
 from ..auction.paper_figures import TABLE1
-from ..engine import Part, Settings
-from ..engine.rows import Row, Rows
+from ..engine import Part
+from ..engine.rows import Row
 
 FloatArray = npt.NDArray[np.float64]
 #: Click probability, cost and bid, broadcast, to the expected reward.
@@ -98,15 +98,11 @@ def values_of(interpretation: Interpretation) -> Row:
     }
 
 
-def _compute(settings: Settings) -> Rows:
-    return [values_of(interpretation) for interpretation in INTERPRETATIONS]
-
-
 INTERPRETATIONS_PART = Part(
     "interpretations",
     (
         *("interpretation", "best", "worst", "logger", "logger_mode", "highest_bid"),
         *("monotone_share", "reachable"),
     ),
-    compute=_compute,
+    compute=lambda settings: map(values_of, INTERPRETATIONS),
 )

@@ -15,8 +15,7 @@ import torch
 from icac_algo import Concave, Monotone, SlopeBounds, algos
 from icac_algo.shapes import Constraint
 
-from ..engine import Part, Settings
-from ..engine.rows import Rows
+from ..engine import Part
 
 FloatArray = npt.NDArray[np.float64]
 SIZE = 5
@@ -246,8 +245,10 @@ def _spread(v: FloatArray) -> float:
     return float(v.max() - v.min())
 
 
-def _compute(settings: Settings) -> Rows:
-    return [{"figure": name, "value": v} for name, v in theory_figures().items()]
-
-
-THEORY_PART = Part("theory", ("figure", "value"), compute=_compute)
+THEORY_PART = Part(
+    "theory",
+    ("figure", "value"),
+    compute=lambda settings: [
+        {"figure": name, "value": value} for name, value in theory_figures().items()
+    ],
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -34,19 +33,15 @@ CASES: list[tuple[str, int, int, str]] = [
 _KEYS = ("environment", "num_envs", "horizon", "autoreset")
 
 
-def _compute(settings: Settings) -> Rows:
+def _compute(settings: Settings) -> Iterator[Row]:
     """Times stepping alone; actions are drawn before, reset slots are not counted."""
-    return list(_rows(settings.quick))
-
-
-def _rows(quick: bool) -> Iterator[Row]:
     with showing("env") as show:
-        for turn in range(2 if quick else 5):
+        for turn in range(2 if settings.quick else 5):
             for case in CASES:
                 name, count, horizon, mode = case
                 show(f"{name}, {count} x horizon {horizon}, {mode}")
                 measure = _single if name == SINGLE else _batched
-                impressions, seconds = measure(*case, 0.02 if quick else 1.0)
+                impressions, seconds = measure(*case, 0.02 if settings.quick else 1.0)
                 yield {
                     **dict(zip(_KEYS, case, strict=True)),
                     "round": turn,
@@ -123,13 +118,10 @@ def report(rows: Rows) -> str:
             )
         )
     batched = select(rows, environment=BATCHED, horizon=1000)
-    exponent = math.nan
-    if batched:
-        sizes, rates = (
-            [float(row[column]) for row in batched]
-            for column in ("num_envs", "impressions_per_second")
-        )
-        exponent = growth_exponent(sizes, rates)
+    sizes, speeds = (
+        [float(row[column]) for row in batched]
+        for column in ("num_envs", "impressions_per_second")
+    )
     head = ["", "Environments", "Horizon", "Autoreset", "Million a second", "ns each"]
     return section(
         "Impressions a second",
@@ -137,7 +129,7 @@ def report(rows: Rows) -> str:
         "drawn beforehand.  `gym.make_vec` runs with `full_info=False`.",
         table(head, lines, "lrrlrr"),
         "Growth exponent of the rate in the number of environments (horizon 1,000): "
-        f"{exponent:.2f}.",
+        f"{growth_exponent(sizes, speeds):.2f}.",
     )
 
 

@@ -36,15 +36,11 @@ SHAPES = [((64, 64), 256), ((64, 64), 1024), ((256, 256), 256), ((256, 256), 102
 QUICK_SHAPES = [((64, 64), 256)]
 
 
-def _compute(settings: Settings) -> Rows:
+def _compute(settings: Settings) -> Iterator[Row]:
     """Times every algorithm in turn, round after round."""
+    quick = settings.quick
     quiet_logs()
-    with one_thread():
-        return list(_rows(settings.quick))
-
-
-def _rows(quick: bool) -> Iterator[Row]:
-    with showing("fit") as show:
+    with one_thread(), showing("fit") as show:
         for hidden, batch in QUICK_SHAPES if quick else SHAPES:
             steps = 5 if quick else (200 if batch <= 256 else 50)
             runners = _runners(hidden, batch)

@@ -122,13 +122,12 @@ def _measure(kind: str, path: str) -> dict[str, Any]:
 # -- in the benchmark's ------------------------------------------------------
 
 
-def _compute(settings: Settings) -> Rows:
+def _compute(settings: Settings) -> Iterator[Row]:
     """Opens the same kind of log in each way, at growing length."""
     sizes = (10_000, 20_000) if settings.quick else (100_000, 1_000_000, FULL)
     with showing("load") as show:
-        return [
-            row for size in sizes for row in _at(size, settings.quick, settings.out, show)
-        ]
+        for size in sizes:
+            yield from _at(size, settings.quick, settings.out, show)
 
 
 def _at(
@@ -159,20 +158,16 @@ def _at(
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _compute_huge(settings: Settings) -> Rows:
+def _compute_huge(settings: Settings) -> Iterator[Row]:
     """Opens and trains on 100 million impressions, mapped and converted."""
     with showing("huge") as show:
-        return [
-            row
-            for format in ("arrow", "parquet")
-            for row in _huge(settings.out / f"huge-{format}", format, show)
-        ]
+        for format in ("arrow", "parquet"):
+            yield from _huge(settings.out / f"huge-{format}", format, show)
 
 
-def _huge(place: pathlib.Path, format: str, show: Callable[[str], None]) -> Rows:
+def _huge(place: pathlib.Path, format: str, show: Callable[[str], None]) -> Iterator[Row]:
     from bidclick_gym import write_shards
 
-    rows = []
     try:
         show(f"writing {HUGE_TEXT}, {format}")
         shards = write_shards(place / "shards", HUGE, format=format)
@@ -180,10 +175,9 @@ def _huge(place: pathlib.Path, format: str, show: Callable[[str], None]) -> Rows
             show(f"{format}, {kind}")
             named = {"kind": f"{format}, {kind}", "impressions": HUGE, "round": 0}
             # The bandit reading of the log is what training uses.
-            rows.append({**named, **_in_process("train", shards, place)})
+            yield {**named, **_in_process("train", shards, place)}
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    return rows
 
 
 def _in_process(kind: str, path: pathlib.Path, place: pathlib.Path) -> dict[str, Any]:
