@@ -48,37 +48,28 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One CSV file: cells, and the rows that each of them gives.
+    """One CSV file: cells, and the rows that each of them gives."""
 
-    Args:
-        name: of ``--only``; also the experiment of its cells.
-        columns: of the file.  Those that are coordinates of a cell need not be in what
-            ``measure`` returns.
-        cells: what to run, most important first: an early end then loses least.
-        measure: trains or measures one cell; a function of a module, for it travels to
-            other processes.
-        config: what a cell's rows depend on beside its coordinates: the learner's d3rlpy
-            config, or several things in a list.
-        compute: instead of cells, all rows at once, in this process and not kept: for
-            timings and for what takes seconds.
-        learner: the column of the learner's name.
-        arrange: sorts or joins the rows of all cells.
-        file: of the CSV; ``NAME.csv`` if empty.
-        planned: whether this run needs it, where options decide that.
-        alone: cells are run one at a time, in one process here: for timings.
-    """
-
-    name: str
+    name: str  # of ``--only``; also the experiment of its cells
+    #: Of the file.  Those that are coordinates of a cell need not be in what ``measure``
+    #: returns.
     columns: Sequence[str]
+    #: What to run, most important first: an early end then loses least.
     cells: Callable[[Settings], Iterable[Cell]] | None = None
+    #: Trains or measures one cell; of a module, for it travels to other processes.
     measure: Callable[[Cell], Rows] | None = None
+    #: What a cell's rows depend on beside its coordinates: the learner's d3rlpy config,
+    #: or several things in a list.
     config: Callable[[Cell], Any] | None = None
+    #: Instead of cells, all rows at once, in this process and not kept: for timings and
+    #: for what takes seconds.
     compute: Callable[[Settings], Iterable[Row]] | None = None
-    learner: str = "learner"
-    arrange: Callable[[Rows], Rows] = list
-    file: str = ""
+    learner: str = "learner"  # the column of the learner's name
+    arrange: Callable[[Rows], Rows] = list  # sorts or joins the rows of all cells
+    file: str = ""  # of the CSV; ``NAME.csv`` if empty
+    #: Whether this run needs it, where options decide that.
     planned: Callable[[Settings], bool] = lambda settings: True
-    alone: bool = False
+    alone: bool = False  # cells are run one at a time, in one process here: for timings
 
     def path(self, out: pathlib.Path) -> pathlib.Path:
         return out / (self.file or f"{self.name}.csv")
@@ -191,40 +182,29 @@ class Option:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A command.
+    """A command."""
 
-    Args:
-        name: ``python -m benchmarks NAME``.
-        help: one line.
-        parts: what is run, in this order; more than one can be chosen by ``--only``.
-        title: of the report.
-        sections: what the report says, from the rows alone; empty ones are left out.
-        pictures: by file name, from the rows alone; ``None`` where there are no rows.
-        defaults: of ``seeds``, ``steps``, ``workers`` and ``ray``, each of which is an
-            option where it has a default; of ``out`` where it is not ``runs/NAME``; and
-            of its own options.
-        quick: what ``--quick`` changes of these and of ``options``; no such option if
-            ``None``.
-        options: its own.
-        report: name of the report; none is written if empty.
-        prepare: called before anything is run, for ``--tune`` and for checks, which raise
-            :class:`UsageError`.
-        finish: called after the report is written; returns what is printed.
-    """
-
-    name: str
-    help: str
-    parts: Sequence[Part] = ()
-    title: str | Callable[[Results], str] = ""
+    name: str  # ``python -m benchmarks NAME``
+    help: str  # one line
+    parts: Sequence[Part] = ()  # what is run, in this order
+    title: str | Callable[[Results], str] = ""  # of the report
+    #: What the report says, from the rows alone; empty ones are left out.
     sections: Callable[[Results], Iterable[str]] = lambda results: ()
+    #: By file name, from the rows alone; ``None`` where there are none.
     pictures: Mapping[str, Callable[[Results], Figure | None]] = dataclasses.field(
         default_factory=dict
     )
+    #: Of ``seeds``, ``steps``, ``workers`` and ``ray``, each of which is an option where
+    #: it has a default; of ``out`` where it is not ``runs/NAME``; and of its own options.
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    #: What ``--quick`` changes of these and of ``options``; no such option if ``None``.
     quick: Mapping[str, Any] | None = None
-    options: Sequence[Option] = ()
-    report: str = "report.md"
+    options: Sequence[Option] = ()  # its own
+    report: str = "report.md"  # name of the report; none is written if empty
+    #: Called before anything is run, for ``--tune`` and for checks, which raise
+    #: :class:`UsageError`.
     prepare: Callable[[Settings], None] = lambda settings: None
+    #: Called after the report is written; returns what is printed.
     finish: Callable[[Results, Settings], str] | None = None
 
 

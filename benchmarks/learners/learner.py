@@ -24,35 +24,23 @@ BATCH_SIZE = 256
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-    """One row of a table.
+    """One row of a table."""
 
-    Args:
-        name: as shown.
-        make: gradient steps and tuned values to a d3rlpy config; ``None`` for the click
-            model, which is no d3rlpy algorithm.
-        kind: ``"ours"`` has a shape; ``"bare"`` is our critic without one;
-            ``"baseline"`` is a tuned rival; ``"untuned"`` has d3rlpy's own
-            hyperparameters; ``"limit"`` knows what no learner is told; ``"online"``
-            chooses its own bids.
-        shape: label of the shape imposed, if any.
-        counted: what its critic obeys, for counting errors: in auctions
-            `ViolationEvaluator`'s shape and known-cost flag, in campaigns the shapes of
-            `StateViolationEvaluator`.
-        continuous: whether it is trained on bids as floats.
-        tuned: hyperparameters chosen by the oracle's regret, with the first grid.
-        policy: whether the ``"critic"`` or the ``"actor"`` bids.
-        relabelled: whether half of its transitions are under other budgets than their
-            own.
-    """
-
-    name: str
-    make: Callable[..., Any] | None
+    name: str  # as shown
+    make: Callable[..., Any] | None  # gradient steps and tuned values to a d3rlpy config
+    #: ``"ours"`` has a shape; ``"bare"`` is our critic without one; ``"baseline"`` is a
+    #: tuned rival; ``"untuned"`` has d3rlpy's own hyperparameters; ``"limit"`` knows what
+    #: no learner is told; ``"online"`` chooses its own bids.
     kind: Literal["ours", "bare", "baseline", "untuned", "limit", "online"] = "baseline"
-    shape: str = ""
+    shape: str = ""  # label of the shape imposed, if any
+    #: What its critic obeys, for counting errors: in auctions `ViolationEvaluator`'s
+    #: shape and known-cost flag, in campaigns the shapes of `StateViolationEvaluator`.
     counted: tuple[Any, ...] = ()
-    continuous: bool = False
+    continuous: bool = False  # whether it is trained on bids as floats
+    #: Hyperparameters chosen by the oracle's regret, with the first grid.
     tuned: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
-    policy: str = "critic"
+    policy: str = "critic"  # whether the ``"critic"`` or the ``"actor"`` bids
+    #: Whether half of its transitions are under other budgets than their own.
     relabelled: bool = False
 
     @property
@@ -77,12 +65,9 @@ def hidden_layers() -> VectorEncoderFactory:
 
 
 def shared_settings(steps: int, *parts: str) -> dict[str, Any]:
-    """Network, optimizer, schedule and batch size, for a d3rlpy config.
+    """Network, optimizer, cosine schedule and batch size, for a d3rlpy config.
 
-    Args:
-        steps: gradient steps; the learning rate falls to 0 along a cosine.
-        parts: the config's name prefixes (``"actor"``, ``"critic"``, ``"value"``); none
-            for configs with one network.
+    ``parts`` are its name prefixes; none for configs with one network.
     """
 
     def optimizer() -> AdamFactory:
