@@ -31,16 +31,10 @@ TUNED = RESULTS / "tuning_online.csv"
 
 def _cells(settings: Settings) -> list[Cell]:
     tuned = best_settings(TUNED)
+    where = {"env": settings["env"], "fraction": settings["fraction"]}
+    where["steps"] = settings.steps
     return [
-        Cell.of(
-            "online",
-            name,
-            seed,
-            env=settings["env"],
-            fraction=settings["fraction"],
-            steps=settings.steps,
-            tuned=tuned.get(name, ()),
-        )
+        Cell.of("online", name, seed, tuned=tuned.get(name, ()), **where)
         for seed in range(settings.seeds)
         for name in ONLINE_LEARNERS
     ]

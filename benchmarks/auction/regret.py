@@ -40,15 +40,9 @@ def _cells(settings: Settings) -> Iterable[Cell]:
                 tasks += [task for task in learner.tasks if task != MAIN_TASK]
             for task in tasks:
                 for fraction in FRACTIONS:
-                    yield Cell.of(
-                        "regret",
-                        name,
-                        seed,
-                        task=task,
-                        fraction=fraction,
-                        steps=settings.steps,
-                        tuned=tuned[fraction].get(name, ()),
-                    )
+                    where = {"task": task, "tuned": tuned[fraction].get(name, ())}
+                    where |= {"fraction": fraction, "steps": settings.steps}
+                    yield Cell.of("regret", name, seed, **where)
 
 
 def _config(cell: Cell) -> Any:

@@ -36,18 +36,11 @@ def _cells(settings: Settings) -> Iterable[Cell]:
     """Single impressions, along which no value has to travel, take a third of steps."""
     for seed in range(settings["extra_seeds"]):
         for name, task in TASKS.items():
+            steps = settings.steps if task.is_campaign else -(-settings.steps // 3)
             for fraction in task.fractions:
+                where = {"task": name, "fraction": fraction, "steps": steps}
                 for part in (SCORES, *task.candidates):
-                    yield Cell.of(
-                        "choice",
-                        part,
-                        seed,
-                        task=name,
-                        fraction=fraction,
-                        steps=settings.steps
-                        if task.is_campaign
-                        else -(-settings.steps // 3),
-                    )
+                    yield Cell.of("choice", part, seed, **where)
 
 
 def _depends(cell: Cell) -> Any:

@@ -297,12 +297,10 @@ def _names(place: _Place) -> list[str]:
 def _line(place: _Place, name: str) -> Line:
     candidate = TASKS[place.task].candidates[name]
     colour = "tab:red" if candidate.is_false else "tab:blue"
-    rules = {
-        name: rule for rule, name in RULES[place.task].items() if rule != "by_lowest"
-    }
     taken = {
         label: sum(row["candidate"] == name for row in place.chosen(rule).values())
-        for label, rule in {**rules, "oracle": "oracle"}.items()
+        for rule, label in {**RULES[place.task], "oracle": "oracle"}.items()
+        if rule != "by_lowest"
     }
     return Line(
         name,

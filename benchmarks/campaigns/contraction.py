@@ -50,6 +50,7 @@ AWAY = 20.0
 
 
 def _cells(settings: Settings) -> Iterable[Cell]:
+    log = {"log": "unpaced", "fraction": FRACTION, "steps": settings.steps}
     for seed in range(settings["extra_seeds"]):
         for shape in SHAPES:
             for projection in PROJECTIONS:
@@ -57,16 +58,8 @@ def _cells(settings: Settings) -> Iterable[Cell]:
                 if shape == "none" and projection != "functional":
                     continue
                 for lag in LAGS:
-                    yield Cell.of(
-                        "contraction",
-                        shape,
-                        seed,
-                        projection=projection,
-                        lag=lag,
-                        log="unpaced",
-                        fraction=FRACTION,
-                        steps=settings.steps,
-                    )
+                    where = {"projection": projection, "lag": lag, **log}
+                    yield Cell.of("contraction", shape, seed, **where)
 
 
 def _config(cell: Cell) -> Any:

@@ -40,15 +40,9 @@ def _cells(settings: Settings) -> Iterable[Cell]:
         for log in settings["logs"]:
             for fraction in settings["fractions"]:
                 for name in settings["learners"]:
-                    yield Cell.of(
-                        "learners",
-                        name,
-                        seed,
-                        log=log,
-                        fraction=fraction,
-                        steps=settings.steps,
-                        tuned=tuned[log].get(name, ()),
-                    )
+                    where = {"log": log, "tuned": tuned[log].get(name, ())}
+                    where |= {"fraction": fraction, "steps": settings.steps}
+                    yield Cell.of("learners", name, seed, **where)
 
 
 def _measure(cell: Cell) -> Rows:
@@ -170,7 +164,7 @@ def _tuning(rows: Rows) -> str:
     return (
         "; ".join(
             f"{name} on the {log} log "
-            + ", ".join(f"{key} {training.value:g}" for key, training.value in settings)
+            + ", ".join(f"{key} {value:g}" for key, value in settings)
             for log in training.LOGGERS
             for name, settings in best_settings(training.TUNED, log=log).items()
             if select(rows, learner=name, log=log)

@@ -68,14 +68,8 @@ def _cells(settings: Settings) -> Iterable[Cell]:
     tuned = best_settings(TUNED, log=log)
     for name in LEARNED:
         if name in settings["learners"]:
-            yield Cell.of(
-                "policies",
-                name,
-                log=log,
-                fraction=1.0,
-                steps=settings.steps,
-                tuned=tuned.get(name, ()),
-            )
+            where: dict[str, Any] = {"log": log, "tuned": tuned.get(name, ())}
+            yield Cell.of("policies", name, fraction=1.0, steps=settings.steps, **where)
     for name in _unlearned(BudgetedCampaign()):
         yield Cell.of("policies", name)
 

@@ -74,16 +74,8 @@ def _cells(settings: Settings) -> Iterable[Cell]:
         yield Cell.of("risk", "frontier", weight=weight, **exact)
     for seed in range(settings["extra_seeds"]):
         for name in LEARNERS:
-            yield Cell.of(
-                "risk",
-                name,
-                seed,
-                steps=settings.steps,
-                log="unpaced",
-                fraction=1.0,
-                nodes=12,
-                budget_points=101,
-            )
+            where = {"log": "unpaced", "fraction": 1.0, "steps": settings.steps}
+            yield Cell.of("risk", name, seed, nodes=12, budget_points=101, **where)
 
 
 def _config(cell: Cell) -> Any:

@@ -127,8 +127,13 @@ class Rivals:
         """A package on one problem, in the other interpreter."""
         shape = "".join(c for c in problem.shape if c.isalnum())
         path = pathlib.Path(self._folder.name) / f"{shape}-{problem.size}.npz"
-        arrays = {"q": problem.q, "weights": problem.weights}
-        np.savez(path, **arrays, matrix=problem.matrix, bounds=problem.bounds)
+        np.savez(
+            path,
+            q=problem.q,
+            weights=problem.weights,
+            matrix=problem.matrix,
+            bounds=problem.bounds,
+        )
         request = {"package": package, "problem": str(path)}
         solution = path.with_suffix(f".{package}.npy")
         self.ask(**request, solution=str(solution))
