@@ -178,13 +178,8 @@ def verdicts(rows: Rows) -> Iterable[str]:
 
 
 def _said(gap: Interval, more: str, less: str) -> str:
-    return said(
-        gap,
-        f"The interval says: {less}",
-        f"The interval says: {more}",
-        "**No difference can be told**",
-        "Too few seeds to tell",
-    )
+    less, more = (f"The interval says: {words}" for words in (less, more))
+    return said(gap, less, more, "**No difference can be told**", "Too few seeds to tell")
 
 
 def draw(rows: Rows) -> Figure:

@@ -131,19 +131,13 @@ FIT = Part(
 
 def ratio_of(rows: Rows, first: tuple[str, str], second: tuple[str, str]) -> float:
     """Median over rounds, of a step of one in units of the other's, 64x64, batch 256."""
-    of_first, of_second = (
-        by_seed(
-            rows,
-            "seconds_per_step",
-            "round",
-            algorithm=name,
-            buffer=buffer,
-            hidden="64x64",
-            batch=256,
+    small = select(rows, hidden="64x64", batch=256)
+    return ratio(
+        *(
+            by_seed(small, "seconds_per_step", "round", algorithm=name, buffer=buffer)
+            for name, buffer in (first, second)
         )
-        for name, buffer in (first, second)
     )
-    return ratio(of_first, of_second)
 
 
 def report(rows: Rows) -> str:
