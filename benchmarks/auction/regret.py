@@ -25,9 +25,6 @@ LIMIT_FACTOR = 3.0
 SCARCE = 0.0625
 
 
-# -- cells -------------------------------------------------------------------
-
-
 def _cells(settings: Settings) -> Iterable[Cell]:
     """Those that matter most first, so that an early end loses least."""
     half, side = (settings.seeds + 1) // 2, min(settings.seeds, 5)
@@ -81,16 +78,8 @@ REGRET = Part(
 
 def _tune(settings: Settings) -> None:
     if settings["tune"]:
-        tune(
-            TUNED,
-            REGRET,
-            {name: one.tuned for name, one in PRIOR_LEARNERS.items() if one.tuned},
-            [{"task": MAIN_TASK, "fraction": fraction} for fraction in FRACTIONS],
-            settings.out / "tuning",
-            settings.steps,
-            settings.workers,
-            keys=["fraction"],
-        )
+        places = [{"task": MAIN_TASK, "fraction": fraction} for fraction in FRACTIONS]
+        tune(TUNED, REGRET, PRIOR_LEARNERS, places, settings, keys=["fraction"])
 
 
 # -- report ------------------------------------------------------------------

@@ -41,9 +41,6 @@ from .verdicts import table1_verdicts
 TUNED_OFFLINE = RESULTS / "tuning.csv"
 
 
-# -- cells -------------------------------------------------------------------
-
-
 def table1_cells(
     settings: Settings,
     envs: Iterable[str],

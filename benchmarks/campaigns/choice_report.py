@@ -116,9 +116,6 @@ def _places(rows: Rows) -> list[_Place]:
     return [_Place(rows, *key) for key in found]
 
 
-# -- words -------------------------------------------------------------------
-
-
 def choice_section(rows: Rows) -> str:
     tables = (
         section(place.title, _choices_table(place), _candidates_table(place), level=3)
@@ -266,9 +263,6 @@ def _candidates_table(place: _Place) -> str:
         )
     headings = [heading for _, heading, _ in columns]
     return table(["Candidate", "True", *headings, "Rejected"], lines)
-
-
-# -- the picture -------------------------------------------------------------
 
 
 def draw(rows: Rows) -> Figure:

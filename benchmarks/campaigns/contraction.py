@@ -46,9 +46,6 @@ LOOKS = 20
 AWAY = 20.0
 
 
-# -- cells -------------------------------------------------------------------
-
-
 def _cells(settings: Settings) -> Iterable[Cell]:
     log = {"log": "unpaced", "fraction": FRACTION, "steps": settings.steps}
     for seed in range(settings["extra_seeds"]):

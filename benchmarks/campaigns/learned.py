@@ -30,9 +30,6 @@ STATES, FEWER_STATES = 200, 50
 TUNED_AT = 0.25
 
 
-# -- cells -------------------------------------------------------------------
-
-
 def _cells(settings: Settings) -> Iterable[Cell]:
     """Seed by seed: an early end leaves whole seeds."""
     tuned = {log: best_settings(training.TUNED, log=log) for log in settings["logs"]}
@@ -101,16 +98,8 @@ LEARNERS = Part(
 def tune_learners(settings: Settings) -> None:
     if settings["tune"]:
         learners = {name: CAMPAIGN_LEARNERS[name] for name in settings["learners"]}
-        tune(
-            training.TUNED,
-            LEARNERS,
-            {name: one.tuned for name, one in learners.items() if one.tuned},
-            [{"log": log, "fraction": TUNED_AT} for log in settings["logs"]],
-            settings.out / "tuning",
-            settings.steps,
-            settings.workers,
-            keys=["log"],
-        )
+        places = [{"log": log, "fraction": TUNED_AT} for log in settings["logs"]]
+        tune(training.TUNED, LEARNERS, learners, places, settings, keys=["log"])
 
 
 # -- report ------------------------------------------------------------------

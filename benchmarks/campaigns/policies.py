@@ -37,9 +37,6 @@ Policy = Callable[[npt.NDArray[np.float32]], Any]
 Map = npt.NDArray[np.float64]
 
 
-# -- cells -------------------------------------------------------------------
-
-
 def _constant(index: int) -> Policy:
     return lambda observations: np.full(len(observations), index)
 

@@ -48,9 +48,6 @@ LEARNERS = {
 }
 
 
-# -- cells -------------------------------------------------------------------
-
-
 def _factory(name: str, scaler: RewardScaler) -> QFunctionFactory:
     if name == "DQN quantiles":
         return QRQFunctionFactory()

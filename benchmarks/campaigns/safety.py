@@ -52,9 +52,6 @@ ROUNDS = 5
 STEP_SIZE = 0.3
 
 
-# -- cells -------------------------------------------------------------------
-
-
 def _cells(settings: Settings) -> Iterable[Cell]:
     """A critic under every cap, with and without a mask; a multiplier for one cap."""
     for seed in range(settings["extra_seeds"]):

@@ -119,9 +119,6 @@ def _by_round(rows: Rows, **where: Any) -> dict[int, float]:
     return by_seed(rows, "seconds", "round", **where)
 
 
-# -- report ------------------------------------------------------------------
-
-
 def sections(results: Results) -> Iterable[str]:
     """Verdicts, then a table for each part, in Markdown."""
     rows = results["shapes"]
@@ -225,8 +222,6 @@ def _updates(rows: Rows) -> str:
         table(["", "Time"], lines, "lr"),
     )
 
-
-# -- picture -----------------------------------------------------------------
 
 _COLOURS = {
     IDENTITY: "0.55",
