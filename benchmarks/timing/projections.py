@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -58,28 +58,21 @@ QUICK = Plan(
 )
 
 
-def measure(plan: Plan, rivals: Rivals) -> Rows:
-    """Rows of every measurement, and the versions of what the other interpreter has."""
+def measure(plan: Plan, rivals: Rivals) -> Iterator[Row]:
+    """Every measurement, and the versions of what the other interpreter has."""
+    for name, version in rivals.versions.items():
+        yield {**_BLANK, "part": "rival", "method": name, "note": version}
     growth = Growth(plan)
-    measures: dict[str, Callable[[], Rows]] = {
-        f"{shape}, K = {size}": functools.partial(
-            measure_methods, shape, size, plan, rivals
-        )
-        for size in plan.sizes
-        for shape in SHAPES
-    }
-    for size in plan.growth:
-        measures[f"growth, K = {size}"] = functools.partial(growth.measure, size)
-    measures["updates"] = functools.partial(measure_updates, plan)
-    rows = [
-        {**_BLANK, "part": "rival", "method": name, "note": version}
-        for name, version in rivals.versions.items()
-    ]
     with showing("shapes") as show:
-        for title, rows_of in measures.items():
-            show(title)
-            rows += rows_of()
-    return rows
+        for size in plan.sizes:
+            for shape in SHAPES:
+                show(f"{shape}, K = {size}")
+                yield from measure_methods(shape, size, plan, rivals)
+        for size in plan.growth:
+            show(f"growth, K = {size}")
+            yield from growth.measure(size)
+        show("updates")
+        yield from measure_updates(plan)
 
 
 def measure_methods(shape: str, size: int, plan: Plan, rivals: Rivals) -> Rows:
@@ -159,9 +152,9 @@ class Growth:
                 note = f"over {plan.patience:g} s a pass at K = {self._slow[shape]}"
                 rows.append({**named, "note": note})
                 continue
-            methods = local_methods(make_problem(shape, size, plan.batch))
+            build = local_methods(make_problem(shape, size, plan.batch))[OURS]
             started = time.perf_counter()
-            runner = methods[OURS]()
+            runner = build()
             took = time.perf_counter() - started
             if took <= plan.patience:
                 runners[shape] = runner
@@ -218,10 +211,10 @@ def _update(algo: Any, batches: Sequence[Any], steps: int) -> None:
         algo.update(batches[step % len(batches)])
 
 
-def _compute(settings: Settings) -> Rows:
+def _compute(settings: Settings) -> Iterator[Row]:
     try:
         with one_thread(), Rivals(settings["rivals_python"]) as rivals:
-            return measure(QUICK if settings.quick else FULL, rivals)
+            yield from measure(QUICK if settings.quick else FULL, rivals)
     except KeyboardInterrupt:
         raise SystemExit("interrupted; nothing was written") from None
 
