@@ -37,16 +37,13 @@ from ..engine import Cell, Experiment, Part, Results, Settings, register
 from ..engine.markdown import interval, percent, plural, section, share, table
 from ..engine.rows import Rows, distinct, select
 from ..learners import fit_quietly
+from . import campaign_coverage
 
 FRACTIONS = (1.0, 0.0625)
 SELECTION_FRACTIONS = (1.0, 0.25, 0.0625)
 SELECTION_SEEDS = 5
 CHECKPOINTS = (300, 1500)
 Policy = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
-
-
-def _optimal(observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.asarray(Auction().reward_table(observations).argmax(axis=1))
 
 
 def _softened(observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -59,20 +56,10 @@ def _highest(observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 POLICIES: dict[str, Policy] = {
-    "optimal": _optimal,
+    "optimal": campaign_coverage.optimal,
     "softened optimal": _softened,
     "always bid 1": _highest,
 }
-
-
-def true_value(policy: Policy, n: int = 400) -> float:
-    """Exact mean reward on the midpoint grid over contexts."""
-    auction = Auction()
-    contexts = auction.contexts(n)
-    chosen = policy(contexts)
-    if chosen.ndim == 1:
-        chosen = np.eye(len(auction.bids))[chosen]
-    return float((chosen * auction.reward_table(contexts)).sum(axis=1).mean())
 
 
 # -- coverage ------------------------------------------------------------------
@@ -87,14 +74,14 @@ def cover(cell: Cell) -> Rows:
     for fraction in FRACTIONS:
         steps = logged_steps(to_replay_buffer(log, fraction, cell.seed))
         for name, policy in POLICIES.items():
-            found = estimate(steps, policy, resamples=400, seed=cell.seed)
+            found = estimate(steps, policy, seed=cell.seed)
             for estimator, value in found.items():
                 rows.append(
                     {
                         "policy": name,
                         "estimator": estimator,
                         "fraction": fraction,
-                        "truth": true_value(policy),
+                        "truth": campaign_coverage.value_of(policy),
                         "value": value.value,
                         "lower": value.lower,
                         "upper": value.upper,
@@ -158,7 +145,7 @@ def choose(cell: Cell) -> Rows:
                 trained = steps
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", SupportWarning)
-                    found = estimate(held_out, model, estimators=("dr",), resamples=1)
+                    found = estimate(held_out, model, estimators=("dr",))
                 rows.append(
                     {
                         "candidate": f"{name}, seed {seed}",
@@ -215,6 +202,7 @@ def _sections(results: Results) -> Iterable[str]:
             "method's interval knows of its model's noise, not of its bias.",
             table(head, lines, "lllrlr"),
         )
+    yield from campaign_coverage.sections(results)
     if chosen:
         count = len(distinct(chosen, "candidate", "steps"))
         yield section(
@@ -296,6 +284,7 @@ register(
                 cover,
                 arrange=_arrange("policy", "estimator", "fraction", "seed"),
             ),
+            campaign_coverage.PART,
             Part(
                 "selection",
                 ("fraction", "seed", "candidate", "steps", "estimate", "regret"),
@@ -307,7 +296,10 @@ register(
         ],
         title="How far off-policy estimates can be trusted",
         sections=_sections,
-        pictures={"example.png": lambda results: _example().plot()},
+        pictures={
+            "example.png": lambda results: _example().plot(),
+            "campaigns.png": campaign_coverage.picture,
+        },
         defaults={"seeds": 200, "workers": 2},
         quick={"seeds": 2},
     )

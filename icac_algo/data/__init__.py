@@ -1,5 +1,6 @@
 """Logs as columns: the replay buffer, what it samples, what is checked at its door."""
 
+from .arrays import as_numbers
 from .buffer import ColumnarReplayBuffer
 from .checks import blocks, check_continuous_dataset, check_dataset
 from .fingerprint import fingerprint
@@ -10,6 +11,7 @@ __all__ = [
     "BudgetRelabellingTransitionPicker",
     "ColumnarReplayBuffer",
     "LoggedSteps",
+    "as_numbers",
     "blocks",
     "check_continuous_dataset",
     "check_dataset",

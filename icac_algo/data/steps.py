@@ -14,16 +14,17 @@ import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
-from .._util.checks import check_rows
+from .._util.checks import check_count, check_rows
 from .arrays import as_numbers
 from .buffer import ColumnarReplayBuffer
-from .checks import check_dataset
 from .files.minari import is_minari
 
 FloatArray = npt.NDArray[np.float64]
 # Where a log keeps propensities, and in how many rows after the decision.  Minari's infos
 # of T + 1 rows begin with those of the reset; an info of T rows has one for each step.
 _PROPENSITIES = {"propensity": 0, "info/propensity/steps": 0, "info/propensity": 1}
+# Columns with such a name may be propensities too.
+_LIKE_ONES = ("prop", "prob", "pscore")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,13 @@ class LoggedSteps:
             ``(N,)``; ``None`` if it was not logged.
         episodes: number of the episode that each row belongs to, rising, int64 ``(N,)``.
         action_size: number of actions K.
+        source: of the propensities: ``"logged"``, ``"given"`` or ``"estimated"``; whoever
+            reads the log estimates those that are ``None``.
+        unread: names of columns that look like propensities and were not read.
+
+    Raises:
+        ValueError: a column has another shape, or values that are not finite or out of
+            bounds; the first row is named.
     """
 
     observations: npt.NDArray[np.float32]
@@ -46,6 +54,54 @@ class LoggedSteps:
     propensities: FloatArray | None
     episodes: npt.NDArray[np.int64]
     action_size: int
+    source: str = "logged"
+    unread: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_count("action_size", self.action_size)
+        count = len(self.actions)
+        if not count:
+            raise ValueError("a log must have at least one step, got none")
+        columns = {
+            "observations": ("f4", (count, *np.shape(self.observations)[1:2])),
+            "actions": ("i8", (count,)),
+            "rewards": ("f8", (count,)),
+            "episodes": ("i8", (count,)),
+        }
+        for name, (kind, shape) in columns.items():
+            values = as_numbers(name, getattr(self, name), "iub" + kind[0])
+            if values.shape != shape or (name == "observations" and len(shape) < 2):
+                raise ValueError(f"{name} must have shape {shape}, got {values.shape}")
+            if values.dtype.kind == "f":
+                check_rows(f"{name} must be finite", values, ~np.isfinite(values))
+            object.__setattr__(self, name, values.astype(kind, copy=False))
+        wrong = (self.actions < 0) | (self.actions >= self.action_size)
+        requirement = f"actions must be from 0 to {self.action_size - 1}"
+        check_rows(requirement, self.actions, wrong)
+        falls = np.diff(self.episodes, prepend=self.episodes[0]) < 0
+        check_rows("episodes must rise", self.episodes, falls)
+        if self.propensities is None:
+            object.__setattr__(self, "source", "estimated")
+        else:
+            chosen = self._of_logged_actions(self.propensities)
+            object.__setattr__(self, "propensities", chosen)
+
+    def _of_logged_actions(self, propensities: npt.ArrayLike) -> FloatArray:
+        values = as_numbers("propensities", propensities, "fiu").astype(np.float64)
+        count, size = len(self), self.action_size
+        if values.shape not in ((count,), (count, 1), (count, size)):
+            raise ValueError(
+                f"propensities must have one value for each of {count} logged steps, or "
+                f"one for each of its {size} actions, got shape {values.shape}"
+            )
+        if values.shape == (count, size) and size > 1:
+            off = ~(np.abs(values.sum(axis=1) - 1.0) < 1e-3) | (values < 0.0).any(axis=1)
+            check_rows("propensities must be at least 0 and sum to 1", values, off)
+            values = values[np.arange(count), self.actions]
+        values = values.reshape(-1)
+        bad = ~((values > 0.0) & (values <= 1.0))
+        check_rows("propensities must be in (0, 1]", values, bad)
+        return values
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -53,7 +109,12 @@ class LoggedSteps:
     @property
     def is_bandit(self) -> bool:
         """Whether every decision is an episode of its own."""
-        return len(self) == len(np.unique(self.episodes))
+        return len(self) == len(self.starts)
+
+    @property
+    def starts(self) -> npt.NDArray[np.int64]:
+        """First row of each of G episodes, ``(G,)``."""
+        return np.flatnonzero(np.diff(self.episodes, prepend=self.episodes[0] - 1))
 
     def with_rewards(self, rewards: FloatArray) -> LoggedSteps:
         """The same decisions with other rewards, ``(N,)``."""
@@ -66,9 +127,9 @@ def logged_steps(dataset: Any, propensities: npt.ArrayLike | None = None) -> Log
     Args:
         dataset: any d3rlpy replay buffer, a Minari dataset or the id of a local one; or
             :class:`LoggedSteps`, which are returned as they are.
-        propensities: the logger's probability of each logged action, ``(N,)``; by default
-            those that the log kept under ``"propensity"``, as a column or as an info of
-            each step.
+        propensities: the logger's probability of each logged action, ``(N,)``, or of
+            every action, ``(N, K)``; by default those that the log kept under
+            ``"propensity"``, as a column or as an info of each step.
 
     Raises:
         TypeError: ``dataset`` is something else.
@@ -79,14 +140,7 @@ def logged_steps(dataset: Any, propensities: npt.ArrayLike | None = None) -> Log
     if propensities is None:
         return steps
     given = as_numbers("propensities", propensities, "fiu")
-    if given.shape not in ((len(steps),), (len(steps), 1)):
-        raise ValueError(
-            f"propensities must have one value for each of {len(steps)} logged steps, "
-            f"got shape {given.shape}"
-        )
-    given = given.astype(np.float64).reshape(-1)
-    _check_propensities(given)
-    return dataclasses.replace(steps, propensities=given)
+    return dataclasses.replace(steps, propensities=given, source="given", unread=())
 
 
 def _as_buffer(dataset: Any) -> ReplayBufferBase:
@@ -119,7 +173,6 @@ def _read(buffer: ReplayBufferBase) -> LoggedSteps:
         )
     if not isinstance(buffer, ColumnarReplayBuffer):
         buffer = ColumnarReplayBuffer.from_replay_buffer(buffer)
-    check_dataset("an off-policy estimate", buffer)
     columns = buffer.columns
     _, _, has_final = columns.index.arrays()
     rows = np.flatnonzero(~columns.index.marks()["final"])
@@ -127,19 +180,14 @@ def _read(buffer: ReplayBufferBase) -> LoggedSteps:
     propensities = None
     if logged is not None:
         later = _PROPENSITIES[logged] if has_final.all() else 0
-        propensities = np.asarray(columns.extras[logged].take(rows + later), np.float64)
-        propensities = propensities.reshape(-1)
-        _check_propensities(propensities)
+        propensities = columns.extras[logged].take(rows + later)
+    unread = [n for n in columns.extras if any(part in n.lower() for part in _LIKE_ONES)]
     return LoggedSteps(
-        observations=np.asarray(columns.observations[0].take(rows), np.float32),
-        actions=np.asarray(columns.actions.take(rows), np.int64).reshape(-1),
-        rewards=np.asarray(columns.rewards.take(rows), np.float64).reshape(-1),
+        observations=np.asarray(columns.observations[0].take(rows)),
+        actions=np.asarray(columns.actions.take(rows)).reshape(-1),
+        rewards=np.asarray(columns.rewards.take(rows)).reshape(-1),
         propensities=propensities,
-        episodes=np.asarray(columns.index.episode_of(rows), np.int64),
+        episodes=np.asarray(columns.index.episode_of(rows)),
         action_size=info.action_size,
+        unread=tuple(unread) if logged is None else (),
     )
-
-
-def _check_propensities(values: FloatArray) -> None:
-    bad = ~((values > 0.0) & (values <= 1.0))
-    check_rows("propensities must be in (0, 1]", values, bad)

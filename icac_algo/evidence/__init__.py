@@ -1,7 +1,7 @@
 """What a log can tell: is the prior true, is a policy better, which one to choose."""
 
 from .comparison import Comparison, PolicyReport, compare
-from .estimates import ESTIMATORS, Estimate, OffPolicyEvaluator, estimate
+from .estimates import ESTIMATORS, BanditLog, Estimate, OffPolicyEvaluator, estimate
 from .fitted_q import fitted_q_estimate
 from .nuisance import action_scores
 from .prior_check import PriorRejectedError, PriorWarning, check_prior, check_prior_at_fit
@@ -12,6 +12,7 @@ from .support import SupportWarning, action_probabilities
 
 __all__ = [
     "ESTIMATORS",
+    "BanditLog",
     "Comparison",
     "Contrast",
     "Estimate",

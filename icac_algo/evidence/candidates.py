@@ -15,10 +15,11 @@ from .._util.checks import check_type
 from ..critics import reward_slope
 from ..data import ColumnarReplayBuffer, check_dataset
 from ..decisions import MaskedGreedy
+from ..shapes import Constraint, Unconstrained
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-_ROWS_AT_ONCE = 1 << 15
+ROWS_AT_ONCE = 1 << 15
 
 
 def check_candidates(candidates: Any) -> None:
@@ -52,6 +53,16 @@ def make_candidate(name: str, make: Callable[[], Any]) -> Any:
             f"candidates[{name!r}] must have discrete actions, got continuous ones"
         )
     return algo
+
+
+def shape_of(algo: Any) -> Constraint | None:
+    """The shape over actions that an algorithm imposes, if it does."""
+    config = getattr(algo, "config", None)
+    for holder in (config, getattr(config, "q_func_factory", None)):
+        shape = getattr(holder, "constraint", None)
+        if isinstance(shape, Constraint) and not isinstance(shape, Unconstrained):
+            return shape
+    return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +157,6 @@ class Answers:
 def _values(algo: Any, observations: npt.NDArray[Any]) -> FloatArray:
     greedy = MaskedGreedy(algo, lambda x: np.ones((len(x), algo.impl.action_size), bool))
     parts = [np.zeros((0, algo.impl.action_size))]
-    for start in range(0, len(observations), _ROWS_AT_ONCE):
-        parts.append(greedy.values(observations[start : start + _ROWS_AT_ONCE]))
+    for start in range(0, len(observations), ROWS_AT_ONCE):
+        parts.append(greedy.values(observations[start : start + ROWS_AT_ONCE]))
     return np.concatenate(parts)

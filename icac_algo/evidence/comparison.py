@@ -8,18 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm.auto import tqdm
 
-from .._util.checks import check_choice
+from .._util.checks import check_choice, check_number
 from .._util.packages import new_figure
-from .estimates import (
-    ESTIMATORS,
-    BanditLog,
-    Estimate,
-    Moments,
-    bandit_steps,
-    check_interval,
-    interval,
-)
+from .estimates import ESTIMATORS, BanditLog, Estimate, bandit_steps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +26,8 @@ class PolicyReport:
         name: as it was given.
         estimate: its value.
         lift: value minus the logger's, in units of reward.
-        lift_lower: lower end of its interval, from the same resamples.
+        lift_lower: lower end of its interval, paired over episodes; NaN if the log has
+            too few of them.
         lift_upper: upper end.
         changed: expected share of logged decisions that it would have made otherwise.
     """
@@ -53,8 +47,20 @@ class PolicyReport:
     @property
     def problems(self) -> tuple[str, ...]:
         """What the log lacks to judge the policy; empty if nothing is missing."""
+        return self.estimate.problems
+
+    @property
+    def supported(self) -> bool:
+        """Whether the log has seen enough of what the policy would do."""
         assert self.estimate.support is not None
-        return self.estimate.support.problems
+        return not self.estimate.support.problems and np.isfinite(self.estimate.value)
+
+    @property
+    def figures(self) -> str:
+        """Lift and interval."""
+        if np.isnan(self.lift_lower):
+            return f"{self.lift:+.4f} [no interval]"
+        return f"{self.lift:+.4f} [{self.lift_lower:+.4f}, {self.lift_upper:+.4f}]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,19 +69,46 @@ class Comparison:
 
     Args:
         logger: value of the policy that wrote the log: its mean reward.
-        policies: in the order of their estimates, best first.
+        policies: those that the log supports first, then in the order of their estimates,
+            best first.
     """
 
     logger: Estimate
     policies: list[PolicyReport]
 
     @property
-    def best(self) -> str:
-        """Name of the policy with the highest estimate: model selection by the log."""
-        return self.policies[0].name
+    def best(self) -> str | None:
+        """The highest estimate among the policies that the log supports, if it does any.
+
+        It may be no better than the logger: see ``PolicyReport.better``.
+        """
+        return self.policies[0].name if self.policies[0].supported else None
 
     def __str__(self) -> str:
-        return self.table()
+        return f"{self.explanation}\n\n{self.table()}"
+
+    @property
+    def explanation(self) -> str:
+        """What the log says, in words, one paragraph."""
+        logger, first = self.logger, self.policies[0]
+        said = f"Logged episodes: {logger.episodes:,}. "
+        said += f"Propensities: {logger.propensities}. "
+        if logger.no_interval:
+            return said + (
+                f"No policy is shown to be better than the logger: {logger.no_interval}."
+            )
+        better = [p.name for p in self.policies if p.better]
+        if self.best is None:
+            return said + "The log supports none of the policies: stay with the logger."
+        if not better:
+            return said + (
+                f"Of the policies that the log supports, {first.name} has the highest "
+                "estimate; none is shown to be better than the logger."
+            )
+        return said + (
+            f"Better than the logger: {', '.join(better)}. Of the policies that the log "
+            f"supports, {first.name} has the highest estimate."
+        )
 
     def table(self) -> str:
         """A Markdown table."""
@@ -84,14 +117,13 @@ class Comparison:
             f"| policy | value [{level}] | lift over the logger [{level}] | "
             "bids changed | effective steps | better | support |",
             "| --- | --- | --- | ---: | ---: | --- | --- |",
-            f"| logger | {_figures(self.logger)} | | | | | |",
+            f"| logger | {self.logger.figures} | | | | | |",
         ]
         for p in self.policies:
             support = p.estimate.support
             assert support is not None
             lines.append(
-                f"| {p.name} | {_figures(p.estimate)} | {p.lift:+.4f} "
-                f"[{p.lift_lower:+.4f}, {p.lift_upper:+.4f}] | {p.changed:.1%} | "
+                f"| {p.name} | {p.estimate.figures} | {p.figures} | {p.changed:.1%} | "
                 f"{support.effective:,.0f} | {'yes' if p.better else 'not shown'} | "
                 f"{'; '.join(p.problems) or 'whole'} |"
             )
@@ -107,16 +139,23 @@ class Comparison:
         figure = new_figure(6.5, 1.3 + 0.42 * len(policies))
         axes = figure.subplots()
         logger = self.logger
-        axes.axvspan(logger.lower, logger.upper, color="#cccccc", alpha=0.6, lw=0)
+        if not logger.no_interval:
+            axes.axvspan(logger.lower, logger.upper, color="#cccccc", alpha=0.6, lw=0)
         axes.axvline(logger.value, color="#555555", lw=1.2, label="logger")
         labels = []
         for height, policy in enumerate(policies):
             found = policy.estimate
-            gaps = [[found.value - found.lower], [found.upper - found.value]]
-            color = "#c0392b" if policy.problems else "#1b6ca8"
-            axes.errorbar(found.value, height, xerr=gaps, fmt="o", color=color, capsize=3)
+            color = "#1b6ca8" if policy.supported else "#c0392b"
+            gaps = None
+            if not found.no_interval:
+                gaps = [[found.value - found.lower], [found.upper - found.value]]
+            if np.isfinite(found.value):
+                style = {"fmt": "o", "color": color, "capsize": 3}
+                axes.errorbar(found.value, height, xerr=gaps, **style)
+            missing = [] if policy.supported else ["lacks support"]
+            missing += ["no interval"] if found.no_interval else []
             label = f"{policy.name} ({policy.changed:.0%} of bids changed)"
-            labels.append(label + ("\nlacks support" if policy.problems else ""))
+            labels.append("\n".join([label, *filter(None, [", ".join(missing)])]))
         axes.set_yticks(range(len(policies)), labels)
         axes.set_ylim(-0.6, len(policies) - 0.4)
         axes.set_xlabel(
@@ -135,8 +174,8 @@ def compare(
     level: float = 0.95,
     propensities: npt.ArrayLike | None = None,
     as_bandit: bool = False,
-    resamples: int = 500,
     seed: int = 0,
+    show_progress: bool = True,
 ) -> Comparison:
     """Which policy is better than the logger, by the log alone.
 
@@ -144,10 +183,11 @@ def compare(
         dataset: as in :func:`~icac_algo.evidence.estimate`.
         policies: name to policy.
         estimator: one of ``ESTIMATORS``.
-        level: as in ``estimate``, like all that follows; policies share the resamples.
+        level: as in ``estimate``, like all that follows.
 
     Warns:
-        SupportWarning: the log has seen too little of what a policy would do.
+        SupportWarning: the log has seen too little of what a policy would do, or has too
+            few episodes for an interval.
 
     Raises:
         ValueError: there are no policies, or as in ``estimate``.
@@ -159,37 +199,32 @@ def compare(
     if not policies:
         raise ValueError("policies must name at least one policy, got none")
     check_choice("estimator", estimator, ESTIMATORS)
-    check_interval(level, resamples, seed)
-    log = BanditLog(bandit_steps(dataset, propensities, as_bandit), seed)
-    rewards = log.steps.rewards
-    judged = [
-        log.judge(policy, (estimator,), f"policies[{name!r}]")
-        for name, policy in policies.items()
-    ]
-    moments = [Moments(rewards, np.ones(len(rewards)))]
-    for name, (support, _, found) in zip(policies, judged, strict=True):
-        support.warn(name)
-        moments += found
-    draws = log.bootstrap(moments, resamples)
-    logger = Estimate(
-        "logged", moments[0].value, *interval(draws[:, 0], level), level, None
-    )
-    reports = [
-        PolicyReport(
-            name,
-            Estimate(estimator, m.value, *interval(drawn, level), level, support),
-            m.value - logger.value,
-            *interval(drawn - draws[:, 0], level),
-            1.0 - agreed,
+    check_number("level", level, above=0.0, below=1.0)
+    log = BanditLog(bandit_steps(dataset, propensities, as_bandit), seed, show_progress)
+    logger = log.estimate("logged", log.logger, level, None)
+    reports = []
+    # Short work shows nothing.
+    for name in tqdm(policies, "policies", delay=2.0, disable=not show_progress):
+        judged = log.judge(policies[name], (estimator,), f"policies[{name!r}]")
+        (ratio,) = judged.ratios
+        found = log.estimate(estimator, ratio, level, judged.support)
+        lift = log.interval(ratio, level, minus=log.logger)
+        found.warn(name)
+        reports.append(
+            PolicyReport(
+                name,
+                found,
+                ratio.value - logger.value,
+                lift.lower,
+                lift.upper,
+                1.0 - judged.agreed,
+            )
         )
-        for name, (support, agreed, _), m, drawn in zip(
-            policies, judged, moments[1:], draws[:, 1:].T, strict=True
-        )
-    ]
     # NaN, which nothing supports, goes last.
-    reports.sort(key=lambda report: -np.nan_to_num(report.estimate.value, nan=-np.inf))
+    reports.sort(
+        key=lambda report: (
+            not report.supported,
+            -np.nan_to_num(report.estimate.value, nan=-np.inf),
+        )
+    )
     return Comparison(logger, reports)
-
-
-def _figures(estimate: Estimate) -> str:
-    return f"{estimate.value:.4f} [{estimate.lower:.4f}, {estimate.upper:.4f}]"

@@ -1,4 +1,4 @@
-r"""Four estimates of a policy's mean reward from a log, with bootstrap intervals.
+r"""Four estimates of a policy's mean reward from a log, with jackknife intervals.
 
 With weights :math:`w_i = \pi(a_i | s_i) / e(a_i | s_i)` and a cross-fitted reward model
 :math:`\hat m`:
@@ -16,6 +16,7 @@ The direct method's interval includes the noise of its model, not the bias.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -23,14 +24,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._util.checks import check_choice, check_count, check_flag, check_number, check_seed
+from .._util.checks import check_choice, check_flag, check_number, check_seed
 from ..data import LoggedSteps, logged_steps
+from .jackknife import Interval, Ratio, jackknife
 from .nuisance import cross_fitted_rewards, logged_propensities, regression_weights
 from .support import Support, SupportWarning, action_probabilities
 
 FloatArray = npt.NDArray[np.float64]
 ESTIMATORS = ("dm", "ips", "snips", "dr")
-_ROWS_AT_ONCE = 4_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +41,14 @@ class Estimate:
     Args:
         estimator: one of ``ESTIMATORS``, or ``"fqe"``.
         value: mean reward of a decision (``"fqe"``: discounted return of an episode).
-        lower: lower end of the bootstrap percentile interval.
+        lower: lower end of its interval; NaN if the log has too few episodes for one.
         upper: upper end.
         level: the interval's confidence.
         support: how much of the policy the log has seen; ``None`` for ``"fqe"``.
+        episodes: how many the log has: what the interval takes for independent.
+        propensities: ``"logged"``, ``"given"`` or ``"estimated"``, and what was not
+            read; empty for ``"fqe"``.
+        no_interval: why there is no interval; empty if there is one.
     """
 
     estimator: str
@@ -52,11 +57,44 @@ class Estimate:
     upper: float
     level: float
     support: Support | None
+    episodes: int
+    propensities: str = ""
+    no_interval: str = ""
 
     @property
     def effective_sample_size(self) -> float:
         """Of the weights; NaN for ``"fqe"``, which has none."""
         return float("nan") if self.support is None else self.support.effective
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the log lacks to judge the policy; empty if nothing is missing."""
+        missing = () if self.support is None else self.support.problems
+        return (*missing, self.no_interval) if self.no_interval else missing
+
+    def __str__(self) -> str:
+        basis = f"{self.level:.0%} interval, {self.episodes:,} episodes"
+        if self.propensities:
+            basis += f", {self.propensities} propensities"
+        parts = [f"{self.estimator} {self.figures} ({basis})", *self.problems]
+        return "; ".join(parts)
+
+    @property
+    def figures(self) -> str:
+        """Value and interval, such as ``"0.6036 [0.6012, 0.6061]"``."""
+        if self.no_interval:
+            return f"{self.value:.4f} [no interval]"
+        return f"{self.value:.4f} [{self.lower:.4f}, {self.upper:.4f}]"
+
+    def warn(self, name: str) -> None:
+        """Warns about what is missing, at the line that called our caller."""
+        if self.problems:
+            warnings.warn(
+                f"{name} lacks support in the log: {'; '.join(self.problems)}. Its "
+                "estimates may be far off.",
+                SupportWarning,
+                stacklevel=3,
+            )
 
 
 def estimate(
@@ -67,8 +105,8 @@ def estimate(
     level: float = 0.95,
     propensities: npt.ArrayLike | None = None,
     as_bandit: bool = False,
-    resamples: int = 500,
     seed: int = 0,
+    show_progress: bool = True,
 ) -> dict[str, Estimate]:
     """Each estimator's estimate of a policy's mean reward from another one's log.
 
@@ -76,16 +114,18 @@ def estimate(
         dataset: a log, as :func:`~icac_algo.data.logged_steps` takes it.
         policy: as :func:`action_probabilities` takes it.
         estimators: which of ``ESTIMATORS``.
-        level: confidence of the intervals.
+        level: confidence of the intervals, which leave out one episode at a time and need
+            ``FEWEST_EPISODES`` of them.
         propensities: as in ``logged_steps``; estimated where there are none.
         as_bandit: take every step of a longer episode for a decision of its own, which is
-            right if actions do not change later contexts; intervals then resample
-            episodes.
-        resamples: of the (Poisson) bootstrap.
-        seed: of folds and bootstrap.
+            right if actions do not change later contexts.  Intervals take episodes, not
+            steps, for independent.
+        seed: of folds.
+        show_progress: a bar for work of more than two seconds.
 
     Warns:
-        SupportWarning: the log has seen too little of what the policy would do.
+        SupportWarning: the log has seen too little of what the policy would do, or has
+            too few episodes for an interval.
 
     Raises:
         ValueError: an argument is out of bounds, or episodes are longer than a step and
@@ -97,15 +137,15 @@ def estimate(
         )
     for name in estimators:
         check_choice("estimators", name, ESTIMATORS)
-    check_interval(level, resamples, seed)
-    log = BanditLog(bandit_steps(dataset, propensities, as_bandit), seed)
-    support, _, moments = log.judge(policy, estimators)
-    support.warn("policy")
-    draws = log.bootstrap(moments, resamples)
-    return {
-        name: Estimate(name, m.value, *interval(drawn, level), level, support)
-        for name, m, drawn in zip(estimators, moments, draws.T, strict=True)
+    check_number("level", level, above=0.0, below=1.0)
+    log = BanditLog(bandit_steps(dataset, propensities, as_bandit), seed, show_progress)
+    judged = log.judge(policy, estimators)
+    found = {
+        name: log.estimate(name, ratio, level, judged.support)
+        for name, ratio in zip(estimators, judged.ratios, strict=True)
     }
+    next(iter(found.values())).warn("policy")
+    return found
 
 
 class OffPolicyEvaluator:
@@ -131,41 +171,16 @@ class OffPolicyEvaluator:
         self, dataset: Any = None, estimator: str = "dr", as_bandit: bool = False
     ):
         check_choice("estimator", estimator, ESTIMATORS)
-        self._steps = None
+        self._log = None
         if dataset is not None:
-            self._steps = bandit_steps(dataset, None, as_bandit)
+            self._log = BanditLog(bandit_steps(dataset, None, as_bandit), 0)
         self._estimator = estimator
         self._as_bandit = as_bandit
 
     def __call__(self, algo: Any, dataset: Any) -> float:
         """The estimate; ``dataset`` is used if none was given before."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SupportWarning)
-            found = estimate(
-                dataset if self._steps is None else self._steps,
-                algo,
-                estimators=(self._estimator,),
-                as_bandit=self._as_bandit,
-                resamples=1,
-            )
-        return found[self._estimator].value
-
-
-def check_interval(level: float, resamples: int, seed: int) -> None:
-    """Checks the arguments of a bootstrap interval."""
-    check_number("level", level, above=0.0, below=1.0)
-    check_count("resamples", resamples)
-    check_seed(seed)
-
-
-def interval(draws: FloatArray, level: float) -> tuple[float, float]:
-    """Percentile interval of resampled estimates, ``(resamples,)``."""
-    known = draws[np.isfinite(draws)]
-    if not len(known):
-        return float("nan"), float("nan")
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(known, [tail, 1.0 - tail])
-    return float(low), float(high)
+        log = self._log or BanditLog(bandit_steps(dataset, None, self._as_bandit), 0)
+        return log.judge(algo, (self._estimator,), "algo").ratios[0].value
 
 
 def bandit_steps(
@@ -183,77 +198,88 @@ def bandit_steps(
 
 
 @dataclasses.dataclass(frozen=True)
-class Moments:
-    """An estimate as a ratio of sums, ``(N,)`` each."""
+class Judged:
+    """A policy's support, how often it does as was logged, and its estimates."""
 
-    numerators: FloatArray
-    denominators: FloatArray
-
-    @property
-    def value(self) -> float:
-        """The estimate; NaN if nothing supports it."""
-        below = self.denominators.sum()
-        return float(self.numerators.sum() / below) if below else float("nan")
+    support: Support
+    agreed: float
+    ratios: list[Ratio]
 
 
 class BanditLog:
     """Logged decisions with their nuisance models, to judge policies by."""
 
-    def __init__(self, steps: LoggedSteps, seed: int):
+    def __init__(self, steps: LoggedSteps, seed: int, show_progress: bool = False):
+        check_seed(seed)
+        check_flag("show_progress", show_progress)
         self.steps = steps
         self._seed = seed
-        self._propensities = logged_propensities(steps, seed)
-        self._predicted = cross_fitted_rewards(steps, seed)
+        self._show_progress = show_progress
+        self._propensities = logged_propensities(steps, seed, show_progress)
+
+    @functools.cached_property
+    def _predicted(self) -> FloatArray:
+        return cross_fitted_rewards(self.steps, self._seed, self._show_progress)
+
+    @property
+    def logger(self) -> Ratio:
+        """Mean reward of the policy that wrote the log."""
+        ones = np.ones(len(self.steps))
+        return Ratio(self.steps.rewards, ones, ones)
 
     def judge(
         self, policy: Any, estimators: Sequence[str], name: str = "policy"
-    ) -> tuple[Support, float, list[Moments]]:
-        """A policy's support, how often it does as was logged, and its estimates."""
+    ) -> Judged:
+        """A policy's support and estimates."""
         steps = self.steps
         probabilities = action_probabilities(steps, policy, name)
         agreed = probabilities[np.arange(len(steps)), steps.actions]
         weights = agreed / self._propensities
         support = Support.of(steps, probabilities, weights)
-        moments = [self._moments(probabilities, weights, each) for each in estimators]
-        return support, float(agreed.mean()), moments
+        ratios = [self._ratio(probabilities, weights, each) for each in estimators]
+        return Judged(support, float(agreed.mean()), ratios)
 
-    def _moments(
+    def interval(
+        self, ratio: Ratio, level: float, minus: Ratio | None = None
+    ) -> Interval:
+        """Of an estimate, or of its difference to another one."""
+        return jackknife(self.steps.starts, ratio, level, minus)
+
+    def estimate(
+        self, name: str, ratio: Ratio, level: float, support: Support | None
+    ) -> Estimate:
+        """An estimate with its interval."""
+        steps, found = self.steps, self.interval(ratio, level)
+        source = steps.source
+        if steps.unread:
+            source += f" (the log's {', '.join(map(repr, steps.unread))} not read)"
+        return Estimate(
+            name,
+            ratio.value,
+            found.lower,
+            found.upper,
+            level,
+            support,
+            len(steps.starts),
+            source,
+            found.problem,
+        )
+
+    def _ratio(
         self, probabilities: FloatArray, weights: FloatArray, estimator: str
-    ) -> Moments:
+    ) -> Ratio:
         steps = self.steps
         ones = np.ones(len(steps))
         if estimator == "ips":
-            return Moments(weights * steps.rewards, ones)
+            return Ratio(weights * steps.rewards, ones, weights)
         if estimator == "snips":
-            return Moments(weights * steps.rewards, weights)
+            return Ratio(weights * steps.rewards, weights, weights)
         model = (probabilities * self._predicted).sum(axis=1)
         logged = self._predicted[np.arange(len(steps)), steps.actions]
         surprise = steps.rewards - logged
         if estimator == "dr":
-            return Moments(model + weights * surprise, ones)
+            return Ratio(model + weights * surprise, ones, weights)
         # How each row's noise moves the fitted model; it changes the interval only.
-        noise = regression_weights(steps, probabilities) * surprise
-        return Moments(model + noise - noise.mean(), ones)
-
-    def bootstrap(self, moments: list[Moments], resamples: int) -> FloatArray:
-        """Resampled estimates, ``(resamples, M)``; episodes are drawn as wholes.
-
-        The Poisson bootstrap (Chamandy et al., "Estimating uncertainty for massive data
-        streams", 2012): each episode is counted a Poisson number of times, of mean 1.
-        """
-        columns = np.stack(
-            [c for m in moments for c in (m.numerators, m.denominators)], 1
-        )
-        episodes = self.steps.episodes
-        starts = np.flatnonzero(np.diff(episodes, prepend=episodes[0] - 1))
-        if len(starts) < len(columns):
-            columns = np.add.reduceat(columns, starts, axis=0)
-        rng = np.random.default_rng(self._seed)
-        at_once = max(1, _ROWS_AT_ONCE // len(columns))
-        sums = [
-            rng.poisson(1.0, (min(at_once, resamples - done), len(columns))) @ columns
-            for done in range(0, resamples, at_once)
-        ]
-        totals = np.concatenate(sums)
-        below = np.where(totals[:, 1::2] == 0.0, np.nan, totals[:, 1::2])
-        return np.asarray(totals[:, ::2] / below)
+        pulls = regression_weights(steps, probabilities)
+        noise = pulls * surprise
+        return Ratio(model + noise - noise.mean(), ones, np.abs(pulls))

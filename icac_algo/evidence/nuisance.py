@@ -2,27 +2,34 @@ r"""Cross-fitted nuisance models of a log: expected rewards and propensities.
 
 Both are fitted on all folds but one and read on that one, so that a row's own noise is
 never in its own prediction (Chernozhukov et al., "Double/debiased machine learning for
-treatment and structural parameters", 2018).
+treatment and structural parameters", 2018).  Folds hold whole episodes, one each where
+there are few.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm.auto import tqdm
 
 from ..data import LoggedSteps
 
 FloatArray = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 FOLDS = 5
+# Of so few episodes each is left out alone.
+_FEW_EPISODES = 10
 # Beyond so many features their products would be more than the rows.
 _MAX_FEATURES_FOR_PRODUCTS = 12
 _SMALLEST_PROPENSITY = 1e-3
 
 
-def action_scores(steps: LoggedSteps, seed: int = 0) -> FloatArray:
+def action_scores(
+    steps: LoggedSteps, seed: int = 0, show_progress: bool = False
+) -> FloatArray:
     r"""Doubly robust scores, ``(N, K)``, whose means are the actions' expected rewards.
 
     .. math:: \psi_k = \hat m_k(s) + \frac{1\{a = k\}}{e(k \mid s)} (r - \hat m_k(s))
@@ -31,14 +38,18 @@ def action_scores(steps: LoggedSteps, seed: int = 0) -> FloatArray:
     are estimated and either model may be wrong (Dudik, Langford and Li, "Doubly robust
     policy evaluation and learning", 2011).
     """
-    scores = cross_fitted_rewards(steps, seed)
+    scores = cross_fitted_rewards(steps, seed, show_progress)
     rows = np.arange(len(steps))
     surprise = steps.rewards - scores[rows, steps.actions]
-    scores[rows, steps.actions] += surprise / logged_propensities(steps, seed)
+    scores[rows, steps.actions] += surprise / logged_propensities(
+        steps, seed, show_progress
+    )
     return scores
 
 
-def cross_fitted_rewards(steps: LoggedSteps, seed: int) -> FloatArray:
+def cross_fitted_rewards(
+    steps: LoggedSteps, seed: int, show_progress: bool = False
+) -> FloatArray:
     """Predicted reward of every action, ``(N, K)``: a ridge regression for each.
 
     Quadratic in the observation; an action that a fold never saw gets its mean reward.
@@ -47,8 +58,8 @@ def cross_fitted_rewards(steps: LoggedSteps, seed: int) -> FloatArray:
 
     features = _features(steps)
     predicted = np.empty((len(steps), steps.action_size))
-    for train, held_out in _folds(steps, seed):
-        predicted[held_out] = steps.rewards[train].mean() if train.any() else 0.0
+    for train, held_out in _folds(steps, seed, "reward model", show_progress):
+        predicted[held_out] = steps.rewards[train].mean()
         for action in np.unique(steps.actions[train]):
             rows = train & (steps.actions == action)
             model = Ridge(alpha=1.0).fit(features[rows], steps.rewards[rows])
@@ -77,7 +88,9 @@ def regression_weights(steps: LoggedSteps, probabilities: FloatArray) -> FloatAr
     return weights
 
 
-def logged_propensities(steps: LoggedSteps, seed: int) -> FloatArray:
+def logged_propensities(
+    steps: LoggedSteps, seed: int, show_progress: bool = False
+) -> FloatArray:
     """The logger's probability of each logged action, ``(N,)``, estimated if not logged.
 
     A cross-fitted multinomial logit, bounded away from zero, as no estimate can tell how
@@ -89,9 +102,7 @@ def logged_propensities(steps: LoggedSteps, seed: int) -> FloatArray:
 
     features = _features(steps)
     predicted = np.zeros((len(steps), steps.action_size))
-    for train, held_out in _folds(steps, seed):
-        # A log of one fold has nothing else to fit on.
-        train = train if train.any() else held_out
+    for train, held_out in _folds(steps, seed, "propensities", show_progress):
         seen = np.unique(steps.actions[train])
         chances: npt.ArrayLike = 1.0
         if len(seen) > 1:
@@ -106,20 +117,47 @@ def logged_propensities(steps: LoggedSteps, seed: int) -> FloatArray:
     return np.maximum(logged, _SMALLEST_PROPENSITY)
 
 
-def _folds(steps: LoggedSteps, seed: int) -> Iterator[tuple[Mask, Mask]]:
+def _folds(
+    steps: LoggedSteps, seed: int, what: str, show_progress: bool
+) -> Iterator[tuple[Mask, Mask]]:
     """Rows to fit on and rows to predict; an episode stays in one fold."""
-    episodes = int(steps.episodes[-1]) + 1
-    drawn = np.random.default_rng(seed).permutation(episodes) % FOLDS
-    folds = drawn[steps.episodes]
-    for fold in np.unique(folds):
-        held_out = folds == fold
+    if len(steps) < 2:
+        raise ValueError(
+            "dataset must have at least two logged steps, one to fit a model on and one "
+            "to predict, got one"
+        )
+    count = len(steps.starts)
+    units = np.repeat(np.arange(count), np.diff(steps.starts, append=len(steps)))
+    if count == 1:
+        # No other episode to fit on: its own rows, which may hang together.
+        count, units = len(steps), np.arange(len(steps))
+    of_row = folds_of(count, seed)[units]
+    # Short work shows nothing.
+    for fold in tqdm(range(of_row.max() + 1), what, delay=2.0, disable=not show_progress):
+        held_out = of_row == fold
         yield ~held_out, held_out
 
 
+def folds_of(count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Each episode's fold, ``(G,)``; of few episodes each is one of its own."""
+    folds = count if count <= _FEW_EPISODES else FOLDS
+    return np.asarray(np.random.default_rng(seed).permutation(count) % folds)
+
+
 def _features(steps: LoggedSteps) -> FloatArray:
-    """Standardised features and, of a few, their products, ``(N, p)``."""
+    return polynomials(steps.observations)
+
+
+def polynomials(
+    observations: npt.NDArray[Any], fitted_to: npt.NDArray[Any] | None = None
+) -> FloatArray:
+    """Standardised features and, of a few, their products, ``(N, p)``.
+
+    ``fitted_to`` has the mean and the spread, if not these observations.
+    """
     from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-    x = StandardScaler().fit_transform(steps.observations.astype(np.float64))
+    basis = observations if fitted_to is None else fitted_to
+    x = StandardScaler().fit(basis.astype(np.float64)).transform(observations)
     degree = 2 if x.shape[1] <= _MAX_FEATURES_FOR_PRODUCTS else 1
     return np.asarray(PolynomialFeatures(degree, include_bias=False).fit_transform(x))

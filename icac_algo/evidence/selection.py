@@ -28,6 +28,7 @@ References:
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -37,7 +38,18 @@ import numpy.typing as npt
 from d3rlpy.dataset import ReplayBufferBase
 
 from .._util.checks import check_count, check_flag, check_number, check_seed
-from .candidates import Answers, Transitions, as_columns, check_candidates, make_candidate
+from ..data import ColumnarReplayBuffer, logged_steps
+from .candidates import (
+    Answers,
+    Transitions,
+    as_columns,
+    check_candidates,
+    make_candidate,
+    shape_of,
+)
+from .jackknife import FEWEST_EPISODES, Interval, Ratio, jackknife
+from .prior_check import PriorWarning, check_prior
+from .prior_report import PriorCheck
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -55,6 +67,9 @@ class Selection:
         fold: in which each episode was held out, from 0, ``(E,)``.
         gamma: of the targets; ``None`` if every step ends its episode, and there is
             nothing but the reward.
+        prior_checks: of candidates with a shape, where actions do not change later
+            contexts; empty elsewhere, as the check is about rewards alone.
+        level: confidence of the intervals.
     """
 
     names: tuple[str, ...]
@@ -63,6 +78,8 @@ class Selection:
     steps: IntArray
     fold: IntArray
     gamma: float | None
+    prior_checks: Mapping[str, PriorCheck] = dataclasses.field(default_factory=dict)
+    level: float = 0.95
 
     @property
     def errors(self) -> FloatArray:
@@ -94,11 +111,17 @@ class Selection:
         as one observation.  It is the error of judging these networks; what another
         training would change is not in it.
         """
-        episodes = len(self.steps)
-        gaps = self.squared - self.squared[self.errors.argmin()]
-        off = gaps - self.differences[:, None] * self.steps
-        variance = (off**2).sum(axis=1) * episodes / (episodes - 1)
-        return np.asarray(np.sqrt(variance) / self.steps.sum())
+        return np.array([found.standard_error for found in self.intervals])
+
+    @property
+    def intervals(self) -> list[Interval]:
+        """Of the differences, paired over episodes, C of them; NaN ends from too few."""
+        steps = self.steps.astype(np.float64)
+        # Of steps whose noise is independent, up to a factor.
+        ratios = [Ratio(row, steps, np.sqrt(steps)) for row in self.squared]
+        lowest = ratios[int(self.errors.argmin())]
+        starts = np.arange(len(steps))
+        return [jackknife(starts, ratio, self.level, lowest) for ratio in ratios]
 
     @property
     def lowest(self) -> str:
@@ -106,14 +129,43 @@ class Selection:
         return self.names[int(self.errors.argmin())]
 
     @property
-    def best(self) -> str:
-        """The first listed candidate within one standard error of the lowest error.
+    def tied(self) -> tuple[str, ...]:
+        """Those that the log cannot tell from the lowest: the interval contains 0."""
+        pairs = zip(self.names, self.intervals, strict=True)
+        return tuple(name for name, found in pairs if not found.lower > 0.0)
 
-        Candidates are listed from the most constrained to the freest: of those that the
-        log cannot tell apart, the most constrained one is chosen.
+    @property
+    def rejected(self) -> tuple[str, ...]:
+        """Candidates whose shape the log contradicts."""
+        checks = self.prior_checks
+        return tuple(n for n in self.names if n in checks and checks[n].rejected)
+
+    @property
+    def best(self) -> str:
+        """The choice among those that the log cannot tell apart.
+
+        Of ``tied`` those whose shape is not rejected, if there are any; of these the
+        first listed within one standard error of their lowest error.  Candidates are
+        listed from the most constrained to the freest.
         """
-        near = self.differences <= self.standard_errors
-        return self.names[int(near.argmax())]
+        kept = [name for name in self.tied if name not in self.rejected]
+        found = self.among(kept or self.tied)
+        near = found.differences <= found.standard_errors
+        return found.names[int(near.argmax())]
+
+    @property
+    def explanation(self) -> str:
+        """The choice in words, one paragraph."""
+        said = [f"Chosen: {self.best}."]
+        if len(self.tied) > 1:
+            why = self.intervals[0].problem if len(self.steps) < FEWEST_EPISODES else ""
+            why = why or f"{self.level:.0%} intervals of the differences contain 0"
+            said.append(f"The log cannot tell apart {', '.join(self.tied)}: {why}.")
+        if self.best in self.rejected:
+            said.append("It is chosen although the log contradicts its shape.")
+        if self.rejected:
+            said.append(f"check_prior rejects {', '.join(self.rejected)}.")
+        return " ".join(said)
 
     def among(self, names: Sequence[str]) -> Selection:
         """The same scores of some of the candidates, in the order of the list.
@@ -135,19 +187,25 @@ class Selection:
         )
 
     def __str__(self) -> str:
-        return self.table()
+        return f"{self.explanation}\n\n{self.table()}"
 
     def table(self) -> str:
         """A Markdown table."""
         lines = [
-            "| candidate | error | above the lowest | by fold | own target | chosen |",
-            "| --- | ---: | --- | --- | ---: | --- |",
+            f"| candidate | error | above the lowest [{self.level:.0%}] | by fold | "
+            "own target | prior check | chosen |",
+            "| --- | ---: | --- | --- | ---: | --- | --- |",
         ]
-        for i, name in enumerate(self.names):
+        for i, (name, found) in enumerate(zip(self.names, self.intervals, strict=True)):
             folds = ", ".join(f"{value:.6g}" for value in self.fold_errors[i])
+            ends = f" [{found.lower:.2g}, {found.upper:.2g}]"
+            if np.isnan(found.lower):
+                ends = "" if name == self.lowest else " [no interval]"
+            check = self.prior_checks.get(name)
             lines.append(
-                f"| {name} | {self.errors[i]:.6g} | {self.differences[i]:.3g} ± "
-                f"{self.standard_errors[i]:.2g} | {folds} | {self.own_errors[i]:.6g} | "
+                f"| {name} | {self.errors[i]:.6g} | {self.differences[i]:.3g}{ends} | "
+                f"{folds} | {self.own_errors[i]:.6g} | "
+                f"{check.verdict if check else ''} | "
                 f"{'yes' if name == self.best else ''} |"
             )
         return "\n".join(lines)
@@ -185,6 +243,10 @@ def select_by_bellman_error(
     episode.  A candidate's error **with its own target** sees whether it agrees with
     itself, but charges the variance of the bootstrapped value as well.
 
+    Where every step ends its episode, :func:`~icac_algo.evidence.check_prior` is asked
+    about the candidates' shapes: of candidates that the log cannot tell apart one that it
+    rejects is not chosen.
+
     Args:
         dataset: a replay buffer of discrete actions and at least ``folds`` episodes.
         candidates: name to a function that makes a discrete d3rlpy algorithm with values
@@ -194,6 +256,9 @@ def select_by_bellman_error(
         seed: of the folds and of every training.
         gamma: discount of the targets, in [0, 1]; by default the one that all candidates
             have.
+
+    Warns:
+        PriorWarning: the choice has a shape that the log contradicts.
 
     Raises:
         TypeError: an argument is of another kind.
@@ -256,14 +321,28 @@ def select_by_bellman_error(
             for values, sums in ((reference, squared), (answer.next_values, own_squared)):
                 errors = answer.values - (rewards + discount * values)
                 sums[i, numbers] = held_out.per_episode(errors**2)
-    return Selection(
+    selection = Selection(
         tuple(candidates),
         squared,
         own_squared,
         steps,
         np.asarray(fold, np.int64),
         None if is_one_step else discount,
+        _prior_checks(log, made) if is_one_step else {},
     )
+    if selection.best in selection.rejected:
+        warnings.warn(selection.explanation, PriorWarning, stacklevel=2)
+    return selection
+
+
+def _prior_checks(
+    log: ColumnarReplayBuffer, made: Mapping[str, Any]
+) -> dict[str, PriorCheck]:
+    shapes = {name: shape_of(algo) for name, algo in made.items()}
+    if len(log.columns.observations[0].row_shape) != 1:
+        return {}
+    steps = logged_steps(log)
+    return {n: check_prior(steps, s) for n, s in shapes.items() if s is not None}
 
 
 def _check_shifts(names: Sequence[str], answers: Sequence[Answers]) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
+import functools
+import inspect
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .._util.checks import check_rows
-from ..data import LoggedSteps
+from .._util.checks import check_rows, is_integer
+from ..data import LoggedSteps, as_numbers
 
 FloatArray = npt.NDArray[np.float64]
+_ROWS_AT_ONCE = 1 << 15
 
 
 class SupportWarning(UserWarning):
-    """The log has seen too little of what a policy would do."""
+    """The log has seen too little: of what a policy would do, or for an interval."""
 
 
 def action_probabilities(
@@ -24,64 +26,120 @@ def action_probabilities(
 ) -> FloatArray:
     """Probability of every action in every logged context, ``(N, K)``.
 
+    The policy gets observations of its own each time, and is asked twice: it must choose
+    by the observation alone.
+
     Args:
         steps: the log.
-        policy: a d3rlpy algorithm or a Stable-Baselines3 policy (its ``predict``), an
-            index (always this action), or a function from observations ``(N, d)`` to
-            indices ``(N,)`` or probabilities ``(N, K)``.
+        policy: a d3rlpy algorithm or a Stable-Baselines3 policy (its ``predict``, without
+            exploration), an index (always this action), or a function from observations
+            ``(N, d)`` to indices ``(N,)`` or probabilities ``(N, K)``.
         name: of the policy in error messages.
 
     Raises:
         TypeError: the policy is something else.
         ValueError: it gives another shape, indices out of range, or rows that are not
-            probabilities.
+            probabilities, or another answer when it is asked again.
     """
     size = steps.action_size
-    if hasattr(policy, "predict"):
-        _check_fits(steps, policy, name)
-        found = policy.predict(steps.observations)
-        # Policies of Stable-Baselines3 return their state too.
-        chosen = np.asarray(found[0] if isinstance(found, tuple) else found)
-    elif isinstance(policy, (int, np.integer)) and not isinstance(policy, bool):
+    if is_integer(policy):
         chosen = np.full(len(steps), int(policy))
-    elif callable(policy):
-        chosen = np.asarray(policy(steps.observations))
+    elif hasattr(policy, "predict") or callable(policy):
+        _check_fits(steps, policy, name)
+        chosen = policy_answers(steps.observations, policy, name)
     else:
         raise TypeError(
             f"{name} must be a d3rlpy algorithm, a Stable-Baselines3 policy, an action "
             f"index or a function of observations, got {type(policy).__name__}"
         )
-    if chosen.shape == (len(steps), size) and chosen.dtype.kind == "f":
-        bad = (chosen < 0.0).any(axis=1) | ~np.isclose(chosen.sum(axis=1), 1.0, atol=1e-4)
+    if chosen.shape == (len(steps), size) and size > 1:
+        sums = chosen.sum(axis=1, keepdims=True)
+        bad = ~((chosen >= 0.0).all(axis=1) & (np.abs(sums[:, 0] - 1.0) < 1e-4))
         requirement = f"{name} must give probabilities that are at least 0 and sum to 1"
         check_rows(requirement, chosen, bad)
-        return chosen.astype(np.float64)
-    chosen = chosen.reshape(-1) if chosen.shape == (len(steps), 1) else chosen
-    if chosen.shape != (len(steps),) or chosen.dtype.kind not in "iu":
+        return np.asarray(chosen / sums, np.float64)
+    if chosen.shape not in ((len(steps),), (len(steps), 1)):
         raise ValueError(
             f"{name} must give indices ({len(steps)},) or probabilities "
-            f"({len(steps)}, {size}), got {chosen.dtype} of shape {chosen.shape}"
+            f"({len(steps)}, {size}), got shape {chosen.shape}"
         )
-    wrong = (chosen < 0) | (chosen >= size)
+    chosen = chosen.reshape(-1)
+    wrong = ~((chosen >= 0) & (chosen < size) & (chosen % 1 == 0))
+    wrong[0] |= chosen.dtype.kind not in "iu"
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
-            f"{name} must give indices from 0 to {size - 1}, got {chosen[row]} in "
-            f"row {row}"
+            f"{name} must give indices from 0 to {size - 1}, got {chosen[row]} in row "
+            f"{row} ({chosen.dtype})"
         )
     return np.eye(size)[chosen]
 
 
+def policy_answers(
+    observations: npt.NDArray[Any], policy: Any, name: str
+) -> npt.NDArray[Any]:
+    """What a function or a model with ``predict`` answers, ``(N, ...)``.
+
+    Raises:
+        ValueError: it is not one answer for each row, or another one when asked again.
+    """
+    # A model chooses row by row: in parts its networks hold less at once.
+    at_once = len(observations)
+    ask = policy
+    is_model = hasattr(policy, "predict")
+    if is_model:
+        at_once = min(at_once, _ROWS_AT_ONCE)
+        ask = policy.predict
+        if "deterministic" in inspect.signature(ask).parameters:
+            ask = functools.partial(ask, deterministic=True)
+
+    def answer(start: int) -> npt.NDArray[Any]:
+        # A copy: what a policy writes into it is nobody else's.
+        rows = observations[start : start + at_once].copy()
+        count = len(rows)
+        found = ask(rows)
+        if is_model and isinstance(found, tuple):
+            # Policies of Stable-Baselines3 return their state too.
+            found, state = found
+            if state is not None:
+                raise ValueError(
+                    f"{name} must choose by the observation alone, got one with a state "
+                    "that it carries along"
+                )
+        given = as_numbers(f"{name}'s answer", found)
+        if given.shape[:1] != (count,):
+            raise ValueError(
+                f"{name} must give indices ({count},) or probabilities ({count}, K), got "
+                f"shape {given.shape}"
+            )
+        return given
+
+    first = answer(0)
+    again = answer(0)
+    # NaN differs from itself; it is refused elsewhere.
+    changed = np.argwhere((first != again) & (first == first))
+    if len(changed):
+        row = int(changed[0, 0])
+        raise ValueError(
+            f"{name} must give the same answer when it is asked again, got {first[row]} "
+            f"and then {again[row]} in row {row}"
+        )
+    later = [answer(start) for start in range(at_once, len(observations), at_once)]
+    return np.concatenate([first, *later])
+
+
 def _check_fits(steps: LoggedSteps, policy: Any, name: str) -> None:
-    if not hasattr(policy, "impl"):
-        return
-    if policy.impl is None:
-        raise ValueError(f"{name} must be built or fitted, got one without networks")
-    shape = tuple(policy.impl.observation_shape)
-    if shape != steps.observations.shape[1:]:
+    shape = None
+    if hasattr(policy, "impl"):
+        if policy.impl is None:
+            raise ValueError(f"{name} must be built or fitted, got one without networks")
+        shape = policy.impl.observation_shape
+    elif hasattr(policy, "observation_space"):
+        shape = policy.observation_space.shape
+    if shape is not None and tuple(shape) != steps.observations.shape[1:]:
         raise ValueError(
             f"{name} must take observations of shape {steps.observations.shape[1:]}, as "
-            f"the log's, got one for {shape}"
+            f"the log's, got one for {tuple(shape)}"
         )
 
 
@@ -131,13 +189,3 @@ class Support:
         if self.effective < 100.0:
             found.append(f"its effective sample size is {self.effective:.1f}, below 100")
         return tuple(found)
-
-    def warn(self, name: str) -> None:
-        """Warns about what is missing, at the line that called our caller."""
-        if self.problems:
-            warnings.warn(
-                f"{name} lacks support in the log: {'; '.join(self.problems)}. Its "
-                "estimates may be far off.",
-                SupportWarning,
-                stacklevel=3,
-            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import warnings
 from typing import Any
@@ -21,6 +22,7 @@ from icac_algo.evidence import (
     ESTIMATORS,
     OffPolicyEvaluator,
     SupportWarning,
+    action_probabilities,
     compare,
     estimate,
     fitted_q_estimate,
@@ -113,7 +115,7 @@ def test_missing_support_is_loud() -> None:
     # Where x is high the logger always plays 0: those propensities are 1.
     actions = np.where(x[:, 0] > 0.5, 0, rng.integers(0, 2, n))
     propensities = np.where(x[:, 0] > 0.5, 1.0, 0.5)
-    log = LoggedSteps(x, actions, np.ones(n), propensities, np.arange(n), 3)
+    log = LoggedSteps(x, actions, rng.random(n), propensities, np.arange(n), 3)
     with pytest.warns(SupportWarning, match=r"mean weight is 0\.\d+ instead of 1"):
         found = estimate(log, 1)
     assert found["ips"].support is not None
@@ -133,9 +135,7 @@ def test_coverage_of_the_intervals() -> None:
     inside = dict.fromkeys(ESTIMATORS, 0)
     for seed in range(100):
         log = logged_steps(to_replay_buffer(simulate_log(policy, campaigns=2, seed=seed)))
-        for name, found in estimate(
-            log, 3, estimators=tuple(inside), resamples=200
-        ).items():
+        for name, found in estimate(log, 3, estimators=tuple(inside)).items():
             inside[name] += found.lower <= truth <= found.upper
     # 95 of 100 expected; a correct interval leaves these bounds once in ten thousand.
     assert all(86 <= count <= 100 for count in inside.values()), inside
@@ -166,15 +166,100 @@ def test_episodes_are_resampled_whole() -> None:
     ("policy", "message"),
     [
         (lambda o: np.full((len(o), 2), 0.7), "sum to 1, row 0"),
-        (lambda o: np.full(len(o), 2), "indices from 0 to 1"),
+        (lambda o: np.r_[np.full((3, 2), 0.5), [[np.nan, 1.0]]], "sum to 1, row 3"),
+        (lambda o: np.tile([1.5, -0.5], (4, 1)), "at least 0 and sum to 1, row 0"),
+        (lambda o: np.full(len(o), 2), "indices from 0 to 1, got 2 in row 0"),
+        (lambda o: np.array([0, 1, -1, 0]), "indices from 0 to 1, got -1 in row 2"),
         (lambda o: np.zeros(3, int), r"indices \(4,\) or probabilities"),
-        (lambda o: np.zeros(len(o)), "got float64"),
+        (lambda o: np.zeros((4, 3)), r"indices \(4,\) or probabilities"),
+        (lambda o: np.zeros((1, 4), int), r"indices \(4,\) or probabilities"),
+        (lambda o: 0, r"indices \(4,\) or probabilities"),
+        (lambda o: np.array([0.0, 1.0, 1.5, 0.0]), "got 0.0 in row 0 .float64"),
+        (lambda o: np.array([0, np.nan, 1, 0]), "got 0.0 in row 0 .float64"),
+        (lambda o: np.zeros(len(o), bool), "got False in row 0 .bool"),
+        (lambda o: ["a"] * 4, "answer must be numbers"),
+        (lambda o: None, "answer must be numbers"),
         (-1, "indices from 0 to 1"),
     ],
 )
 def test_policies_that_are_none(policy: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        estimate(small_log(), policy)
+    with pytest.raises(ValueError, match=rf"^policies\['it'\].* {message}"):
+        compare(small_log(), {"it": policy})
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+def test_indices_may_be_a_column(shape: tuple[int, ...]) -> None:
+    steps = small_log()
+    chosen = np.array([1, 0, 0, 1])
+    found = action_probabilities(steps, lambda o: chosen.reshape(shape))
+    assert found.tolist() == np.eye(2)[chosen].tolist()
+
+
+def test_a_policy_that_changes_its_mind_is_refused() -> None:
+    answers = itertools.count()
+
+    def moody(observations: Any) -> Any:
+        return np.full(len(observations), next(answers) % 2)
+
+    with pytest.raises(
+        ValueError, match=r"policies\['moody'\] must give the same answer"
+    ):
+        compare(small_log(), {"moody": moody})
+
+
+def test_a_policy_that_writes_into_its_observations_spoils_nothing() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random((600, 2)).astype("f4")
+    actions = rng.integers(3, size=600)
+    rewards = (x[:, 0] > 0.5) * actions + 0.01 * rng.random(600)
+    log = ColumnarReplayBuffer.from_arrays(
+        x, actions, rewards, extras={"propensity": np.full(600, 1 / 3)}
+    )
+
+    def good(observations: Any) -> Any:
+        return np.where(observations[:, 0] > 0.5, 2, 0)
+
+    def centres(observations: Any) -> Any:
+        observations -= observations.mean(0)
+        return np.zeros(len(observations), int)
+
+    policies = {"good": good, "centres": centres}
+    steps = logged_steps(log)
+    before = steps.observations.copy()
+    found = [
+        {p.name: p.estimate.value for p in compare(steps, order).policies}
+        for order in (policies, dict(reversed(policies.items())))
+    ]
+    assert found[0] == found[1]
+    assert found[0]["good"] == pytest.approx(1.0, abs=0.2)
+    assert (steps.observations == before).all()
+
+
+class Explores:
+    """A model as Stable-Baselines3 has it, which explores unless it is told not to."""
+
+    def __init__(self, state: Any = None):
+        self._state = state
+        self._rng = np.random.default_rng(0)
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> Any:
+        best = np.zeros(len(observation), int)
+        drawn = self._rng.integers(0, 2, len(observation))
+        return (best if deterministic else drawn), self._state
+
+
+def test_models_are_asked_without_exploration() -> None:
+    assert (action_probabilities(small_log(), Explores())[:, 0] == 1.0).all()
+    with pytest.raises(
+        ValueError, match="by the observation alone, got one with a state"
+    ):
+        action_probabilities(small_log(), Explores(state=(1,)))
 
 
 def test_same_seed_same_estimates() -> None:
@@ -227,6 +312,42 @@ def test_no_policy_without_support_is_called_better() -> None:
     assert comparison.policies[0].lift > 0.0
     assert not comparison.policies[0].better
     assert "below 100" in comparison.table()
+
+
+def rare_log(n: int = 400) -> LoggedSteps:
+    return small_log(
+        observations=np.zeros((n, 1), np.float32),
+        actions=np.r_[np.zeros(n - 4, int), np.ones(4, int)],
+        rewards=np.r_[np.random.default_rng(0).random(n - 4), np.full(4, 9.0)],
+        propensities=np.r_[np.full(n - 4, 0.99), np.full(4, 0.01)],
+        episodes=np.arange(n),
+        action_size=3,
+    )
+
+
+def test_the_best_is_among_what_the_log_supports(tmp_path: pathlib.Path) -> None:
+    with pytest.warns(SupportWarning, match="lacks support"):
+        found = compare(rare_log(), {"rare": 1, "never": 2, "usual": 0})
+    values = {p.name: p.estimate.value for p in found.policies}
+    assert values["rare"] > values["usual"]
+    assert found.best == "usual"
+    assert found.policies[0].name == "usual"
+    assert "usual" in found.explanation
+    assert str(found).startswith(found.explanation)
+    with pytest.warns(SupportWarning, match="lacks support"):
+        none = compare(rare_log(), {"rare": 1})
+    assert none.best is None
+    assert "stay with the logger" in str(none)
+
+
+@pytest.mark.parametrize("policies", [{"never": 2}, {"never": 2, "usual": 0}])
+def test_no_estimate_breaks_the_picture(
+    policies: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
+    with pytest.warns(SupportWarning, match="actions that the log never has"):
+        found = compare(rare_log(), policies, estimator="snips")
+    assert np.isnan(found.policies[-1].estimate.value)
+    found.plot().savefig(tmp_path / "comparison.png")
 
 
 def test_no_policies() -> None:
@@ -289,8 +410,38 @@ def test_fitted_q_follows_the_episodes() -> None:
     assert found.value == pytest.approx(0.5 * greedy, abs=0.06)
     assert greedy == 1
     assert found.estimator == "fqe"
+    assert found.lower < 0.5 * greedy < found.upper
+    assert found.episodes == episodes
     with pytest.raises(ValueError, match="algo must be built"):
         fitted_q_estimate(buffer, DQNConfig().create(device="cpu:0"), gamma=0.5)
+
+
+def test_fitted_q_is_not_deceived_by_skewed_rewards_or_few_campaigns() -> None:
+    # One in ten steps earns 10: d3rlpy's Huber loss alone finds less than half of it.
+    rng = np.random.default_rng(0)
+    campaigns, steps = 6, 200
+    rows = campaigns * steps
+    x = rng.random((rows, 2)).astype("f4")
+    rewards = 10.0 * (rng.random(rows) < 0.1)
+    ends = np.arange(rows) % steps == steps - 1
+    actions = rng.integers(0, 2, rows)
+    algo = DQNConfig().create(device="cpu:0")
+
+    def fitted(episodes: int) -> Any:
+        kept = slice(episodes * steps)
+        log = ColumnarReplayBuffer.from_arrays(
+            x[kept], actions[kept], rewards[kept], timeouts=ends[kept], action_size=2
+        )
+        if algo.impl is None:
+            algo.build_with_dataset(log)
+        return fitted_q_estimate(log, algo, gamma=0.5, n_steps=20, show_progress=False)
+
+    found = fitted(campaigns)
+    assert found.lower < 2.0 < found.upper
+    assert found.value == pytest.approx(2.0, abs=0.5)
+    few = fitted(2)
+    assert np.isnan(few.lower)
+    assert "2 episodes are too few" in str(few)
 
 
 # -- what a log knows ----------------------------------------------------------
@@ -318,6 +469,77 @@ def test_infos_that_begin_with_the_resets_are_read_one_row_later() -> None:
     found = logged_steps(buffer).propensities
     assert found is not None
     assert found.tolist() == [0.25, 0.5, 0.75]
+
+
+def logged_with(**extras: Any) -> ColumnarReplayBuffer:
+    rng = np.random.default_rng(0)
+    return ColumnarReplayBuffer.from_arrays(
+        rng.random((600, 2)).astype("f4"),
+        rng.integers(3, size=600),
+        rng.random(600),
+        extras=extras,
+        action_size=3,
+    )
+
+
+def test_where_propensities_come_from_is_said() -> None:
+    third = np.full(600, 1 / 3)
+    for log, given, source in (
+        (logged_with(propensity=third), None, "logged"),
+        (logged_with(propensity=third), third, "given"),
+        (logged_with(), None, "estimated"),
+        (logged_with(pscore=third), None, "estimated (the log's 'pscore' not read)"),
+        (logged_with(action_prob=third), third, "given"),
+    ):
+        found = compare(log, {"first": 0}, propensities=given)
+        assert found.policies[0].estimate.propensities == source
+        assert source in str(found)
+        assert f"{source} propensities" in str(found.policies[0].estimate)
+
+
+@pytest.mark.parametrize("as_argument", [False, True])
+def test_propensities_of_all_actions_are_read_at_the_logged_one(
+    as_argument: bool,
+) -> None:
+    every = np.tile([0.2, 0.3, 0.5], (600, 1))
+    log = logged_with() if as_argument else logged_with(propensity=every)
+    steps = logged_steps(log, every if as_argument else None)
+    assert steps.propensities is not None
+    assert (steps.propensities == np.array([0.2, 0.3, 0.5])[steps.actions]).all()
+    for wrong, message in (
+        (every[:, :2], r"one for each of its 3 actions, got shape \(600, 2\)"),
+        (every * 0.9, "at least 0 and sum to 1, row 0"),
+        (np.full((600, 3), np.nan), "at least 0 and sum to 1, row 0"),
+    ):
+        with pytest.raises(ValueError, match=f"propensities must .*{message}"):
+            logged_steps(log, wrong)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rewards": np.array([1.0, np.nan, 0, 0])}, "rewards must be finite, row 1"),
+        ({"rewards": np.zeros(3)}, r"rewards must have shape \(4,\), got \(3,\)"),
+        ({"actions": np.array([0, 0, 2, 1])}, "actions must be from 0 to 1, row 2 has 2"),
+        ({"actions": np.array([0, 0, 0.5, 1])}, "actions must be numbers, got .*float64"),
+        ({"episodes": np.array([0, 1, 0, 1])}, "episodes must rise, row 2"),
+        ({"observations": np.zeros(4)}, "observations must have shape"),
+        ({"observations": np.full((4, 1), np.inf)}, "observations must be finite, row 0"),
+        ({"propensities": np.array([0.5, 0, 1, 1])}, r"in \(0, 1\], row 1 has 0.0"),
+        ({"action_size": 0}, "action_size must be"),
+    ],
+)
+def test_steps_are_checked_where_they_are_made(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        small_log(**changes)
+
+
+def test_one_step_is_no_log() -> None:
+    one = {n: v[:1] for n, v in vars(small_log()).items() if isinstance(v, np.ndarray)}
+    with pytest.raises(ValueError, match="at least two logged steps"):
+        estimate(small_log(**one), 0)
 
 
 def test_a_path_is_not_taken_for_a_minari_id(tmp_path: pathlib.Path) -> None:

@@ -25,9 +25,10 @@ from icac_algo import (
     Concave,
     ConstraintAwareQConfig,
     Convex,
+    SlopeBounds,
     select_by_bellman_error,
 )
-from icac_algo.evidence import Selection
+from icac_algo.evidence import PriorWarning, Selection
 
 N, K = 60, 3
 RNG = np.random.default_rng(0)
@@ -281,6 +282,42 @@ def test_the_first_of_those_that_cannot_be_told_apart_is_chosen() -> None:
         clear.among([])
 
 
+@dataclasses.dataclass
+class Verdict:
+    """What Selection reads of a prior check."""
+
+    verdict: str
+
+    @property
+    def rejected(self) -> bool:
+        return self.verdict == "rejected"
+
+
+def test_what_the_log_cannot_tell_apart_is_said_and_the_check_is_asked() -> None:
+    close = made_of([[9.0] * 6, [1.1, 0.9, 1.1, 0.9, 1.3, 0.9], [1.0] * 6])
+    assert close.tied == ("b", "c")
+    assert "cannot tell apart b, c" in str(close)
+    checks: Any = {"b": Verdict("rejected"), "c": Verdict("not rejected")}
+    asked = dataclasses.replace(close, prior_checks=checks)
+    assert (close.best, asked.best) == ("b", "c")
+    assert "check_prior rejects b" in str(asked)
+    assert "| rejected |" in asked.table()
+    # What is rejected and clearly lowest is chosen, and said.
+    clear = made_of([[9.0] * 6, [1.1, 1.0] * 3])
+    clear = dataclasses.replace(clear, prior_checks={"b": checks["b"]})
+    assert clear.best == "b"
+    assert "although the log contradicts its shape" in str(clear)
+    few = dataclasses.replace(
+        close,
+        squared=close.squared[:, :2],
+        own_squared=close.squared[:, :2],
+        steps=close.steps[:2],
+        fold=close.fold[:2],
+    )
+    assert few.tied == few.names
+    assert "2 episodes are too few" in str(few)
+
+
 def test_steps_of_an_episode_count_as_one_observation() -> None:
     # Ten steps of equal error are worth no more than one.
     alone = made_of([[1.0, 3.0] * 3, [1.0] * 6], steps=(1,) * 6)
@@ -335,6 +372,13 @@ def test_a_false_shape_is_found_out() -> None:
     pair = {"convex": make(Convex()), "concave": make(Concave())}
     found = select(pair, dataset, n_steps=150)
     assert found.best == "concave"
+    verdicts = {name: check.verdict for name, check in found.prior_checks.items()}
+    assert verdicts == {"convex": "rejected", "concave": "not rejected"}
+    # After hardly a step nothing is told apart by errors; the check still is.
+    assert select(pair, dataset, n_steps=1).best == "concave"
+    false = {"convex": make(Convex()), "falls": make(SlopeBounds(None, -0.5))}
+    with pytest.warns(PriorWarning, match="although the log contradicts its shape"):
+        select(false, dataset, n_steps=1)
     # The nearest convex curve to 0, 1, 0 is level at 1 / 3: off by the variance of the
     # three means, 2 / 9.
     assert found.differences[0] == pytest.approx(2.0 / 9.0, abs=0.08)
