@@ -12,7 +12,8 @@ from ..engine.files import write_text
 from ..engine.markdown import section, table
 from ..engine.page import page_of
 from ..engine.rows import distinct
-from .claims import CLAIMS, NOT_RUN, VERDICTS, Claim, Judgement, judge
+from .claims import CLAIMS
+from .claims.verdicts import NOT_RUN, VERDICTS, Claim, Judgement, judge
 from .pictures import ALBUM
 from .tables import all_tables
 
