@@ -37,9 +37,9 @@ def _cells(settings: Settings) -> Iterable[Cell]:
                 tasks += [task for task in learner.tasks if task != MAIN_TASK]
             for task in tasks:
                 for fraction in FRACTIONS:
-                    where = {"task": task, "tuned": tuned[fraction].get(name, ())}
-                    where |= {"fraction": fraction, "steps": settings.steps}
-                    yield Cell.of("regret", name, seed, **where)
+                    best = tuned[fraction].get(name, ())
+                    where = {"task": task, "fraction": fraction, "tuned": best}
+                    yield Cell.of("regret", name, seed, steps=settings.steps, **where)
 
 
 def _config(cell: Cell) -> Any:
