@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -68,12 +69,18 @@ def check_type(name: str, value: Any, kind: type, requirement: str) -> None:
         raise TypeError(f"{name} must {requirement}, got {type(value).__name__}")
 
 
-def check_rows(requirement: str, values: Any, bad: Any, first: int = 0) -> None:
+def check_rows(
+    requirement: str,
+    values: Any,
+    bad: Any,
+    first: int = 0,
+    where: Callable[[int], str] = "row {}".format,
+) -> None:
     """Raises ``ValueError`` with the first bad row, counted from ``first``, if any."""
     if bad.any():
         place = tuple(np.argwhere(bad)[0])
-        row = first + place[0]
-        raise ValueError(f"{requirement}, row {row} has {values[place]}")
+        row = where(int(first + place[0]))
+        raise ValueError(f"{requirement}, {row} has {values[place]}")
 
 
 def check_path(name: str, value: Any) -> None:

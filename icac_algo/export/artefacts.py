@@ -246,7 +246,7 @@ def _versions() -> dict[str, str]:
 def _fingerprint(dataset: Any) -> dict[str, Any]:
     digest = hashlib.sha256()
     for name in ("observations", "actions", "rewards"):
-        for _, _, block in blocks(dataset, name):
+        for block, _, _ in blocks(dataset, name):
             digest.update(block.astype(block.dtype.newbyteorder("<")).tobytes())
     return {
         "sha256": digest.hexdigest(),

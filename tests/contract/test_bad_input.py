@@ -109,7 +109,9 @@ def test_continuous_actions_out_of_range(constraint: Any, bad: float, ends: str)
     inside = episode(actions=np.full((4, 1), 0.5, np.float32))
     outside = episode(actions=np.array([[0.5], [0.5], [bad], [0.5]], np.float32))
     dataset = buffer_of([inside, outside], 1, ActionSpace.CONTINUOUS)
-    with pytest.raises(ValueError, match=f"actions must be {ends} .* episode 1 has"):
+    with pytest.raises(
+        ValueError, match=f"actions must be {ends} .* episode 1, row 2 has"
+    ):
         fit(ConstraintAwareQConfig(constraint=constraint), dataset)
 
 
