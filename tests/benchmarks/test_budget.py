@@ -205,7 +205,7 @@ def test_tuning_some_keeps_what_is_known_of_others(
         return [{"regret": cell.tuned["lag"] / 100.0 - 0.1} for cell in cells]
 
     monkeypatch.setattr(tuning, "run_cells", run_cells)
-    monkeypatch.setattr("benchmarks.campaigns.learned.TUNED", file)
+    monkeypatch.setattr("benchmarks.campaigns.training.TUNED", file)
     only = {"learners": ("DQN", "BC"), "logs": ("unpaced",)}
     tune_learners(settings_with(**only))
     assert "DQN,unpaced,lag=5,3,2000,0.9" in file.read_text()
