@@ -5,6 +5,7 @@ from .checks import blocks, check_continuous_dataset, check_dataset
 from .door import LogWarning, as_numbers
 from .fingerprint import fingerprint
 from .pickers import BudgetRelabellingTransitionPicker
+from .scaling import check_scaler
 from .steps import LoggedSteps, logged_steps
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "blocks",
     "check_continuous_dataset",
     "check_dataset",
+    "check_scaler",
     "fingerprint",
     "logged_steps",
 ]

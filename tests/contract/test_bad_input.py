@@ -305,12 +305,12 @@ def test_unknown_fields_are_refused() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("critic", "euclidean", r"critic must be a critic .* got 'euclidean'"),
-        ("constraint", "concave", "constraint must be a shape such as .* got 'concave'"),
+        ("critic", "euclidean", r"critic must be .* got 'euclidean'"),
+        ("constraint", "concave", "constraint must be .* got 'concave'"),
         ("n_quantiles", 1, "n_quantiles must be an integer >= 2, or None.* got 1"),
-        ("level", float("nan"), "level must be a number.* got nan"),
+        ("level", float("nan"), "level must be a finite number.* got nan"),
         ("scale", 0.0, r"scale must be a number > 0, got 0\.0"),
-        ("scale", float("inf"), "scale must be a number > 0, got inf"),
+        ("scale", float("inf"), "scale must be a finite number, got inf"),
     ],
 )
 def test_bad_fields_of_the_plug_in(field: str, value: Any, message: str) -> None:

@@ -141,10 +141,10 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("tau", config(tau=0.0), V, "tau must be"),
     ("batch", config(batch_size=0), V, "batch_size must be an integer >= 1, got 0"),
     ("critics", config(n_critics=1.5), V, "n_critics must be"),
-    ("critic", config(critic="exact"), V, "critic must be a critic such as"),
+    ("critic", config(critic="exact"), V, "critic must be"),
     ("greedy", config(greedy="both"), V, "greedy must be one of .*got 'both'"),
     ("actor", config(actor="x"), V, "actor must be one of"),
-    ("constraint", config(constraint="concave"), V, "constraint must be a shape"),
+    ("constraint", config(constraint="concave"), V, "constraint must be"),
     ("multiplier", lambda: Euclidean(multiplier=2e3), V, "multiplier must be"),
     ("window", config(average_window=1.1), V, "average_window must be"),
     ("prior", config(check_prior="yes"), V, "check_prior must be one of .*got 'yes'"),
@@ -187,7 +187,7 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "none.parquet", observation="x", action="a", reward="r"), F, "none.parquet"),
     ("mapping", lambda: ColumnarReplayBuffer.from_parquet(
         ".", observation=[], action="a", reward="r"), V, "observation"),
-    ("no checkpoint", lambda: load_checkpoint("none.pt"), F, "no such checkpoint"),
+    ("no checkpoint", lambda: load_checkpoint("none.pt"), F, "no saved checkpoint"),
     # priors
     ("prior log", lambda: check_prior([1], Concave()), T, "dataset must be .*got list"),
     ("prior shape", lambda: check_prior(buffer(), "x"), V, "constraint must be"),  # type: ignore[arg-type]
@@ -275,7 +275,7 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("flag", lambda: Functional(
         spectral_norm="no"), V, "spectral_norm must be True or False"),  # type: ignore[arg-type]
     ("state list", config(state_constraints=3), V, "state_constraints must be a list"),
-    ("choice array", config(greedy=np.array(["critic"])), V, "greedy must be one of"),
+    ("choice array", config(greedy=np.array(["critic"])), V, "greedy must be"),
     ("iql encoder", lambda: DiscreteIQLConfig(
         value_encoder_factory=1), V, "value_encoder_factory must be"),  # type: ignore[arg-type]
     # fit, kinds
