@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from icac_algo._util.command_line import exit_status
+
 # Each registers its experiments.
 from .auction import gallery, ope, priors, regret, robustness, table1, tune  # noqa: F401
 from .campaigns import budget  # noqa: F401
@@ -10,4 +12,4 @@ from .paper import experiment as paper  # noqa: F401
 from .timing import projections, speed  # noqa: F401
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(exit_status(main))

@@ -72,7 +72,8 @@ if "BidClick-v0" not in registry:
         id="BidClickMonotone-v0",
         entry_point="bidclick_gym.envs:BidClickEnv",
         vector_entry_point="bidclick_gym.envs:BidClickVectorEnv",
-        kwargs={"cost_range": MONOTONE_COST_RANGE},
+        # A list, as JSON gives back, so that a spec read from a file is the same.
+        kwargs={"cost_range": list(MONOTONE_COST_RANGE)},
     )
     register(
         id="BidClickBudget-v0",

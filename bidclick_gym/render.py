@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -42,40 +43,66 @@ def render_rgb_array(auction: Auction, shown: dict[str, Any]) -> npt.NDArray[np.
         gymnasium.error.DependencyNotInstalled: matplotlib is missing.
     """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        picture = _picture_of(auction.bids, auction.cost_range)
     except ImportError as error:
         raise DependencyNotInstalled(
             'render_mode="rgb_array" needs matplotlib: '
             "pip install 'bidclick-icac[render]'"
         ) from error
-    x, c = shown["x"], shown["c"]
-    figure = Figure(figsize=(6.0, 4.0), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    curve = np.linspace(0.0, 1.0, 201)
-    axes.plot(curve, expected_reward(x, c, curve), color="0.35", label="expected reward")
-    axes.plot(
-        auction.bids,
-        expected_reward(x, c, auction.bid_array),
-        "o",
-        color="tab:blue",
-        label="allowed bids",
-    )
-    if "bid" in shown:
-        axes.plot(
-            [shown["bid"]],
-            [shown["expected_reward"]],
-            "*",
-            markersize=18,
-            color="tab:green" if shown["click"] else "tab:red",
-            label="bid, clicked" if shown["click"] else "bid, not clicked",
-        )
-    axes.set(xlabel="bid", ylabel="reward", title=f"x = {x:.3f}, c = {c:.3f}")
-    figure.suptitle(_outcome(shown), fontsize=10)
-    axes.legend(loc="lower right")
-    canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    return picture.draw(shown)
+
+
+class _Picture:
+    """What all pictures of an auction share, drawn once; the rest over a copy of it."""
+
+    def __init__(self, auction: Auction):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self._bids, self._bid_grid = auction.bid_array, np.linspace(0.0, 1.0, 201)
+        self._figure = Figure(figsize=(6.0, 4.0), dpi=100)
+        self._canvas = FigureCanvasAgg(self._figure)
+        axes = self._figure.add_axes((0.11, 0.13, 0.86, 0.7))
+        ends = [
+            expected_reward(x, c, self._bid_grid)
+            for x in (0.0, 1.0)
+            for c in auction.cost_range
+        ]
+        axes.set(xlabel="bid", ylabel="reward", xlim=(-0.04, 1.04))
+        axes.set_ylim(np.min(ends) - 0.15, np.max(ends) + 0.03)
+        (self._curve,) = axes.plot([], color="0.35", label="expected reward")
+        (self._allowed,) = axes.plot([], "o", color="tab:blue", label="allowed bids")
+        # Red where there was no click, green where there was one.
+        self._stars = [
+            axes.plot([], "*", markersize=18, color=color)[0]
+            for color in ("tab:red", "tab:green")
+        ]
+        axes.legend(loc="lower right")
+        self._canvas.draw()
+        self._background = self._canvas.copy_from_bbox(self._figure.bbox)
+        self._title = self._figure.text(0.54, 0.86, "", ha="center", fontsize=12)
+        self._outcome = self._figure.text(0.5, 0.94, "", ha="center", fontsize=10)
+
+    def draw(self, shown: dict[str, Any]) -> npt.NDArray[np.uint8]:
+        x, c = shown["x"], shown["c"]
+        self._canvas.restore_region(self._background)
+        self._curve.set_data(self._bid_grid, expected_reward(x, c, self._bid_grid))
+        self._allowed.set_data(self._bids, expected_reward(x, c, self._bids))
+        self._title.set_text(f"x = {x:.3f}, c = {c:.3f}")
+        self._outcome.set_text(_outcome(shown))
+        artists = [self._curve, self._allowed, self._title, self._outcome]
+        if "bid" in shown:
+            star = self._stars[shown["click"]]
+            star.set_data([shown["bid"]], [shown["expected_reward"]])
+            artists.append(star)
+        for artist in artists:
+            self._figure.draw_artist(artist)
+        return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
+
+
+@functools.lru_cache(maxsize=8)
+def _picture_of(bids: tuple[float, ...], cost_range: tuple[float, float]) -> _Picture:
+    return _Picture(Auction(bids, cost_range))
 
 
 def _outcome(shown: dict[str, Any]) -> str:

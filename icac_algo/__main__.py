@@ -9,42 +9,49 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._util.checks import check_path
+from ._util.command_line import BAD_INPUT, EXIT_STATUSES, exit_status, say
 from ._util.files import written_beside
-from .data import ColumnarReplayBuffer
-from .evidence import check_prior
+from .data import ColumnarReplayBuffer, LoggedSteps, logged_steps
+from .evidence import PriorCheck, check_prior
 from .shapes import SHAPE_NAMES, parse_known_cost, parse_shape
 
-REJECTED = 1
-BAD_INPUT = 2
+STATUSES = {"not rejected": 0, "rejected": 1, "cannot tell": 3}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line; 0 is not rejected, 1 rejected, 3 cannot tell, 2 bad input."""
     options = _parser().parse_args(arguments)
     try:
-        if options.plot is not None:
-            _check_picture(options.plot)
-        cost = options.known_cost and parse_known_cost(options.known_cost)
-        constraint = parse_shape(options.constraint, options.actions, cost)
-        dataset, names = _open(options)
-        check = check_prior(
-            dataset,
-            constraint,
-            level=options.level,
-            min_support=options.min_support,
-            feature_names=names,
-            seed=options.seed,
-        )
-        print(check)
+        check = _checked(options)
         if options.plot is not None:
             figure = check.plot()
             with written_beside(options.plot) as beside:
                 figure.savefig(beside, dpi=150)
-            print(f"\n{options.plot}")
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        say(f"error: {error}")
         return BAD_INPUT
-    return {"not rejected": 0, "rejected": REJECTED, "cannot tell": 3}[check.verdict]
+    print(check)
+    if options.plot is not None:
+        print(f"\n{options.plot}")
+    return STATUSES[check.verdict]
+
+
+def _checked(options: argparse.Namespace) -> PriorCheck:
+    if options.plot is not None:
+        _check_picture(options.plot)
+    names = options.observation
+    cost = options.known_cost and parse_known_cost(options.known_cost, names or ())
+    constraint = parse_shape(options.constraint, options.actions, cost)
+    steps = _read(options)
+    return check_prior(
+        steps,
+        constraint,
+        level=options.level,
+        min_support=options.min_support,
+        feature_names=names,
+        seed=options.seed,
+        show_progress=sys.stderr is not None and sys.stderr.isatty(),
+    )
 
 
 def _check_picture(path: pathlib.Path) -> None:
@@ -57,30 +64,45 @@ def _check_picture(path: pathlib.Path) -> None:
         raise ValueError(f"--plot must end with .png or .svg, got {path}")
 
 
-def _open(options: argparse.Namespace) -> tuple[Any, list[str] | None]:
+def _read(options: argparse.Namespace) -> LoggedSteps:
+    check_path("DATASET", options.dataset)
+    try:
+        return logged_steps(_open(options))
+    except (ValueError, OSError, ImportError):
+        raise
+    except Exception as error:
+        # Libraries that read files have errors of every kind for what is broken.
+        kind = type(error).__name__
+        raise ValueError(f"{options.dataset} cannot be read: {kind}: {error}") from error
+
+
+def _open(options: argparse.Namespace) -> Any:
     path = pathlib.Path(options.dataset)
-    if not path.exists():
-        return _minari(options.dataset), None
-    buffer = ColumnarReplayBuffer.from_parquet(
-        path,
-        observation=options.observation,
-        action=options.action,
-        reward=options.reward,
-        propensity=options.propensity,
-    )
-    return buffer, list(options.observation)
-
-
-def _minari(name: str) -> Any:
+    columns = {name: getattr(options, name) for name in ("action", "reward")}
+    if path.exists():
+        if options.observation is None:
+            raise ValueError(f"--observation must name the columns of features in {path}")
+        return ColumnarReplayBuffer.from_parquet(
+            path,
+            observation=options.observation,
+            propensity=options.propensity,
+            **{role: column or role for role, column in columns.items()},
+        )
     import minari
 
     known = sorted(minari.list_local_datasets())
-    if name not in known:
+    if options.dataset not in known:
         raise ValueError(
             f"DATASET must be a file, a folder or the id of a local Minari dataset "
-            f"({', '.join(known) or 'there are none'}), got {name!r}"
+            f"({', '.join(known) or 'there are none'}), got {options.dataset!r}"
         )
-    return name
+    for name, column in {**columns, "propensity": options.propensity}.items():
+        if column is not None:
+            raise ValueError(
+                f"--{name} must be left out: a Minari dataset has no columns to name, "
+                f"got {column!r}"
+            )
+    return options.dataset
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,8 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check-prior",
         help="test a shape against a log",
-        description="Tests a shape against a log before it is imposed. Exit status: "
-        "0 not rejected, 1 rejected, 2 bad input, 3 cannot tell.",
+        description="Tests a shape against a log before it is imposed.",
+        epilog="Exit status: 0 not rejected, 1 rejected, 3 the log cannot tell; "
+        f"{EXIT_STATUSES}.",
     )
     check.add_argument(
         "dataset",
@@ -106,7 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--known-cost",
         metavar="FEATURE[:COEFFICIENT]",
-        help="add back coefficient * observation[FEATURE] * action first",
+        help="add back coefficient * observation[FEATURE] * action first; FEATURE is an "
+        "index or a name of --observation",
     )
     check.add_argument(
         "--actions",
@@ -119,13 +143,18 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--min-support", type=int, default=30, help="default 30")
     check.add_argument("--seed", type=int, default=0, help="of folds and bootstrap")
     check.add_argument("--plot", type=pathlib.Path, metavar="FILE", help="PNG or SVG")
-    table = check.add_argument_group("columns of a table")
-    table.add_argument("--observation", nargs="+", default=["x", "c"], metavar="COLUMN")
-    table.add_argument("--action", default="action", metavar="COLUMN")
-    table.add_argument("--reward", default="reward", metavar="COLUMN")
+    check.add_argument(
+        "--observation",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns of a table that are the features; names of a Minari dataset's",
+    )
+    table = check.add_argument_group("other columns of a table")
+    table.add_argument("--action", metavar="COLUMN", help="action by default")
+    table.add_argument("--reward", metavar="COLUMN", help="reward by default")
     table.add_argument("--propensity", metavar="COLUMN", help="estimated if not given")
     return parser
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(exit_status(main))

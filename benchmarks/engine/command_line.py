@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from icac_algo._util.command_line import EXIT_STATUSES
+
 from .experiment import EXPERIMENTS, Experiment, Settings, UsageError, rebuild, run
 
 
@@ -154,7 +156,10 @@ def check_folders(parser: argparse.ArgumentParser, given: Mapping[str, Any]) -> 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parses the command line and runs one experiment."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        epilog=f"Exit status: 0 finished, 1 some cells failed; {EXIT_STATUSES}.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for experiment in EXPERIMENTS.values():
         add_command(commands, experiment)

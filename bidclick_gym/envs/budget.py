@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -52,7 +52,8 @@ class BidClickBudgetEnv(BidClickEnv):
     `step` returns `bid` (the one that counts), `asked_bid`, `refused` (a bool), `click`,
     `click_probability`, `payment`, `expected_reward`, and what is left after this
     impression: `budget_left` and `impressions_left`.  All are in units of one click,
-    except `refused`, `click` (0 or 1) and `impressions_left`.
+    except `refused`, `click` (0 or 1) and `impressions_left`.  `reset` returns the same
+    names, 0 where there was no impression.
 
     ## Arguments
     * `budget`: what all payments together may not exceed, positive and finite.
@@ -62,6 +63,12 @@ class BidClickBudgetEnv(BidClickEnv):
     ## Version History
     * v0: initial release.
     """
+
+    no_impression: ClassVar[dict[str, Any]] = {
+        **BidClickEnv.no_impression,
+        "asked_bid": 0.0,
+        "refused": False,
+    }
 
     def __init__(
         self,
@@ -87,14 +94,6 @@ class BidClickBudgetEnv(BidClickEnv):
         self._budget_left = self.campaign.budget
         self._start_bounds = campaign_bounds(self.campaign)
         self._terminates = True
-
-    def step(self, action: Any) -> tuple[Float32Array, float, bool, bool, dict[str, Any]]:
-        """As in `BidClickEnv`, but ``ResetNeeded`` also after the last impression."""
-        if self._observation is not None and self._impressions >= self.horizon:
-            raise gym.error.ResetNeeded(
-                f"all {self.horizon} impressions are over; call reset() before step()"
-            )
-        return super().step(action)
 
     def _begin(self, start: dict[str, Any]) -> None:
         self._budget_left = float(start.get("budget_left", self.campaign.budget))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium.vector.utils import batch_space
@@ -11,7 +11,7 @@ from gymnasium.vector.utils import batch_space
 from .._arrays import BoolArray, Float32Array, FloatArray, IntArray
 from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE
 from ..campaigns import DEFAULT_BUDGET, DEFAULT_IMPRESSIONS, BudgetedCampaign
-from .budget import campaign_bounds, campaign_space
+from .budget import BidClickBudgetEnv, campaign_bounds, campaign_space
 from .vector import NOTHING, BidClickVectorEnv, Values
 
 
@@ -30,6 +30,12 @@ class BidClickBudgetVectorEnv(BidClickVectorEnv):
     Raises:
         ValueError: an argument is outside these bounds.
     """
+
+    _single_information: ClassVar[dict[str, Any]] = {
+        **BidClickBudgetEnv.no_impression,
+        "budget_left": 0.0,
+        "impressions_left": 0,
+    }
 
     def __init__(
         self,

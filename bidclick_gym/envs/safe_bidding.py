@@ -58,7 +58,7 @@ class SafeBidding(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
         observation, info = self.env.reset(seed=seed, options=options)
         self._cost = float(observation[1])
         self._payments, self._clicks = [], []
-        return observation, info
+        return observation, {**info, "capped": False}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Bids what was asked for, or the most below it that the caps allow."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from .._arrays import AnyArray
 from ..auction import DEFAULT_BIDS, DEFAULT_COST_RANGE
+from .single import BidClickEnv
 from .vector import BidClickVectorEnv
 
 try:
@@ -70,7 +71,7 @@ class BidClickVecEnv(VecEnv):
                 observations, _ = self._auctions.reset(
                     options={**options, "reset_mask": mask}
                 )
-        self.reset_infos = [{} for _ in range(self.num_envs)]
+        self.reset_infos = [dict(BidClickEnv.no_impression) for _ in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
         return observations
@@ -93,7 +94,7 @@ class BidClickVecEnv(VecEnv):
             single["TimeLimit.truncated"] = timeout
             if dones[i]:
                 single["terminal_observation"] = info["final_obs"][i]
-                self.reset_infos[i] = {}
+                self.reset_infos[i] = dict(BidClickEnv.no_impression)
             infos.append(single)
         return observations, rewards.astype(np.float32), dones, infos
 
@@ -124,5 +125,4 @@ class BidClickVecEnv(VecEnv):
 
 
 def _columns(info: dict[str, Any]) -> dict[str, list[Any]]:
-    names = ("bid", "click", "click_probability", "payment", "expected_reward")
-    return {name: info[name].tolist() for name in names}
+    return {name: info[name].tolist() for name in BidClickEnv.no_impression}

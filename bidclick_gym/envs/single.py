@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -45,7 +45,8 @@ class BidClickEnv(gym.Env[Float32Array, Any]):
 
     ## Information
     `step` returns `bid`, `click`, `click_probability`, `payment` and
-    `expected_reward` (all in units of one click, except `click`, 0 or 1).
+    `expected_reward` (all in units of one click, except `click`, 0 or 1); `reset` the
+    same names, all 0.
 
     ## Arguments
     * `horizon`: impressions in an episode, an integer of at least 1.
@@ -62,6 +63,14 @@ class BidClickEnv(gym.Env[Float32Array, Any]):
     metadata: dict[str, Any] = {  # noqa: RUF012
         "render_modes": ["ansi", "rgb_array"],
         "render_fps": 4,
+    }
+    #: The information of a reset, with the names and types of a step's.
+    no_impression: ClassVar[dict[str, Any]] = {
+        "bid": 0.0,
+        "click": 0,
+        "click_probability": 0.0,
+        "payment": 0.0,
+        "expected_reward": 0.0,
     }
 
     def __init__(
@@ -123,17 +132,22 @@ class BidClickEnv(gym.Env[Float32Array, Any]):
         self._impressions = 0
         self._last = None
         self._begin(start)
-        return self._observe(), {}
+        return self._observe(), {**self.no_impression, **self._rest()}
 
     def step(self, action: Any) -> tuple[Float32Array, float, bool, bool, dict[str, Any]]:
         """Bids on the current impression.
 
         Raises:
             ValueError: the action is not in the action space.
-            gymnasium.error.ResetNeeded: called before ``reset``.
+            gymnasium.error.ResetNeeded: called before ``reset``, or after the episode's
+                last impression.
         """
         if self._observation is None:
             raise gym.error.ResetNeeded("call reset() before step()")
+        if self._impressions >= self.horizon:
+            raise gym.error.ResetNeeded(
+                f"all {self.horizon} impressions are over; call reset() before step()"
+            )
         bid = self._bid(action)
         # Three draws in one call, whatever the bid is worth: the stream is the same as
         # drawing one by one, so that `simulate_log` can replay whole campaigns at once.

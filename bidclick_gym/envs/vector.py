@@ -70,6 +70,8 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         "autoreset_mode": NEXT_STEP,
     }
 
+    _single_information = BidClickEnv.no_impression
+
     def __init__(
         self,
         num_envs: int = 1,
@@ -122,7 +124,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
                 of shape ``(N,)``, leaves episodes where it is False as they are.
 
         Returns:
-            Observations and no information.
+            Observations, and the information of a step in which nothing happened.
 
         Raises:
             ValueError: the seed or an option is unknown or out of bounds.
@@ -143,7 +145,13 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._start(mask, start)
         if self._ended is not None:
             self._ended = self._ended & ~mask if (self._ended & ~mask).any() else None
-        return self._observe(), {}
+        nothing = np.zeros(self.num_envs, dtype=np.bool_)
+        return self._observe(), batch_info(self._no_impression(), self.num_envs, nothing)
+
+    def _no_impression(self) -> Values:
+        """Zeros for all that a step says."""
+        one = self._single_information if self.full_info else {}
+        return {name: np.full(self.num_envs, zero) for name, zero in one.items()}
 
     def step(self, actions: Any) -> Step:
         """Bids on the current impression of every sub-environment.

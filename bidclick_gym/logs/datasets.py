@@ -206,7 +206,7 @@ def to_replay_buffer(
         kept = nested_subsample(len(log.actions), fraction, seed)
         at_last = np.zeros((len(kept), log.actions.shape[1]), dtype=bool)
         at_last[:, -1] = True
-        ends["terminals" if is_budgeted else "timeouts"] = at_last
+        ends["terminals" if is_budgeted else "timeouts"] = at_last.reshape(-1)
         columns = [c[kept].reshape(-1, c.shape[-1]) for c in columns]
     observations, actions, rewards, propensities = columns
     return icac_algo.ColumnarReplayBuffer.from_arrays(

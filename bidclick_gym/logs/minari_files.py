@@ -45,6 +45,7 @@ def stored(
     if not (path / "data").exists():
         metadata = {"dataset_id": dataset_id, **metadata}
         _write(simulate(), env, path, metadata, show_progress)
+    _know_namespace(dataset_id)
     dataset = minari.load_dataset(dataset_id)
     found = (dataset.total_steps, dataset.storage.metadata.get("bidclick_code_version"))
     expected = (shape[0] * shape[1], CODE_VERSION)
@@ -55,6 +56,16 @@ def stored(
             f"remove it with `minari delete {dataset_id}` to have it made again"
         )
     return dataset
+
+
+def _know_namespace(dataset_id: str) -> None:
+    """Minari keeps a file for each namespace, which it makes for its own writers only."""
+    from minari import namespace
+
+    name = dataset_id.rpartition("/")[0]
+    # Another process may be first.
+    with contextlib.suppress(ValueError):
+        namespace.create_namespace(name, "logs of the Bid-Click auction")
 
 
 def read_columns(dataset: MinariDataset) -> dict[str, Any]:

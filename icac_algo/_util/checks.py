@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from .fields import plain
 
 
 def check_number(
@@ -18,17 +21,23 @@ def check_number(
     at_most: float = math.inf,
 ) -> None:
     """Raises ``ValueError`` if the value is not a finite number within the bounds."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    inside = number and math.isfinite(value)
+    inside = is_finite(value)
     if not (inside and above < value < below and at_least <= value <= at_most):
         signs = {">": above, ">=": at_least, "<": below, "<=": at_most}
         bounds = [f"{s} {bound:g}" for s, bound in signs.items() if math.isfinite(bound)]
         raise ValueError(f"{name} must be a number {' and '.join(bounds)}, got {value!r}")
 
 
+def is_finite(value: Any) -> bool:
+    """Whether a value is a finite number, which a bool is not."""
+    value = plain(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
 def is_integer(value: Any) -> bool:
     """Whether it is an integer, which a bool is not."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return isinstance(plain(value), int) and not isinstance(plain(value), bool)
 
 
 def check_count(name: str, value: Any) -> None:
@@ -45,7 +54,7 @@ def check_seed(value: Any, name: str = "seed") -> None:
 
 def check_flag(name: str, value: Any) -> None:
     """Raises ``ValueError`` if the value is not a bool."""
-    if not isinstance(value, (bool, np.bool_)):
+    if not isinstance(plain(value), bool):
         raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
@@ -55,25 +64,24 @@ def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
 
 
-def check_part(name: str, value: Any, kind: type) -> None:
-    """Raises ``ValueError`` if the value is not of d3rlpy's kind; scalers may be None."""
-    left_out = value is None and name.endswith("_scaler")
-    if not left_out and not isinstance(value, kind):
-        raise ValueError(f"{name} must be a {kind.__name__} of d3rlpy, got {value!r}")
-
-
 def check_type(name: str, value: Any, kind: type, requirement: str) -> None:
     """Raises ``TypeError``, of what the value must do, if it is not of the kind."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must {requirement}, got {type(value).__name__}")
 
 
-def check_rows(requirement: str, values: Any, bad: Any, first: int = 0) -> None:
+def check_rows(
+    requirement: str,
+    values: Any,
+    bad: Any,
+    first: int = 0,
+    where: Callable[[int], str] = "row {}".format,
+) -> None:
     """Raises ``ValueError`` with the first bad row, counted from ``first``, if any."""
     if bad.any():
         place = tuple(np.argwhere(bad)[0])
-        row = first + place[0]
-        raise ValueError(f"{requirement}, row {row} has {values[place]}")
+        row = where(int(first + place[0]))
+        raise ValueError(f"{requirement}, {row} has {values[place]}")
 
 
 def check_path(name: str, value: Any) -> None:

@@ -16,13 +16,15 @@ from d3rlpy.base import LearnableConfig
 from d3rlpy.dataset import ReplayBufferBase, TransitionMiniBatch
 from d3rlpy.models.torch import CategoricalPolicy
 from d3rlpy.torch_utility import TorchMiniBatch
-from d3rlpy.types import TorchObservation
+from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
 from .._util.checks import check_built
 from .._util.files import write_whole, written_beside
-from ..data import check_dataset
+from .._util.precision import float32_by_default
+from ..data import check_dataset, check_scaler
 from ..export import save_greedy_policy
+from .processes import agree_on_config
 from .training import FitOptions, train
 
 TImpl = TypeVar("TImpl", bound=QLearningAlgoImplBase)
@@ -67,6 +69,15 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         """Refuses data that cannot be learned from."""
         check_dataset(type(self).__name__, dataset)
 
+    def create_impl(self, observation_shape: Shape, action_size: int) -> None:
+        for name, shape in (("observation", observation_shape), ("reward", (1,))):
+            scaler = getattr(self._config, f"{name}_scaler")
+            # The parts of a tuple have scalers of their own.
+            if scaler and scaler.built and isinstance(shape[0], (int, np.integer)):
+                check_scaler(f"{name}_scaler", scaler, np.zeros((1, *shape)))
+        with float32_by_default():
+            super().create_impl(observation_shape, action_size)
+
     def fit(
         self,
         dataset: ReplayBufferBase,
@@ -110,8 +121,22 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         return losses
 
     def build_scalers(self, dataset: ReplayBufferBase) -> None:
-        """Fits the scalers that are not fitted yet."""
+        """Fits the scalers that are not fitted yet; of several processes, the first's.
+
+        Raises:
+            ValueError: a scaler cannot scale the data, or processes differ in config,
+                observations or actions.
+        """
         build_scalers_with_transition_picker(self, dataset)
+        if self._enable_ddp:
+            agree_on_config(self._config, dataset.dataset_info)
+        episode = dataset.episodes[0]
+        for name in ("observation", "action", "reward"):
+            scaler = getattr(self._config, f"{name}_scaler")
+            values = getattr(episode, f"{name}s")
+            # Scalers of the parts of a tuple have no fixed form.
+            if scaler is not None and not isinstance(values, (list, tuple)):
+                check_scaler(f"{name}_scaler", scaler, values)
 
     def check_exportable(self) -> None:
         """Refuses a policy that no fixed graph can express."""

@@ -2,34 +2,41 @@
 
 d3rlpy's ``save`` keeps networks and optimizers but neither the step count nor where the
 random numbers stand.  A checkpoint keeps both, of every process, and training that is
-resumed from one on the CPU is bit for bit the training that was never interrupted.
+resumed from one on the CPU is bit for bit the training that was never interrupted.  Its
+file is that of :func:`icac_algo.save`, with the optimizers and the random states.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import io
 import json
-import os
 import pathlib
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed
-from d3rlpy.base import DeviceArg, LearnableConfigWithShape
+from d3rlpy.base import DeviceArg
 from d3rlpy.dataset import ReplayBufferBase
-from d3rlpy.torch_utility import map_location, unwrap_ddp_model
-from torch import nn
 
 from .._util.checks import check_built, check_path
-from .._util.files import write_whole
-from ..data import ColumnarReplayBuffer
+from ..data import ColumnarReplayBuffer, fingerprint
+from ..export import (
+    ArtefactError,
+    ModelFile,
+    PathLike,
+    describe_algorithm,
+    differences,
+    tensors_of,
+    write_file,
+)
+from .processes import from_all_processes, rank
 
-FORMAT = 1
-
-PathLike = str | os.PathLike[str]
+_FIELDS = ("optimizers", "processes", "progress")
+_STATE = "state/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,37 +60,50 @@ def save_checkpoint(
     Args:
         algo: a built algorithm of ours.
         file: destination.
-        dataset: what it is trained on, whose random stream is kept if it has its own.
+        dataset: what it is trained on, whose fingerprint is kept, and whose random stream
+            if it has its own.
         progress: how far ``fit`` has come; nothing if it is not running.
 
     Raises:
         TypeError: ``algo`` is no algorithm, or ``file`` no path.
-        ValueError: the algorithm is not built.
+        ValueError: the algorithm is not built, or a number in it is NaN or infinite.
         OSError: the file cannot be written; what was there stays.
     """
     check_path("file", file)
-    check_built(algo)
-    processes = _from_all_processes(_state_of_process(dataset))
-    if _rank() != 0:
+    data = None if dataset is None else fingerprint(dataset)
+    write_checkpoint(algo, file, dataset, progress or Progress(), data)
+
+
+def write_checkpoint(
+    algo: Any,
+    file: PathLike,
+    dataset: ReplayBufferBase | None,
+    progress: Progress,
+    data: str | None,
+) -> None:
+    """As :func:`save_checkpoint`, of data whose fingerprint is known."""
+    description, tensors = training_state(algo)
+    processes = from_all_processes({**_random_state(dataset), "data": data})
+    if rank() != 0:
         return
-    config = LearnableConfigWithShape(
-        algo.impl.observation_shape, algo.impl.action_size, algo.config
-    )
-    progress = progress or Progress()
-    content = {
-        "format": FORMAT,
-        "config": config.serialize(),
-        "modules": {
-            name: module.state_dict() for name, module in _unwrapped(algo).items()
-        },
-        "grad_step": algo.grad_step,
-        "progress": dataclasses.asdict(progress),
-        "processes": processes,
-    }
+    description["progress"] = dataclasses.asdict(progress)
+    description["processes"] = _pack(processes, f"{_STATE}processes", tensors)
     pathlib.Path(file).parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_whole(file, buffer.getvalue())
+    write_file(file, description, tensors)
+
+
+def training_state(algo: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The networks and optimizers of an algorithm, as JSON and tensors.
+
+    Raises:
+        TypeError: it is no algorithm.
+        ValueError: it is not built, or a part of it cannot be written.
+    """
+    check_built(algo)
+    tensors = tensors_of(algo)
+    optimizers = {name: one.state_dict() for name, one in _optimizers(algo).items()}
+    packed = _pack(optimizers, f"{_STATE}optimizers", tensors)
+    return {**describe_algorithm(algo, "checkpoint"), "optimizers": packed}, tensors
 
 
 def load_checkpoint(
@@ -91,8 +111,8 @@ def load_checkpoint(
 ) -> Any:
     """The algorithm of a checkpoint, ready to predict or to be trained further.
 
-    Unlike ``d3rlpy.load_learnable`` it runs no code from the file.  The state of the
-    random numbers is restored by ``fit(checkpoint=...)`` only.
+    Nothing in the file is executed.  The state of the random numbers is restored by
+    ``fit(checkpoint=...)`` only.
 
     Args:
         file: what ``save_checkpoint`` or ``fit(checkpoint=...)`` wrote.
@@ -100,143 +120,161 @@ def load_checkpoint(
         enable_ddp: as in ``create``.
 
     Raises:
-        ValueError: the file is no checkpoint.
+        FileNotFoundError: there is no file.
+        ArtefactError: the file is no checkpoint, was changed, or does not fit its config.
     """
-    content = _read(file, "cpu:0")
-    shaped = LearnableConfigWithShape.deserialize(content["config"])
-    algo: Any = shaped.config.create(device, enable_ddp)
-    algo.create_impl(shaped.observation_shape, shaped.action_size)
-    _restore_modules(algo, content)
+    opened = ModelFile.open(file, "checkpoint", _FIELDS)
+    algo = opened.build(device, enable_ddp)
+    _restore(algo, opened, opened.read_into(algo))
     return algo
 
 
 def restore_checkpoint(
-    algo: Any, file: PathLike, dataset: ReplayBufferBase | None = None
+    algo: Any, file: PathLike, dataset: ReplayBufferBase, data: str
 ) -> Progress:
-    """Puts a built algorithm, the dataset's and all global random states back."""
-    content = _read(file, algo.impl.device)
-    config = LearnableConfigWithShape(
-        algo.impl.observation_shape, algo.impl.action_size, algo.config
-    )
-    _refuse_difference(
-        file, json.loads(content["config"]), json.loads(config.serialize())
-    )
-    processes = content["processes"]
-    if len(processes) != _world_size():
-        raise ValueError(
-            f"the checkpoint {file} was written by {len(processes)} processes and can "
-            f"only be continued by as many, got {_world_size()}"
-        )
-    state = json.loads(processes[_rank()])
-    count = None if dataset is None else dataset.transition_count
-    if count != state["transitions"]:
-        raise ValueError(
-            f"the checkpoint {file} was trained on {state['transitions']} transitions, "
-            f"got a dataset of {count}; load_checkpoint can train further on other data"
-        )
-    _restore_modules(algo, content)
-    _restore_random(state, dataset)
-    return Progress(**content["progress"])
+    """Puts a built algorithm, the dataset's and all global random states back.
 
-
-# -- networks and optimizers -------------------------------------------------
-
-
-def _unwrapped(algo: Any) -> dict[str, Any]:
-    # d3rlpy saves modules without the wrapper of several processes but loads them into
-    # it, where the names differ.
-    modules = algo.impl.modules.create_checkpointer(algo.impl.device).modules
-    return {
-        name: unwrap_ddp_model(module) if isinstance(module, nn.Module) else module
-        for name, module in modules.items()
-    }
-
-
-def _restore_modules(algo: Any, content: dict[str, Any]) -> None:
-    for name, module in _unwrapped(algo).items():
-        module.load_state_dict(content["modules"][name])
-    algo.set_grad_step(content["grad_step"])
-
-
-def _read(file: PathLike, device: str) -> dict[str, Any]:
-    if not pathlib.Path(file).exists():
-        raise FileNotFoundError(f"no such checkpoint: {file}")
-    try:
-        content = torch.load(file, map_location=map_location(device), weights_only=True)
-        known = content["format"] == FORMAT
-    except Exception as error:
-        raise ValueError(f"{file} is not a checkpoint: {error}") from error
-    if not known:
-        raise ValueError(
-            f"the checkpoint {file} has format {content['format']}, expected {FORMAT}"
-        )
-    return dict(content)
-
-
-def _refuse_difference(file: PathLike, saved: Any, given: Any, path: str = "") -> None:
-    if isinstance(saved, dict) and isinstance(given, dict):
-        # The type first: what it is comes before how it is set.
-        for key in sorted(saved.keys() | given.keys(), key=lambda k: (k != "type", k)):
-            inner = f"{path}.{key}" if path else key
-            _refuse_difference(file, saved.get(key), given.get(key), inner)
-    elif saved != given:
-        name = path.replace("config.params.", "")
+    ``data`` is the dataset's fingerprint.
+    """
+    opened = ModelFile.open(file, "checkpoint", _FIELDS)
+    own = describe_algorithm(algo, "checkpoint")["config"]
+    for name, saved, given in differences(opened.description["config"], own):
         raise ValueError(
             f"the checkpoint {file} was trained with {name}={saved!r}, got {given!r}; "
             "use another file, or load_checkpoint to train further as it was"
         )
+    tensors = opened.read_into(algo)
+    with _errors_of(file):
+        progress = Progress(**opened.description["progress"])
+        if not all(type(n) is int and n >= 0 for n in vars(progress).values()):
+            raise ValueError(f"progress must be counts, got {progress}")
+        processes = _unpack(opened.description["processes"], tensors)
+        saved_data = [state["data"] for state in processes]
+    all_data = from_all_processes(data)
+    if len(all_data) != len(processes):
+        raise ValueError(
+            f"the checkpoint {file} was written by {len(processes)} processes and can "
+            f"only be continued by as many, got {len(all_data)}"
+        )
+    if all_data != saved_data:
+        raise ValueError(
+            f"the checkpoint {file} was trained on other data, of the fingerprint "
+            f"{saved_data}, got {all_data}; use another file, or load_checkpoint to "
+            "train further on these"
+        )
+    _restore(algo, opened, tensors)
+    with _errors_of(file):
+        _restore_random(processes[rank()], dataset)
+    return progress
+
+
+@contextlib.contextmanager
+def _errors_of(file: PathLike) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        reason = f"has a training state that does not fit: {error!r}"
+        raise ArtefactError(file, reason) from error
+
+
+# -- optimizers --------------------------------------------------------------
+
+
+def _optimizers(algo: Any) -> dict[str, Any]:
+    modules = algo.impl.modules.create_checkpointer(algo.impl.device).modules
+    return {
+        name: one for name, one in modules.items() if not isinstance(one, torch.nn.Module)
+    }
+
+
+def _restore(algo: Any, file: ModelFile, tensors: dict[str, torch.Tensor]) -> None:
+    saved = file.description["optimizers"]
+    with _errors_of(file.path):
+        if saved.keys() != _optimizers(algo).keys():
+            raise ValueError(f"optimizers must be {[*_optimizers(algo)]}, got {[*saved]}")
+        for name, optimizer in _optimizers(algo).items():
+            state = _unpack(saved[name], tensors)
+            _check_state(name, state, optimizer)
+            optimizer.load_state_dict(state)
+    algo.set_grad_step(file.description["grad_step"])
+
+
+def _check_state(name: str, state: dict[str, Any], optimizer: Any) -> None:
+    """Refuses what torch would take and stumble over at the next step."""
+    fresh = optimizer.state_dict()
+    for part, like, given in (
+        ("groups", fresh["optim"]["param_groups"], state["optim"]["param_groups"]),
+        ("lr_scheduler", fresh["lr_scheduler"], state["lr_scheduler"]),
+    ):
+        if _form(like) != _form(given):
+            raise ValueError(f"{name} must have {part} like {like}, got {given}")
+    groups = optimizer.optim.param_groups
+    weights = [one for group in groups for one in group["params"]]
+    for index, moments in state["optim"]["state"].items():
+        for key, value in moments.items():
+            if isinstance(value, torch.Tensor) and value.shape not in (
+                weights[index].shape,
+                (),
+            ):
+                raise ValueError(
+                    f"{name} must have {key} of shape {tuple(weights[index].shape)}, got "
+                    f"{tuple(value.shape)}"
+                )
+
+
+def _form(value: Any) -> Any:
+    """The names, lengths and types in a state, without its values."""
+    if isinstance(value, dict):
+        return {key: _form(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_form(one) for one in value]
+    return "number" if type(value) in (int, float) else type(value).__name__
+
+
+def _pack(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
+    """A nested state as JSON, in which tensors are named."""
+    if isinstance(value, torch.Tensor):
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {"tensor": name}
+    if isinstance(value, dict):
+        return {str(k): _pack(v, f"{name}/{k}", tensors) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_pack(v, f"{name}/{i}", tensors) for i, v in enumerate(value)]
+    json.dumps(value, allow_nan=False)
+    return value
+
+
+def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(value, dict) and value.keys() == {"tensor"}:
+        return tensors[value["tensor"]]
+    if isinstance(value, dict):
+        # torch numbers the parameters of an optimizer; JSON's names are texts.
+        return {
+            int(k) if k.isdecimal() else k: _unpack(v, tensors) for k, v in value.items()
+        }
+    if isinstance(value, list):
+        return [_unpack(one, tensors) for one in value]
+    return value
 
 
 # -- random numbers ----------------------------------------------------------
 
 
-def _state_of_process(dataset: ReplayBufferBase | None) -> str:
-    """One process's random states and data, as JSON."""
+def _random_state(dataset: ReplayBufferBase | None) -> dict[str, Any]:
     numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
     own = dataset.random_state if isinstance(dataset, ColumnarReplayBuffer) else None
+    state = {"python": random.getstate(), "numpy": numpy_state, "dataset": own}
+    plain = json.loads(json.dumps(state, default=lambda array: array.tolist()))
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    state = {
-        "transitions": None if dataset is None else dataset.transition_count,
-        "python": random.getstate(),
-        "numpy": numpy_state,
-        "torch": torch.get_rng_state(),
-        "cuda": cuda,
-        "dataset": own,
-    }
-    return json.dumps(state, default=lambda array: array.tolist())
+    return {**plain, "torch": torch.get_rng_state(), "cuda": cuda}
 
 
-def _restore_random(state: dict[str, Any], dataset: ReplayBufferBase | None) -> None:
+def _restore_random(state: dict[str, Any], dataset: ReplayBufferBase) -> None:
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     np.random.set_state(state["numpy"])  # noqa: NPY002
-    torch.set_rng_state(torch.tensor(state["torch"], dtype=torch.uint8))
+    torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(
-            [torch.tensor(one, dtype=torch.uint8) for one in state["cuda"]]
-        )
+        torch.cuda.set_rng_state_all(state["cuda"])
     if isinstance(dataset, ColumnarReplayBuffer):
         dataset.random_state = state["dataset"]
-
-
-# -- processes ---------------------------------------------------------------
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def _rank() -> int:
-    return torch.distributed.get_rank() if _distributed() else 0
-
-
-def _world_size() -> int:
-    return torch.distributed.get_world_size() if _distributed() else 1
-
-
-def _from_all_processes(value: str) -> list[str]:
-    if not _distributed():
-        return [value]
-    values: list[Any] = [None] * _world_size()
-    torch.distributed.all_gather_object(values, value)
-    return values

@@ -19,10 +19,10 @@ from d3rlpy.models.builders import (
 )
 from d3rlpy.models.encoders import EncoderFactory, make_encoder_field
 from d3rlpy.optimizers.optimizers import OptimizerFactory, make_optimizer_field
-from d3rlpy.preprocessing import ActionScaler, ObservationScaler, RewardScaler
 from d3rlpy.types import Shape
 
-from .._util.checks import check_choice, check_count, check_flag, check_number, check_part
+from .._util.checks import check_choice, check_count, check_number
+from .._util.fields import cast_fields
 from ..critics import (
     Afterstates,
     Critic,
@@ -52,16 +52,6 @@ from .constraint_aware_q_impl import (
     TrainingState,
 )
 from .networks import create_optimizer, create_policy
-
-_PARTS = {
-    "observation_scaler": ObservationScaler,
-    "action_scaler": ActionScaler,
-    "reward_scaler": RewardScaler,
-    "critic_optim_factory": OptimizerFactory,
-    "actor_optim_factory": OptimizerFactory,
-    "critic_encoder_factory": EncoderFactory,
-    "actor_encoder_factory": EncoderFactory,
-}
 
 
 @dataclasses.dataclass()
@@ -167,6 +157,7 @@ class ConstraintAwareQConfig(LearnableConfig):
         Raises:
             ValueError: a field is out of bounds, unknown or does not fit another.
         """
+        cast_fields(self)
         for name in ("critic_learning_rate", "actor_learning_rate"):
             check_number(name, getattr(self, name), above=0.0)
         for name in ("batch_size", "n_critics"):
@@ -178,23 +169,6 @@ class ConstraintAwareQConfig(LearnableConfig):
         check_choice("actor", self.actor, ("softmax", "network", "network-sampled"))
         check_choice("greedy", self.greedy, ("critic", "actor"))
         check_choice("check_prior", self.check_prior, ("off", "warn", "error"))
-        if not isinstance(self.constraint, Constraint):
-            raise ValueError(
-                f"constraint must be a shape such as Concave(), got {self.constraint!r}"
-            )
-        for name in ("share_encoder", "compile_graph"):
-            check_flag(name, getattr(self, name))
-        if not isinstance(self.state_constraints, (list, tuple)):
-            raise ValueError(
-                "state_constraints must be a list of StateMonotone and StateLipschitz, "
-                f"got {self.state_constraints!r}"
-            )
-        for name, kind in _PARTS.items():
-            check_part(name, getattr(self, name), kind)
-        if not isinstance(self.critic, Critic):
-            raise ValueError(
-                f"critic must be a critic such as Functional(), got {self.critic!r}"
-            )
         # Its fields may have been set since it was made.
         dataclasses.replace(self.critic)
         self.critic.check(

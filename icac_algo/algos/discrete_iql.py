@@ -21,26 +21,15 @@ from d3rlpy.models.q_functions import (
 from d3rlpy.models.torch import CategoricalPolicy, ValueFunction
 from d3rlpy.optimizers import OptimizerWrapper
 from d3rlpy.optimizers.optimizers import OptimizerFactory, make_optimizer_field
-from d3rlpy.preprocessing import ActionScaler, ObservationScaler, RewardScaler
 from d3rlpy.torch_utility import Modules, TorchMiniBatch, hard_sync, soft_sync
 from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
-from .._util.checks import check_count, check_flag, check_number, check_part
+from .._util.checks import check_count, check_number
+from .._util.fields import cast_fields
 from ..critics import ShapedQFunctionFactory
 from .base import ActorCriticImpl, DiscreteAlgorithm
 from .networks import create_optimizer, create_policy
-
-_PARTS = {
-    "observation_scaler": ObservationScaler,
-    "action_scaler": ActionScaler,
-    "reward_scaler": RewardScaler,
-    "actor_optim_factory": OptimizerFactory,
-    "critic_optim_factory": OptimizerFactory,
-    "actor_encoder_factory": EncoderFactory,
-    "critic_encoder_factory": EncoderFactory,
-    "value_encoder_factory": EncoderFactory,
-}
 
 
 @dataclasses.dataclass()
@@ -110,6 +99,15 @@ class DiscreteIQLConfig(LearnableConfig):
     max_weight: float = 100.0
 
     def __post_init__(self) -> None:
+        self.validate()
+
+    def validate(self) -> None:
+        """Checks all fields; also called by ``create``.
+
+        Raises:
+            ValueError: a field is out of bounds.
+        """
+        cast_fields(self)
         for name in ("actor_learning_rate", "critic_learning_rate", "max_weight"):
             check_number(name, getattr(self, name), above=0.0)
         for name in ("batch_size", "n_critics"):
@@ -128,9 +126,6 @@ class DiscreteIQLConfig(LearnableConfig):
                 "q_func_factory must be a MeanQFunctionFactory or a "
                 f"ShapedQFunctionFactory without n_quantiles, got {given!r}"
             )
-        for name, kind in _PARTS.items():
-            check_part(name, getattr(self, name), kind)
-        check_flag("compile_graph", self.compile_graph)
         if self.compile_graph:
             raise ValueError(
                 "compile_graph=True is not supported: it has never been run on a GPU "
@@ -138,6 +133,7 @@ class DiscreteIQLConfig(LearnableConfig):
             )
 
     def create(self, device: DeviceArg = False, enable_ddp: bool = False) -> DiscreteIQL:
+        self.validate()
         return DiscreteIQL(self, device, enable_ddp)
 
     @staticmethod

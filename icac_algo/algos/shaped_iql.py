@@ -11,6 +11,8 @@ from d3rlpy.models.builders import create_continuous_q_function
 from d3rlpy.models.q_functions import QFunctionFactory, make_q_func_field
 from d3rlpy.types import Shape
 
+from .._util.fields import cast_fields
+
 
 @dataclasses.dataclass()
 class ShapedIQLConfig(IQLConfig):
@@ -27,6 +29,7 @@ class ShapedIQLConfig(IQLConfig):
     q_func_factory: QFunctionFactory = make_q_func_field()
 
     def create(self, device: DeviceArg = False, enable_ddp: bool = False) -> ShapedIQL:
+        cast_fields(self)
         return ShapedIQL(self, device, enable_ddp)
 
     @staticmethod

@@ -31,7 +31,8 @@ from d3rlpy.logging import (
 from tqdm.auto import tqdm
 
 from .._util.checks import check_path
-from .checkpoints import Progress, restore_checkpoint, save_checkpoint
+from ..data import fingerprint
+from .checkpoints import Progress, restore_checkpoint, training_state, write_checkpoint
 
 Callback = Callable[[Any, int, int], None]
 
@@ -107,9 +108,13 @@ def train(
         algo.create_impl(shape[0] if len(shape) == 1 else shape, info.action_size)
     else:
         LOG.warning("Skip building models since they're already built.")
-    progress = Progress()
+    progress, data = Progress(), ""
+    if options.checkpoint is not None:
+        # Before an epoch is spent on what cannot be written.
+        training_state(algo)
+        data = fingerprint(dataset)
     if options.checkpoint is not None and pathlib.Path(options.checkpoint).exists():
-        progress = restore_checkpoint(algo, options.checkpoint, dataset)
+        progress = restore_checkpoint(algo, options.checkpoint, dataset, data)
         LOG.info("Resumed", checkpoint=str(options.checkpoint), **vars(progress))
     logger = D3RLPyLogger(
         algo=algo,
@@ -134,7 +139,7 @@ def train(
         if epoch % options.save_interval == 0:
             logger.save_model(progress.step, algo)
         if options.checkpoint is not None:
-            save_checkpoint(algo, options.checkpoint, dataset, progress)
+            write_checkpoint(algo, options.checkpoint, dataset, progress, data)
         yield epoch, metrics
     logger.close()
 

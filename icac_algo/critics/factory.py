@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 from d3rlpy.models.q_functions import QFunctionFactory, register_q_func_factory
@@ -23,7 +22,8 @@ from d3rlpy.preprocessing import (
     make_reward_scaler_field,
 )
 
-from .._util.checks import check_flag, check_number
+from .._util.checks import check_number
+from .._util.fields import cast_fields
 from ..shapes import (
     Constraint,
     StateConstraint,
@@ -96,22 +96,13 @@ class ShapedQFunctionFactory(QFunctionFactory):
     share_encoder: bool = dataclasses.field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.constraint, Constraint):
+        cast_fields(self)
+        if self.n_quantiles is not None and self.n_quantiles < 2:
             raise ValueError(
-                f"constraint must be a shape such as Concave(), got {self.constraint!r}"
+                "n_quantiles must be an integer >= 2, or None for means, got "
+                f"{self.n_quantiles!r}"
             )
-        if not isinstance(self.critic, Critic):
-            raise ValueError(
-                f"critic must be a critic such as Functional(), got {self.critic!r}"
-            )
-        n = self.n_quantiles
-        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 2):
-            raise ValueError(
-                f"n_quantiles must be an integer >= 2, or None for means, got {n!r}"
-            )
-        check_number("level", self.level, above=-math.inf, below=math.inf)
         check_number("scale", self.scale, above=0.0)
-        check_flag("share_encoder", self.share_encoder)
         self.critic.check(self._prior())
 
     def create_discrete(

@@ -57,7 +57,7 @@ class Standardisation:
     ) -> Standardisation:
         """From all rewards of a dataset whose scalers are built."""
         count, mean, spread = 0, 0.0, 0.0
-        for _, _, block in blocks(dataset, "rewards"):
+        for block, _, _ in blocks(dataset, "rewards"):
             rewards = block.astype(np.float32).astype(np.float64)
             if scaler is not None:
                 rewards = np.asarray(scaler.transform_numpy(rewards))

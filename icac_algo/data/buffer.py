@@ -17,6 +17,7 @@ from d3rlpy.dataset import (
 
 from .._util.checks import check_count, check_number, check_path, check_seed
 from . import arrays
+from .door import action_space_of, admitted
 from .sampler import ColumnSampler
 
 if TYPE_CHECKING:
@@ -90,8 +91,7 @@ class ColumnarReplayBuffer(ColumnSampler):
         columns = arrays.columns_of_arrays(
             observations, actions, rewards, terminals, timeouts, final, extras
         )
-        space, size = arrays.action_space_of(columns, action_space, action_size)
-        return cls(columns, space, size, **options)
+        return cls(*admitted(columns, action_space, action_size), **options)
 
     @classmethod
     def from_minari(
@@ -202,8 +202,8 @@ class ColumnarReplayBuffer(ColumnSampler):
         if action_size is not None:
             check_count("action_size", action_size)
         columns, largest = open_tables(files, mapping, part, cache_folder, show_progress)
-        space, size = arrays.action_space_of(columns, None, action_size, largest)
-        return cls(columns, space, size, **options)
+        seen = None if largest is None else (0, largest)
+        return cls(columns, *action_space_of(columns, None, action_size, seen), **options)
 
     def split(
         self, share: float = 0.8, seed: int = 0

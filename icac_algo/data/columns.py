@@ -6,7 +6,7 @@ import abc
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,17 +51,21 @@ class Column(abc.ABC):
         if kind not in self._digests:
             digest = hashlib.sha256(f"{self._rows} {self.row_shape}".encode())
             for _, block in self.blocks():
-                digest.update(np.ascontiguousarray(block, dtype=kind))
+                digest.update(np.ascontiguousarray(block, dtype=kind).data)
             self._digests[kind] = digest.hexdigest()
         return self._digests[kind]
 
 
 class ArrayColumn(Column):
-    """A numpy array ``(R, *row_shape)``, in memory or mapped; it is not copied."""
+    """A numpy array ``(R, *row_shape)``, in memory or mapped; it is not copied.
+
+    Nobody can write to it through the column: it was checked when it came in.
+    """
 
     def __init__(self, array: Array):
         super().__init__(array.dtype, array.shape[1:], len(array))
-        self._array = array
+        self._array = array.view()
+        self._array.flags.writeable = False
 
     def take(self, rows: npt.NDArray[np.int64]) -> Array:
         return self._array.take(rows, axis=0)
@@ -106,10 +110,13 @@ class Columns:
     extras: Mapping[str, Column] = dataclasses.field(default_factory=dict)
     in_memory: bool = True  # may be copied freely; false if mapped from files
 
-    def parts_of(self, name: str) -> Sequence[Column]:
-        """The columns of ``"observations"``, ``"actions"`` or ``"rewards"``."""
-        kept = getattr(self, name)
-        return [kept] if isinstance(kept, Column) else kept
+    def named(self) -> dict[str, Column]:
+        """Every column, by what an error calls it."""
+        names = [f"observations[{i}]" for i in range(len(self.observations))]
+        names = names if self.is_tuple else ["observations"]
+        named = dict(zip(names, self.observations, strict=True))
+        named |= {"actions": self.actions, "rewards": self.rewards}
+        return named | {f"extras: {name}": c for name, c in self.extras.items()}
 
     @functools.cached_property
     def digest(self) -> str:
@@ -122,7 +129,7 @@ class Columns:
         digest = hashlib.sha256("\n".join(found).encode())
         if not self.index.is_bandit:
             for array, kind in zip(self.index.arrays(), ("<i8", "?", "?"), strict=True):
-                digest.update(np.ascontiguousarray(array, dtype=kind))
+                digest.update(np.ascontiguousarray(array, dtype=kind).data)
         return digest.hexdigest()
 
     def of_episodes(self, numbers: npt.NDArray[np.int64]) -> Columns:
@@ -134,40 +141,51 @@ class Columns:
         # Each episode's first row, and how far each row is into its episode.
         shifts = np.repeat(starts[numbers] - (new_ends - lengths), lengths)
         rows = np.arange(int(new_ends[-1])) + shifts
-        index = EpisodeIndex(new_ends, terminated[numbers], has_final[numbers])
-        return self._copied(lambda column: column.take(rows), index)
+        return Columns(
+            [ArrayColumn(part.take(rows)) for part in self.observations],
+            ArrayColumn(self.actions.take(rows)),
+            ArrayColumn(self.rewards.take(rows)),
+            EpisodeIndex(new_ends, terminated[numbers], has_final[numbers]),
+            self.is_tuple,
+            {name: ArrayColumn(c.take(rows)) for name, c in self.extras.items()},
+        )
 
     def followed_by(self, other: Columns) -> Columns:
-        """One log after another, in memory; extras that both have are kept."""
+        """One log after another, in memory.
+
+        Extras that one of both lacks are NaN there.
+        """
         ends, terminated, has_final = (
             np.concatenate(pair)
             for pair in zip(self.index.arrays(), other.index.arrays(), strict=True)
         )
         ends[self.index.episodes :] += self.index.rows
-
-        def both(a: Column, b: Column) -> Array:
-            return np.concatenate([a.whole(), b.whole().astype(a.dtype, copy=False)])
-
-        return self._copied(both, EpisodeIndex(ends, terminated, has_final), other)
-
-    def _copied(
-        self, make: Callable[..., Array], index: EpisodeIndex, *others: Columns
-    ) -> Columns:
-        """Each column made anew, from the columns in its place in all logs."""
-        logs = (self, *others)
-
-        def made(*columns: Column) -> ArrayColumn:
-            return ArrayColumn(make(*columns))
-
+        extras = {}
+        for name in [*self.extras, *(n for n in other.extras if n not in self.extras)]:
+            like = self.extras.get(name) or other.extras[name]
+            unknown = np.full((1, *like.row_shape), np.nan)
+            pair = [
+                log.extras.get(name)
+                or ArrayColumn(unknown.repeat(log.index.rows, axis=0))
+                for log in (self, other)
+            ]
+            extras[name] = _end_to_end(*pair)
         return Columns(
-            list(map(made, *(log.observations for log in logs))),
-            made(*(log.actions for log in logs)),
-            made(*(log.rewards for log in logs)),
-            index,
+            list(map(_end_to_end, self.observations, other.observations)),
+            _end_to_end(self.actions, other.actions),
+            _end_to_end(self.rewards, other.rewards),
+            EpisodeIndex(ends, terminated, has_final),
             self.is_tuple,
-            {
-                name: made(*(log.extras[name] for log in logs))
-                for name in self.extras
-                if all(name in log.extras for log in others)
-            },
+            extras,
         )
+
+
+def _end_to_end(first: Column, second: Column) -> ArrayColumn:
+    """Two columns as one, of the first one's type if no value changes by that."""
+    old, new = first.whole(), second.whole()
+    with np.errstate(invalid="ignore"):
+        as_old = new.astype(old.dtype)
+    # Whatever training sees it sees in float32.
+    is_float = old.dtype.kind == "f" and old.dtype.itemsize >= 4
+    keeps = is_float or np.array_equal(as_old, new)
+    return ArrayColumn(np.concatenate([old, as_old if keeps else new]))

@@ -73,24 +73,27 @@ class EpisodeIndex:
         terminal or a timeout, or after the final row that follows.  Raises ``BadMark`` if
         marks contradict each other or the ends.
         """
-        both = np.intersect1d(terminal, timeout)
+        both = terminal[_within(terminal, timeout)]
         if both.size:
             raise BadMark("terminal", "and timeout must not both be set", int(both[0]))
-        done = np.union1d(terminal, timeout)
+        done = np.sort(np.concatenate([terminal, timeout]), kind="stable")
         if ends is None:
-            ends = np.union1d(done + 1 + np.isin(done + 1, final), [rows])
+            ends = done + 1 + _within(done + 1, final)
+            if not ends.size or ends[-1] != rows:
+                ends = np.append(ends, rows)
         for mark, marked in (("terminal", terminal), ("timeout", timeout)):
-            last = np.isin(marked + 1, ends)
-            last |= np.isin(marked + 1, final) & np.isin(marked + 2, ends)
+            last = _within(marked + 1, ends)
+            last |= _within(marked + 1, final) & _within(marked + 2, ends)
             if not last.all():
                 reason = "must be set only on an episode's last step"
                 raise BadMark(mark, reason, int(marked[~last][0]))
-        follows = np.isin(final + 1, ends) & ~np.isin(final, np.union1d(done, ends))
-        if not follows.all() or (final == 0).any():
+        follows = _within(final + 1, ends) & ~_within(final, done) & (final > 0)
+        follows &= ~_within(final, ends)
+        if not follows.all():
             reason = "must be set only on the row after an episode's last step"
-            raise BadMark("final", reason, int(final[~follows | (final == 0)][0]))
-        has_final = np.isin(ends - 1, final)
-        return cls(ends, np.isin(ends - 1 - has_final, terminal), has_final)
+            raise BadMark("final", reason, int(final[~follows][0]))
+        has_final = _within(ends - 1, final)
+        return cls(ends, _within(ends - 1 - has_final, terminal), has_final)
 
     @property
     def is_bandit(self) -> bool:
@@ -133,6 +136,10 @@ class EpisodeIndex:
             marks[name][rows] = True
         return marks
 
+    def decisions(self) -> Rows:
+        """The rows that are not final observations, ``(N,)``."""
+        return np.flatnonzero(~self.marks()["final"])
+
     def episode(self, number: int) -> tuple[int, int, bool, bool]:
         """First row, row after the last, ``terminated`` and ``has_final`` of one."""
         if self._ends is None:
@@ -169,3 +176,8 @@ class EpisodeIndex:
         successor = np.minimum(rows + n_steps, stop)
         terminal = terminated & (successor == stop)
         return Successors(np.where(terminal, rows, successor), terminal, successor - rows)
+
+
+def _within(values: Rows, rising: Rows) -> Flags:
+    """Which values, none of them negative, are among others that rise."""
+    return np.asarray(np.append(rising, -1)[np.searchsorted(rising, values)] == values)

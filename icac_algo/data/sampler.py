@@ -34,8 +34,25 @@ from typing_extensions import Self
 from .._util.checks import check_seed, check_type
 from . import arrays
 from .columns import Columns
+from .door import (
+    VALUE,
+    admitted,
+    as_numbers,
+    check_values,
+    indices,
+    row_of_episode,
+    vectors,
+)
 from .pickers import BudgetRelabellingTransitionPicker
-from .views import ColumnBuffer, LazySequence, Reach, interleave, pick_batch, read_episode
+from .views import (
+    ColumnBuffer,
+    LazySequence,
+    LoggedEpisode,
+    Reach,
+    interleave,
+    pick_batch,
+    read_episode,
+)
 
 # Appended transitions are picked one by one until they are this many, or this share of
 # all: a copy of everything for each tenth keeps appending linear.
@@ -76,15 +93,15 @@ class ColumnSampler(ReplayBufferBase):
             action_signature=Signature(
                 [columns.actions.dtype], [columns.actions.row_shape]
             ),
-            reward_signature=Signature(
-                [np.dtype(np.float32)], [columns.rewards.row_shape]
-            ),
+            reward_signature=Signature([np.dtype(np.float32)], [(1,)]),
             action_space=action_space,
             action_size=action_size,
         )
         # What was appended since: the stock buffer knows how episodes grow.
         self._recent: ReplayBuffer | None = None
-        self._episode_is_open = False
+        self._open_steps = 0
+        # An episode's first step: d3rlpy adds one that ends there to the next episode.
+        self._waiting: list[Any] = []
 
     @classmethod
     def from_episode_generator(
@@ -116,7 +133,7 @@ class ColumnSampler(ReplayBufferBase):
         cls,
         f: BinaryIO,
         buffer: BufferProtocol | None = None,
-        episode_cls: type[EpisodeBase] = Episode,
+        episode_cls: type[EpisodeBase] = LoggedEpisode,
         transition_picker: TransitionPickerProtocol | None = None,
         trajectory_slicer: TrajectorySlicerProtocol | None = None,
         writer_preprocessor: Any = None,
@@ -132,47 +149,115 @@ class ColumnSampler(ReplayBufferBase):
 
     @classmethod
     def from_replay_buffer(cls, source: ReplayBufferBase, **options: Any) -> Self:
-        """A copy of a d3rlpy buffer, with its picker and slicer."""
+        """A copy of a d3rlpy buffer, with its picker and slicer.
+
+        Raises ``ValueError``, as ``from_arrays``, if it holds what no log may hold.
+        """
         check_type("source", source, ReplayBufferBase, "be a d3rlpy replay buffer")
-        info = source.dataset_info
+        space, size = source.dataset_info.action_space, source.dataset_info.action_size
         options.setdefault("transition_picker", source.transition_picker)
         options.setdefault("trajectory_slicer", source.trajectory_slicer)
+        if isinstance(source, ColumnSampler):
+            return cls(source.all_columns(), space, size, **options)
         columns = arrays.columns_of_episodes(source.episodes)
-        return cls(columns, info.action_space, info.action_size, **options)
+        # A stock buffer counts actions as we do, if nobody says how many.
+        where = row_of_episode(columns.index)
+        return cls(*admitted(columns, space, size, where, is_counted=True), **options)
 
     def dump(self, f: BinaryIO) -> None:
         dump(self.episodes, f)
 
     def append(self, observation: Any, action: Any, reward: Any) -> None:
-        self._growing().append(observation, action, reward)
-        self._episode_is_open = True
+        """One step.
+
+        Raises ``ValueError`` if it is not as the steps before it, or as in
+        ``from_arrays``.
+        """
+        listed = isinstance(observation, (list, tuple)) and self._columns.is_tuple
+        given = [*(observation if listed else [observation]), action, reward]
+        known, info = self._columns.named(), self._info
+        number = len(self.episodes) - (self._open_steps > 1)
+        place = f"episode {number}, row {self._open_steps}"
+        parts, count = len(given) - 2, len(self._columns.observations)
+        if parts != count:
+            raise ValueError(f"observations must be {count} arrays, {place} has {parts}")
+        step: list[Any] = []
+        for (name, column), value in zip(known.items(), given, strict=False):
+            row = vectors(np.atleast_1d(as_numbers(name, value))[None])
+            if row.shape[1:] != column.row_shape:
+                raise ValueError(
+                    f"{name} must have shape {column.row_shape} as in the steps before, "
+                    f"{place} has {row.shape[1:]}"
+                )
+            is_index = name == "actions" and info.action_space == ActionSpace.DISCRETE
+            rule = indices(info.action_size) if is_index else VALUE
+            check_values(name, row, rule, where=lambda _: place)
+            step.append(row)
+        self._open_steps += 1
+        self._waiting.append(step)
+        if self._open_steps > 1:
+            for *seen, acted, rewarded in self._waiting:
+                seen = [p[0] for p in seen] if self._columns.is_tuple else seen[0][0]
+                self._growing().append(seen, acted[0], rewarded[0])
+            self._waiting = []
 
     def append_episode(self, episode: EpisodeBase) -> None:
-        self._growing().append_episode(episode)
+        """A whole episode.
+
+        What our own episodes hold beside d3rlpy's arrays comes along.  Raises
+        ``ValueError`` as :meth:`append`.
+        """
+        self._growing().append_episode(self._fitting(episode))
         self._merge_if_many()
 
     def clip_episode(self, terminated: bool) -> None:
-        self._growing().clip_episode(terminated)
-        self._episode_is_open = False
+        recent = self._growing()
+        if not self._waiting:
+            recent.clip_episode(terminated)
+        elif terminated:
+            *parts, acted, rewarded = self._waiting[0]
+            seen = parts if self._columns.is_tuple else parts[0]
+            recent.append_episode(Episode(seen, acted, rewarded, True))
+        self._waiting, self._open_steps = [], 0
         self._merge_if_many()
+
+    def _fitting(self, episode: EpisodeBase) -> LoggedEpisode:
+        """An appended episode, once it was checked."""
+        info, number = self._info, len(self.episodes)
+        columns = arrays.columns_of_episodes([episode], number)
+        known, found = self._columns.named(), columns.named()
+        for name in known.keys() | found.keys():
+            if name.startswith("extras: ") and not (name in known and name in found):
+                continue
+            shapes = [c[name].row_shape if name in c else None for c in (known, found)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(
+                    f"{name} of episode {number} must have rows of shape {shapes[0]} as "
+                    f"those before, got {shapes[1]}"
+                )
+        where = row_of_episode(columns.index, number)
+        columns, *_ = admitted(columns, info.action_space, info.action_size, where)
+        return read_episode(columns, 0)
 
     def _growing(self) -> ReplayBuffer:
         if self._recent is None:
-            self._recent = self._stock()
+            # Later steps may be fractions where those so far were whole numbers.
+            info = self._info
+            observed, acted = info.observation_signature, info.action_signature
+            is_discrete = info.action_space == ActionSpace.DISCRETE
+            kind = np.dtype(np.int64) if is_discrete else _wide(acted.dtype[0])
+            self._recent = self._stock(
+                observation_signature=Signature(
+                    [_wide(kind) for kind in observed.dtype], observed.shape
+                ),
+                action_signature=Signature([kind], acted.shape),
+                reward_signature=Signature([_wide(self._columns.rewards.dtype)], [(1,)]),
+            )
         return self._recent
 
     def _stock(self, **options: Any) -> ReplayBuffer:
         """A stock buffer of the same kind of data."""
-        info = self._info
-        return ReplayBuffer(
-            InfiniteBuffer(),
-            observation_signature=info.observation_signature,
-            action_signature=info.action_signature,
-            reward_signature=info.reward_signature,
-            action_space=info.action_space,
-            action_size=info.action_size,
-            **options,
-        )
+        return ReplayBuffer(InfiniteBuffer(), **{**vars(self._info), **options})
 
     def _merge_if_many(self) -> None:
         assert self._recent is not None
@@ -185,7 +270,7 @@ class ColumnSampler(ReplayBufferBase):
     def _merge(self) -> None:
         """Moves appended episodes into the columns, unless one is still open."""
         recent = self._recent
-        if recent is None or recent.transition_count == 0 or self._episode_is_open:
+        if recent is None or recent.transition_count == 0 or self._open_steps:
             return
         newer = arrays.columns_of_episodes(recent.episodes)
         self._columns = self._columns.followed_by(newer)
@@ -324,3 +409,8 @@ class ColumnSampler(ReplayBufferBase):
         if recent is None or recent.transition_count == 0:
             return columns
         return columns.followed_by(arrays.columns_of_episodes(recent.episodes))
+
+
+def _wide(kind: np.dtype[Any]) -> np.dtype[Any]:
+    """A type that holds fractions, and all numbers of this one."""
+    return np.result_type(kind, np.float32)

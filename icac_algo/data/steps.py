@@ -15,14 +15,11 @@ from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
 from .._util.checks import check_count, check_rows
-from .arrays import as_numbers
 from .buffer import ColumnarReplayBuffer
+from .door import PROPENSITIES, as_numbers
 from .files.minari import is_minari
 
 FloatArray = npt.NDArray[np.float64]
-# Where a log keeps propensities, and in how many rows after the decision.  Minari's infos
-# of T + 1 rows begin with those of the reset; an info of T rows has one for each step.
-_PROPENSITIES = {"propensity": 0, "info/propensity/steps": 0, "info/propensity": 1}
 # Columns with such a name may be propensities too.
 _LIKE_ONES = ("prop", "prob", "pscore")
 
@@ -175,11 +172,11 @@ def _read(buffer: ReplayBufferBase) -> LoggedSteps:
         buffer = ColumnarReplayBuffer.from_replay_buffer(buffer)
     columns = buffer.columns
     _, _, has_final = columns.index.arrays()
-    rows = np.flatnonzero(~columns.index.marks()["final"])
-    logged = next((n for n in _PROPENSITIES if n in columns.extras), None)
+    rows = columns.index.decisions()
+    logged = next((n for n in PROPENSITIES if n in columns.extras), None)
     propensities = None
     if logged is not None:
-        later = _PROPENSITIES[logged] if has_final.all() else 0
+        later = PROPENSITIES[logged] if has_final.all() else 0
         propensities = columns.extras[logged].take(rows + later)
     unread = [n for n in columns.extras if any(part in n.lower() for part in _LIKE_ONES)]
     return LoggedSteps(

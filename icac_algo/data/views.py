@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,13 +19,44 @@ from d3rlpy.dataset import (
     TransitionMiniBatch,
 )
 
-from .columns import Column, Columns
+from .columns import Array, Column, Columns
 from .pickers import BudgetRelabellingTransitionPicker
 
 T = TypeVar("T")
 
 
-def read_episode(columns: Columns, number: int) -> Episode:
+_EXTRAS = "extras: "
+
+
+@dataclasses.dataclass(frozen=True)
+class LoggedEpisode(Episode):
+    """An episode of d3rlpy that takes along what d3rlpy has no place for.
+
+    Args:
+        extras: further columns, each of as many rows as there are actions.
+        has_final: whether the last row holds only what was observed after the last step.
+    """
+
+    extras: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+    has_final: bool = False
+
+    def serialize(self) -> dict[str, Any]:
+        more = {_EXTRAS + name: values for name, values in self.extras.items()}
+        return {**super().serialize(), **more, "has_final": self.has_final}
+
+    @classmethod
+    def deserialize(cls, serializedData: dict[str, Any]) -> LoggedEpisode:
+        plain = Episode.deserialize(serializedData)
+        extras = {
+            name.removeprefix(_EXTRAS): values
+            for name, values in serializedData.items()
+            if name.startswith(_EXTRAS)
+        }
+        has_final = bool(serializedData.get("has_final", False))
+        return cls(**vars(plain), extras=extras, has_final=has_final)
+
+
+def read_episode(columns: Columns, number: int) -> LoggedEpisode:
     """One episode as d3rlpy's, its arrays views where the columns are in memory.
 
     A cut-off episode whose last observation is known ends with that observation beside
@@ -35,12 +66,13 @@ def read_episode(columns: Columns, number: int) -> Episode:
     if terminated and has_final:
         stop -= 1
     parts = [part.read(start, stop) for part in columns.observations]
-    rewards = columns.rewards.read(start, stop)
-    return Episode(
+    return LoggedEpisode(
         parts if columns.is_tuple else parts[0],
         columns.actions.read(start, stop),
-        rewards.astype(np.float32, copy=False),
+        columns.rewards.read(start, stop),
         terminated=terminated,
+        extras={name: c.read(start, stop) for name, c in columns.extras.items()},
+        has_final=has_final and not terminated,
     )
 
 
@@ -172,11 +204,14 @@ def _rewards(
     """Discounted sums of the rewards of ``interval`` steps, float32 ``(B, 1)``."""
     if reach.n_steps == 1:
         return _take(column, rows)
-    total = np.zeros((len(rows), *column.row_shape), dtype=np.float64)
-    for step in range(int(interval.max(initial=1))):
-        counted = interval > step
-        total[counted] += reach.gamma**step * _take(column, rows[counted] + step)
-    return total.astype(np.float32)
+    total = np.empty((len(rows), 1), dtype=np.float32)
+    for steps in np.unique(interval).tolist():
+        # Added up as d3rlpy's picker does, in the same order.
+        some = np.flatnonzero(interval == steps)
+        gammas = reach.gamma ** np.arange(steps)
+        rewards = column.take((rows[some, None] + np.arange(steps)).reshape(-1))
+        total[some, 0] = np.sum(rewards.reshape(-1, steps) * gammas, axis=1)
+    return total
 
 
 def _take(column: Column, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

@@ -7,7 +7,7 @@ from .nuisance import action_scores
 from .prior_check import PriorRejectedError, PriorWarning, check_prior, check_prior_at_fit
 from .prior_report import Contrast, PriorCheck
 from .selection import Selection, select_by_bellman_error
-from .simultaneous_tests import action_contrasts, max_test
+from .simultaneous_tests import Estimates, action_contrasts, max_test
 from .support import SupportWarning, action_probabilities
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Comparison",
     "Contrast",
     "Estimate",
+    "Estimates",
     "OffPolicyEvaluator",
     "PolicyReport",
     "PriorCheck",

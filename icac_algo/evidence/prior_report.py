@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .._util.packages import new_figure
-from ..shapes import Constraint
+from ..shapes import (
+    Bounded,
+    Concave,
+    Constraint,
+    Convex,
+    Intersection,
+    Monotone,
+    SlopeBounds,
+)
+from .regions import EVERYWHERE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,12 +79,13 @@ class PriorCheck:
         p_value: of the shape; ``None`` if nothing could be tested.
         level: chance to reject a shape that is true.
         steps: logged decisions N.
-        propensities: ``"logged"`` or ``"estimated"``.
+        episodes: pieces of evidence: episodes that these are in.
+        propensities: ``"logged"``, ``"given"`` or ``"estimated"``.
         positions: of the actions, ``(K,)``.
         contrasts: every inequality that was tested, worst first.
         curves: of every region; the first is over all contexts.
         without_support: actions that the log holds too rarely to be judged.
-        min_support: how many effective steps were asked for.
+        min_support: how many effective episodes were asked for.
     """
 
     constraint: Constraint
@@ -82,6 +93,7 @@ class PriorCheck:
     p_value: float | None
     level: float
     steps: int
+    episodes: int
     propensities: str
     positions: FloatArray
     contrasts: list[Contrast]
@@ -110,76 +122,189 @@ class PriorCheck:
             return float("nan")
         return max(0.0, *(-c.lower for c in self.contrasts))
 
+    @property
+    def weaker(self) -> Constraint | None:
+        """What of a rejected shape the log does not contradict, if anything.
+
+        Inequalities of the kinds that are missed are left out or, where they are bounds,
+        widened to what was estimated.  ``None`` if no shape is left.
+        """
+        bounds: dict[str, float] = {}
+        curvatures = []
+        missed = {contrast.kind for contrast in self.contrasts if contrast.rejected}
+        shape = self.constraint.shape_set()
+        for kind, bound in {
+            "slope >=": shape.slope_lower,
+            "slope <=": shape.slope_upper,
+            "value >=": shape.lower,
+            "value <=": shape.upper,
+        }.items():
+            if not math.isfinite(bound):
+                continue
+            rooms = [
+                self._room(c) for c in self.contrasts if c.rejected and c.kind == kind
+            ]
+            room = min(rooms, default=0.0)
+            bounds[kind] = _outwards(bound + room if ">" in kind else bound - room, kind)
+        if shape.concave and "concave" not in missed:
+            curvatures.append(Concave())
+        if shape.convex and "convex" not in missed:
+            curvatures.append(Convex())
+        slopes = bounds.get("slope >="), bounds.get("slope <=")
+        values = bounds.get("value >="), bounds.get("value <=")
+        parts: list[Constraint] = list(curvatures)
+        if slopes == (0.0, None) or slopes == (None, 0.0):
+            parts.append(Monotone(increasing=slopes[1] is None))
+        elif slopes != (None, None):
+            parts.append(SlopeBounds(*slopes))
+        if values != (None, None):
+            parts.append(Bounded(*values))
+        if not parts:
+            return None
+        return dataclasses.replace(
+            parts[0] if len(parts) == 1 else Intersection(parts),
+            actions=self.constraint.actions,
+            known_cost=self.constraint.known_cost,
+        )
+
+    def _room(self, contrast: Contrast) -> float:
+        """How far a bound is from what was estimated; negative where it is missed."""
+        if contrast.kind.startswith("value"):
+            return contrast.estimate
+        first, last = self.positions[list(contrast.actions)]
+        return float(contrast.estimate / (last - first))
+
     def __str__(self) -> str:
-        return f"{self.explanation}\n\n{self.table()}"
+        advice = "".join(f"\n- {line}" for line in self.advice)
+        return f"{self.explanation}\n\n{self.table()}\n\nWhat to try next:{advice}"
 
     @property
     def explanation(self) -> str:
         """The verdict in words, one paragraph."""
-        name = type(self.constraint).__name__
-        if self.constraint.known_cost is not None:
-            name += " (with its known cost added back)"
-        missing = ", ".join(str(a) for a in self.without_support)
-        gap = (
-            f" The log has fewer than {self.min_support} effective steps with action "
-            f"{missing}, of which nothing can be said."
-            if self.without_support
-            else ""
-        )
+        name = _words(self.constraint)
         if self.worst is None:
             return (
                 f"Cannot tell whether {name} holds: no inequality of the shape has the "
-                f"support of {self.min_support} effective steps for each of its actions."
-                + gap
+                f"support of {self.min_support} effective {self._pieces} for each of its "
+                f"actions ({self._basis}).{self._gaps}"
             )
         worst = self.worst
-        place = "over all contexts" if worst.region == "all" else f"where {worst.region}"
         figures = (
-            f"{self.describe(worst)} {place} is {worst.estimate:+.4g} "
+            f"{self.describe(worst)} {_place(worst.region)} is {worst.estimate:+.4g} "
             f"[{worst.lower:+.4g}, {worst.upper:+.4g}]"
         )
-        basis = f"{self.steps:,} logged steps, {self.propensities} propensities"
+        found = f"at level {self.level:g} (p = {self.p_value:.3g}; {self._basis})"
         if self.rejected:
             count = sum(c.rejected for c in self.contrasts)
+            figures = figures[0].upper() + figures[1:]
             return (
-                f"{name} is rejected at level {self.level:g} (p = {self.p_value:.3g}; "
-                f"{basis}). {figures}, and should not be negative; {count} of "
-                f"{len(self.contrasts)} inequalities are missed beyond chance. Imposing "
-                "this shape would bias the critic." + gap
+                f"{name} is rejected {found}. {figures}, and should not be negative; "
+                f"{count} of {len(self.contrasts)} inequalities are missed beyond "
+                f"chance. Imposing this shape would bias the critic.{self._gaps}"
             )
-        opening = (
-            f"{name} is not rejected" if not gap else f"Cannot tell whether {name} holds"
-        )
+        opening = f"{name} is not rejected"
+        if self.verdict == "cannot tell":
+            opening = f"Cannot tell whether {name} holds"
         return (
-            f"{opening} at level {self.level:g} (p = {self.p_value:.3g}; {basis}). The "
-            f"closest call: {figures}. A shortfall of up to {self.undetected:.3g} could "
-            "have gone unseen." + gap
+            f"{opening} {found}. The closest call: {figures}. A shortfall of up to "
+            f"{self.undetected:.3g} could have gone unseen.{self._gaps}"
         )
 
+    @property
+    def _pieces(self) -> str:
+        return "episodes" if self.episodes < self.steps else "steps"
+
+    @property
+    def _basis(self) -> str:
+        regions = len({contrast.region for contrast in self.contrasts})
+        episodes = ""
+        if self.episodes < self.steps:
+            episodes = f" in {self.episodes:,} episodes"
+        return (
+            f"{self.steps:,} logged steps{episodes}, {self.propensities} propensities, "
+            f"{regions} of {len(self.curves)} regions tested"
+        )
+
+    @property
+    def _gaps(self) -> str:
+        """What the log holds too little of."""
+        if not self.without_support:
+            return ""
+        missing = self._at(self.without_support)
+        return (
+            f" The log has fewer than {self.min_support} effective {self._pieces} with "
+            f"the action at {missing}, of which nothing can be said."
+        )
+
+    @property
+    def advice(self) -> list[str]:
+        """What to try next, a sentence each."""
+        if self.rejected:
+            weaker = self.weaker
+            lines = [
+                f"A weaker shape that this log does not contradict: {_code(weaker)}."
+                if weaker is not None
+                else "A shape of another kind, or Unconstrained()."
+            ]
+            if self.constraint.known_cost is None:
+                lines.append(
+                    "If a part of the reward is a cost that you know, add it back: "
+                    "known_cost=KnownCost(feature)."
+                )
+            lines.append(
+                "If an outcome such as a click or a sale has the shape and the reward "
+                "does not, log that outcome as the reward."
+            )
+            return lines
+        lines = []
+        if self.without_support:
+            lines.append(
+                f"Log the action at {self._at(self.without_support)} more often, or "
+                "leave it out of the log and of the shape."
+            )
+        if self.episodes < self.steps:
+            lines.append(
+                "The steps of an episode count as one piece of evidence, as they may "
+                "depend on each other. If they do not, log each as an episode of its own."
+            )
+        if self.verdict == "cannot tell" and not self.without_support:
+            lines.append("A shape with inequalities: this one has none to be tested.")
+        if self.contrasts:
+            lines.append(
+                "A log four times as long halves the shortfall that could go unseen."
+            )
+        return lines
+
+    def _at(self, actions: tuple[int, ...]) -> str:
+        return ", ".join(f"{self.positions[action]:g}" for action in actions)
+
     def describe(self, contrast: Contrast) -> str:
-        """What a contrast measures, such as ``"the rise from action 3 to 4"``."""
-        actions = contrast.actions
+        """What a contrast measures, such as ``"the rise from 0.75 to 1"``.
+
+        Actions are named by their positions, in the units of ``actions``.
+        """
+        places = [f"{place:g}" for place in self.positions[list(contrast.actions)]]
         if contrast.kind in ("concave", "convex"):
             side = "above" if contrast.kind == "concave" else "below"
             return (
-                f"the height of action {actions[1]} {side} the chord from "
-                f"{actions[0]} to {actions[2]}"
+                f"the height at {places[1]} {side} the chord from {places[0]} to "
+                f"{places[2]}"
             )
         if contrast.kind.startswith("value"):
-            return f"the room of action {actions[0]} to its bound"
+            return f"the room at {places[0]} to its bound"
         if contrast.kind == "slope >=":
-            return f"the rise from action {actions[0]} to {actions[1]} beyond its minimum"
-        return f"the room of the rise from action {actions[0]} to {actions[1]}"
+            return f"the rise from {places[0]} to {places[1]} beyond its minimum"
+        return f"the room of the rise from {places[0]} to {places[1]}"
 
     def table(self, rows: int = 10) -> str:
         """The worst inequalities as a Markdown table."""
         lines = [
-            "| region | inequality | actions | estimate | interval | missed |",
+            "| region | inequality | actions at | estimate | interval | missed |",
             "| --- | --- | --- | ---: | --- | --- |",
         ]
         for c in self.contrasts[:rows]:
             lines.append(
-                f"| {c.region} | {c.kind} | {', '.join(map(str, c.actions))} | "
+                f"| {c.region} | {c.kind} | {self._at(c.actions)} | "
                 f"{c.estimate:+.4f} | [{c.lower:+.4f}, {c.upper:+.4f}] | "
                 f"{'yes' if c.rejected else ''} |"
             )
@@ -192,7 +317,7 @@ class PriorCheck:
             ImportError: matplotlib is missing.
         """
         # The regions with the worst inequalities first.
-        order = list(dict.fromkeys(["all", *(c.region for c in self.contrasts)]))
+        order = list(dict.fromkeys([EVERYWHERE, *(c.region for c in self.contrasts)]))
         order += [curve.region for curve in self.curves if curve.region not in order]
         curves = sorted(self.curves, key=lambda curve: order.index(curve.region))
         curves = curves[:_PANELS]
@@ -235,9 +360,42 @@ class PriorCheck:
             ring = {"mfc": "none", "mec": "#c0392b", "ms": 11, "mew": 1.6}
             label = "part of a missed inequality"
             panel.plot(self.positions[at], curve.values[at], "o", label=label, **ring)
+        place = "all contexts" if curve.region == EVERYWHERE else curve.region
+        # The longest names, of leaves of a tree, have two conditions and the half.
+        place = place.replace(" and ", "\nand ").replace(", in half", ",\nin half")
         panel.set_title(
-            f"{'all contexts' if curve.region == 'all' else curve.region} "
-            f"({curve.share:.0%})\nfarthest from the shape: {curve.distance:.3g}",
-            fontsize=9,
+            f"{place} ({curve.share:.0%})\nfarthest from the shape: {curve.distance:.3g}",
+            fontsize=8,
         )
         panel.grid(alpha=0.25)
+
+
+def _words(constraint: Constraint) -> str:
+    cost = "" if constraint.known_cost is None else " (with its known cost added back)"
+    return f"{type(constraint).__name__}{cost}"
+
+
+def _code(constraint: Constraint) -> str:
+    """How it is written, what is left at its default left out."""
+    given = [
+        f"{field.name}={getattr(constraint, field.name)!r}"
+        for field in dataclasses.fields(constraint)
+        if getattr(constraint, field.name) != field.default and field.name != "members"
+    ]
+    if isinstance(constraint, Intersection):
+        given.insert(0, f"[{', '.join(map(_code, constraint.members))}]")
+    return f"{type(constraint).__name__}({', '.join(given)})"
+
+
+def _place(region: str) -> str:
+    return "over all contexts" if region == EVERYWHERE else f"where {region}"
+
+
+def _outwards(bound: float, kind: str) -> float:
+    """A bound rounded to three digits, so that it allows what it allowed."""
+    if bound == 0.0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(abs(bound))) - 2)
+    steps = bound / unit
+    whole = math.floor(steps - 1e-9) if ">" in kind else math.ceil(steps + 1e-9)
+    return float(f"{whole * unit:.3g}")

@@ -12,9 +12,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from ..shapes import ShapeSet
 
@@ -80,6 +82,56 @@ def _far_apart(size: int, count: int) -> list[tuple[int, ...]]:
 
 
 @dataclasses.dataclass(frozen=True)
+class Estimates:
+    """M estimated means that are tested together.
+
+    Args:
+        means: ``(M,)``.
+        loadings: how each is made of P moments, ``(M, P)``.
+        covariance: of the moments' estimates, ``(P, P)``.
+        freedom: degrees of freedom of each mean's standard error, ``(M,)``; ``None``
+            where the error is known.
+    """
+
+    means: FloatArray
+    loadings: FloatArray
+    covariance: FloatArray
+    freedom: FloatArray | None = None
+
+    @property
+    def errors(self) -> FloatArray:
+        """Standard errors, ``(M,)``."""
+        variance = np.einsum(
+            "mp,pq,mq->m", self.loadings, self.covariance, self.loadings, optimize=True
+        )
+        return np.asarray(np.sqrt(np.maximum(variance, 1e-300)))
+
+    def scores(self) -> FloatArray:
+        """Shortfalls in standard errors, ``(M,)``, as normal as their errors allow.
+
+        As unlikely as this many known errors are so many estimated ones.
+        """
+        t = -self.means / self.errors
+        if self.freedom is None:
+            return t
+        return np.asarray(-np.sign(t) * ndtri(stdtr(self.freedom, -np.abs(t))))
+
+    def half_widths(self, critical: float) -> FloatArray:
+        """Of intervals that go ``critical`` normal standard errors to either side."""
+        if self.freedom is None:
+            return critical * self.errors
+        return np.asarray(-stdtrit(self.freedom, ndtr(-critical)) * self.errors)
+
+    def noise(self, draws: int, seed: int) -> FloatArray:
+        """Draws of the scores where every mean is 0, ``(draws, M)``."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        scaled = (self.loadings @ root) / self.errors[:, None]
+        normal = np.random.default_rng(seed).standard_normal((draws, root.shape[1]))
+        return np.asarray(normal @ scaled.T)
+
+
+@dataclasses.dataclass(frozen=True)
 class MaxTest:
     """What :func:`max_test` finds."""
 
@@ -90,14 +142,9 @@ class MaxTest:
 
 
 def max_test(
-    means: FloatArray,
-    loadings: FloatArray,
-    covariance: FloatArray,
-    level: float,
-    draws: int,
-    seed: int,
+    estimates: Sequence[Estimates], level: float, draws: int, seed: int
 ) -> MaxTest:
-    """Tests whether M estimated means are all at least 0.
+    r"""Tests whether all estimated means are at least 0.
 
     The statistic is the largest studentised shortfall; its distribution is that of the
     maximum of a Gaussian vector with the estimates' covariance, which is what the
@@ -106,34 +153,41 @@ def max_test(
     causal and structural parameters using many moment inequalities", Review of Economic
     Studies 86 (2019), section 4 (two-step selection).
 
+    Several groups of estimates are drawn as if they were independent.  However they
+    depend on each other, a true null is then rejected with a chance of at most
+    :math:`-\log(1 - \alpha)` at level :math:`\alpha`, 0.0513 at 0.05 (union bound).
+
     Args:
-        means: estimates, ``(M,)``.
-        loadings: how each is made of P moments, ``(M, P)``.
-        covariance: of the moments' estimates, ``(P, P)``.
+        estimates: groups of means; the results have them one after the other.
         level: of the test; intervals are two-sided at ``1 - level``.
         draws: of the bootstrap, whose stream is ``seed``'s.
     """
-    variance = np.einsum("mp,pq,mq->m", loadings, covariance, loadings)
-    errors = np.sqrt(np.maximum(variance, 1e-300))
-    values, vectors = np.linalg.eigh(covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    scaled = (loadings @ root) / errors[:, None]
-    normal = np.random.default_rng(seed).standard_normal((draws, root.shape[1]))
-    noise = normal @ scaled.T
-    t = -means / errors
-    first = np.quantile(noise.max(axis=1), 1.0 - SELECTION_ERROR)
-    kept = t > -2.0 * first
+    scores = [group.scores() for group in estimates]
+    largest, farthest = np.full(draws, -np.inf), np.zeros(draws)
+    for number, group in enumerate(estimates):
+        noise = group.noise(draws, seed + number)
+        np.maximum(largest, noise.max(axis=1), out=largest)
+        np.maximum(farthest, np.abs(noise).max(axis=1), out=farthest)
+    first = critical = float(np.quantile(largest, 1.0 - SELECTION_ERROR))
+    kept = [score > -2.0 * first for score in scores]
     # Where every inequality holds by far nothing is left to test.
-    p_value, critical = 1.0, first
-    if kept.any():
-        largest = np.sort(noise[:, kept].max(axis=1))
-        p_value = (1 + int((largest >= t.max()).sum())) / (1 + draws)
+    p_value = 1.0
+    if any(of_group.any() for of_group in kept):
+        largest = np.full(draws, -np.inf)
+        for number, (group, of_group) in enumerate(zip(estimates, kept, strict=True)):
+            if of_group.any():
+                noise = group.noise(draws, seed + number)[:, of_group]
+                np.maximum(largest, noise.max(axis=1), out=largest)
+        worst = max(score.max() for score in scores)
+        p_value = (1 + int((largest >= worst).sum())) / (1 + draws)
         share = max(1.0 - level + 2.0 * SELECTION_ERROR, 0.0)
-        critical = np.quantile(largest, min(share, 1.0))
-    two_sided = np.quantile(np.abs(noise).max(axis=1), 1.0 - level)
+        critical = float(np.quantile(largest, min(share, 1.0)))
+    two_sided = float(np.quantile(farthest, 1.0 - level))
+    means = np.concatenate([group.means for group in estimates])
+    widths = np.concatenate([group.half_widths(two_sided) for group in estimates])
     return MaxTest(
         p_value=float(min(1.0, p_value + 2.0 * SELECTION_ERROR)),
-        lower=means - two_sided * errors,
-        upper=means + two_sided * errors,
-        rejected=np.asarray(t > critical),
+        lower=means - widths,
+        upper=means + widths,
+        rejected=np.asarray(np.concatenate(scores) > critical),
     )

@@ -5,14 +5,31 @@ their author's code runs there.  What :func:`save` writes is numbers and JSON, a
 :func:`load` executes nothing of it.
 """
 
-from .artefacts import ArtefactError, describe, load, save
+from .artefacts import describe, load, save
 from .graphs import save_graph, save_greedy_policy
+from .model_files import (
+    ArtefactError,
+    ModelFile,
+    PathLike,
+    describe_algorithm,
+    differences,
+    networks_of,
+    tensors_of,
+    write_file,
+)
 
 __all__ = [
     "ArtefactError",
+    "ModelFile",
+    "PathLike",
     "describe",
+    "describe_algorithm",
+    "differences",
     "load",
+    "networks_of",
     "save",
     "save_graph",
     "save_greedy_policy",
+    "tensors_of",
+    "write_file",
 ]

@@ -16,6 +16,7 @@ from torch import nn
 from .._util.checks import check_built, check_path
 from .._util.files import written_beside
 from .._util.packages import required
+from .._util.precision import float32_by_default
 
 
 class _GreedyPolicy(nn.Module):
@@ -67,6 +68,7 @@ class _Graph(_GreedyPolicy):
         return greedy, torch.stack(values, dim=1), chances
 
 
+@float32_by_default()
 def save_graph(algo: Any, fname: str | os.PathLike[str]) -> None:
     """Writes greedy action, Q-values and probabilities as one graph.
 
@@ -95,6 +97,7 @@ def save_graph(algo: Any, fname: str | os.PathLike[str]) -> None:
         _save(algo, _Graph(algo), beside, ("action", "q_values", "probabilities"))
 
 
+@float32_by_default()
 def save_greedy_policy(algo: Any, fname: str) -> None:
     """Writes ``algo.predict`` as a graph: what d3rlpy's ``save_policy`` asks for."""
     _save(algo, _GreedyPolicy(algo), fname, ("output_0",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pathlib
 from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
@@ -148,24 +149,15 @@ class ConstraintAwareDQN(DQN):
                 "replay_buffer must be an SB3 ReplayBuffer or a ColumnarReplayBuffer, "
                 f"got {type(given).__name__}"
             )
-        count = buffer.size()
-        actions = np.asarray(buffer.actions[:count])
-        action_size = int(self.action_space.n)  # type: ignore[attr-defined]
-        shape = self.observation_space.shape
-        problem = None
-        if count == 0:
+        shape, problem = self.observation_space.shape, None
+        if buffer.size() == 0:
             problem = "transitions, got an empty one"
         elif buffer.obs_shape != shape:
             problem = f"observations of shape {shape}, got {buffer.obs_shape}"
-        elif actions.dtype.kind not in "iu":
-            problem = f"discrete actions (indices), got an array of {actions.dtype}"
-        elif actions.min() < 0 or actions.max() >= action_size:
-            bad = actions[(actions < 0) | (actions >= action_size)]
-            problem = f"actions from 0 to {action_size - 1}, got {bad[0]}"
-        elif not np.isfinite(buffer.observations[:count]).all():
-            problem = "finite observations, got NaN or infinity"
-        elif not np.isfinite(buffer.rewards[:count]).all():
-            problem = "finite rewards, got NaN or infinity"
+        elif getattr(buffer.action_space, "n", math.inf) > self.action_space.n:  # type: ignore[attr-defined]
+            problem = f"discrete actions {self.action_space}, got {buffer.action_space}"
         if problem is not None:
             raise ValueError(f"replay_buffer must hold {problem}")
+        if buffer is given:
+            ColumnarReplayBuffer.from_sb3(buffer)  # Checks every value.
         return buffer

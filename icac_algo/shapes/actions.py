@@ -18,7 +18,8 @@ from d3rlpy.serializable_config import (
     generate_list_config_field,
 )
 
-from .base import Constraint, is_finite
+from .._util.checks import is_finite
+from .base import Constraint
 from .normal_form import ShapeSet
 
 

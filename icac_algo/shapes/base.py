@@ -21,16 +21,11 @@ import numpy.typing as npt
 import torch
 from d3rlpy.serializable_config import DynamicConfig, SerializableConfig
 
+from .._util.checks import is_finite, is_integer
 from .normal_form import ShapeSet
 from .projection import has_closed_form, project_onto_set
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def is_finite(value: Any) -> bool:
-    """Whether a value is a finite number, which a bool is not."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value)
 
 
 class NamedConfig(DynamicConfig):
@@ -61,8 +56,7 @@ class KnownCost(SerializableConfig):
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        integer = isinstance(self.feature, int) and not isinstance(self.feature, bool)
-        if not integer or self.feature < 0:
+        if not is_integer(self.feature) or self.feature < 0:
             raise ValueError(f"feature must be an integer >= 0, got {self.feature!r}")
         if not is_finite(self.coefficient):
             raise ValueError(f"coefficient must be finite, got {self.coefficient!r}")

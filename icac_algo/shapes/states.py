@@ -17,7 +17,8 @@ from d3rlpy.serializable_config import (
     generate_list_config_field,
 )
 
-from .._util.checks import check_number, is_integer
+from .._util.checks import check_number
+from .._util.fields import cast_fields
 from .base import NamedConfig
 
 
@@ -48,17 +49,12 @@ class StateMonotone(StateConstraint):
     increasing: bool = True
 
     def __post_init__(self) -> None:
+        cast_fields(self)
         given = self.features
-        listed = isinstance(given, (list, tuple)) and len(given) > 0
-        if (
-            not listed
-            or not all(is_integer(f) and f >= 0 for f in given)
-            or len(set(given)) < len(given)
-        ):
+        if not given or min(given) < 0 or len(set(given)) < len(given):
             raise ValueError(
                 f"features must be a list of distinct integers >= 0, got {given!r}"
             )
-        self.features = [int(f) for f in self.features]
 
 
 @dataclasses.dataclass()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from .actions import (
@@ -46,21 +47,28 @@ def parse_shape(
     return Intersection([_shape(part, text, {}) for part in parts], **whole)
 
 
-def parse_known_cost(text: str) -> KnownCost:
-    """``FEATURE`` or ``FEATURE:COEFFICIENT``, such as ``1`` or ``1:0.5``.
+def parse_known_cost(text: str, names: Sequence[str] = ()) -> KnownCost:
+    """``FEATURE`` or ``FEATURE:COEFFICIENT``, such as ``1``, ``cost`` or ``1:0.5``.
+
+    A feature is an index, or one of ``names``, which are those of the observation.
 
     Raises:
         ValueError: it is something else.
     """
-    feature, _, coefficient = text.partition(":")
+    feature, colon, coefficient = (
+        (text, "", "") if text in names else text.rpartition(":")
+    )
+    if not colon:
+        feature, coefficient = text, "1"
     try:
-        index, factor = int(feature), float(coefficient) if coefficient else 1.0
+        index = names.index(feature) if feature in names else int(feature)
+        return KnownCost(index, float(coefficient))
     except ValueError:
+        known = f", or one of {', '.join(names)}" if names else ""
         raise ValueError(
-            "known cost must be FEATURE or FEATURE:COEFFICIENT, an index and a number, "
-            f"got {text!r}"
+            "known cost must be FEATURE or FEATURE:COEFFICIENT, an index of at least 0"
+            f"{known}, and a finite number; got {text!r}"
         ) from None
-    return KnownCost(index, factor)
 
 
 def _shape(part: str, text: str, common: dict[str, Any]) -> Constraint:

@@ -109,7 +109,9 @@ def test_continuous_actions_out_of_range(constraint: Any, bad: float, ends: str)
     inside = episode(actions=np.full((4, 1), 0.5, np.float32))
     outside = episode(actions=np.array([[0.5], [0.5], [bad], [0.5]], np.float32))
     dataset = buffer_of([inside, outside], 1, ActionSpace.CONTINUOUS)
-    with pytest.raises(ValueError, match=f"actions must be {ends} .* episode 1 has"):
+    with pytest.raises(
+        ValueError, match=f"actions must be {ends} .* episode 1, row 2 has"
+    ):
         fit(ConstraintAwareQConfig(constraint=constraint), dataset)
 
 
@@ -303,12 +305,12 @@ def test_unknown_fields_are_refused() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("critic", "euclidean", r"critic must be a critic .* got 'euclidean'"),
-        ("constraint", "concave", "constraint must be a shape such as .* got 'concave'"),
+        ("critic", "euclidean", r"critic must be .* got 'euclidean'"),
+        ("constraint", "concave", "constraint must be .* got 'concave'"),
         ("n_quantiles", 1, "n_quantiles must be an integer >= 2, or None.* got 1"),
-        ("level", float("nan"), "level must be a number.* got nan"),
+        ("level", float("nan"), "level must be a finite number.* got nan"),
         ("scale", 0.0, r"scale must be a number > 0, got 0\.0"),
-        ("scale", float("inf"), "scale must be a number > 0, got inf"),
+        ("scale", float("inf"), "scale must be a finite number, got inf"),
     ],
 )
 def test_bad_fields_of_the_plug_in(field: str, value: Any, message: str) -> None:

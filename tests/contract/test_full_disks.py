@@ -306,7 +306,9 @@ def test_minari_that_fails_half_way_leaves_nothing(
             to_minari(tmp_path, 0)
     assert list((tmp_path / "minari").iterdir()) == []
     to_minari(tmp_path, 0)
-    with pytest.raises(ValueError, match="already exists"):
+    with pytest.raises(
+        ValueError, match=r"dataset_id must not be taken, got .bids/mine-v0"
+    ):
         to_minari(tmp_path, 0)
     assert list(minari.list_local_datasets()) == ["bids/mine-v0"]
     assert minari.load_dataset("bids/mine-v0").total_steps == 2000

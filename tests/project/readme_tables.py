@@ -22,7 +22,8 @@ AUCTION_ROWS = (
     *("Ours-paper", "BC (sampled)"),
 )
 SCARCE_ROWS = (
-    *("Ours-Monotone", "Ours-paper", "CQL + Concave", "DiscreteIQL", "DQN", "CQL"),
+    *("ClickModel", "Ours-Monotone", "Ours-paper", "CQL + Concave", "DiscreteIQL"),
+    *("DQN", "CQL"),
     *("IQL", "BC (sampled)"),
 )
 ONLINE_ROWS = ("SB3-DQN (online)", "SB3-PPO (online)", "ConstraintAwareDQN (online)")

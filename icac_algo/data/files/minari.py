@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import pathlib
-import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,9 +15,20 @@ import numpy as np
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import DatasetInfo
 
-from ..._util.files import require_space
+from ..._util.checks import check_rows
+from ..._util.files import replaced, require_space
 from ..._util.packages import required
-from ..columns import Array, ArrayColumn, Column, Columns
+from ..columns import Array, ArrayColumn, Columns
+from ..door import (
+    FLAG,
+    LogWarning,
+    admitted,
+    check_values,
+    joined,
+    row_of_episode,
+    space_and_size,
+    vectors,
+)
 from ..episodes import EpisodeIndex
 
 _GOAL = ("observation", "desired_goal")
@@ -50,64 +62,67 @@ def read_minari(
     episodes = list(dataset.iterate_episodes())
     if not episodes:
         raise ValueError(f"the Minari dataset {dataset.spec.dataset_id} has no episodes")
-    space, size = _action_space(dataset.action_space)
+    space, size = space_and_size(dataset.action_space)
     keys = _goal_keys(dataset.observation_space)
-    extras: dict[str, Column] = {}
-    if keys is None:
-        parts = [_padded([e.observations for e in episodes], 0)]
-    else:
-        parts = [_padded([e.observations[key] for e in episodes], 0) for key in keys]
+    steps = [len(np.atleast_1d(np.asarray(e.actions))) for e in episodes]
+    for number, episode in enumerate(episodes):
+        _check_ends(number, episode, steps[number])
+
+    def observed(key: str | None) -> Array:
+        pieces = [
+            e.observations if key is None else e.observations[key] for e in episodes
+        ]
+        name = "observations" if key is None else f"observations[{key!r}]"
+        return vectors(joined(name, pieces, [n + 1 for n in steps], before=0))
+
+    def column(name: str) -> Array:
+        pieces = [getattr(e, name) for e in episodes]
+        return vectors(joined(name, pieces, steps, padded=1, before=0))
+
+    extras: dict[str, Array] = {}
+    parts = [observed(key) for key in keys or [None]]
+    if keys is not None:
         if _ACHIEVED in episodes[0].observations:
-            achieved = _padded([e.observations[_ACHIEVED] for e in episodes], 0)
-            extras[_ACHIEVED] = ArrayColumn(achieved)
+            extras[_ACHIEVED] = observed(_ACHIEVED)
         if not tuple_observation:
-            widths = [part.shape[1] for part in parts]
+            width = parts[1].shape[1]
             parts = [np.concatenate(parts, axis=1)]
             # Where the goal begins, for the way back.
-            extras["goal_width"] = ArrayColumn(np.full(len(parts[0]), widths[1]))
-    for name, values in _infos(episodes):
-        extras[_INFO + name] = ArrayColumn(values)
-    steps = np.array([len(e) for e in episodes])
-    terminated = np.array([bool(e.terminations[-1]) for e in episodes])
+            extras["goal_width"] = np.full(len(parts[0]), width)
+    extras |= _infos(episodes, steps)
+    index = EpisodeIndex(
+        np.cumsum(steps) + np.arange(1, len(steps) + 1),
+        np.array([bool(e.terminations[-1]) for e in episodes]),
+        np.ones(len(episodes), dtype=bool),
+    )
     columns = Columns(
         observations=[ArrayColumn(part) for part in parts],
-        actions=ArrayColumn(_padded([np.asarray(e.actions) for e in episodes], 1)),
-        rewards=ArrayColumn(_padded([e.rewards for e in episodes], 1)),
-        index=EpisodeIndex(
-            np.cumsum(steps + 1), terminated, np.ones(len(episodes), dtype=bool)
-        ),
+        actions=ArrayColumn(column("actions")),
+        rewards=ArrayColumn(column("rewards")),
+        index=index,
         is_tuple=keys is not None and tuple_observation,
-        extras=extras,
+        extras={name: ArrayColumn(values) for name, values in extras.items()},
     )
-    return columns, space, size
+    return admitted(columns, space, size, row_of_episode(index))
 
 
-def _padded(arrays: Sequence[Any], missing: int) -> Array:
-    """Episodes one after another, each with ``missing`` rows of zeros at its end."""
-    first = np.asarray(arrays[0])
-    # One number a row is a vector of one, as d3rlpy has it.
-    shape = first.shape[1:] or (1,)
-    joined = np.zeros((sum(len(a) + missing for a in arrays), *shape), first.dtype)
-    row = 0
-    for array in arrays:
-        joined[row : row + len(array)] = np.reshape(array, (len(array), *shape))
-        row += len(array) + missing
-    return joined
-
-
-def _action_space(space: gym.Space[Any]) -> tuple[ActionSpace, int]:
-    if isinstance(space, gym.spaces.Discrete):
-        if space.start != 0:
-            raise ValueError(f"actions must start at 0, got {space}")
-        return ActionSpace.DISCRETE, int(space.n)
-    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
-        return ActionSpace.CONTINUOUS, int(space.shape[0])
-    raise ValueError(f"actions must be Discrete or a Box of vectors, got {space}")
+def _check_ends(number: int, episode: Any, steps: int) -> None:
+    """Raises ``ValueError`` unless an episode ends with its last step, if it does."""
+    if steps == 0:
+        raise ValueError(f"episode {number} must have at least one step, got none")
+    for name in ("terminations", "truncations"):
+        flags = joined(name, [getattr(episode, name)], [steps], before=number)
+        check_values(f"{name} of episode {number}", flags, FLAG)
+        early = flags[:-1] != 0
+        check_rows(f"{name} of episode {number} must be 0 before its end", flags, early)
 
 
 def _goal_keys(space: gym.Space[Any]) -> tuple[str, ...] | None:
     """The parts of a goal dictionary; ``None`` for a plain observation."""
-    if isinstance(space, (gym.spaces.Box, gym.spaces.Discrete)):
+    spaces = gym.spaces
+    if isinstance(
+        space, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+    ):
         return None
     if isinstance(space, gym.spaces.Dict) and set(_GOAL) <= set(space) <= {
         *_GOAL,
@@ -122,14 +137,26 @@ def _goal_keys(space: gym.Space[Any]) -> tuple[str, ...] | None:
     )
 
 
-def _infos(episodes: Sequence[Any]) -> Iterator[tuple[str, Array]]:
+def _infos(episodes: Sequence[Any], steps: Sequence[int]) -> dict[str, Array]:
     """Infos that every episode has as arrays of T or T + 1 rows of numbers."""
-    for name in episodes[0].infos or {}:
-        values = [np.asarray((e.infos or {}).get(name)) for e in episodes]
-        short = [len(e) + 1 - (len(v) if v.ndim else 0) for e, v in zip(episodes, values)]  # noqa: B905
-        if values[0].dtype.kind in "fiub" and short[0] in (0, 1) and len(set(short)) == 1:
-            # Told apart on the way back by the name.
-            yield name + ("/steps" if short[0] else ""), _padded(values, short[0])
+    found: dict[str, Array] = {}
+    for name in dict.fromkeys(name for e in episodes for name in e.infos or {}):
+        values = [(e.infos or {}).get(name) for e in episodes]
+        arrays = [np.asarray(v) for v in values if v is not None]
+        if not all(a.dtype.kind in "fiub" and a.ndim for a in arrays):
+            continue
+        # Told apart on the way back by the name.
+        of_steps = values[0] is not None and len(arrays[0]) == steps[0]
+        rows = [n + 1 - of_steps for n in steps]
+        key = _INFO + name + ("/steps" if of_steps else "")
+        try:
+            if len(arrays) < len(values):
+                lacking = next(i for i, v in enumerate(values) if v is None)
+                raise ValueError(f"episode {lacking} has none")
+            found[key] = joined(name, values, rows, padded=int(of_steps), before=0)
+        except ValueError as error:
+            warnings.warn(f"the info {name!r} is left out: {error}", LogWarning, 5)
+    return found
 
 
 def write_minari(
@@ -150,42 +177,65 @@ def write_minari(
     sample = _observations(columns, 0, 1)
     if isinstance(sample, dict):
         space = gym.spaces.Dict({key: box_of(values) for key, values in sample.items()})
-    defaults = {
+    spaces = {
         "observation_space": space or box_of(sample),
         "action_space": space_of_actions(info, columns),
-        # Minari's own default keeps pictures as JPEG, which loses something.
-        "jpeg_encoding": False,
     }
-    buffers = list(_episode_buffers(columns, info))
-    with _gone_if_it_fails(dataset_id, _space_needed(columns)):
-        return minari.create_dataset_from_buffers(
-            dataset_id, buffers, **{**defaults, **metadata}
+    with _written_whole(dataset_id, _space_needed(columns)) as folder:
+        environment = _spec_of(metadata.pop("env", None))
+        storage = minari.dataset.minari_storage.MinariStorage.new(
+            folder / "data",
+            **{name: metadata.pop(name, None) or own for name, own in spaces.items()},
+            env_spec=environment,
+            data_format=metadata.pop("data_format", None) or "hdf5",
+            # Minari's own default keeps pictures as JPEG, which loses something.
+            jpeg_encoding=metadata.pop("jpeg_encoding", False),
         )
+        for name in ("author", "author_email"):
+            if isinstance(metadata.get(name), str):
+                metadata[name] = {metadata[name]}
+        if metadata.get("eval_env") is not None or environment is not None:
+            judge = _spec_of(metadata.pop("eval_env", None)) or environment
+            metadata["eval_env_spec"] = judge.to_json()
+        known = {"dataset_id": dataset_id, "minari_version": minari.__version__}
+        storage.update_metadata({**metadata, **known})
+        storage.update_episodes(_episode_buffers(columns, info))
+    return minari.load_dataset(dataset_id)
+
+
+def _spec_of(env: Any) -> Any:
+    return gym.spec(env) if isinstance(env, str) else getattr(env, "spec", env)
 
 
 @contextlib.contextmanager
-def _gone_if_it_fails(dataset_id: str, size: int) -> Iterator[None]:
-    """Removes what Minari leaves of a dataset that it could not finish."""
+def _written_whole(dataset_id: str, size: int) -> Iterator[pathlib.Path]:
+    """The folder that becomes the dataset if the block succeeds and is the first."""
     from minari.dataset.minari_dataset import parse_dataset_id
-    from minari.namespace import NAMESPACE_METADATA_FILENAME
+    from minari.namespace import create_namespace
     from minari.storage.datasets_root_dir import get_dataset_path
 
-    parse_dataset_id(dataset_id)
+    namespace = parse_dataset_id(dataset_id)[0]
     path = pathlib.Path(get_dataset_path(dataset_id))
+    taken = f"dataset_id must not be taken, got {dataset_id!r}, which is at {path}"
     if path.exists():
-        yield  # Minari raises an error; what is there is not ours.
-        return
+        raise ValueError(taken)
     namespaces = [folder for folder in path.parents if not folder.exists()]
     require_space(pathlib.Path(get_dataset_path()), size, path)
     try:
-        yield
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)
-        for namespace in namespaces:
-            (namespace / NAMESPACE_METADATA_FILENAME).unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(path) as new:
+            new.mkdir()
+            yield new
+    except BaseException as error:
+        for folder in namespaces:
             with contextlib.suppress(OSError):
-                namespace.rmdir()
+                folder.rmdir()
+        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise ValueError(taken) from error
         raise
+    if namespace is not None:
+        with contextlib.suppress(ValueError):  # It exists.
+            create_namespace(namespace)
 
 
 def _space_needed(columns: Columns) -> int:
@@ -215,9 +265,7 @@ def _episode_buffers(columns: Columns, info: DatasetInfo) -> Iterator[Any]:
             if name.startswith(_INFO):
                 name = name.removeprefix(_INFO)
                 of_steps = name.endswith("/steps")
-                values = column.read(start, stop - of_steps)
-                values = values[:, 0] if values.shape[1:] == (1,) else values
-                infos[name.removesuffix("/steps")] = values
+                infos[name.removesuffix("/steps")] = column.read(start, stop - of_steps)
         yield EpisodeBuffer(
             id=number,
             observations=_observations(columns, start, stop),

@@ -6,16 +6,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import DatasetInfo
 
 from ..._util.packages import required
 from ..columns import Array, ArrayColumn, Columns
+from ..door import FLAG, admitted, as_numbers, check_values, space_and_size, vectors
 from ..episodes import EpisodeIndex
 from .minari import box_of, space_of_actions
 
 
-def read_sb3(source: Any) -> tuple[Columns, ActionSpace, int]:
+def read_sb3(source: Any) -> tuple[Columns, Any, int]:
     """A copy of all transitions; arguments and errors as in ``from_sb3``.
 
     Every environment's transitions follow each other in time.  Where one's successor is
@@ -27,67 +27,84 @@ def read_sb3(source: Any) -> tuple[Columns, ActionSpace, int]:
             "source must be a ReplayBuffer or DictReplayBuffer of Stable-Baselines3, "
             f"got {type(source).__name__}"
         )
-    if source.size() == 0:
-        raise ValueError("the Stable-Baselines3 buffer is empty")
+    space, size = space_and_size(source.action_space)
     order = np.arange(source.size())
     if source.full:
         order = np.roll(order, -source.pos)
-    done = np.asarray(source.dones)[order].T.reshape(-1) > 0
-    timeout = done & (np.asarray(source.timeouts)[order].T.reshape(-1) > 0)
-    parts, successors = _observations(source, order)
+    # SB3 then keeps successors only as the next row's observations.
+    thrifty = bool(getattr(source, "optimize_memory_usage", False))
+    if thrifty and source.full:
+        # Over the oldest observation the newest successor was written.
+        order = order[1:]
+    steps = len(order)
+    if steps == 0:
+        raise ValueError("the Stable-Baselines3 buffer is empty")
+    flags = {name: _flat(source, name, order) for name in ("dones", "timeouts")}
+    for name, values in flags.items():
+        check_values(name, values, FLAG, where=lambda step: _place(step, order))
+    done = flags["dones"] > 0
+    timeout = done & (flags["timeouts"] > 0)
+    parts, successors = _observations(source, order, thrifty)
     # The last transition of each environment has no next one.
     broken = np.zeros(len(done), dtype=bool)
-    broken[len(order) - 1 :: len(order)] = True
+    broken[steps - 1 :: steps] = True
     for part, successor in zip(parts, successors, strict=True):
-        moved = (successor[:-1] != part[1:]).reshape(len(part) - 1, -1).any(axis=1)
-        broken[:-1] |= moved
+        moved = successor[:-1] != part[1:]
+        broken[:-1] |= moved.any(axis=tuple(range(1, moved.ndim)))
     last = np.flatnonzero(done | broken)
-    # A row for the observation after each episode, put in behind its last step.
-    steps_at = np.arange(len(done)) + np.searchsorted(last, np.arange(len(done)))
-    final_at = last + 1 + np.arange(len(last))
-    rows = len(done) + len(last)
+    # After an end, a thrifty buffer holds the next episode's first observation instead.
+    known = ~done[last] | (not thrifty) | (last % steps == steps - 1)
+    # A row for what was observed after each episode, put in behind its last step.
+    finals = last[known]
+    steps_at = np.arange(len(done)) + np.searchsorted(finals, np.arange(len(done)))
+    final_at = finals + 1 + np.arange(len(finals))
+    rows = len(done) + len(finals)
 
-    def spread(values: Array, finals: Array | None = None) -> ArrayColumn:
+    def spread(values: Array, after: Array | None = None) -> ArrayColumn:
         column = np.zeros((rows, *values.shape[1:]), dtype=values.dtype)
         column[steps_at] = values
-        if finals is not None:
-            column[final_at] = finals
-        return ArrayColumn(column)
+        if after is not None:
+            column[final_at] = after[finals]
+        return ArrayColumn(vectors(column))
+
+    def where(row: int) -> str:
+        step = int(np.searchsorted(steps_at, row, side="right")) - 1
+        after = "what follows " if row != steps_at[step] else ""
+        return after + _place(step, order)
 
     columns = Columns(
-        observations=[
-            spread(part, successor[last])
-            for part, successor in zip(parts, successors, strict=True)
-        ],
-        actions=spread(_flat(source.actions, order)),
-        rewards=spread(_flat(source.rewards[..., None], order)),
-        index=EpisodeIndex(
-            final_at + 1, (done & ~timeout)[last], np.ones(len(last), dtype=bool)
-        ),
+        observations=list(map(spread, parts, successors)),
+        actions=spread(_flat(source, "actions", order)),
+        rewards=spread(_flat(source, "rewards", order)),
+        index=EpisodeIndex(steps_at[last] + 1 + known, (done & ~timeout)[last], known),
         is_tuple=isinstance(source.observations, dict),
     )
-    if isinstance(source.action_space, gym.spaces.Discrete):
-        return columns, ActionSpace.DISCRETE, int(source.action_space.n)
-    return columns, ActionSpace.CONTINUOUS, int(source.action_dim)
+    return admitted(columns, space, size, where)
 
 
-def _flat(array: Any, order: Array) -> Array:
+def _place(step: int, order: Array) -> str:
+    """A step by where the buffer keeps it."""
+    environment, time = divmod(step, len(order))
+    return f"row {order[time]} of environment {environment}"
+
+
+def _flat(source: Any, name: str, order: Array, key: str | None = None) -> Array:
     """``(T, environments, ...)`` to one environment's rows after another's."""
-    values = np.asarray(array)[order].swapaxes(0, 1)
-    return values.reshape(-1, *values.shape[2:])
+    kept = getattr(source, name)
+    values = as_numbers(name, kept if key is None else kept[key])
+    values = values[order].swapaxes(0, 1)
+    return values.reshape(values.shape[0] * values.shape[1], *values.shape[2:])
 
 
-def _observations(source: Any, order: Array) -> tuple[list[Array], list[Array]]:
-    before = source.observations
-    if not isinstance(before, dict) and getattr(source, "optimize_memory_usage", False):
-        # SB3 then keeps successors only as the next row's observations.
-        following = before[(order + 1) % source.buffer_size]
-        return [_flat(before, order)], [_flat(following, np.arange(len(order)))]
-    found = []
-    for kept in (before, source.next_observations):
-        parts = kept.values() if isinstance(kept, dict) else [kept]
-        found.append([_flat(part, order) for part in parts])
-    return found[0], found[1]
+def _observations(
+    source: Any, order: Array, thrifty: bool
+) -> tuple[list[Array], list[Array]]:
+    keys = source.observations if isinstance(source.observations, dict) else [None]
+    before = [_flat(source, "observations", order, key) for key in keys]
+    if thrifty:
+        following = (order + 1) % source.buffer_size
+        return before, [_flat(source, "observations", following)]
+    return before, [_flat(source, "next_observations", order, key) for key in keys]
 
 
 def write_sb3(columns: Columns, info: DatasetInfo, device: str) -> Any:

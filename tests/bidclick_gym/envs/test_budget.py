@@ -126,7 +126,9 @@ def test_information_reward_and_observation_tell_one_story() -> None:
     env = BidClickBudgetEnv(budget=3.0, impressions=200)
     env.action_space.seed(0)
     (x, c, *_), info = env.reset(seed=0)
-    assert info == {}
+    assert set(info) == INFO_KEYS
+    assert (info["budget_left"], info["impressions_left"]) == (3.0, 200)
+    assert not any(info[name] for name in INFO_KEYS - {"budget_left", "impressions_left"})
     left, refusals = 3.0, 0
     for i in range(200):
         action = env.action_space.sample()

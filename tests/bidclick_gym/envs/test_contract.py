@@ -144,7 +144,50 @@ def test_two_environments_of_one_seed_agree_exactly(
         if left[3] or left[4]:
             left, right = (twin.reset() for twin in twins)
             assert left[0].tobytes() == right[0].tobytes()
-            assert left[1] == right[1] == {}
+            assert left[1] == right[1]
+            assert set(left[1]) == set(KINDS[name].names)
+
+
+def types_of(info: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.dtype if isinstance(value, np.ndarray) else type(value)
+        for name, value in info.items()
+    }
+
+
+@pytest.mark.parametrize(("name", "kwargs"), VARIANTS)
+def test_information_has_one_structure(name: str, kwargs: dict[str, Any]) -> None:
+    """Minari's collector asks for it, in resets and steps alike."""
+    for env, action in (
+        (KINDS[name].single(**kwargs), 0),
+        (KINDS[name].batch(3, **kwargs), [0, 0, 0]),
+        (KINDS[name].batch(3, **kwargs, autoreset_mode="disabled"), [0, 0, 0]),
+    ):
+        if kwargs.get("continuous"):
+            action = np.zeros(env.action_space.shape)
+        _, before = env.reset(seed=0)
+        *_, after = env.step(action)
+        assert types_of(before) == types_of(after)
+
+
+def test_no_step_after_the_end(kind: Kind) -> None:
+    for length in (1, 3):
+        env = gym.make(kind.id, **kind.of_length(length))
+        env.reset(seed=0)
+        for _ in range(length):
+            env.step(0)
+        with pytest.raises(gym.error.ResetNeeded, match=f"all {length} impressions"):
+            env.step(0)
+        env.reset()
+        env.step(0)
+
+
+@pytest.mark.parametrize(
+    "id", ["BidClick-v0", "BidClickMonotone-v0", "BidClickBudget-v0"]
+)
+def test_specs_survive_json(id: str) -> None:
+    spec = gym.spec(id)
+    assert gym.envs.registration.EnvSpec.from_json(spec.to_json()) == spec
 
 
 def test_another_seed_is_another_episode(kind: Kind) -> None:
@@ -258,7 +301,7 @@ def test_rendering_without_a_mode_warns_and_shows_nothing(kind: Kind) -> None:
 
 
 def keys_of_slots(info: dict[str, Any], slots: int) -> list[set[str]]:
-    """What the masks say each sub-environment was told."""
+    """What the masks say each sub-environment was told by an impression."""
     return [
         {k for k, v in info.items() if not k.startswith("_") and info[f"_{k}"][i]}
         for i in range(slots)
@@ -282,7 +325,10 @@ def test_steps_look_as_those_of_gymnasiums_own_loop(
     # All but the context, which is drawn in another order, is equal.
     np.testing.assert_array_equal(starts[0][0][:, 2:], starts[1][0][:, 2:])
     assert starts[0][0].shape == starts[1][0].shape
-    assert starts[0][1] == starts[1][1] == {}
+    assert set(starts[0][1]) == set(starts[1][1])
+    # Ours marks impressions alone; Gymnasium's loop, whatever a reset says too.
+    assert keys_of_slots(starts[0][1], 3) == [set()] * 3
+    playing = np.ones(3, dtype=bool)
     batch.action_space.seed(0)
     for _ in range(9):
         actions = batch.action_space.sample()
@@ -294,7 +340,11 @@ def test_steps_look_as_those_of_gymnasiums_own_loop(
         np.testing.assert_array_equal(ours[0][:, 3:], theirs[0][:, 3:])
         assert batch.observation_space.contains(ours[0])
         infos = ours[4], theirs[4]
-        assert keys_of_slots(infos[0], 3) == keys_of_slots(infos[1], 3)
+        said = keys_of_slots(infos[1], 3)
+        played = [keys if on else set() for keys, on in zip(said, playing, strict=True)]
+        if mode == "NextStep":
+            assert keys_of_slots(infos[0], 3) == played
+            playing = ~(ours[2] | ours[3])
         for key, value in infos[1].items():
             if not isinstance(value, dict):
                 assert infos[0][key].dtype == value.dtype
@@ -361,7 +411,7 @@ def test_without_autoreset_an_end_waits_for_a_reset(kind: Kind) -> None:
     options = {"reset_mask": mask, "x": 0.5}
     observations, info = env.reset(options=options)
     assert set(options) == {"reset_mask", "x"}
-    assert info == {}
+    assert not any(info[f"_{name}"].any() for name in kind.names)
     np.testing.assert_array_equal(observations[1], first[0][1])
     assert observations[[0, 2], 0].tolist() == [0.5, 0.5]
     with pytest.raises(gym.error.ResetNeeded, match=r"episodes \[1\] have ended"):

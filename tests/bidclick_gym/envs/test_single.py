@@ -94,7 +94,13 @@ def test_info_and_reward_tell_one_story(continuous: bool) -> None:
     env = BidClickEnv(horizon=200, continuous=continuous)
     env.action_space.seed(0)
     (x, c), info = env.reset(seed=0)
-    assert info == {}
+    assert {name: (type(value), value) for name, value in info.items()} == {
+        "bid": (float, 0.0),
+        "click": (int, 0),
+        "click_probability": (float, 0.0),
+        "payment": (float, 0.0),
+        "expected_reward": (float, 0.0),
+    }
     for _ in range(200):
         action = env.action_space.sample()
         bid = float(action[0]) if continuous else DEFAULT_BIDS[action]

@@ -199,7 +199,9 @@ def test_two_writers_at_once_end_with_one_dataset(
     monkeypatch.setattr(dataset, "simulate_log", be_overtaken)
     assert fingerprint(get_log(NAME, show_progress=False)) == FINGERPRINTS[NAME]
     files = [f"{NAME}/data/{file}" for file in ("main_data.hdf5", "metadata.json")]
+    files.append(f"{NAME.partition('/')[0]}/namespace_metadata.json")
     assert everything_under(empty_folder) == files
+    assert "bidclick" in minari.namespace.list_local_namespaces()
 
 
 def test_an_existing_dataset_is_read_and_not_made_again(

@@ -27,6 +27,8 @@ from icac_algo import (
     Monotone,
 )
 from icac_algo.algos import load_checkpoint, save_checkpoint
+from icac_algo.export import ArtefactError
+from tests.icac_algo.export.forging import forge, with_description, with_tensors
 
 SMALL = VectorEncoderFactory([16])
 
@@ -180,19 +182,17 @@ def test_a_checkpoint_opens_in_a_fresh_process_and_runs_no_code(
     np.save(tmp_path / "x.npy", observations)
     script = (
         "import json, sys, numpy as np, torch, icac_algo\n"
-        "real, used = torch.load, []\n"
-        "def load(*args, **kwargs):\n"
-        "    used.append(kwargs['weights_only'])\n"
-        "    return real(*args, **kwargs)\n"
-        "torch.load = load\n"
+        "import pickle\n"
+        "def refuse(*arguments, **named): raise AssertionError('unpickled')\n"
+        "pickle.load = pickle.loads = torch.load = refuse\n"
         f"algo = icac_algo.algos.load_checkpoint({str(tmp_path / 'checkpoint.pt')!r})\n"
         f"x = np.load({str(tmp_path / 'x.npy')!r})\n"
-        "print(json.dumps([used, algo.predict(x).tolist(), algo.grad_step]))\n"
+        "print(json.dumps([algo.predict(x).tolist(), algo.grad_step]))\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert json.loads(result.stdout) == [[True], algo.predict(observations).tolist(), 20]
+    assert json.loads(result.stdout) == [algo.predict(observations).tolist(), 20]
 
 
 def test_a_failed_write_keeps_the_old_checkpoint(
@@ -206,7 +206,7 @@ def test_a_failed_write_keeps_the_old_checkpoint(
     def fail(*_: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(torch, "save", fail)
+    monkeypatch.setattr(pathlib.Path, "write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
         save_checkpoint(algo, file)
     assert file.read_bytes() == before
@@ -230,30 +230,143 @@ def test_another_config_is_refused_by_field(
         fit(ours(**change).create(), dataset(), 40, checkpoint=file)
 
 
-def test_other_data_are_refused(tmp_path: pathlib.Path) -> None:
+def stock(data: ColumnarReplayBuffer) -> Any:
+    """The same log as d3rlpy keeps it."""
+    return d3rlpy.dataset.create_infinite_replay_buffer(list(data.episodes))
+
+
+@pytest.mark.parametrize("kept", [lambda data: data, stock])
+def test_other_data_are_refused(kept: Any, tmp_path: pathlib.Path) -> None:
     file = tmp_path / "checkpoint.pt"
-    fit(ours().create(), dataset(), 20, checkpoint=file)
-    with pytest.raises(ValueError, match=r"trained on \d+ transitions, got a dataset"):
-        fit(ours().create(), dataset(rows=350), 40, checkpoint=file)
+    whole = dataset()
+    fit(ours().create(), kept(whole), 20, checkpoint=file)
+    rows = whole.to_arrays()
+    columns = [np.asarray(rows[name]) for name in ("observations", "actions", "rewards")]
+    for number in range(3):
+        other = [column.copy() for column in columns]
+        # One number of one row.
+        other[number][7] = 1 if number == 1 else 0.125
+        changed = ColumnarReplayBuffer.from_arrays(
+            *other, terminals=rows["terminals"], action_size=5
+        )
+        with pytest.raises(ValueError, match=r"checkpoint\.pt was trained on other data"):
+            fit(ours().create(), kept(changed), 40, checkpoint=file)
+    with pytest.raises(ValueError, match="load_checkpoint"):
+        fit(ours().create(), kept(dataset(rows=350)), 40, checkpoint=file)
+    assert len(fit(ours().create(), kept(dataset()), 40, checkpoint=file)) == 1
     # Deliberately: the same algorithm, trained further on something else.
     algo = load_checkpoint(file)
-    assert len(fit(algo, dataset(rows=350), 20)) == 1
-    assert algo.grad_step == 40
+    assert len(fit(algo, kept(dataset(rows=350)), 20)) == 1
+    assert algo.grad_step == 60
+
+
+def test_a_log_that_has_grown_is_refused(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    data = dataset()
+    fit(ours().create(), data, 20, checkpoint=file)
+    for episode in list(dataset(rows=14).episodes):
+        data.append_episode(episode)
+    with pytest.raises(ValueError, match=r"trained on other data.*load_checkpoint"):
+        fit(ours().create(), data, 40, checkpoint=file)
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "checkpoint.pt"
-    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+    with pytest.raises(FileNotFoundError, match="no saved checkpoint"):
         load_checkpoint(file)
     file.write_text("hello")
     for use in (
         lambda: load_checkpoint(file),
         lambda: fit(ours().create(), dataset(), 20, checkpoint=file),
     ):
-        with pytest.raises(ValueError, match=r"checkpoint\.pt is not a checkpoint"):
+        with pytest.raises(ValueError, match=r"checkpoint\.pt is not a safetensors"):
             use()
     with pytest.raises(ValueError, match="checkpoint must be a file"):
         fit(ours().create(), dataset(), 20, checkpoint=tmp_path)
+
+
+def params(description: Any) -> Any:
+    return description["config"]["config"]["params"]
+
+
+def group(description: Any) -> Any:
+    return description["optimizers"]["critic_optim"]["optim"]["param_groups"][0]
+
+
+EDITS: dict[str, tuple[Any, str]] = {
+    "progress": (lambda d: d["progress"].update(step=-1), "progress must be counts"),
+    "optimizer": (lambda d: d["optimizers"].clear(), "optimizers must be"),
+    "a rate": (lambda d: group(d).update(lr="fast"), "groups like"),
+    "a setting": (lambda d: group(d).pop("betas"), "groups like"),
+    "parameters": (lambda d: group(d).update(params=[0]), "groups like"),
+    "processes": (lambda d: d["processes"].clear(), "written by 0 processes"),
+    "random": (lambda d: d["processes"][0].update(numpy={}), "does not fit"),
+    "python": (lambda d: d["processes"][0]["python"].pop(), "does not fit"),
+    "torch": (lambda d: d["processes"][0].update(torch=3), "does not fit"),
+    "a model": (lambda d: d.update(kind="model"), "must be a checkpoint"),
+    "missing": (lambda d: d.pop("processes"), "unknown or missing"),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_edits_are_refused_with_the_right_checksum(
+    name: str, tmp_path: pathlib.Path
+) -> None:
+    change, message = EDITS[name]
+    file = tmp_path / "checkpoint.pt"
+    fit(ours().create(), dataset(), 20, checkpoint=file)
+    forge(file, with_description, change)
+    with pytest.raises(ValueError, match=message) as caught:
+        fit(ours().create(), dataset(), 40, checkpoint=file)
+    assert str(file) in str(caught.value)
+
+
+def test_tensors_of_another_kind_are_refused(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    fit(ours().create(), dataset(), 20, checkpoint=file)
+    whole = file.read_bytes()
+    moment = "state/optimizers/critic_optim/optim/state/0/exp_avg"
+    for change, message in (
+        (lambda t: t.update({moment: torch.zeros(3)}), "exp_avg of shape"),
+        (lambda t: t[moment].fill_(float("nan")), "finite numbers in state/optimizers"),
+        (lambda t: t.pop(moment), "does not fit"),
+        (lambda t: t.pop("q_funcs.0.level"), "other tensors"),
+    ):
+        file.write_bytes(with_tensors(whole, change))
+        for use in (
+            lambda: load_checkpoint(file),
+            lambda: fit(ours().create(), dataset(), 40, checkpoint=file),
+        ):
+            with pytest.raises(ArtefactError, match=message):
+                use()
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_a_flipped_bit_is_found(count: int, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    fit(with_scheduler().create(), dataset(), 20, checkpoint=file)
+    whole = file.read_bytes()
+    header = int.from_bytes(whole[:8], "little")
+    random_bits = np.random.default_rng(0)
+    for limit in (header, len(whole)):
+        for bit in random_bits.integers(8 * limit, size=count // 2):
+            content = bytearray(whole)
+            content[bit // 8] ^= 1 << (bit % 8)
+            file.write_bytes(content)
+            with pytest.raises(ArtefactError):
+                load_checkpoint(file)
+
+
+def test_what_cannot_be_written_is_refused_before_an_epoch(
+    tmp_path: pathlib.Path,
+) -> None:
+    algo: Any = ours().create()
+    data = dataset()
+    algo.build_with_dataset(data)
+    algo.impl.modules.critic_optim.optim.param_groups[0]["note"] = object()
+    with pytest.raises(TypeError, match="object is not JSON"):
+        fit(algo, data, 20, checkpoint=tmp_path / "checkpoint.pt")
+    assert algo.grad_step == 0
 
 
 @pytest.mark.parametrize(

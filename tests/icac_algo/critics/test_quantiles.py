@@ -402,12 +402,12 @@ def test_quantile_regression_recovers_the_noise_of_each_action() -> None:
     ("fields", "message"),
     [
         ({"n_quantiles": 1}, r"n_quantiles must be an integer >= 2.* got 1"),
-        ({"n_quantiles": 2.0}, r"n_quantiles must be an integer >= 2.* got 2\.0"),
-        ({"n_quantiles": True}, r"n_quantiles must be an integer >= 2.* got True"),
-        ({"critic": "nearest"}, "critic must be a critic such as"),
+        ({"n_quantiles": 2.0}, r"n_quantiles must be an integer, got 2\.0"),
+        ({"n_quantiles": True}, r"n_quantiles must be an integer, got True"),
+        ({"critic": "nearest"}, "critic must be"),
         ({"scale": 0.0}, "scale must be a number > 0"),
-        ({"level": math.nan}, "level must be a number"),
-        ({"constraint": "concave"}, "constraint must be a shape"),
+        ({"level": math.nan}, "level must be"),
+        ({"constraint": "concave"}, "constraint must be"),
     ],
 )
 def test_bad_arguments_are_refused(fields: dict[str, Any], message: str) -> None:

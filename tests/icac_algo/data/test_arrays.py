@@ -109,11 +109,11 @@ def test_without_flags_every_row_is_a_bandits() -> None:
         ({"observations": np.array([["a"]] * 6)}, "observations must be numbers, got an"),
         (
             {"actions": [0] * 5},
-            "actions must have as many rows as observations, 6, got 5",
+            "actions must have 6 rows, got 5",
         ),
-        ({"actions": [-1] * 6}, "actions must be at least 0, got -1"),
+        ({"actions": [-1] * 6}, "actions must be from 0 to 1048575, row 0 has -1"),
         ({"actions": np.zeros((6, 1, 1))}, r"actions must have shape \(R,\) or \(R, n\)"),
-        ({"action_size": 2}, "actions must be from 0 to 1, got 2"),
+        ({"action_size": 2}, "actions must be from 0 to 1, row 2 has 2"),
         ({"rewards": np.zeros((6, 2))}, r"rewards must have shape \(R,\) or \(R, 1\)"),
         ({"terminals": [2] * 6}, "terminals must be 0 or 1, row 0 has 2"),
         ({"terminals": [1] * 5}, "terminals must have 6 rows, got 5"),
@@ -123,10 +123,10 @@ def test_without_flags_every_row_is_a_bandits() -> None:
             {"terminals": None, "timeouts": None, "final": [0] * 6},
             "final needs terminals",
         ),
-        ({"extras": {"propensity": [1.0]}}, "propensity must have as many rows"),
+        ({"extras": {"propensity": [1.0]}}, "propensity must have 6 rows, got 1"),
         (
             {"actions": np.arange(6) / 2, "action_space": ActionSpace.DISCRETE},
-            r"discrete actions must be whole numbers, row 1 has 0\.5",
+            r"actions must be whole numbers, row 1 has 0\.5",
         ),
         (
             {"actions": np.zeros((6, 2)), "action_size": 3},

@@ -52,13 +52,11 @@ def make(kind: str, seed: int = 0, **arguments: Any) -> ReplayBuffer:
     return buffer
 
 
-def assert_same(a: Any, b: Any, rewards_to: float = 0.0) -> None:
+def assert_same(a: Any, b: Any) -> None:
     for field in FIELDS:
         x, y = getattr(a, field), getattr(b, field)
         assert x.dtype == y.dtype == np.float32
-        # Sums of several rewards may be added up in another order.
-        tolerance = rewards_to if field == "rewards" else 0.0
-        np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance, err_msg=field)
+        np.testing.assert_array_equal(x, y, err_msg=field)
     for field in ("observations", "next_observations"):
         x, y = getattr(a, field), getattr(b, field)
         pairs = zip(x, y, strict=True) if isinstance(x, list) else [(x, y)]
@@ -133,7 +131,7 @@ def test_every_picker_of_d3rlpy_gives_the_same_batches(picker: Any, kind: str) -
         expected = stock.sample_transition_batch(16)
         np.random.seed(seed)  # noqa: NPY002
         batch = fast.sample_transition_batch(16)
-        assert_same(batch, expected, rewards_to=1e-6)
+        assert_same(batch, expected)
         for a, b in zip(batch.transitions, expected.transitions, strict=True):
             assert np.array_equal(a.rewards_to_go, b.rewards_to_go)
 
@@ -260,3 +258,91 @@ def test_an_empty_buffer_is_refused() -> None:
     )
     with pytest.raises(ValueError, match="at least one episode"):
         ColumnarReplayBuffer.from_replay_buffer(empty)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("n_steps", [2, 9, 40])
+def test_multi_step_rewards_are_the_stock_buffers_bit_for_bit(
+    kind: Any, n_steps: int
+) -> None:
+    rng = np.random.default_rng(0)
+    rewards = (100 * rng.normal(size=(50, 1))).astype(kind)
+    episode = Episode(
+        np.zeros((50, 1), np.float32), rng.integers(3, size=(50, 1)), rewards, False
+    )
+    picker = MultiStepTransitionPicker(n_steps, 0.97)
+    stock = ReplayBuffer(InfiniteBuffer(), episodes=[episode], transition_picker=picker)
+    fast = ColumnarReplayBuffer.from_replay_buffer(stock)
+    np.random.seed(0)  # noqa: NPY002
+    expected = stock.sample_transition_batch(200)
+    np.random.seed(0)  # noqa: NPY002
+    assert_same(fast.sample_transition_batch(200), expected)
+
+
+@pytest.mark.parametrize("terminated", [True, False])
+def test_episodes_of_one_appended_step_are_not_put_together(terminated: bool) -> None:
+    buffer = ColumnarReplayBuffer.from_replay_buffer(make("vector"))
+    before, episodes = buffer.transition_count, buffer.size()
+    for step in range(4):
+        buffer.append(np.full(3, step, np.float32), 1, 0.5 + step)
+        buffer.clip_episode(terminated)
+    # A step that was cut off leads nowhere: there is no transition of it.
+    assert buffer.transition_count == before + 4 * terminated
+    found = [float(e.rewards[0, 0]) for e in buffer.episodes[episodes:]]
+    assert found == [0.5, 1.5, 2.5, 3.5] * terminated
+    assert all(e.size() == 1 for e in buffer.episodes[episodes:])
+
+
+def test_whole_numbers_stay_and_fractions_are_kept_when_both_are_appended() -> None:
+    log = ColumnarReplayBuffer.from_arrays(
+        np.zeros((20, 1), np.uint8), np.arange(20) % 3, np.ones(20, int)
+    )
+    for step in range(1200):
+        log.append(np.array([step % 7]), 1, 0.25)
+        log.clip_episode(True)
+    assert log.columns.observations[0].dtype == np.uint8
+    assert {float(e.rewards[0, 0]) for e in log.episodes[20:]} == {0.25}
+    log.append_episode(
+        Episode(np.full((2, 1), 0.5), np.zeros((2, 1), int), np.ones((2, 1)), True)
+    )
+    assert log.columns.observations[0].read(1219, 1222).tolist() == [[2], [0.5], [0.5]]
+
+
+def test_what_is_appended_has_the_log_s_shapes() -> None:
+    log = ColumnarReplayBuffer.from_replay_buffer(make("tuple"))
+    good = [np.zeros(3), np.zeros(2)]
+    for observation, action, reward, message in (
+        (np.zeros(3), 0, 0.0, "observations must be 2 arrays"),
+        ([np.zeros(3)], 0, 0.0, "observations must be 2 arrays"),
+        ([np.zeros(3), np.zeros(3)], 0, 0.0, r"observations\[1\] must have shape \(2,\)"),
+        (good, [0, 1], 0.0, r"actions must have shape \(1,\)"),
+        (good, 0, [0.0, 0.0], r"rewards must have shape \(1,\)"),
+        (good, 0, None, "rewards must be numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            log.append(observation, action, reward)
+    assert log.transition_count == make("tuple").transition_count
+
+
+def test_extras_survive_files_and_appending() -> None:
+    log = ColumnarReplayBuffer.from_arrays(
+        np.zeros((4, 1)),
+        [0, 1, 0, 1],
+        np.arange(4.0),
+        timeouts=[0, 1, 0, 1],
+        extras={"propensity": np.array([0.1, 0.2, 0.3, 0.4]), "kind": np.arange(4)},
+    )
+    file = io.BytesIO()
+    log.dump(file)
+    file.seek(0)
+    again = ColumnarReplayBuffer.load(file)
+    file.seek(0)
+    assert ReplayBuffer.load(file, InfiniteBuffer()).transition_count == 2
+    again.append_episode(log.episodes[0])
+    again.append(np.zeros(1), 1, 0.0)
+    again.append(np.zeros(1), 1, 0.0)
+    again.clip_episode(True)
+    extras = again.to_arrays()["extras"]
+    expected = [0.1, 0.2, 0.3, 0.4, 0.1, 0.2, np.nan, np.nan]
+    assert np.array_equal(extras["propensity"], expected, equal_nan=True)
+    assert extras["kind"][:6].tolist() == [0, 1, 2, 3, 0, 1]

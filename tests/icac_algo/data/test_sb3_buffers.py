@@ -152,3 +152,31 @@ def test_an_empty_buffer_is_refused() -> None:
         ColumnarReplayBuffer.from_sb3(
             ReplayBuffer(10, BOX, gym.spaces.Discrete(2), device="cpu")
         )
+
+
+@pytest.mark.parametrize("environments", [1, 3])
+@pytest.mark.parametrize("steps", [7, 8, 11, 16])
+def test_the_seam_of_a_full_ring_that_saves_memory(environments: int, steps: int) -> None:
+    size = 8 * environments
+    options = {"optimize_memory_usage": True, "handle_timeout_termination": False}
+    source, log = fill(size, steps, environments, **options)
+    buffer = ColumnarReplayBuffer.from_sb3(source)
+    # The oldest observation of a full ring was overwritten.
+    kept = log[-environments * (min(steps, 8) - (steps >= 8)) :]
+    expected = sorted(
+        (v, 0.0 if done else after, float(done), float(np.float32(v / 7)))
+        for v, _, after, *ends in kept
+        for done in [any(ends)]
+    )
+    assert transitions(buffer) == expected
+    # What was observed after an end was overwritten too, unless nothing came since.
+    _, terminated, has_final = buffer.columns.index.arrays()
+    assert (has_final | terminated).all()
+    assert (has_final & terminated).sum() <= environments * (steps % 4 == 0)
+
+
+def test_booleans_are_stored_as_numbers() -> None:
+    log = ColumnarReplayBuffer.from_arrays(
+        np.array([[True], [False], [True]]), [0, 1, 0], np.zeros(3), terminals=[0, 0, 1]
+    )
+    assert log.to_sb3().observations.ravel().tolist() == [1, 0, 1]

@@ -30,6 +30,7 @@ from icac_algo import (
 from icac_algo.__main__ import main
 from icac_algo.data import logged_steps
 from icac_algo.evidence import (
+    Estimates,
     PriorRejectedError,
     PriorWarning,
     action_contrasts,
@@ -81,7 +82,8 @@ def test_it_would_have_caught_the_paper(auction_log: Any) -> None:
     # Bidding the most is what does not pay, most of all at high cost.
     assert worst.actions[-1] == 4
     assert "rejected" in check.explanation
-    assert "rise from action" in check.explanation
+    # Actions are named by their positions, the bids.
+    assert f"rise from {check.positions[worst.actions[0]]:g} to 1" in check.explanation
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_a_violation_in_one_region_is_found_there() -> None:
     check = check_prior(log_of(curve), Monotone(), feature_names=["x", "cost"])
     assert check.rejected
     assert check.worst is not None
-    assert "cost >" in check.worst.region
+    assert "cost" in check.worst.region
     assert not [c for c in check.contrasts if c.rejected and c.region == "all"]
 
 
@@ -175,7 +177,7 @@ def test_too_little_support_is_said() -> None:
     check = check_prior(buffer, Monotone())
     assert check.verdict == "cannot tell"
     assert check.without_support == (3,)
-    assert "action 3" in check.explanation
+    assert "the action at 1," in check.explanation
     assert not any(3 in c.actions for c in check.contrasts)
     assert np.isnan(check.curves[0].values[3])
     # What can be judged still can be rejected.
@@ -246,9 +248,8 @@ def _members(shape: Any, positions: Any, rng: Any) -> Any:
 
 
 def test_max_test_is_the_normal_test_for_one_mean() -> None:
-    test = max_test(
-        np.array([-1.0]), np.array([[1.0]]), np.array([[0.25]]), 0.05, 200_000, 0
-    )
+    one = Estimates(np.array([-1.0]), np.array([[1.0]]), np.array([[0.25]]))
+    test = max_test([one], 0.05, 200_000, 0)
     assert test.p_value == pytest.approx(0.02275 + 0.001, abs=0.002)
     assert test.upper[0] == pytest.approx(-1.0 + 1.96 * 0.5, abs=0.01)
 
@@ -327,3 +328,147 @@ def test_command_line_on_a_table(
     text = capsys.readouterr().out
     assert "estimated propensities" in text
     assert f"{columns['observation'][1]} >" in text
+
+
+# -- regions -------------------------------------------------------------------
+
+
+def categories(
+    fall: float, n: int = 20_000, integer: bool = False, seed: int = 0
+) -> ColumnarReplayBuffer:
+    """One of 40 campaigns a row; in number 17 rewards fall by ``fall`` over 4 actions."""
+    rng = np.random.default_rng(seed)
+    campaign = rng.integers(0, 40, n)
+    actions = rng.integers(0, 4, n)
+    rewards = rng.normal(size=n) + (0.3 - (0.3 + fall) * (campaign == 17)) * actions / 3
+    observations = campaign[:, None] if integer else np.eye(40)[campaign]
+    return ColumnarReplayBuffer.from_arrays(
+        observations.astype(np.float32), actions, rewards, action_size=4
+    )
+
+
+@pytest.mark.parametrize("integer", [False, True])
+def test_a_shape_that_is_false_in_one_of_forty_categories_is_found(integer: bool) -> None:
+    check = check_prior(categories(2.0, integer=integer), Monotone())
+    assert check.rejected
+    assert check.worst is not None
+    assert check.worst.region == ("feature 0 = 17" if integer else "feature 17 = 1")
+    tested = {contrast.region for contrast in check.contrasts}
+    names = [f"feature 0 = {i}" if integer else f"feature {i} = 1" for i in range(40)]
+    assert tested >= set(names)
+    spared = check_prior(categories(-0.3, integer=integer), Monotone())
+    assert spared.verdict == "not rejected"
+
+
+def test_every_feature_is_looked_at() -> None:
+    def curve(o: Any, a: Any) -> Any:
+        return np.where(o[:, 19] > 0.75, -0.8, 0.8) * a
+
+    rng = np.random.default_rng(0)
+    observations = rng.random((6000, 20)).astype(np.float32)
+    actions = rng.integers(0, 4, 6000)
+    rewards = curve(observations, actions / 3) + 0.3 * rng.normal(size=6000)
+    check = check_prior(
+        ColumnarReplayBuffer.from_arrays(observations, actions, rewards), Monotone()
+    )
+    assert check.rejected
+    assert "feature 19 > 0.7" in str(check.worst)
+
+
+def test_trees_find_what_no_single_feature_shows() -> None:
+    def curve(o: Any, a: Any) -> Any:
+        # Over either feature alone it rises by 0.1.
+        return np.where((o[:, 0] > 0.5) == (o[:, 1] > 0.5), 1.0, -0.8) * a
+
+    check = check_prior(log_of(curve, n=8000), Monotone())
+    assert check.rejected
+    missed = [c.region for c in check.contrasts if c.rejected]
+    assert missed
+    assert all("in half" in region and " and " in region for region in missed)
+
+
+def test_few_campaigns_are_few_pieces_of_evidence() -> None:
+    rng = np.random.default_rng(0)
+    count, length = 12, 200
+    actions = rng.integers(0, 4, count * length)
+    slopes = np.repeat(rng.normal(size=count), length)
+    buffer = ColumnarReplayBuffer.from_arrays(
+        rng.random((count * length, 2)).astype(np.float32),
+        actions,
+        slopes * actions,
+        terminals=np.arange(count * length) % length == length - 1,
+        action_size=4,
+    )
+    check = check_prior(buffer, Monotone())
+    assert check.verdict == "cannot tell"
+    assert check.episodes == 12
+    assert "12 episodes" in check.explanation
+    assert any("episode" in line for line in check.advice)
+    # A campaign that is a category of its own is one piece of evidence about it.
+    assert np.all([curve.support <= 12.0 for curve in check.curves])
+
+
+@pytest.mark.parametrize("reward", [0.0, 3.7])
+def test_rewards_that_never_vary_contradict_nothing(reward: float) -> None:
+    log = log_of(lambda o, a: reward + 0.0 * a, n=2000, noise=0.0)
+    assert check_prior(log, MonotoneConcave()).verdict == "not rejected"
+    assert check_prior(log, Bounded(lower=reward + 0.5)).rejected
+
+
+def test_rare_actions_that_were_never_clicked_prove_nothing() -> None:
+    """Thirty zeros beside thousands of rewards of which a tenth are ones."""
+    rng = np.random.default_rng(0)
+    actions = rng.choice(4, 6000, p=[0.33, 0.33, 0.334, 0.006])
+    rewards = (rng.random(6000) < 0.1).astype(float)
+    rewards[actions == 3] = 0.0
+    buffer = ColumnarReplayBuffer.from_arrays(
+        rng.random((6000, 2)).astype(np.float32), actions, rewards, action_size=4
+    )
+    assert (actions == 3).sum() >= 30
+    assert not check_prior(buffer, Monotone()).rejected
+
+
+# -- what it says --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("curve", "false"),
+    [
+        (lambda o, a: -0.5 * a, Monotone(actions=[0.25, 0.5, 1.0, 4.0])),
+        (lambda o, a: a**2, MonotoneConcave(actions=[0.25, 0.5, 1.0, 4.0])),
+        (lambda o, a: a, SlopeBounds(upper=0.05, actions=[0.25, 0.5, 1.0, 4.0])),
+        (lambda o, a: a, Bounded(upper=0.6)),
+    ],
+)
+def test_a_weaker_shape_that_it_names_is_not_rejected(curve: Any, false: Any) -> None:
+    log = log_of(curve)
+    check = check_prior(log, false)
+    assert check.rejected
+    assert check.weaker is not None
+    assert check.weaker.actions == false.actions
+    assert not check_prior(log, check.weaker).rejected
+    assert type(check.weaker).__name__ in str(check)
+
+
+def test_actions_have_their_own_units() -> None:
+    check = check_prior(log_of(lambda o, a: -a), Monotone(actions=[0.25, 0.5, 1.0, 4.0]))
+    worst = check.worst
+    assert worst is not None
+    assert f"from {[0.25, 0.5, 1.0, 4.0][worst.actions[0]]:g} to" in check.explanation
+    assert "| 0.25, 4 |" in check.table(rows=1000)
+    assert check.plot().axes[0].lines[0].get_xdata().tolist() == [0.25, 0.5, 1.0, 4.0]
+
+
+def test_nothing_weaker_than_a_curvature() -> None:
+    check = check_prior(log_of(lambda o, a: a**2), Concave())
+    assert check.rejected
+    assert check.weaker is None
+    assert any("another kind" in line for line in check.advice)
+
+
+def test_progress_is_shown_if_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    log = log_of(lambda o, a: a, n=500)
+    check_prior(log, Monotone())
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(ValueError, match="show_progress must be True or False, got 3"):
+        check_prior(log, Monotone(), show_progress=3)  # type: ignore[arg-type]
