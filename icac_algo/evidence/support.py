@@ -42,6 +42,7 @@ def action_probabilities(
             probabilities, or another answer when it is asked again.
     """
     size = steps.action_size
+    chosen: npt.NDArray[Any]
     if is_integer(policy):
         chosen = np.full(len(steps), int(policy))
     elif hasattr(policy, "predict") or callable(policy):
