@@ -82,10 +82,12 @@ def test_descriptions(model: tuple[pathlib.Path, Any], data: st.DataObject) -> N
     content = model[0].read_bytes()
     (size,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + size])
-    key = next(iter(header["__metadata__"]))
-    description = json.loads(header["__metadata__"][key])
+    ((key, words),) = header["__metadata__"].items()
+    # A digest stands before it.
+    digest, start, rest = words.partition("{")
+    description = json.loads(start + rest)
     _change(description, data)
-    header["__metadata__"][key] = json.dumps(description)
+    header["__metadata__"][key] = digest + json.dumps(description)
     edited = json.dumps(header).encode()
     check(struct.pack("<Q", len(edited)) + edited + content[8 + size :], model)
 
