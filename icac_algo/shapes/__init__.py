@@ -12,7 +12,7 @@ from .actions import (
     make_constraint_field,
     register_constraint,
 )
-from .base import Constraint, KnownCost, is_finite
+from .base import Constraint, KnownCost
 from .normal_form import ShapeSet, running_maximum, running_minimum
 from .states import (
     StateConstraint,
@@ -45,7 +45,6 @@ __all__ = [
     "check_state_constraints",
     "directions",
     "has_lipschitz",
-    "is_finite",
     "lipschitz_constant",
     "make_constraint_field",
     "make_state_constraints_field",
