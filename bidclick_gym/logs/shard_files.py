@@ -8,10 +8,16 @@ import importlib.metadata
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open cannot be deleted
+    fcntl = None  # type: ignore[assignment]
 
 from .._arrays import AnyArray
 from .._optional import import_pyarrow
@@ -35,6 +41,10 @@ COLUMNS = {
 }
 
 MANIFEST = "manifest.json"
+#: Their names have five digits.
+MOST_SHARDS = 100_000
+#: Of a shard; a process holds a whole one, some 100 bytes a row.
+MOST_ROWS = 100_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,21 +133,32 @@ def _columns(plan: ShardPlan, shard: int) -> dict[str, AnyArray]:
 
 
 def claim(folder: pathlib.Path, plan: ShardPlan) -> None:
-    """Makes the folder this plan's; raises if it holds anything else."""
+    """Makes the folder this plan's; raises if it holds anything else.
+
+    Deletes what killed writers left in it.
+    """
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"out must be a folder, got the file {str(folder)!r}")
     folder.mkdir(parents=True, exist_ok=True)
+    for part in folder.glob(".*.part"):
+        with contextlib.suppress(OSError), part.open("rb+") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
     path = folder / MANIFEST
     if not path.exists():
-        found = sorted(p.name for p in folder.iterdir() if p != _part_of(path))
+        found = sorted(p.name for p in folder.iterdir() if p.suffix != ".part")
         if found:
             raise FileExistsError(
                 f"out must be an empty folder or one with a {MANIFEST} of shards, got "
                 f"{str(folder)!r} with {found[0]!r} in it"
             )
-        with _whole_or_absent(path) as part:
+        # Of two calls at once the first decides what the folder holds.
+        with (
+            contextlib.suppress(FileExistsError),
+            _whole_or_absent(path, _first) as part,
+        ):
             part.write_text(json.dumps(plan.manifest(), indent=1) + "\n")
-        return
     try:
         held = json.loads(path.read_text())
         held = {field: held[field] for field in dataclasses.asdict(plan)}
@@ -155,11 +176,19 @@ def claim(folder: pathlib.Path, plan: ShardPlan) -> None:
 
 
 @contextlib.contextmanager
-def _whole_or_absent(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    part = _part_of(path)
+def _whole_or_absent(
+    path: pathlib.Path, publish: Callable[[Any, Any], None] = os.replace
+) -> Iterator[pathlib.Path]:
+    """A file of another name, which no other writer uses, that becomes ``path``."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
-        yield part
-        os.replace(part, path)
+        with part.open("wb") as held:
+            if fcntl is not None:
+                with contextlib.suppress(OSError):  # Not every file system has locks.
+                    fcntl.flock(held, fcntl.LOCK_EX)
+            yield part
+            os.fsync(held.fileno())
+            publish(part, path)
     except OSError as error:
         if error.errno is None:
             raise
@@ -169,8 +198,14 @@ def _whole_or_absent(path: pathlib.Path) -> Iterator[pathlib.Path]:
         part.unlink(missing_ok=True)
 
 
-def _part_of(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(f".{path.name}.part")
+def _first(part: pathlib.Path, path: pathlib.Path) -> None:
+    """Gives a file its name unless another has it: ``FileExistsError`` then."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # Not every file system has links.
+        os.replace(part, path)
 
 
 def package_version() -> str:

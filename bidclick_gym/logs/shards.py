@@ -17,6 +17,8 @@ from .log import HORIZON
 from .shard_files import (
     AUCTIONS,
     FORMATS,
+    MOST_ROWS,
+    MOST_SHARDS,
     ShardPlan,
     claim,
     package_version,
@@ -46,18 +48,18 @@ def write_shards(
 
     Shards that a folder already holds are kept, which makes an interrupted call go on
     where it stopped; a shard has its name only once it is whole.  ``manifest.json``, in
-    the same folder, says what made them and lists all that there will be.  One call at a
-    time writes to a folder.
+    the same folder, says what made them and lists all that there will be.  Several calls
+    for the same log may write to a folder at once; each writes whatever it finds missing.
 
     Args:
         out: the folder, made if missing.
-        impressions: rows of all shards together, at least 1.
+        impressions: rows of all shards together, from 1 to 100,000 shards of them.
         env_id: ``"BidClick-v0"`` or ``"BidClickMonotone-v0"``.
         seed: of contexts, bids and clicks, at least 0.
         workers: processes, one for each core if not given.  They are spawned: a script
             calls this under ``if __name__ == "__main__":``.
-        shard_size: rows of a shard, a multiple of 1,000; a process holds some 100 bytes
-            of memory for each.
+        shard_size: rows of a shard, a multiple of 1,000 and at most 100 million; a
+            process holds some 100 bytes of memory for each.
         format: ``"arrow"``, uncompressed and one record batch a shard, which can be
             memory mapped; or ``"parquet"``.
         progress: whether to show a bar, where tqdm is installed.
@@ -80,6 +82,15 @@ def write_shards(
         raise ValueError(
             f"shard_size must be a multiple of {HORIZON}, the impressions of a campaign, "
             f"got {shard_size!r}"
+        )
+    if shard_size > MOST_ROWS:
+        raise ValueError(f"shard_size must be at most {MOST_ROWS}, got {shard_size}")
+    # Campaigns are numbered in 32 bits.
+    most = min(MOST_SHARDS * shard_size, HORIZON << 31)
+    if impressions > most:
+        raise ValueError(
+            f"impressions must be at most {most} in shards of {shard_size}, "
+            f"got {impressions}"
         )
     if workers is None:
         workers = _cores()

@@ -6,9 +6,19 @@ import contextlib
 import errno
 import os
 import pathlib
+import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+# Of the hidden folders in which something is written before it takes its place.
+_HIDDEN = ".icac-"
 
 
 @contextlib.contextmanager
@@ -16,24 +26,87 @@ def replaced(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Where to write a file or folder that takes ``path``'s place if the block succeeds.
 
     It lies in a hidden folder beside ``path``; what was at ``path`` stays if anything
-    fails.
+    fails, or if the process is killed.  Hidden folders of killed processes are deleted.
+
+    A folder takes the place of none or of an empty one: ``OSError`` otherwise.
     """
-    place = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    new, old = place / path.name, place / f"{path.name}-old"
-    try:
+    with locked_folder(path.parent, _HIDDEN) as place:
+        new = place / path.name
         yield new
-        if new.is_dir():
-            # A folder cannot replace a folder at once: the old one steps aside.
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(path, old)
+        sync(new)
+        os.replace(new, path)
+    _delete(place)
+    collect(path.parent, _HIDDEN)
+
+
+@contextlib.contextmanager
+def locked_folder(parent: pathlib.Path, prefix: str) -> Iterator[pathlib.Path]:
+    """A new folder that :func:`collect` leaves alone while the block runs.
+
+    It holds a lock file of its own name.  It is deleted if the block fails, and stays if
+    it succeeds.
+    """
+    with contextlib.ExitStack() as stack:
+        while True:
+            folder = parent / f"{prefix}{secrets.token_hex(6)}"
+            folder.mkdir()
+            try:
+                lock = stack.enter_context((folder / folder.name).open("wb"))
+            except FileNotFoundError:
+                continue  # Collected in between, as the folder was empty.
+            except BaseException:
+                folder.rmdir()
+                raise
+            if fcntl is not None:
+                with contextlib.suppress(OSError):  # Not every file system has locks.
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+            if (folder / folder.name).exists():
+                break
         try:
-            os.replace(new, path)
+            yield folder
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.rename(old, path)
+            _delete(folder)
             raise
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+
+
+def collect(
+    parent: pathlib.Path, prefix: str, is_kept: Callable[[str], bool] = lambda _: False
+) -> None:
+    """Deletes every :func:`locked_folder` that no block still writes nor ``is_kept``.
+
+    ``is_kept`` is asked by name, once it is sure that the block is over.
+    """
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError):
+        names = [e.name for e in os.scandir(parent) if e.name.startswith(prefix)]
+        for folder in (parent / name for name in names):
+            with contextlib.suppress(OSError):
+                if not (folder / folder.name).exists():
+                    folder.rmdir()  # If empty: its process was killed before it had one.
+                with (folder / folder.name).open("rb+") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if not is_kept(folder.name):
+                        _delete(folder)
+
+
+def _delete(folder: pathlib.Path) -> None:
+    """Deletes a :func:`locked_folder`, its lock last, so that it may be killed at it."""
+    with contextlib.suppress(OSError):
+        for inside in folder.iterdir():
+            if inside.is_dir():
+                shutil.rmtree(inside)
+            elif inside.name != folder.name:
+                inside.unlink()
+        shutil.rmtree(folder)
+
+
+def sync(path: pathlib.Path) -> None:
+    """Waits until a file, or every file of a folder, is on the disk."""
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("rb+") as opened:
+                os.fsync(opened.fileno())
 
 
 @contextlib.contextmanager

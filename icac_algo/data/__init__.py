@@ -3,6 +3,7 @@
 from .buffer import ColumnarReplayBuffer
 from .checks import blocks, check_continuous_dataset, check_dataset
 from .door import LogWarning, as_numbers
+from .files.shards import DamagedFileError
 from .fingerprint import fingerprint
 from .pickers import BudgetRelabellingTransitionPicker
 from .scaling import check_scaler
@@ -11,6 +12,7 @@ from .steps import LoggedSteps, logged_steps
 __all__ = [
     "BudgetRelabellingTransitionPicker",
     "ColumnarReplayBuffer",
+    "DamagedFileError",
     "LogWarning",
     "LoggedSteps",
     "as_numbers",

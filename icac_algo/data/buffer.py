@@ -151,15 +151,21 @@ class ColumnarReplayBuffer(ColumnSampler):
         show_progress: bool = True,
         **options: Any,
     ) -> ColumnarReplayBuffer:
-        """From Parquet, Arrow or Feather files: one row for each impression.
+        """From Parquet, Arrow, Feather or CSV files: one row for each impression.
 
         Uncompressed Arrow (Feather) files are memory-mapped where they lie.  Others are
         converted once into a cache folder and mapped from there; a changed file is
         converted again.  Nothing is ever written beside the files.
 
+        A column has the type that holds what it holds in every file: integers in one and
+        floats in another are floats.  Text files (``.csv``, ``.tsv``, ``.csv.gz``,
+        ``.tsv.gz``) have a header; an empty cell is a missing value, and refused.
+
         Args:
-            files: a file, a folder of shards (read in the order of their names), or a
-                list of files.
+            files: a file, a list of files, or a folder of shards, read in natural order
+                (``part-2`` before ``part-10``).  Subfolders ``KEY=VALUE`` are read as
+                well, and ``KEY`` is a column of their rows; others must hold no tables.
+                What is hidden (``.`` or ``_``) is passed over.
             observation: columns that make up the observation, numbers or booleans.
             action: column of integer action indices; a float column, or several
                 columns, hold a continuous action.
@@ -182,8 +188,10 @@ class ColumnarReplayBuffer(ColumnSampler):
             options: ``transition_picker``, ``trajectory_slicer``, ``seed``.
 
         Raises:
+            DamagedFileError: a file cannot be read, or says what is not so; it is a
+                ``ValueError``.
             ValueError: a file, column or value is not as it must be; the message names
-                file, column and row.
+                file, column and row, counted from 0 without the header.
             FileNotFoundError: no such file, or a folder without any.
             ImportError: pyarrow is missing.
         """
@@ -201,8 +209,7 @@ class ColumnarReplayBuffer(ColumnSampler):
                 )
         if action_size is not None:
             check_count("action_size", action_size)
-        columns, largest = open_tables(files, mapping, part, cache_folder, show_progress)
-        seen = None if largest is None else (0, largest)
+        columns, seen = open_tables(files, mapping, part, cache_folder, show_progress)
         return cls(columns, *action_space_of(columns, None, action_size, seen), **options)
 
     def split(
@@ -330,8 +337,8 @@ class ColumnarReplayBuffer(ColumnSampler):
         return write_sb3(self.columns, self._info, device)
 
     def to_parquet(self, file: str | pathlib.Path) -> dict[str, Any]:
-        """Writes one ``.parquet``, ``.arrow`` or ``.feather`` file, as a whole or not
-        at all.
+        """Writes one ``.parquet``, ``.arrow``, ``.feather`` or ``.csv`` file, as a whole
+        or not at all.
 
         Returns:
             the arguments with which :meth:`from_parquet` reads it back.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,12 +84,13 @@ def map_file(path: pathlib.Path, names: Sequence[str]) -> dict[str, MappedFile] 
     whole = source.read_buffer()
     first, last = whole.address, whole.address + whole.size
     raw = np.frombuffer(whole, dtype=np.uint8)
-    batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-    batches = [batch for batch in batches if batch.num_rows]
+    batches = [batch for batch in arrow_batches(reader) if batch.num_rows]
     counts = np.array([batch.num_rows for batch in batches], dtype=np.int64)
     starts = np.cumsum(counts) - counts
     mapped = {}
     for name in names:
+        if name not in reader.schema.names:  # It stands in a folder's name.
+            return None
         kind = reader.schema.field(name).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
             return None
@@ -96,7 +99,7 @@ def map_file(path: pathlib.Path, names: Sequence[str]) -> dict[str, MappedFile] 
         for batch in batches:
             column = batch.column(batch.schema.get_field_index(name))
             values = column.buffers()[1]
-            inside = first <= values.address < last
+            inside = first <= values.address and values.address + values.size <= last
             place = values.address - first + column.offset * dtype.itemsize
             if column.null_count or not inside or place % dtype.itemsize:
                 return None
@@ -106,3 +109,51 @@ def map_file(path: pathlib.Path, names: Sequence[str]) -> dict[str, MappedFile] 
             raw[:usable].view(dtype), starts, np.array(offsets, dtype=np.int64), counts
         )
     return mapped
+
+
+def arrow_batches(reader: Any) -> Iterator[Any]:
+    """The record batches of an Arrow file; an error if one is longer than its values."""
+    for number in range(reader.num_record_batches):
+        batch = reader.get_batch(number)
+        batch.validate()
+        yield batch
+
+
+def check_places(source: Any, reader: Any) -> None:
+    """Raises ``ValueError`` if values lie in two columns, or in none.
+
+    Of what a file says of itself that is what can be compared with something else in it.
+    """
+    import pyarrow as pa
+
+    source.seek(0)
+    whole = source.read_buffer()
+    spans = []
+    for batch in arrow_batches(reader):
+        for column in batch.columns:
+            buffers = [b for b in column.buffers() if b is not None and b.size]
+            # Values that were compressed lie elsewhere in memory.
+            spans += [
+                (b.address, b.address + b.size)
+                for b in buffers
+                if whole.address <= b.address < whole.address + whole.size
+            ]
+            is_plain = pa.types.is_integer(column.type) or pa.types.is_floating(
+                column.type
+            )
+            # Buffers are padded to multiples of 8 or of 64 bytes.
+            size = buffers[-1].size if is_plain and buffers else 0
+            if size >= column.nbytes + (8 if size % 64 else 64):
+                raise ValueError("a record batch has more values than rows")
+    starts, ends = np.array(sorted(spans), dtype=np.uint64).reshape(-1, 2).T
+    if (starts[1:] < ends[:-1]).any():
+        raise ValueError("two columns share values")
+    # Between the magic bytes and the footer lies the same as a stream.
+    source.seek(8)
+    options = pa.ipc.IpcReadOptions(included_fields=[0], use_threads=False)
+    listed = 0
+    with contextlib.suppress(Exception):  # What follows need not be one.
+        for _ in pa.ipc.open_stream(source, options=options):
+            listed += 1
+    if listed > reader.num_record_batches:
+        raise ValueError("its footer does not list all record batches")

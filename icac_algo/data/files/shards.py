@@ -1,28 +1,37 @@
-"""Shards of a log, Parquet, Arrow or Feather files: found, read and checked."""
+"""One file of a log, whatever its format: what it holds, block by block."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..._util.checks import check_rows
 from ..._util.packages import required
 from ..columns import Array
-from ..episodes import BadMark, EpisodeIndex
+from .arrow import arrow_batches, check_places
+from .csv import from_text, open_csv
+from .folders import CSV, PARQUET, FoundFile, ends_with
 from .mapping import Mapping
-
-PARQUET = (".parquet", ".pq")
-ARROW = (".arrow", ".feather", ".ipc")
 
 BATCH_ROWS = 1 << 17
 
-PathLike = str | pathlib.Path
+
+class DamagedFileError(ValueError):
+    """A file that cannot be read: cut off, changed, or something else than its name says.
+
+    ``path`` is the file, ``reason`` what its reader said.
+    """
+
+    def __init__(self, path: pathlib.Path, reason: object):
+        super().__init__(path, reason)
+        self.path, self.reason = path, str(reason)
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be read as a table: {self.reason}"
 
 
 def import_pyarrow() -> Any:
@@ -31,230 +40,221 @@ def import_pyarrow() -> Any:
 
 
 @contextlib.contextmanager
-def _opened(path: pathlib.Path) -> Iterator[tuple[Any, bool]]:
-    """A reader of the file, and whether it is of Parquet."""
-    pa = import_pyarrow()
-    if path.suffix in PARQUET:
-        import pyarrow.parquet as pq
-
-        with pq.ParquetFile(path) as file:
-            yield file, True
-    else:
-        options = pa.ipc.IpcReadOptions(use_threads=False)
-        with pa.memory_map(str(path)) as source:
-            yield pa.ipc.open_file(source, options=options), False
+def reading(path: pathlib.Path) -> Iterator[None]:
+    """Turns all that a reader says of a damaged file into ``DamagedFileError``."""
+    path.open("rb").close()  # What forbids to open it is no damage.
+    try:
+        yield
+    except DamagedFileError:
+        raise
+    except Exception as error:  # pyarrow raises eight kinds, memory errors among them.
+        raise DamagedFileError(path, error) from error
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One file of a log: its rows, and the numpy type of each value column."""
+    """One file of a log: its rows, and the Arrow type of each column that is used."""
 
     path: pathlib.Path
     rows: int
-    types: dict[str, np.dtype[Any]]
+    types: dict[str, Any]
+    keys: dict[str, Any]  # columns whose one value stands in a folder's name
 
     @classmethod
-    def open(cls, path: pathlib.Path, mapping: Mapping) -> Shard:
+    def open(cls, file: FoundFile, mapping: Mapping) -> Shard:
         """Reads what a file says of itself; raises ``ValueError`` if it is of no use."""
         pa = import_pyarrow()
-        try:
-            with _opened(path) as (reader, is_parquet):
-                if is_parquet:
-                    schema, rows = reader.schema_arrow, reader.metadata.num_rows
-                else:
-                    schema, batches = reader.schema, range(reader.num_record_batches)
-                    rows = sum(reader.get_batch(i).num_rows for i in batches)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"{path} cannot be read as a table: {error}") from error
-        types = {}
+        path, folders = file
+        with reading(path):
+            schema, rows = _described(path)
+            columns = schema.names
         for name in mapping.all:
-            if schema.names.count(name) != 1:
-                trouble = "two columns" if name in schema.names else "no column"
+            found = columns.count(name) + (name in folders)
+            if found != 1:
+                trouble = "two columns" if found else "no column"
                 raise ValueError(
-                    f"{path} has {trouble} {name!r}; its columns are {schema.names}"
+                    f"{path} has {trouble} {name!r}; its columns are "
+                    f"{[*columns, *folders]}"
                 )
-            kind = schema.field(name).type
-            number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-            if not number and not pa.types.is_boolean(kind) and name in mapping.values:
-                raise ValueError(f"{path}: column {name!r} must hold numbers, not {kind}")
-            if name in mapping.values:
-                types[name] = np.dtype(kind.to_pandas_dtype())
-        return cls(path, rows, types)
-
-
-def find_shards(
-    files: PathLike | Sequence[PathLike], part: tuple[int, int]
-) -> list[pathlib.Path]:
-    """The files of a log in order: one, a list, or those of a folder by name."""
-    given = [files] if isinstance(files, (str, pathlib.Path)) else files
-    if not isinstance(given, (list, tuple)) or not all(
-        isinstance(path, (str, pathlib.Path)) for path in given
-    ):
-        raise TypeError(f"files must be a path or a list of paths, got {files!r}")
-    known = (*PARQUET, *ARROW)
-    found: list[pathlib.Path] = []
-    for path in map(pathlib.Path, given):
-        if path.is_dir():
-            inside = sorted(
-                p for p in path.iterdir() if p.suffix in known and p.name[0] not in "._"
+        keys = {n: _key(path, n, folders[n]) for n in mapping.all if n in folders}
+        types = {n: schema.field(n).type for n in mapping.all if n not in keys}
+        types.update({name: pa.scalar(value).type for name, value in keys.items()})
+        for name, kind in types.items():
+            if pa.types.is_dictionary(kind):
+                types[name] = kind.value_type
+        if ends_with(path, CSV):
+            rows, text = _types_of_text(
+                path, [n for n in types if n not in keys], mapping
             )
-            if not inside:
-                raise FileNotFoundError(f"the folder {path} holds no {known} file")
-            found.extend(inside)
-        elif not path.exists():
-            raise FileNotFoundError(f"no such file or folder: {path}")
-        elif path.suffix not in known:
-            raise ValueError(f"a file must end with one of {known}, got {path}")
-        else:
-            found.append(path)
-    if not found:
-        raise ValueError(f"files must name at least one file, got {files!r}")
-    twice = sorted({str(path) for path in found if found.count(path) > 1})
-    if twice:
-        raise ValueError(f"files must name each file once, got {twice[0]} twice")
-    pair = isinstance(part, (list, tuple)) and [type(n) for n in part] == [int, int]
-    number, count = part if pair else (0, 0)
-    if not 0 <= number < count <= len(found):
-        raise ValueError(
-            "part must be (i, n) with 0 <= i < n and n at most the number of files, "
-            f"{len(found)}; got {part!r}"
-        )
-    return [path.resolve() for path in found[number::count]]
+            types.update(text)
+        for name, kind in types.items():
+            is_id = name == mapping.episode and name not in mapping.values
+            if not _is_number(kind) and not (is_id and _is_id(kind)):
+                wanted = "numbers, text or times" if is_id else "numbers"
+                raise ValueError(
+                    f"{path}: column {name!r} must hold {wanted}, not {kind}"
+                )
+        return cls(path, rows, types, keys)
 
+    def blocks(self, mapping: Mapping) -> Iterator[tuple[int, dict[str, Array]]]:
+        """Its columns piece by piece: first row, and arrays by column name.
 
-def _read(shard: Shard, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Array]]]:
-    """Columns of a shard piece by piece: first row, and arrays by column name."""
-    pa = import_pyarrow()
-    start = 0
-    with _opened(shard.path) as (reader, is_parquet):
-        if is_parquet:
-            batches = reader.iter_batches(BATCH_ROWS, columns=list(names))
-        else:
-            kept = map(reader.get_batch, range(reader.num_record_batches))
-            batches = (
-                batch.select(list(names)).slice(first, BATCH_ROWS)
-                for batch in kept
-                for first in range(0, batch.num_rows, BATCH_ROWS)
-            )
-        for batch in batches:
-            arrays = {}
-            for name in names:
-                column = batch.column(batch.schema.get_field_index(name))
+        Raises ``DamagedFileError``, and ``ValueError`` for a missing value.
+        """
+        start = 0
+        names = [name for name in mapping.all if name not in self.keys]
+        for rows, columns in _columns(self.path, names, mapping):
+            arrays = {name: np.full(rows, value) for name, value in self.keys.items()}
+            for name, column in columns.items():
                 if column.null_count:
                     row = start + int(column.is_null().to_numpy(False).argmax())
                     raise ValueError(
-                        f"{shard.path}: column {name!r} lacks a value in row {row}"
+                        f"{self.path}: column {name!r} lacks a value in row {row}"
                     )
-                if pa.types.is_dictionary(column.type):
-                    column = column.dictionary_decode()
                 arrays[name] = column.to_numpy(zero_copy_only=False)
             yield start, arrays
-            start += batch.num_rows
+            start += rows
+        if start != self.rows:
+            reason = f"it holds {start} rows, and says that it holds {self.rows}"
+            raise DamagedFileError(self.path, reason)
 
 
-#: Called with the number of rows before, and value columns by name.
-Sink = Callable[[int, dict[str, Array]], None]
-#: A column, what its values must be, and which of them are not.
-Rule = tuple[str, str, Callable[[Array], Any]]
+def common_types(shards: Sequence[Shard], mapping: Mapping) -> dict[str, np.dtype[Any]]:
+    """The numpy type in which each column of values holds what it holds in every file.
+
+    Raises ``ValueError`` if episodes have ids of two kinds.
+    """
+    types = {}
+    for name in mapping.all:
+        kinds = [shard.types[name] for shard in shards]
+        if all(map(_is_number, kinds)):
+            # Booleans are stored as numbers.
+            dtypes = [np.dtype(kind.to_pandas_dtype()) for kind in kinds]
+            types[name] = np.result_type(
+                *(np.int8 if d.kind == "b" else d for d in dtypes)
+            )
+            is_same = types[name].kind != "f" or all(d.kind == "f" for d in dtypes)
+        else:
+            is_same = (
+                len({"text" if _is_text(kind) else str(kind) for kind in kinds}) == 1
+            )
+        if name == mapping.episode and not is_same:
+            other = next(s for s in shards if s.types[name] != kinds[0])
+            raise ValueError(
+                f"{other.path}: column {name!r} is {other.types[name]}, but in "
+                f"{shards[0].path} it is {kinds[0]}"
+            )
+    return types
 
 
-def read_shards(
-    shards: Sequence[Shard], mapping: Mapping, sink: Sink, show_progress: bool
-) -> tuple[EpisodeIndex, int | None]:
-    """Episodes, and the largest index if there is one, by one checking pass over all."""
-    from tqdm.auto import tqdm
-
-    before = np.cumsum([0, *(shard.rows for shard in shards)])
-    total = int(before[-1])
-    action, types = mapping.action[0], shards[0].types
-    is_index = types[action].kind in "iub" and len(mapping.action) == 1
-    rules = _rules(mapping, types, is_index)
-    largest = 0 if is_index else None
-    episodes = _Episodes(mapping, total)
-
-    with tqdm(
-        total=total,
-        unit="row",
-        unit_scale=True,
-        desc="reading the log",
-        disable=not show_progress,
-        leave=False,
-    ) as bar:
-        for shard, first in zip(shards, before.tolist(), strict=False):
-            for start, arrays in _read(shard, mapping.all):
-                for name, requirement, is_bad in rules:
-                    problem = f"{shard.path}: column {name!r} must be {requirement}"
-                    check_rows(problem, arrays[name], is_bad(arrays[name]), start)
-                if largest is not None:
-                    largest = max(largest, int(arrays[action].max(initial=0)))
-                sink(first + start, arrays)
-                episodes.add(first + start, arrays)
-                bar.update(len(arrays[mapping.reward]))
-    try:
-        return episodes.index(), largest
-    except BadMark as error:
-        number = int(np.searchsorted(before, error.row, side="right")) - 1
-        name, row = getattr(mapping, error.mark), error.row - int(before[number])
-        raise ValueError(
-            f"{shards[number].path}: column {name!r} {error.reason}, row {row}"
-        ) from None
+def _key(path: pathlib.Path, name: str, value: str) -> int | float | str:
+    """What a folder's name says of its rows, as a number if it is one."""
+    if value in ("", "__HIVE_DEFAULT_PARTITION__"):
+        raise ValueError(f"{path}: its folder lacks a value of {name!r}")
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(value)
+    return value
 
 
-def _rules(
-    mapping: Mapping, types: dict[str, np.dtype[Any]], is_index: bool
-) -> list[Rule]:
-    """What must hold of which column."""
-    floats = [name for name in mapping.values if types[name].kind == "f"]
-    rules: list[Rule] = [(name, "finite", lambda v: ~np.isfinite(v)) for name in floats]
-    if is_index:
-        rules.append((mapping.action[0], "an index of at least 0", lambda v: v < 0))
-    if mapping.propensity is not None:
-        rules.append((mapping.propensity, "in (0, 1]", lambda v: (v <= 0) | (v > 1)))
-    for name in mapping.marks.values():
-        rules.append((name, "true or false (1 or 0)", lambda v: (v != 0) & (v != 1)))
-    return rules
+def _is_number(kind: Any) -> bool:
+    types = import_pyarrow().types
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
 
 
-class _Episodes:
-    """Finds episodes in rows that come batch by batch."""
+def _is_text(kind: Any) -> bool:
+    types = import_pyarrow().types
+    return types.is_string(kind) or types.is_large_string(kind)
 
-    def __init__(self, mapping: Mapping, rows: int):
-        self._mapping = mapping
-        self._rows = rows
-        nothing = np.zeros(0, dtype=np.int64)
-        self._marked = {mark: [nothing] for mark in ("terminal", "timeout", "final")}
-        self._starts: list[npt.NDArray[np.int64]] = []
-        self._ids: list[Array] = []
 
-    def add(self, before: int, arrays: dict[str, Array]) -> None:
-        for mark, name in self._mapping.marks.items():
-            self._marked[mark].append(np.flatnonzero(arrays[name]) + before)
-        if self._mapping.episode is not None and len(arrays[self._mapping.episode]):
-            ids = arrays[self._mapping.episode]
-            is_new = not self._ids or ids[0] != self._ids[-1][-1]
-            changed = np.concatenate([[is_new], ids[1:] != ids[:-1]])
-            if changed.any():
-                self._starts.append(np.flatnonzero(changed) + before)
-                self._ids.append(ids[changed])
+def _is_id(kind: Any) -> bool:
+    types = import_pyarrow().types
+    return _is_text(kind) or types.is_timestamp(kind) or types.is_date(kind)
 
-    def index(self) -> EpisodeIndex:
-        mapping, ends = self._mapping, None
-        if mapping.episode is None and not mapping.marks:
-            return EpisodeIndex(None, rows=self._rows)
-        if mapping.episode is not None:
-            starts, ids = np.concatenate(self._starts), np.concatenate(self._ids)
-            ends = np.append(starts[1:], self._rows)
-            rising = ids[1:] > ids[:-1]
-            if not rising.all() and rising.any():
-                # Not in order: an id that comes back would be two episodes.
-                _, first = np.unique(ids, return_index=True)
-                again = np.setdiff1d(np.arange(len(ids)), first)
-                if again.size:
-                    raise BadMark(
-                        "episode",
-                        "must hold an episode's rows one after another, but "
-                        f"{ids[again[0]]} comes back",
-                        int(starts[again[0]]),
+
+def _described(path: pathlib.Path) -> tuple[Any, int]:
+    """The schema and the number of rows that a file says it has; 0 for text."""
+    pa = import_pyarrow()
+    if ends_with(path, CSV):
+        with open_csv(path) as text:
+            return text.schema, 0
+    if ends_with(path, PARQUET):
+        with _parquet(path) as file:
+            rows = file.metadata.num_rows
+            groups = map(file.metadata.row_group, range(file.num_row_groups))
+            if rows != sum(group.num_rows for group in groups):
+                raise ValueError("it says two numbers of rows")
+            return file.schema_arrow, rows
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        return reader.schema, sum(batch.num_rows for batch in arrow_batches(reader))
+
+
+def _types_of_text(
+    path: pathlib.Path, names: Sequence[str], mapping: Mapping
+) -> tuple[int, dict[str, Any]]:
+    """The number of rows, and the type in which every block of a column can be held."""
+    pa = import_pyarrow()
+    ladder = [pa.bool_(), pa.int64(), pa.float64(), pa.string()]
+    total, level = 0, dict.fromkeys(names, 0)
+    for rows, columns in _columns(path, names, mapping):
+        total += rows
+        for name, column in columns.items():
+            level[name] = max(level[name], ladder.index(column.type))
+    return total, {name: ladder[step] for name, step in level.items()}
+
+
+def _columns(
+    path: pathlib.Path, names: Sequence[str], mapping: Mapping
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows of each piece, and its columns as pyarrow's arrays of numbers or ids."""
+    pa = import_pyarrow()
+    start = 0
+    for batch in _record_batches(path, names):
+        columns = {}
+        for name in names:
+            column = batch.column(batch.schema.get_field_index(name))
+            if pa.types.is_dictionary(column.type):
+                column = column.dictionary_decode()
+            if ends_with(path, CSV):
+                text = column
+                is_id = name == mapping.episode and name not in mapping.values
+                column, bad = from_text(text, is_id)
+                if bad is not None:
+                    raise ValueError(
+                        f"{path}: column {name!r} must hold numbers, and no integer that "
+                        f"a float would round, row {start + bad} has {text[bad]}"
                     )
-        terminal, timeout, final = map(np.concatenate, self._marked.values())
-        return EpisodeIndex.from_marks(self._rows, terminal, timeout, final, ends)
+            columns[name] = column
+        yield batch.num_rows, columns
+        start += batch.num_rows
+
+
+def _record_batches(path: pathlib.Path, names: Sequence[str]) -> Iterator[Any]:
+    """A table piece by piece, each of them whole and right in itself."""
+    pa = import_pyarrow()
+    with reading(path), contextlib.ExitStack() as stack:
+        if ends_with(path, CSV):
+            batches = stack.enter_context(open_csv(path, names))
+        elif ends_with(path, PARQUET):
+            file = stack.enter_context(_parquet(path))
+            batches = file.iter_batches(BATCH_ROWS, columns=list(names))
+        else:
+            source = stack.enter_context(pa.memory_map(str(path)))
+            reader = pa.ipc.open_file(source)
+            check_places(source, reader)
+            options = pa.ipc.IpcReadOptions(
+                included_fields=[reader.schema.get_field_index(name) for name in names],
+                use_threads=False,
+            )
+            batches = arrow_batches(pa.ipc.open_file(source, options=options))
+        for batch in batches:
+            batch.validate(full=True)
+            for first in range(0, batch.num_rows, BATCH_ROWS):
+                yield batch.slice(first, BATCH_ROWS)
+
+
+def _parquet(path: pathlib.Path) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path, page_checksum_verification=True)

@@ -10,22 +10,17 @@ import numpy as np
 from d3rlpy.dataset import DatasetInfo
 
 from ..._util.files import reserve, written_beside
-from ..columns import ArrayColumn, Column, Columns, StackedColumn
+from ..columns import Array, ArrayColumn, Column, Columns, StackedColumn
 from ..episodes import EpisodeIndex
 from .arrow import MappedColumn, map_file
-from .cache import CacheEntry, cache_entry
+from .cache import EPISODES, CacheEntry, cache_entry
+from .csv import write_csv
+from .folders import ARROW, CSV, PARQUET, TABLES, PathLike, ends_with, find_files
 from .mapping import Mapping
-from .shards import (
-    ARROW,
-    PARQUET,
-    PathLike,
-    Shard,
-    find_shards,
-    import_pyarrow,
-    read_shards,
-)
+from .rows import read_rows
+from .shards import Shard, common_types, import_pyarrow, reading
 
-_EPISODES = ("ends", "terminated", "has_final")
+Types = dict[str, np.dtype[Any]]
 
 
 def open_tables(
@@ -34,37 +29,37 @@ def open_tables(
     part: tuple[int, int],
     cache_folder: PathLike | None,
     show_progress: bool,
-) -> tuple[Columns, int | None]:
-    """A log and its largest index; arguments and errors as in ``from_parquet``."""
-    shards = [Shard.open(path, mapping) for path in find_shards(files, part)]
-    first = shards[0]
-    for shard in shards[1:]:
-        for name, kind in shard.types.items():
-            if kind != first.types[name]:
-                raise ValueError(
-                    f"{shard.path}: column {name!r} is {kind}, but in {first.path} it is "
-                    f"{first.types[name]}"
-                )
+) -> tuple[Columns, tuple[int, int] | None]:
+    """A log, its least and largest index; arguments and errors as in ``from_parquet``."""
+    import_pyarrow()
+    shards = [Shard.open(file, mapping) for file in find_files(files, part)]
     shards = [shard for shard in shards if shard.rows]
     if not shards:
         raise ValueError(f"the log {files} has no rows")
+    types = common_types(shards, mapping)
     entry = cache_entry(shards, mapping, cache_folder)
-    columns = _map_all(shards, mapping)
-    if entry.meta() is None:
-        _fill(entry, shards, mapping, columns is None, show_progress)
-    meta = entry.meta()
-    assert meta is not None
-    if columns is None:
-        columns = {
-            part: ArrayColumn(np.load(entry.folder / f"{part}.npy", mmap_mode="r"))
-            for part in _columns_of_parts(mapping)
-        }
-    index = EpisodeIndex(None, rows=meta["rows"])
-    if meta["has_episodes"]:
-        index = EpisodeIndex(
-            *(np.load(entry.folder / f"{name}.npy") for name in _EPISODES)
-        )
-    log = Columns(
+    for _ in range(3):
+        if (kept := entry.load()) is not None:
+            meta, arrays = kept
+            log = _log(arrays, meta["rows"], _map_all(shards, mapping, arrays))
+            # Frozen, but what it would compute when asked is known already.
+            vars(log)["digest"] = meta["digest"]
+            return log, meta["actions"] and tuple(meta["actions"])
+        _fill(entry, shards, mapping, types, show_progress)
+    raise ValueError(f"the log {files} changes while it is read")
+
+
+def _log(arrays: dict[str, Array], rows: int, mapped: dict[str, Column]) -> Columns:
+    """The log of an entry's arrays, and of columns that are mapped from its files."""
+    columns = {
+        **mapped,
+        **{n: ArrayColumn(array) for n, array in arrays.items() if n not in EPISODES},
+    }
+    index = EpisodeIndex(None, rows=rows)
+    if EPISODES[0] in arrays:
+        ends, terminated, has_final = (np.array(arrays[name]) for name in EPISODES)
+        index = EpisodeIndex(ends, terminated, has_final)
+    return Columns(
         observations=[columns.pop("observations")],
         actions=columns.pop("actions"),
         rewards=columns.pop("rewards"),
@@ -72,7 +67,6 @@ def open_tables(
         extras=columns,
         in_memory=False,
     )
-    return log, meta["largest_action"]
 
 
 def _columns_of_parts(mapping: Mapping) -> dict[str, Sequence[str]]:
@@ -87,14 +81,21 @@ def _columns_of_parts(mapping: Mapping) -> dict[str, Sequence[str]]:
     return parts
 
 
-def _map_all(shards: Sequence[Shard], mapping: Mapping) -> dict[str, Column] | None:
-    """The columns of the log, mapped, if every file allows it."""
+def _map_all(
+    shards: Sequence[Shard], mapping: Mapping, arrays: dict[str, Array] | None = None
+) -> dict[str, Column]:
+    """The columns, mapped, if every file allows it; none if arrays hold them already."""
+    if arrays is not None and "rewards" in arrays:
+        return {}
     files = []
     for shard in shards:
-        is_arrow = shard.path.suffix in ARROW
-        mapped = map_file(shard.path, mapping.values) if is_arrow else None
+        is_same = all(shard.types[n] == shards[0].types[n] for n in mapping.values)
+        if not is_same or not ends_with(shard.path, ARROW):
+            return {}
+        with reading(shard.path):
+            mapped = map_file(shard.path, mapping.values)
         if mapped is None:
-            return None
+            return {}
         files.append(mapped)
     scalars = {name: MappedColumn([f[name] for f in files]) for name in mapping.values}
     columns: dict[str, Column] = {
@@ -110,25 +111,23 @@ def _fill(
     entry: CacheEntry,
     shards: Sequence[Shard],
     mapping: Mapping,
-    with_values: bool,
+    types: Types,
     show_progress: bool,
 ) -> None:
-    """Checks all rows; keeps where episodes end, and values as ``.npy`` if asked to."""
+    """Checks all rows; keeps where episodes end, and values that cannot be mapped."""
     rows = sum(shard.rows for shard in shards)
-    parts = _columns_of_parts(mapping) if with_values else {}
-    # Booleans are stored as numbers.
-    small = np.dtype(np.int8)
-    kinds = {n: small if t.kind == "b" else t for n, t in shards[0].types.items()}
-    types = {
-        part: np.result_type(*(kinds[name] for name in names))
+    mapped = _map_all(shards, mapping)
+    parts = {} if mapped else _columns_of_parts(mapping)
+    kinds = {
+        part: np.result_type(*(types[name] for name in names))
         for part, names in parts.items()
     }
-    size = rows * sum(len(parts[part]) * types[part].itemsize for part in parts)
-    with entry.replaced(digests=with_values, size=size) as (folder, meta):
+    size = rows * sum(len(parts[part]) * kinds[part].itemsize for part in parts)
+    with entry.replaced(digests=not mapped, size=size) as (folder, meta):
         arrays = {
             part: _new_array(
                 folder / f"{part}.npy",
-                types[part],
+                kinds[part],
                 (rows,) if part == "propensity" else (rows, len(names)),
             )
             for part, names in parts.items()
@@ -140,14 +139,16 @@ def _fill(
                 for i, name in enumerate(names):
                     array[start : start + len(values[name]), i] = values[name]
 
-        index, largest = read_shards(shards, mapping, write, show_progress)
+        index, seen = read_rows(shards, mapping, types, write, show_progress)
+        if not index.is_bandit:
+            for name, array in zip(EPISODES, index.arrays(), strict=True):
+                path = folder / f"{name}.npy"
+                arrays[name] = _new_array(path, array.dtype, array.shape)
+                arrays[name][...] = array
         for array in arrays.values():
             array.flush()
-        has_episodes = not index.is_bandit
-        meta.update(rows=rows, has_episodes=has_episodes, largest_action=largest)
-        if has_episodes:
-            for name, array in zip(_EPISODES, index.arrays(), strict=True):
-                _new_array(folder / f"{name}.npy", array.dtype, array.shape)[...] = array
+        digest = _log(arrays, rows, mapped).digest
+        meta.update(rows=rows, actions=seen, digest=digest, arrays=arrays)
 
 
 def _new_array(path: pathlib.Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
@@ -163,8 +164,8 @@ def write_table(
 ) -> dict[str, Any]:
     """One file with every row; arguments and errors as in ``to_parquet``."""
     pa = import_pyarrow()
-    if path.suffix not in (*PARQUET, *ARROW):
-        raise ValueError(f"file must end with one of {(*PARQUET, *ARROW)}, got {path}")
+    if not ends_with(path, TABLES):
+        raise ValueError(f"file must end with one of {TABLES}, got {path}")
     if columns.is_tuple or len(columns.observations[0].row_shape) != 1:
         raise ValueError(
             "a table holds observations that are vectors, got rows of shape "
@@ -195,10 +196,12 @@ def write_table(
     mapping.update({name: name for name in more})
     table = pa.table({name: np.ascontiguousarray(v) for name, v in values.items()})
     with written_beside(path) as beside:
-        if path.suffix in PARQUET:
+        if ends_with(path, CSV):
+            write_csv(table, path, beside)
+        elif ends_with(path, PARQUET):
             import pyarrow.parquet as pq
 
-            pq.write_table(table, beside)
+            pq.write_table(table, beside, write_page_checksum=True)
         else:
             with (
                 pa.OSFile(beside, "wb") as sink,
