@@ -191,10 +191,7 @@ def summary_of(shortfall: FloatArray, statistic: str) -> float:
 
 
 def shape_shortfalls(
-    q: AnyArray,
-    positions: FloatArray,
-    shape: str,
-    cost: FloatArray | None = None,
+    q: AnyArray, positions: FloatArray, shape: str, cost: FloatArray | None = None
 ) -> FloatArray:
     """By how much each inequality of a shape is missed; 0 where it holds.
 

@@ -24,19 +24,10 @@ from icac_algo import ColumnarReplayBuffer
 from icac_algo.data import LoggedSteps
 from icac_algo.evidence import ESTIMATORS, BanditLog, fitted_q_estimate
 
-from ..engine import (
-    Cell,
-    Part,
-    Results,
-    Rows,
-    Settings,
-    distinct,
-    section,
-    select,
-    share,
-    subplots,
-    table,
-)
+from ..engine import Cell, Part, Results, Settings
+from ..engine.markdown import section, share, table
+from ..engine.pictures import subplots
+from ..engine.rows import Rows, distinct, select
 
 CAMPAIGNS = (2, 3, 4, 5, 10, 50)
 CAMPAIGNS_OF_FQE = (5, 10, 50)

@@ -11,51 +11,44 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.figure import Figure
 
-from icac_algo import (
-    Bounded,
-    Concave,
-    Convex,
-    Intersection,
-    Monotone,
-    MonotoneConcave,
-    SlopeBounds,
-)
+from icac_algo import shapes
 from icac_algo.critics import Function, function_over, make_coordinates
-from icac_algo.shapes import Constraint
 
-from ..engine import Experiment, Figure, Results, register, subplots
+from ..engine import Experiment, Results, register
+from ..engine.pictures import subplots
 
 FloatArray = npt.NDArray[np.float64]
 Truth = Callable[[FloatArray], FloatArray]
 
 #: File name to title, shape and a true curve that has it.
-GALLERY: dict[str, tuple[str, Constraint, Truth]] = {
+GALLERY: dict[str, tuple[str, shapes.Constraint, Truth]] = {
     "monotone": (
         "Monotone()",
-        Monotone(),
+        shapes.Monotone(),
         lambda a: 1.0 / (1.0 + np.exp(-12.0 * (a - 0.6))),
     ),
     "slope_bounds": (
         "SlopeBounds(-1.0, 1.0)",
-        SlopeBounds(-1.0, 1.0),
+        shapes.SlopeBounds(-1.0, 1.0),
         lambda a: 0.16 * np.sin(6.0 * a) + 0.5,
     ),
     "bounded": (
         "Bounded(0.0, 1.0)",
-        Bounded(0.0, 1.0),
+        shapes.Bounded(0.0, 1.0),
         lambda a: np.clip(1.3 - 6.0 * (a - 0.5) ** 2, 0.0, 1.0),
     ),
-    "concave": ("Concave()", Concave(), lambda a: 1.0 - 4.0 * (a - 0.6) ** 2),
-    "convex": ("Convex()", Convex(), lambda a: 4.0 * (a - 0.4) ** 2),
+    "concave": ("Concave()", shapes.Concave(), lambda a: 1.0 - 4.0 * (a - 0.6) ** 2),
+    "convex": ("Convex()", shapes.Convex(), lambda a: 4.0 * (a - 0.4) ** 2),
     "monotone_concave": (
         "MonotoneConcave()",
-        MonotoneConcave(),
+        shapes.MonotoneConcave(),
         lambda a: 1.0 - np.exp(-4.0 * a),
     ),
     "intersection": (
         "Intersection([Concave(), SlopeBounds(-0.5, 1.5)])",
-        Intersection([Concave(), SlopeBounds(-0.5, 1.5)]),
+        shapes.Intersection([shapes.Concave(), shapes.SlopeBounds(-0.5, 1.5)]),
         lambda a: np.minimum(1.5 * a, 0.6 - 0.5 * (a - 0.4)),
     ),
 }
@@ -65,7 +58,7 @@ STEPS = 1500
 
 
 def fitted(
-    constraint: Constraint, values: FloatArray, projection: str, seed: int = 0
+    constraint: shapes.Constraint, values: FloatArray, projection: str, seed: int = 0
 ) -> tuple[FloatArray, FloatArray]:
     """Least squares of a critic's coordinates: where it is drawn, and its values."""
     size = len(values)

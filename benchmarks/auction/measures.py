@@ -17,7 +17,7 @@ from bidclick_gym.evaluators import (
     fixed_contexts,
 )
 
-from ..engine import Row, Rows
+from ..engine.rows import Row, Rows
 
 COLUMNS = (
     "algorithm",
@@ -41,17 +41,11 @@ GRID = 200
 
 
 def auction_of(env: str) -> Auction:
-    """The auction behind a Gymnasium id."""
     return gym.make(env).unwrapped.auction  # type: ignore[attr-defined]
 
 
 class ConstraintMonitor:
-    """Counts errors of an algorithm's own shape at every evaluation; keeps the largest.
-
-    Args:
-        auction: the true auction.
-        shape: name of the shape and whether the cost is added back; empty for none.
-    """
+    """The most errors of an algorithm's own shape at any evaluation, if it has one."""
 
     def __init__(self, auction: Auction, shape: tuple[Any, ...]):
         self._evaluator = (
@@ -93,7 +87,6 @@ def figures(
     residual: float | None,
     own_errors: float | None = None,
 ) -> Row:
-    """What every row of the table has."""
     best = auction.optimal_value(GRID)
 
     def count(shape: str, statistic: str) -> float:

@@ -19,7 +19,8 @@ from bidclick_gym.evaluators import (
     fixed_contexts,
 )
 
-from ..engine import Cell, Part, Rows, Settings
+from ..engine import Cell, Part, Settings, keys_of
+from ..engine.rows import Rows
 from ..engine.tuning import RESULTS, best_settings
 from ..learners import ENVS, ONLINE_LEARNERS
 from .measures import COLUMNS, GRID, auction_of, figures
@@ -30,16 +31,10 @@ TUNED = RESULTS / "tuning_online.csv"
 
 def _cells(settings: Settings) -> list[Cell]:
     tuned = best_settings(TUNED)
+    where = {"env": settings["env"], "fraction": settings["fraction"]}
+    where["steps"] = settings.steps
     return [
-        Cell.of(
-            "online",
-            name,
-            seed,
-            env=settings["env"],
-            fraction=settings["fraction"],
-            steps=settings.steps,
-            tuned=tuned.get(name, ()),
-        )
+        Cell.of("online", name, seed, tuned=tuned.get(name, ()), **where)
         for seed in range(settings.seeds)
         for name in ONLINE_LEARNERS
     ]
@@ -74,7 +69,6 @@ class _Explorer:
 
 
 def train_online(cell: Cell) -> Rows:
-    """Lets one algorithm bid and learn, and measures it; one row."""
     # Imported here: nothing else in the table needs Stable-Baselines3.
     import torch
     from stable_baselines3.common.env_util import make_vec_env
@@ -110,11 +104,6 @@ def train_online(cell: Cell) -> Rows:
     return [{"constraint": learner.shape, **measured, "train_seconds": seconds}]
 
 
-def _in_table_order(rows: Rows) -> Rows:
-    names = list(ONLINE_LEARNERS)
-    return sorted(rows, key=lambda row: (names.index(row["algorithm"]), row["seed"]))
-
-
 def _is_planned(settings: Settings) -> bool:
     asked: bool | None = settings["online"]
     everything = not settings.quick and settings["algorithms"] is None
@@ -127,6 +116,6 @@ ONLINE = Part(
     _cells,
     train_online,
     learner="algorithm",
-    arrange=_in_table_order,
+    arrange=keys_of("algorithm", "seed", algorithm=ONLINE_LEARNERS),
     planned=_is_planned,
 )

@@ -33,23 +33,9 @@ from icac_algo import (
 from icac_algo.data import LoggedSteps, logged_steps
 from icac_algo.evidence import ESTIMATORS, Comparison, SupportWarning, compare, estimate
 
-from ..engine import (
-    Cell,
-    Experiment,
-    Part,
-    Results,
-    Rows,
-    Settings,
-    distinct,
-    interval,
-    percent,
-    plural,
-    register,
-    section,
-    select,
-    share,
-    table,
-)
+from ..engine import Cell, Experiment, Part, Results, Settings, register
+from ..engine.markdown import interval, percent, plural, section, share, table
+from ..engine.rows import Rows, distinct, select
 from ..learners import fit_quietly
 from . import campaign_coverage
 

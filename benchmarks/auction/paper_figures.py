@@ -7,21 +7,19 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class PaperRow:
-    """A row of the paper's Table I or II; what its plus-minus means is not stated.
+    """A row of the paper's Table I or II; what its plus-minus means is not stated."""
 
-    Args:
-        name: the paper's name.
-        mean_return: return and its plus-minus.
-        regret: normalized regret and its plus-minus.
-        errors: monotonicity errors and their plus-minus.
-        residual: Bellman residual at convergence (Table II only).
-    """
+    name: str  # the paper's name
+    mean_return: tuple[float, float]  # return and its plus-minus
+    regret: tuple[float, float]  # normalized regret and its plus-minus
+    errors: tuple[float, float]  # monotonicity errors and their plus-minus
+    residual: float | None = None  # Bellman residual at convergence (Table II only)
 
-    name: str
-    mean_return: tuple[float, float]
-    regret: tuple[float, float]
-    errors: tuple[float, float]
-    residual: float | None = None
+    @property
+    def cells(self) -> list[str]:
+        """Return, regret and errors, as tables show them."""
+        pairs = ((self.mean_return, 3), (self.regret, 3), (self.errors, 0))
+        return [f"{mean:.{n}f} ± {spread:.{n}f}" for (mean, spread), n in pairs]
 
     @property
     def implied_optimum(self) -> float:

@@ -20,7 +20,8 @@ from icac_algo import (
     check_prior,
 )
 
-from ..engine import Cell, Rows
+from ..engine import Cell
+from ..engine.rows import Rows
 
 LEVEL = 0.05
 ACTIONS = 5

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from scipy import stats
 from sklearn.isotonic import isotonic_regression
 
@@ -23,22 +24,9 @@ from bidclick_gym.logs.log import Log, simulate_log
 from icac_algo import Concave, KnownCost, Monotone, MonotoneConcave, check_prior
 from icac_algo.shapes import Constraint
 
-from ..engine import (
-    Cell,
-    Experiment,
-    Figure,
-    Part,
-    Results,
-    Rows,
-    distinct,
-    keys_of,
-    percent,
-    plural,
-    register,
-    select,
-    share,
-    table,
-)
+from ..engine import Cell, Experiment, Part, Results, keys_of, register
+from ..engine.markdown import percent, plural, share, table
+from ..engine.rows import Rows, distinct, select
 from .prior_worlds import LEVEL, SHAPES, WORLDS, check_world
 
 FRACTIONS = (1.0, 0.25, 0.0625)

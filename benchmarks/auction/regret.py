@@ -6,34 +6,15 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import d3rlpy
+from matplotlib.figure import Figure
 
-from ..engine import (
-    Cell,
-    Experiment,
-    Figure,
-    Interval,
-    Line,
-    Option,
-    Part,
-    Results,
-    Rows,
-    Settings,
-    bootstrap_mean,
-    bullets,
-    by_seed,
-    distinct,
-    dots,
-    paired_difference,
-    percent,
-    register,
-    section,
-    select,
-    subplots,
-    table,
-)
+from ..engine import Cell, Experiment, Option, Part, Results, Settings, keys_of, register
+from ..engine.intervals import Interval, bootstrap_mean, paired_difference
+from ..engine.markdown import bullets, percent, section, table
+from ..engine.pictures import Line, dots, subplots
+from ..engine.rows import Rows, by_seed, distinct, select
 from ..engine.tuning import RESULTS, best_settings, tune
-from ..learners import CLICK_MODEL, PRIOR_LEARNERS, ClickModel, fit_quietly
+from ..learners import CLICK_MODEL, PRIOR_LEARNERS, ClickModel, trained
 from .regret_tasks import TASKS
 
 FRACTIONS = (1.0, 0.25, 0.0625)
@@ -42,9 +23,6 @@ MAIN_TASK = "5 bids"
 HALF, THIRD = 0.5, 1.0 / 3.0
 LIMIT_FACTOR = 3.0
 SCARCE = 0.0625
-
-
-# -- cells -------------------------------------------------------------------
 
 
 def _cells(settings: Settings) -> Iterable[Cell]:
@@ -59,15 +37,9 @@ def _cells(settings: Settings) -> Iterable[Cell]:
                 tasks += [task for task in learner.tasks if task != MAIN_TASK]
             for task in tasks:
                 for fraction in FRACTIONS:
-                    yield Cell.of(
-                        "regret",
-                        name,
-                        seed,
-                        task=task,
-                        fraction=fraction,
-                        steps=settings.steps,
-                        tuned=tuned[fraction].get(name, ()),
-                    )
+                    best = tuned[fraction].get(name, ())
+                    where = {"task": task, "fraction": fraction, "tuned": best}
+                    yield Cell.of("regret", name, seed, steps=settings.steps, **where)
 
 
 def _config(cell: Cell) -> Any:
@@ -80,7 +52,6 @@ def _depends(cell: Cell) -> Any:
 
 
 def train_one(cell: Cell) -> Rows:
-    """Trains one competitor on one log; one row with its exact regret."""
     task, learner = TASKS[cell["task"]], PRIOR_LEARNERS[cell.learner]
     if learner.kind == "limit":
         model: Any = ClickModel(task.bids, task.continuous).fit(
@@ -88,23 +59,8 @@ def train_one(cell: Cell) -> Rows:
         )
     else:
         dataset = task.dataset(cell.seed, cell["fraction"], learner.continuous)
-        d3rlpy.seed(cell.seed)
-        model = _config(cell).create(device="cpu:0")
-        fit_quietly(model, dataset, cell["steps"])
+        model = trained(_config(cell), dataset, cell.seed, cell["steps"])
     return [{"regret": task.regret(model)}]
-
-
-def _arrange(rows: Rows) -> Rows:
-    tasks, names = list(TASKS), list(PRIOR_LEARNERS)
-    return sorted(
-        rows,
-        key=lambda row: (
-            tasks.index(row["task"]),
-            -row["fraction"],
-            names.index(row["row"]),
-            row["seed"],
-        ),
-    )
 
 
 REGRET = Part(
@@ -114,22 +70,16 @@ REGRET = Part(
     train_one,
     _depends,
     learner="row",
-    arrange=_arrange,
+    arrange=keys_of(
+        *("task", "-fraction", "row", "seed"), task=TASKS, row=PRIOR_LEARNERS
+    ),
 )
 
 
 def _tune(settings: Settings) -> None:
     if settings["tune"]:
-        tune(
-            TUNED,
-            REGRET,
-            {name: one.tuned for name, one in PRIOR_LEARNERS.items() if one.tuned},
-            [{"task": MAIN_TASK, "fraction": fraction} for fraction in FRACTIONS],
-            settings.out / "tuning",
-            settings.steps,
-            settings.workers,
-            keys=["fraction"],
-        )
+        places = [{"task": MAIN_TASK, "fraction": fraction} for fraction in FRACTIONS]
+        tune(TUNED, REGRET, PRIOR_LEARNERS, places, settings, keys=["fraction"])
 
 
 # -- report ------------------------------------------------------------------
@@ -137,25 +87,16 @@ def _tune(settings: Settings) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Our best row against the best baseline at one task and share of the log.
+    """Our best row against the best baseline at one task and share of the log."""
 
-    Args:
-        best_ours: the one with the smallest mean, of ours.
-        best_rival: the same, of the baselines.
-        ours: its regret over the seeds that both have.
-        rival: the other's.
-        difference: ours minus the rival's, paired by seed.
-    """
-
-    best_ours: str
-    best_rival: str
-    ours: Interval
-    rival: Interval
-    difference: Interval
+    best_ours: str  # the one with the smallest mean, of ours
+    best_rival: str  # the same, of the baselines
+    ours: Interval  # its regret over the seeds that both have
+    rival: Interval  # the other's
+    difference: Interval  # ours minus the rival's, paired by seed
 
     @property
     def ratio(self) -> float:
-        """Our regret in units of the rival's."""
         return self.ours.mean / self.rival.mean
 
     @property
@@ -165,8 +106,6 @@ class Comparison:
 
 
 def compare(rows: Rows, task: str, fraction: float) -> Comparison | None:
-    """The comparison, or ``None`` where one side has not run."""
-
     def best_of(kind: str) -> tuple[str, dict[int, float]] | None:
         found = {
             name: by_seed(rows, "regret", task=task, row=name, fraction=fraction)
@@ -174,9 +113,7 @@ def compare(rows: Rows, task: str, fraction: float) -> Comparison | None:
             if learner.kind == kind
         }
         ran = [(name, seeds) for name, seeds in found.items() if seeds]
-        return min(
-            ran, key=lambda one: bootstrap_mean(list(one[1].values())).mean, default=None
-        )
+        return min(ran, key=lambda one: bootstrap_mean(one[1]).mean, default=None)
 
     ours, rival = best_of("ours"), best_of("baseline")
     if ours is None or rival is None:
@@ -219,7 +156,7 @@ def _shown(rows: Rows, task: str, name: str, fraction: float) -> str:
     seeds = by_seed(rows, "regret", task=task, row=name, fraction=fraction)
     if not seeds:
         return ""
-    return f"{bootstrap_mean(list(seeds.values())).format(5)} ({len(seeds)})"
+    return f"{bootstrap_mean(seeds).format(5)} ({len(seeds)})"
 
 
 def _verdicts(rows: Rows, fractions: Sequence[float]) -> Iterable[str]:
@@ -239,7 +176,7 @@ def _verdicts(rows: Rows, fractions: Sequence[float]) -> Iterable[str]:
     limit = by_seed(rows, "regret", task=MAIN_TASK, row=CLICK_MODEL, fraction=SCARCE)
     found = compare(rows, MAIN_TASK, SCARCE)
     if limit and found is not None:
-        known = bootstrap_mean(list(limit.values()))
+        known = bootstrap_mean(limit)
         factor = found.ours.mean / known.mean
         word = "**holds**" if factor <= LIMIT_FACTOR else "**does not hold**"
         yield (
@@ -278,7 +215,7 @@ def _picture(results: Results) -> Figure:
         lines = [
             Line(
                 PRIOR_LEARNERS[name].label,
-                list(by_seed(rows, "regret", row=name, fraction=fraction).values()),
+                by_seed(rows, "regret", row=name, fraction=fraction),
                 PRIOR_LEARNERS[name].colour,
             )
             for name in names
@@ -303,7 +240,7 @@ register(
         defaults={"seeds": 20, "steps": 5000, "workers": 2},
         quick={"seeds": 1, "steps": 200},
         options=[
-            Option.of(
+            Option(
                 "--tune",
                 action="store_true",
                 help="first choose the baselines' hyperparameters again",

@@ -32,21 +32,14 @@ def click_columns(log: Log, rows: npt.NDArray[np.int64]) -> tuple[Array, Array, 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One auction.
+    """One auction."""
 
-    Args:
-        name: as shown.
-        bids: allowed bids, or the two ends of their range.
-        continuous: whether any bid between the ends is allowed.
-    """
-
-    name: str
-    bids: tuple[float, ...]
-    continuous: bool = False
+    name: str  # as shown
+    bids: tuple[float, ...]  # allowed bids, or the two ends of their range
+    continuous: bool = False  # whether any bid between the ends is allowed
 
     @property
     def auction(self) -> Auction:
-        """The auction over these bids."""
         return Auction(bids=self.bids)
 
     def dataset(self, seed: int, fraction: float, as_floats: bool) -> Any:
@@ -88,7 +81,6 @@ class Task:
         return np.sort(order[: round(fraction * IMPRESSIONS)])
 
     def regret(self, model: Any) -> float:
-        """``V* - V`` of the greedy policy, exact on a grid of contexts."""
         auction = self.auction
         contexts = auction.contexts(GRID)
         if not self.continuous:

@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-import d3rlpy
 import numpy as np
 
 from bidclick_gym import Auction, RegretEvaluator, simulate_log
@@ -23,38 +22,20 @@ from icac_algo import (
     Unconstrained,
 )
 
-from ..engine import (
-    Cell,
-    Experiment,
-    Part,
-    Results,
-    Rows,
-    Settings,
-    by_seed,
-    distinct,
-    interval,
-    paired_difference,
-    plural,
-    register,
-    table,
-)
-from ..learners import fit_quietly, hidden_layers
+from ..engine import Cell, Experiment, Part, Results, Settings, register
+from ..engine.intervals import paired_difference
+from ..engine.markdown import interval, plural, table
+from ..engine.rows import Rows, by_seed, distinct
+from ..learners import hidden_layers, trained
 
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """One way to make the task harder for a shaped critic.
+    """One way to make the task harder for a shaped critic."""
 
-    Args:
-        bids: number of equidistant bids in [0, 1].
-        reward_factor: what all logged rewards are multiplied by.
-        campaigns: keep campaigns of 1,000 impressions together, so that values
-            bootstrap with ``gamma = 0.99``.
-    """
-
-    bids: int = 5
-    reward_factor: float = 1.0
-    campaigns: bool = False
+    bids: int = 5  # number of equidistant bids in [0, 1]
+    reward_factor: float = 1.0  # what all logged rewards are multiplied by
+    campaigns: bool = False  # of 1,000 impressions, whose values bootstrap
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -91,15 +72,12 @@ def _depends(cell: Cell) -> Any:
 
 
 def _measure(cell: Cell) -> Rows:
-    """Trains one variant in one scenario; one row with its exact regret."""
     scenario = SCENARIOS[cell["scenario"]]
     auction = Auction(bids=tuple(np.linspace(0.0, 1.0, scenario.bids)))
     log = simulate_log(auction, seed=cell.seed)
     log = dataclasses.replace(log, rewards=log.rewards * scenario.reward_factor)
     dataset = to_replay_buffer(log, as_bandit=not scenario.campaigns)
-    d3rlpy.seed(cell.seed)
-    algo = _config(cell).create(device="cpu:0")
-    fit_quietly(algo, dataset, cell["steps"])
+    algo = trained(_config(cell), dataset, cell.seed, cell["steps"])
     return [{"regret": RegretEvaluator(auction)(algo)}]
 
 

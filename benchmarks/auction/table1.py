@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Iterable
 from typing import Any
 
 import d3rlpy
+from matplotlib.figure import Figure
 
 from bidclick_gym import DATASETS, simulate_log
 from bidclick_gym.logs.datasets import to_replay_buffer
 from bidclick_gym.logs.log import subsample_impressions
 
-from ..engine import (
-    Cell,
-    Experiment,
-    Figure,
-    Line,
-    Option,
-    Part,
-    Results,
-    Rows,
-    Settings,
-    bars,
-    bullets,
-    by_seed,
-    distinct,
-    dots,
-    fraction,
-    interval,
-    list_of,
-    one_of,
-    plural,
-    register,
-    section,
-    select,
-    subplots,
-    table,
-)
+from ..engine import Cell, Experiment, Option, Part, Results, Settings, register
+from ..engine.command_line import fraction, list_of, one_of
+from ..engine.markdown import bullets, figures, plural, section, table
+from ..engine.pictures import Line, bars, dots, subplots
+from ..engine.rows import Rows, by_seed, distinct, select
 from ..engine.tuning import RESULTS, best_settings
 from ..learners import (
     AUCTION_LEARNERS,
@@ -60,23 +41,24 @@ from .verdicts import table1_verdicts
 TUNED_OFFLINE = RESULTS / "tuning.csv"
 
 
-# -- cells -------------------------------------------------------------------
+def table1_cells(
+    settings: Settings,
+    envs: Iterable[str],
+    fractions: Iterable[float],
+    names: Iterable[str],
+) -> Iterable[Cell]:
+    """A seed draws the log, its share and the training."""
+    tuned = best_settings(TUNED_OFFLINE)
+    for seed, env, share, name in itertools.product(
+        range(settings.seeds), envs, fractions, names
+    ):
+        where = {"env": env, "fraction": share, "tuned": tuned.get(name, ())}
+        yield Cell.of("table1", name, seed, steps=settings.steps, **where)
 
 
 def _cells(settings: Settings) -> Iterable[Cell]:
-    """A seed draws the log, its share and the training."""
-    tuned = best_settings(TUNED_OFFLINE)
-    for seed in range(settings.seeds):
-        for name in settings["algorithms"] or AUCTION_LEARNERS:
-            yield Cell.of(
-                "table1",
-                name,
-                seed,
-                env=settings["env"],
-                fraction=settings["fraction"],
-                steps=settings.steps,
-                tuned=tuned.get(name, ()),
-            )
+    names = settings["algorithms"] or AUCTION_LEARNERS
+    return table1_cells(settings, [settings["env"]], [settings["fraction"]], names)
 
 
 def _config(cell: Cell) -> Any:
@@ -109,7 +91,6 @@ def train_and_measure(cell: Cell) -> Rows:
 
 
 def in_table_order(rows: Rows) -> Rows:
-    """Rows by algorithm as ``AUCTION_LEARNERS`` lists them, then by seed."""
     order = {name: i for i, name in enumerate(AUCTION_LEARNERS)}
 
     def position(row: dict[str, Any]) -> tuple[int, str, int]:
@@ -117,6 +98,12 @@ def in_table_order(rows: Rows) -> Rows:
         return order.get(name, order["BC"]), name, int(row["seed"])
 
     return sorted(rows, key=position)
+
+
+def tuned_config(name: str, steps: int) -> Any:
+    """The d3rlpy config of a row of Table I, tuned if it is a baseline."""
+    tuned = dict(best_settings(TUNED_OFFLINE).get(name, ()))
+    return AUCTION_LEARNERS[name].config(steps, **tuned)
 
 
 TABLE = Part(
@@ -198,15 +185,7 @@ errors are counted on log-probabilities.""",
         "The paper's Table I",
         table(
             ["Algorithm", "Return", "Normalized regret", "Monotonicity errors"],
-            [
-                [
-                    row.name,
-                    "{:.3f} ± {:.3f}".format(*row.mean_return),
-                    "{:.3f} ± {:.3f}".format(*row.regret),
-                    "{:.0f} ± {:.0f}".format(*row.errors),
-                ]
-                for row in TABLE1
-            ],
+            [[row.name, *row.cells] for row in TABLE1],
         ),
         "The paper does not say how many seeds these are nor what its plus-minus means.",
     )
@@ -234,8 +213,7 @@ def _measured(rows: Rows) -> str:
     lines = []
     for name in distinct(rows, "algorithm"):
         mine = select(rows, algorithm=name)
-        shown = [interval(by_seed(mine, c), digits) for c, _, digits in _SHOWN]
-        lines.append([name, mine[0]["constraint"], *shown])
+        lines.append([name, mine[0]["constraint"], *figures(mine, _SHOWN)])
     return table(["Algorithm", "Shape", *(title for _, title, _ in _SHOWN)], lines)
 
 
@@ -247,7 +225,6 @@ def _tuned(settings: dict[str, Any]) -> str:
 
 
 def _picture(results: Results) -> Figure:
-    """Regret (log scale, a dot for each seed) and monotonicity errors."""
     rows = [*results["table1"], *_explored(results)]
     first, names = rows[0], distinct(rows, "algorithm")
     figure, axes = subplots(
@@ -259,7 +236,7 @@ def _picture(results: Results) -> Figure:
         return [
             Line(
                 f"{name}\n{found[0]['constraint']}" if found[0]["constraint"] else name,
-                list(by_seed(found, column).values()),
+                by_seed(found, column),
                 _colour(name),
             )
             for name in names
@@ -312,18 +289,18 @@ register(
         },
         quick={"seeds": 2, "steps": 1000},
         options=[
-            Option.of(
+            Option(
                 "--env",
                 type=one_of(sorted(spec.env_id for spec in DATASETS.values())),
                 help="Gymnasium id; BidClick-v0 by default",
             ),
-            Option.of(
+            Option(
                 "--algorithms",
                 type=list_of(one_of(list(AUCTION_LEARNERS))),
                 help="comma-separated; all by default",
             ),
-            Option.of("--fraction", type=fraction, help="share of the log"),
-            Option.of(
+            Option("--fraction", type=fraction, help="share of the log"),
+            Option(
                 "--online",
                 action=argparse.BooleanOptionalAction,
                 help="also SB3's DQN and PPO, trained online; by default where all "

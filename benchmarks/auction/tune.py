@@ -20,15 +20,8 @@ SEARCHES: list[tuple[pathlib.Path, Part, Mapping[str, Learner]]] = [
 
 def _tune(settings: Settings) -> None:
     for path, part, learners in SEARCHES:
-        tune(
-            path,
-            part,
-            {name: one.tuned for name, one in learners.items() if one.tuned},
-            [{"env": "BidClick-v0", "fraction": 1.0}],
-            settings.out / "cells",
-            settings.steps,
-            settings.workers,
-        )
+        place = {"env": "BidClick-v0", "fraction": 1.0}
+        tune(path, part, learners, [place], settings)
 
 
 def _finish(results: Results, settings: Settings) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from bidclick_gym.auction import Auction
 from bidclick_gym.behavior import ClippedGaussianPolicy
 
-from ..engine import Rows, by_seed, distinct, paired_difference, said
+from ..engine.intervals import paired_difference
+from ..engine.markdown import said
+from ..engine.rows import Rows, by_seed, distinct
 from ..learners import AUCTION_LEARNERS
 from .paper_figures import TABLE1
 
@@ -13,7 +15,6 @@ _FALSE_PRIOR = "Monotone"
 
 
 def table1_verdicts(rows: Rows, auction: Auction) -> list[str]:
-    """Sentences for the report, each decided by the figures it quotes."""
     names = [str(name) for name in distinct(rows, "algorithm")]
     regret = {n: by_seed(rows, "regret", algorithm=n) for n in names}
     mean = {name: _mean(values) for name, values in regret.items()}

@@ -7,22 +7,12 @@ from typing import TypeVar
 
 from bidclick_gym.campaigns import BudgetedCampaign, shape_report, shape_table, solve
 
-from ..engine import (
-    Experiment,
-    Option,
-    Part,
-    Results,
-    Rows,
-    Settings,
-    fraction,
-    list_of,
-    one_of,
-    positive_int,
-    register,
-    section,
-    write_text,
-)
+from ..engine import Experiment, Option, Part, Results, Settings, register
+from ..engine.command_line import fraction, list_of, one_of, positive_int
+from ..engine.files import write_text
+from ..engine.markdown import section
 from ..engine.page import page_of
+from ..engine.rows import Rows
 from ..learners import CAMPAIGN_LEARNERS
 from . import choice_report, contraction, learned, policies, risk, safety
 from .choice import CHOICE
@@ -112,27 +102,27 @@ BUDGET = register(
             "fractions": _FRACTIONS[-1:],
         },
         options=[
-            Option.of(
+            Option(
                 "--learners",
                 type=list_of(one_of(tuple(CAMPAIGN_LEARNERS))),
                 help="comma-separated; all by default",
             ),
-            Option.of(
+            Option(
                 "--logs",
                 type=list_of(one_of(tuple(LOGGERS))),
                 help="unpaced, paced or both (default)",
             ),
-            Option.of(
+            Option(
                 "--fractions",
                 type=list_of(fraction),
                 help="shares of the campaigns; 1,0.25,0.0625 by default",
             ),
-            Option.of(
+            Option(
                 "--extra-seeds",
                 type=positive_int,
                 help="of every other part than the learners'; 5 by default",
             ),
-            Option.of(
+            Option(
                 "--tune",
                 action="store_true",
                 help="first choose every learner's hyperparameters again",

@@ -11,18 +11,8 @@ import torch
 from d3rlpy.base import DeviceArg
 from d3rlpy.types import TorchObservation
 
-from icac_algo import (
-    Concave,
-    ConstraintAwareQ,
-    ConstraintAwareQConfig,
-    Convex,
-    KnownCost,
-    Monotone,
-    MonotoneConcave,
-    Unconstrained,
-)
+from icac_algo import ConstraintAwareQ, ConstraintAwareQConfig, shapes
 from icac_algo.algos import EuclideanConstraintAwareQImpl
-from icac_algo.shapes import Constraint
 
 from ..learners.campaigns import COST, afterstates, ours
 from ..paper.variants import VARIANTS
@@ -48,8 +38,6 @@ class ProximalQConfig(ConstraintAwareQConfig):
 
 
 class ProximalQ(ConstraintAwareQ):
-    """See :class:`ProximalQConfig`."""
-
     def euclidean_impl(self) -> type[EuclideanConstraintAwareQImpl]:
         return _ProximalImpl
 
@@ -69,41 +57,26 @@ class _ProximalImpl(EuclideanConstraintAwareQImpl):
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """What may be chosen.
-
-    Args:
-        make: gradient steps to a d3rlpy config.
-        shape: over bids, that the log is asked about; ``None`` if it is not.
-        is_false: whether the auction does not have the shape.
-        is_rival: whether it is only compared with, not chosen.
-    """
-
-    make: Callable[[int], Any]
-    shape: Constraint | None = None
-    is_false: bool = False
-    is_rival: bool = False
+    make: Callable[[int], Any]  # gradient steps to a d3rlpy config
+    shape: shapes.Constraint | None = None  # over bids, that the log is asked about
+    is_false: bool = False  # whether the auction does not have the shape
+    is_rival: bool = False  # whether it is only compared with, not chosen
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Candidates, and the logs they are chosen on.
+    """Candidates, and the logs they are chosen on."""
 
-    Args:
-        candidates: from the most constrained to the freest.
-        fractions: shares of the logs.
-        is_campaign: whether impressions share a budget.
-    """
-
-    candidates: dict[str, Candidate]
-    fractions: tuple[float, ...] = (0.25, 0.0625)
-    is_campaign: bool = False
+    candidates: dict[str, Candidate]  # from the most constrained to the freest
+    fractions: tuple[float, ...] = (0.25, 0.0625)  # shares of the logs
+    is_campaign: bool = False  # whether impressions share a budget
 
 
 def _proximal(steps: int, **switches: Any) -> ProximalQConfig:
     made = VARIANTS["full"].make(steps)
     copied = {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
     critic: Any = dataclasses.replace(made.critic, **switches)
-    return ProximalQConfig(**{**copied, "constraint": Concave(), "critic": critic})
+    return ProximalQConfig(**{**copied, "constraint": shapes.Concave(), "critic": critic})
 
 
 def _fixed(lam: float) -> Candidate:
@@ -111,11 +84,13 @@ def _fixed(lam: float) -> Candidate:
     return Candidate(functools.partial(_proximal, **fields))
 
 
-def _shaped(shape: Constraint, is_false: bool = False) -> Candidate:
+def _shaped(shape: shapes.Constraint, is_false: bool = False) -> Candidate:
     return Candidate(ours(constraint=shape), shape, is_false)
 
 
-def _pair(now: Constraint, later: Constraint, is_false: bool = False) -> Candidate:
+def _pair(
+    now: shapes.Constraint, later: shapes.Constraint, is_false: bool = False
+) -> Candidate:
     return Candidate(ours(constraint=now, critic=afterstates(later)), None, is_false)
 
 
@@ -130,21 +105,23 @@ TASKS: dict[str, Task] = {
     "shape": Task(
         {
             "MonotoneConcave + cost": _shaped(
-                MonotoneConcave(known_cost=KnownCost(feature=COST))
+                shapes.MonotoneConcave(known_cost=shapes.KnownCost(feature=COST))
             ),
-            "Monotone": _shaped(Monotone(), True),
-            "Monotone, falling": _shaped(Monotone(increasing=False), True),
-            "Concave": _shaped(Concave()),
-            "Convex": _shaped(Convex(), True),
-            "Unconstrained": _shaped(Unconstrained()),
+            "Monotone": _shaped(shapes.Monotone(), True),
+            "Monotone, falling": _shaped(shapes.Monotone(increasing=False), True),
+            "Concave": _shaped(shapes.Concave()),
+            "Convex": _shaped(shapes.Convex(), True),
+            "Unconstrained": _shaped(shapes.Unconstrained()),
         }
     ),
     "campaign": Task(
         {
-            "both MonotoneConcave": _pair(MonotoneConcave(), MonotoneConcave()),
-            "clicks Convex": _pair(Convex(), MonotoneConcave(), True),
-            "budget Convex": _pair(MonotoneConcave(), Convex(), True),
-            "both Unconstrained": _pair(Unconstrained(), Unconstrained()),
+            "both MonotoneConcave": _pair(
+                shapes.MonotoneConcave(), shapes.MonotoneConcave()
+            ),
+            "clicks Convex": _pair(shapes.Convex(), shapes.MonotoneConcave(), True),
+            "budget Convex": _pair(shapes.MonotoneConcave(), shapes.Convex(), True),
+            "both Unconstrained": _pair(shapes.Unconstrained(), shapes.Unconstrained()),
         },
         fractions=(0.25,),
         is_campaign=True,

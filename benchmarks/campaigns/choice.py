@@ -12,8 +12,6 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-import d3rlpy
-
 from bidclick_gym import simulate_log
 from bidclick_gym.auction import Auction
 from bidclick_gym.evaluators import ReturnEvaluator
@@ -21,8 +19,9 @@ from bidclick_gym.logs import to_replay_buffer
 from icac_algo import ColumnarReplayBuffer, check_prior, select_by_bellman_error
 
 from ..auction.measures import GRID
-from ..engine import Cell, Part, Row, Rows, Settings
-from ..learners import fit_quietly
+from ..engine import Cell, Part, Settings, keys_of
+from ..engine.rows import Row, Rows
+from ..learners import trained
 from ..paper.critic_views import CriticView
 from .candidates import TASKS, Candidate, ProximalQ
 from .training import CampaignBidder, log_of, regret
@@ -37,18 +36,11 @@ def _cells(settings: Settings) -> Iterable[Cell]:
     """Single impressions, along which no value has to travel, take a third of steps."""
     for seed in range(settings["extra_seeds"]):
         for name, task in TASKS.items():
+            steps = settings.steps if task.is_campaign else -(-settings.steps // 3)
             for fraction in task.fractions:
+                where = {"task": name, "fraction": fraction, "steps": steps}
                 for part in (SCORES, *task.candidates):
-                    yield Cell.of(
-                        "choice",
-                        part,
-                        seed,
-                        task=name,
-                        fraction=fraction,
-                        steps=settings.steps
-                        if task.is_campaign
-                        else -(-settings.steps // 3),
-                    )
+                    yield Cell.of("choice", part, seed, **where)
 
 
 def _depends(cell: Cell) -> Any:
@@ -115,9 +107,8 @@ def _scores(cell: Cell) -> Rows:
 def _training(cell: Cell) -> Row:
     candidate = TASKS[cell["task"]].candidates[cell.learner]
     dataset = _dataset(cell)
-    d3rlpy.seed(cell.seed)
-    algo = candidate.make(cell["steps"]).create(device="cpu:0")
-    fit_quietly(algo, dataset, cell["steps"], epochs=1)
+    steps = cell["steps"]
+    algo = trained(candidate.make(steps), dataset, cell.seed, steps, epochs=1)
     row: Row = {"is_false": int(candidate.is_false), "regret": _regret(cell, algo)}
     if isinstance(algo, ProximalQ):
         projected = CriticView(algo, "exact")
@@ -147,15 +138,9 @@ def _joined(rows: Rows) -> Rows:
     for row in rows:
         key = row["task"], row["fraction"], row["seed"], row["candidate"]
         found.setdefault(key, dict.fromkeys(CHOICE.columns)).update(row)
-    order = [(task, name) for task in TASKS for name in TASKS[task].candidates]
-    return sorted(
-        found.values(),
-        key=lambda row: (
-            order.index((row["task"], row["candidate"])),
-            -row["fraction"],
-            row["seed"],
-        ),
-    )
+    names = [name for task in TASKS.values() for name in task.candidates]
+    sort = keys_of("candidate", "-fraction", "seed", candidate=names)
+    return sort(list(found.values()))
 
 
 CHOICE = Part(

@@ -7,29 +7,22 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+from matplotlib.figure import Figure
 from scipy import stats
 
-from ..engine import (
-    MIN_SEEDS,
-    Figure,
-    Line,
-    Row,
-    Rows,
+from ..engine.intervals import CONFIDENCE, MIN_SEEDS, paired_difference
+from ..engine.markdown import (
     bullets,
-    by_seed,
-    distinct,
-    dots,
+    figures,
     interval,
-    paired_difference,
     percent,
     plural,
     said,
     section,
-    select,
-    subplots,
     table,
 )
-from ..engine.intervals import CONFIDENCE
+from ..engine.pictures import Line, dots, subplots
+from ..engine.rows import Row, Rows, by_seed, distinct, select
 from .candidates import DUAL, TASKS
 from .choice import LEVEL
 
@@ -41,10 +34,7 @@ TOO_OFTEN = 0.1
 #: The rules of each task: column, and what it is called.  The first is the one that
 #: `Selection.best` is.
 RULES: dict[str, dict[str, str]] = {
-    "lambda": {
-        "by_error": "cross-validation",
-        "by_lowest": "lowest held-out error",
-    },
+    "lambda": {"by_error": "cross-validation", "by_lowest": "lowest held-out error"},
     "shape": {
         "by_error": "cross-validation",
         "by_lowest": "lowest held-out error",
@@ -83,7 +73,6 @@ class _Place:
 
     @property
     def digits(self) -> int:
-        """Enough to show a hundredth of what is at stake."""
         stake = self.stake.mean
         return max(2, min(6, 2 - math.floor(math.log10(stake)))) if stake > 0.0 else 5
 
@@ -99,7 +88,6 @@ class _Place:
         return dict(sorted(taken.items()))
 
     def named(self, name: str) -> Choices:
-        """The same candidate on every log."""
         return {int(row["seed"]): row for row in select(self.rows, candidate=name)}
 
     @property
@@ -128,11 +116,7 @@ def _places(rows: Rows) -> list[_Place]:
     return [_Place(rows, *key) for key in found]
 
 
-# -- words -------------------------------------------------------------------
-
-
 def choice_section(rows: Rows) -> str:
-    """The part of the report, from the rows alone."""
     tables = (
         section(place.title, _choices_table(place), _candidates_table(place), level=3)
         for place in _places(rows)
@@ -168,7 +152,6 @@ over the budget is nearly true. Gradient steps of each training: {steps}.""",
 
 
 def verdicts(rows: Rows) -> Iterable[str]:
-    """Sentences, each decided by the figures it quotes."""
     for place in _places(rows):
         for rule, name in RULES[place.task].items():
             # Two ways to read one score are one method; the first of them is judged.
@@ -274,15 +257,12 @@ def _candidates_table(place: _Place) -> str:
             [
                 name,
                 "**no**" if rows[0]["is_false"] else "yes",
-                *(interval(by_seed(rows, column), d) for column, _, d in columns),
+                *figures(rows, columns),
                 f"{sum(asked):.0f} of {len(asked)}" if asked else "",
             ]
         )
     headings = [heading for _, heading, _ in columns]
     return table(["Candidate", "True", *headings, "Rejected"], lines)
-
-
-# -- the picture -------------------------------------------------------------
 
 
 def draw(rows: Rows) -> Figure:
@@ -311,16 +291,14 @@ def _names(place: _Place) -> list[str]:
 def _line(place: _Place, name: str) -> Line:
     candidate = TASKS[place.task].candidates[name]
     colour = "tab:red" if candidate.is_false else "tab:blue"
-    rules = {
-        name: rule for rule, name in RULES[place.task].items() if rule != "by_lowest"
-    }
     taken = {
         label: sum(row["candidate"] == name for row in place.chosen(rule).values())
-        for label, rule in {**rules, "oracle": "oracle"}.items()
+        for rule, label in {**RULES[place.task], "oracle": "oracle"}.items()
+        if rule != "by_lowest"
     }
     return Line(
         name,
-        list(_regrets(place.named(name)).values()),
+        _regrets(place.named(name)),
         "0.45" if candidate.is_rival else colour,
         note=", ".join(f"{label} {count}" for label, count in taken.items() if count),
     )

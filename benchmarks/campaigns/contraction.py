@@ -15,45 +15,25 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 
 from bidclick_gym.campaigns import BudgetedCampaign, solve
 from bidclick_gym.campaigns.evaluators import campaign_values, fixed_observations
-from icac_algo import (
-    Concave,
-    Euclidean,
-    Functional,
-    KnownCost,
-    Monotone,
-    Unconstrained,
-)
-from icac_algo.shapes import Constraint
+from icac_algo import Euclidean, Functional, shapes
 
-from ..engine import (
-    Cell,
-    Figure,
-    Interval,
-    Part,
-    Rows,
-    Settings,
-    bullets,
-    distinct,
-    interval,
-    paired_difference,
-    percent,
-    said,
-    section,
-    select,
-    subplots,
-    table,
-)
+from ..engine import Cell, Part, Settings
+from ..engine.intervals import Interval, paired_difference
+from ..engine.markdown import bullets, interval, percent, said, section, table
+from ..engine.pictures import subplots
+from ..engine.rows import Rows, distinct, select
 from ..learners.campaigns import COST, GAMMA, ours
 from .training import GRID, train
 
 #: Shape, and whether its Euclidean projection is known not to stretch the sup norm.
-SHAPES: dict[str, tuple[Constraint, bool]] = {
-    "none": (Unconstrained(), True),
-    "monotone": (Monotone(known_cost=KnownCost(feature=COST)), True),
-    "concave": (Concave(), False),
+SHAPES: dict[str, tuple[shapes.Constraint, bool]] = {
+    "none": (shapes.Unconstrained(), True),
+    "monotone": (shapes.Monotone(known_cost=shapes.KnownCost(feature=COST)), True),
+    "concave": (shapes.Concave(), False),
 }
 PROJECTIONS = {"euclidean": Euclidean(), "functional": Functional()}
 #: Gradient steps by which targets lag; 1 is no target network.
@@ -66,10 +46,8 @@ LOOKS = 20
 AWAY = 20.0
 
 
-# -- cells -------------------------------------------------------------------
-
-
 def _cells(settings: Settings) -> Iterable[Cell]:
+    log = {"log": "unpaced", "fraction": FRACTION, "steps": settings.steps}
     for seed in range(settings["extra_seeds"]):
         for shape in SHAPES:
             for projection in PROJECTIONS:
@@ -77,16 +55,8 @@ def _cells(settings: Settings) -> Iterable[Cell]:
                 if shape == "none" and projection != "functional":
                     continue
                 for lag in LAGS:
-                    yield Cell.of(
-                        "contraction",
-                        shape,
-                        seed,
-                        projection=projection,
-                        lag=lag,
-                        log="unpaced",
-                        fraction=FRACTION,
-                        steps=settings.steps,
-                    )
+                    where = {"projection": projection, "lag": lag, **log}
+                    yield Cell.of("contraction", shape, seed, **where)
 
 
 def _config(cell: Cell) -> Any:
@@ -96,7 +66,6 @@ def _config(cell: Cell) -> Any:
 
 
 def _measure(cell: Cell) -> Rows:
-    """One row for every look."""
     campaign = BudgetedCampaign()
     states = fixed_observations(campaign)
     best = float(solve(campaign, **GRID).q_values(states).max(axis=1).mean())
@@ -142,13 +111,11 @@ def _paths(rows: Rows) -> dict[Setting, Paths]:
 
 
 def _largest(paths: Paths) -> dict[int, float]:
-    """The largest excess on the way, by seed."""
     found = {seed: float(np.abs(path[:, 1]).max()) for seed, path in paths.items()}
     return {seed: e if math.isfinite(e) else math.inf for seed, e in found.items()}
 
 
 def contraction_section(rows: Rows) -> str:
-    """The part of the report, from the rows alone."""
     lines = []
     for (shape, projection, lag), paths in _paths(rows).items():
         largest = _largest(paths)
@@ -182,7 +149,6 @@ has no values outside its shape.""",
 
 
 def verdicts(rows: Rows) -> Iterable[str]:
-    """Sentences, each decided by the figures it quotes."""
     largest = {key: _largest(paths) for key, paths in _paths(rows).items()}
     for projection in PROJECTIONS:
         for lag in LAGS:
@@ -209,13 +175,8 @@ def verdicts(rows: Rows) -> Iterable[str]:
 
 
 def _said(gap: Interval, more: str, less: str) -> str:
-    return said(
-        gap,
-        f"The interval says: {less}",
-        f"The interval says: {more}",
-        "**No difference can be told**",
-        "Too few seeds to tell",
-    )
+    less, more = (f"The interval says: {words}" for words in (less, more))
+    return said(gap, less, more, "**No difference can be told**", "Too few seeds to tell")
 
 
 def draw(rows: Rows) -> Figure:

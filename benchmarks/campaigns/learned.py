@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from bidclick_gym.campaigns import BudgetedCampaign, StateViolationEvaluator, solve
 from bidclick_gym.campaigns.evaluators import (
     STATE_SHAPES,
@@ -12,37 +14,14 @@ from bidclick_gym.campaigns.evaluators import (
     fixed_observations,
 )
 
-from ..engine import (
-    Cell,
-    Figure,
-    Line,
-    Part,
-    Rows,
-    Settings,
-    bullets,
-    by_seed,
-    distinct,
-    dots,
-    interval,
-    paired_difference,
-    percent,
-    said,
-    section,
-    select,
-    subplots,
-    table,
-)
+from ..engine import Cell, Part, Settings, keys_of
+from ..engine.intervals import paired_difference
+from ..engine.markdown import bullets, figures, interval, percent, said, section, table
+from ..engine.pictures import Line, dots, subplots
+from ..engine.rows import Rows, by_seed, distinct, select
 from ..engine.tuning import best_settings, tune
 from ..learners.campaigns import CAMPAIGN_LEARNERS, GAMMA, RELABELLED, other_budgets
-from .training import (
-    GRID,
-    LOGGERS,
-    TUNED,
-    CampaignBidder,
-    learner_depends,
-    train_learner,
-    value,
-)
+from . import training
 
 SHAPES = (*STATE_SHAPES, "concave")
 #: States at which shapes are counted; fewer during training, which it would outlast.
@@ -51,25 +30,16 @@ STATES, FEWER_STATES = 200, 50
 TUNED_AT = 0.25
 
 
-# -- cells -------------------------------------------------------------------
-
-
 def _cells(settings: Settings) -> Iterable[Cell]:
     """Seed by seed: an early end leaves whole seeds."""
-    tuned = {log: best_settings(TUNED, log=log) for log in settings["logs"]}
+    tuned = {log: best_settings(training.TUNED, log=log) for log in settings["logs"]}
     for seed in range(settings.seeds):
         for log in settings["logs"]:
             for fraction in settings["fractions"]:
                 for name in settings["learners"]:
-                    yield Cell.of(
-                        "learners",
-                        name,
-                        seed,
-                        log=log,
-                        fraction=fraction,
-                        steps=settings.steps,
-                        tuned=tuned[log].get(name, ()),
-                    )
+                    where = {"log": log, "tuned": tuned[log].get(name, ())}
+                    where |= {"fraction": fraction, "steps": settings.steps}
+                    yield Cell.of("learners", name, seed, **where)
 
 
 def _measure(cell: Cell) -> Rows:
@@ -89,10 +59,10 @@ def _measure(cell: Cell) -> Rows:
             worst = max([worst, *(count(algo) for count in watched)])
             levels.append(float(campaign_values(algo, campaign, states, GAMMA).mean()))
 
-    algo, seconds = train_learner(cell, monitor)
-    best = solve(campaign, **GRID).optimal_value
-    logger = value(LOGGERS[cell["log"]](campaign).probabilities_of)
-    own = value(CampaignBidder(algo, learner.policy))
+    algo, seconds = training.train_learner(cell, monitor)
+    best = solve(campaign, **training.GRID).optimal_value
+    logger = training.value(training.LOGGERS[cell["log"]](campaign).probabilities_of)
+    own = training.value(training.CampaignBidder(algo, learner.policy))
     errors = {s: count(algo) for s, count in counts.items()} if has_values else {}
     worst = max([worst, *(errors[shape] for shape in learner.counted)])
     return [
@@ -109,19 +79,6 @@ def _measure(cell: Cell) -> Rows:
     ]
 
 
-def _arrange(rows: Rows) -> Rows:
-    names = list(CAMPAIGN_LEARNERS)
-    return sorted(
-        rows,
-        key=lambda row: (
-            row["log"],
-            -row["fraction"],
-            names.index(row["learner"]),
-            row["seed"],
-        ),
-    )
-
-
 LEARNERS = Part(
     "learners",
     (
@@ -132,26 +89,17 @@ LEARNERS = Part(
     ),
     _cells,
     _measure,
-    learner_depends,
-    arrange=_arrange,
+    training.learner_depends,
+    arrange=keys_of("log", "-fraction", "learner", "seed", learner=CAMPAIGN_LEARNERS),
     file="results.csv",
 )
 
 
 def tune_learners(settings: Settings) -> None:
-    """Searches the hyperparameters of every learner on each log, if asked to."""
     if settings["tune"]:
         learners = {name: CAMPAIGN_LEARNERS[name] for name in settings["learners"]}
-        tune(
-            TUNED,
-            LEARNERS,
-            {name: one.tuned for name, one in learners.items() if one.tuned},
-            [{"log": log, "fraction": TUNED_AT} for log in settings["logs"]],
-            settings.out / "tuning",
-            settings.steps,
-            settings.workers,
-            keys=["log"],
-        )
+        places = [{"log": log, "fraction": TUNED_AT} for log in settings["logs"]]
+        tune(training.TUNED, LEARNERS, learners, places, settings, keys=["log"])
 
 
 # -- report ------------------------------------------------------------------
@@ -168,13 +116,11 @@ _SHOWN = (
 
 
 def verdict_section(rows: Rows) -> str:
-    """The verdicts of the report."""
     picture = "![Regret of every learner](regret.png)"
     return section("Verdict", bullets(verdicts(rows)), picture)
 
 
 def learner_section(rows: Rows) -> str:
-    """The tables of the report, and what their columns mean."""
     steps = " and ".join(f"{int(n):,}" for n in sorted(distinct(rows, "steps")))
     picker = other_budgets()
     return section(
@@ -194,7 +140,7 @@ learners, and every learner chooses among the bids that the rest of the budget c
 The lag of the targets, the alpha of CQL, the expectile and the temperature of
 DiscreteIQL were chosen by the *oracle's* regret, on three other seeds of each log at a
 quarter of its campaigns, our learners by the same search as the baselines:
-`benchmarks/results/{TUNED.name}`. Chosen: {_tuning(rows)}.""",
+`benchmarks/results/{training.TUNED.name}`. Chosen: {_tuning(rows)}.""",
         f"""\
 Rows that end in "{RELABELLED.strip()}" know that a budget only pays:
 {percent(picker.share)} of their transitions are under other budgets than their own,
@@ -208,8 +154,8 @@ def _tuning(rows: Rows) -> str:
         "; ".join(
             f"{name} on the {log} log "
             + ", ".join(f"{key} {value:g}" for key, value in settings)
-            for log in LOGGERS
-            for name, settings in best_settings(TUNED, log=log).items()
+            for log in training.LOGGERS
+            for name, settings in best_settings(training.TUNED, log=log).items()
             if select(rows, learner=name, log=log)
         )
         or "nothing"
@@ -227,16 +173,7 @@ def _tables(rows: Rows) -> Iterable[str]:
         names = [name for name in CAMPAIGN_LEARNERS if select(here, learner=name)]
         seeds = [len(select(here, learner=name)) for name in names]
         count = " to ".join(str(n) for n in sorted({min(seeds), max(seeds)}))
-        lines = [
-            [
-                name,
-                *(
-                    interval(by_seed(here, column, learner=name), digits)
-                    for column, _, digits in _SHOWN
-                ),
-            ]
-            for name in names
-        ]
+        lines = [[name, *figures(here, _SHOWN, learner=name)] for name in names]
         yield section(
             f"{log.capitalize()} log, {percent(fraction)} of its campaigns, "
             f"{count} seeds",
@@ -246,7 +183,6 @@ def _tables(rows: Rows) -> Iterable[str]:
 
 
 def verdicts(rows: Rows) -> Iterable[str]:
-    """Sentences, each decided by the figures it quotes."""
     worst = [row["own_errors"] for row in rows if row["own_errors"] is not None]
     if worst and max(worst) == 0.0:
         yield f"Shapes hold: 0 violations in {len(worst)} trainings, ten looks at each."
@@ -319,7 +255,7 @@ def draw(rows: Rows) -> Figure:
             lines = [
                 Line(
                     name,
-                    list(by_seed(here, "regret", learner=name).values()),
+                    by_seed(here, "regret", learner=name),
                     CAMPAIGN_LEARNERS[name].colour,
                 )
                 for name in names

@@ -11,23 +11,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 
 from bidclick_gym.auction import expected_reward
 from bidclick_gym.campaigns import BudgetedCampaign, evaluate, simulate, solve
 
-from ..engine import (
-    Cell,
-    Figure,
-    Part,
-    Rows,
-    Settings,
-    distinct,
-    heat,
-    section,
-    select,
-    subplots,
-    table,
-)
+from ..engine import Cell, Part, Settings
+from ..engine.markdown import section, table
+from ..engine.pictures import heat, subplots
+from ..engine.rows import Rows, distinct, select
 from ..engine.tuning import best_settings
 from ..learners import CAMPAIGN_LEARNERS
 from .training import LOGGERS, TUNED, CampaignBidder, learner_depends, train_learner
@@ -45,9 +37,6 @@ Policy = Callable[[npt.NDArray[np.float32]], Any]
 Map = npt.NDArray[np.float64]
 
 
-# -- cells -------------------------------------------------------------------
-
-
 def _constant(index: int) -> Policy:
     return lambda observations: np.full(len(observations), index)
 
@@ -62,7 +51,6 @@ def _myopic(campaign: BudgetedCampaign) -> Policy:
 
 
 def _unlearned(campaign: BudgetedCampaign) -> dict[str, Policy]:
-    """All but the optimum."""
     loggers = {
         f"{name} logger": logger(campaign).probabilities_of
         for name, logger in LOGGERS.items()
@@ -77,14 +65,8 @@ def _cells(settings: Settings) -> Iterable[Cell]:
     tuned = best_settings(TUNED, log=log)
     for name in LEARNED:
         if name in settings["learners"]:
-            yield Cell.of(
-                "policies",
-                name,
-                log=log,
-                fraction=1.0,
-                steps=settings.steps,
-                tuned=tuned.get(name, ()),
-            )
+            where: dict[str, Any] = {"log": log, "tuned": tuned.get(name, ())}
+            yield Cell.of("policies", name, fraction=1.0, steps=settings.steps, **where)
     for name in _unlearned(BudgetedCampaign()):
         yield Cell.of("policies", name)
 
@@ -162,7 +144,6 @@ POLICIES = Part(
 
 
 def policy_section(rows: Rows) -> str:
-    """Exact values and the pictures."""
     known = [row for row in rows if row["value"] is not None]
     known.sort(key=lambda row: -row["value"])
     return section(
@@ -178,7 +159,6 @@ def policy_section(rows: Rows) -> str:
 
 
 def draw_spending(rows: Rows) -> Figure:
-    """What is left of the budget over a campaign: mean and middle 80 %."""
     rows = [row for row in rows if row["played"] is not None]
     figure, ((axis,),) = subplots(6.6, 3.6)
     colours = (
@@ -201,7 +181,6 @@ def draw_spending(rows: Rows) -> Figure:
 
 
 def draw_bids(rows: Rows) -> Figure:
-    """Bids of the optimum and of learners side by side."""
     label = f"bid at x = {MIDDLE[0]:g}, c = {MIDDLE[1]:g}"
     return _draw_maps(rows, "bids", label, "viridis", 1.0)
 

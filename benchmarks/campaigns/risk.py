@@ -13,35 +13,16 @@ from typing import Any
 import d3rlpy
 from d3rlpy.models.q_functions import QFunctionFactory, QRQFunctionFactory
 from d3rlpy.preprocessing import RewardScaler, StandardRewardScaler
+from matplotlib.figure import Figure
 
-from bidclick_gym.campaigns import (
-    BudgetedCampaign,
-    ProfitDistribution,
-    profit_distribution,
-    solve,
-    solve_risk,
-)
+from bidclick_gym import campaigns
 from icac_algo import Concave, MonotoneConcave, ShapedQFunctionFactory
 
-from ..engine import (
-    MIN_SEEDS,
-    Cell,
-    Figure,
-    Part,
-    Row,
-    Rows,
-    Settings,
-    bootstrap_mean,
-    bullets,
-    by_seed,
-    distinct,
-    interval,
-    paired_difference,
-    section,
-    select,
-    subplots,
-    table,
-)
+from ..engine import Cell, Part, Settings
+from ..engine.intervals import MIN_SEEDS, bootstrap_mean, paired_difference
+from ..engine.markdown import bullets, interval, section, table
+from ..engine.pictures import subplots
+from ..engine.rows import Row, Rows, by_seed, distinct, select
 from ..learners import shared_settings
 from ..learners.campaigns import GAMMA, LAG, afterstates
 from .training import LOGGERS, CampaignBidder, train
@@ -67,9 +48,6 @@ LEARNERS = {
 }
 
 
-# -- cells -------------------------------------------------------------------
-
-
 def _factory(name: str, scaler: RewardScaler) -> QFunctionFactory:
     if name == "DQN quantiles":
         return QRQFunctionFactory()
@@ -93,16 +71,8 @@ def _cells(settings: Settings) -> Iterable[Cell]:
         yield Cell.of("risk", "frontier", weight=weight, **exact)
     for seed in range(settings["extra_seeds"]):
         for name in LEARNERS:
-            yield Cell.of(
-                "risk",
-                name,
-                seed,
-                steps=settings.steps,
-                log="unpaced",
-                fraction=1.0,
-                nodes=12,
-                budget_points=101,
-            )
+            where = {"log": "unpaced", "fraction": 1.0, "steps": settings.steps}
+            yield Cell.of("risk", name, seed, nodes=12, budget_points=101, **where)
 
 
 def _config(cell: Cell) -> Any:
@@ -120,7 +90,7 @@ def _config(cell: Cell) -> Any:
 
 def _measure(cell: Cell) -> Rows:
     """One row for each level that is bid for, or for the policy."""
-    campaign = BudgetedCampaign()
+    campaign = campaigns.BudgetedCampaign()
     grid = {"nodes": cell["nodes"], "budget_points": cell["budget_points"]}
     if cell.learner not in LEARNERS:
         return [{**_figures(_exact(cell, campaign, grid)), "seed": None}]
@@ -128,25 +98,27 @@ def _measure(cell: Cell) -> Rows:
     rows = []
     for level in LEVELS:
         bidder = CampaignBidder(algo, level=level)
-        figures = _figures(profit_distribution(bidder, campaign, **grid))
+        figures = _figures(campaigns.profit_distribution(bidder, campaign, **grid))
         rows.append({**figures, "level": level, "train_seconds": seconds})
     return rows
 
 
 def _exact(
-    cell: Cell, campaign: BudgetedCampaign, grid: dict[str, int]
-) -> ProfitDistribution:
+    cell: Cell, campaign: campaigns.BudgetedCampaign, grid: dict[str, int]
+) -> campaigns.ProfitDistribution:
     """Of the best of all at a weight, of the optimum of the mean, or of a logger."""
     if cell.learner == "frontier":
-        return solve_risk(LEVELS[0], cell["weight"], campaign, **grid).distribution
+        return campaigns.solve_risk(
+            LEVELS[0], cell["weight"], campaign, **grid
+        ).distribution
     if cell.learner == "optimum":
-        policy: Any = solve(campaign, **grid).greedy
+        policy: Any = campaigns.solve(campaign, **grid).greedy
     else:
         policy = LOGGERS[cell.learner.split()[0]](campaign).probabilities_of
-    return profit_distribution(policy, campaign, **grid)
+    return campaigns.profit_distribution(policy, campaign, **grid)
 
 
-def _figures(found: ProfitDistribution) -> Row:
+def _figures(found: campaigns.ProfitDistribution) -> Row:
     cvar = {f"cvar_{level:g}": found.cvar(level) for level in MEASURED}
     return {"mean": found.mean, "std": found.std, **cvar}
 
@@ -172,7 +144,6 @@ def _learners(rows: Rows) -> list[str]:
 
 
 def risk_section(rows: Rows) -> str:
-    """The part of the report, from the rows alone."""
     columns = [f"CVaR {level:g}" for level in MEASURED]
     learned = [
         [
@@ -216,7 +187,6 @@ def _named(row: Row) -> str:
 
 
 def verdicts(rows: Rows) -> Iterable[str]:
-    """Sentences, each decided by the figures it quotes."""
     (best,) = select(rows, policy="optimum")
     (safest,) = select(rows, policy="frontier", weight=WEIGHTS[-1])
     gain = safest[CVAR] - best[CVAR]
@@ -264,7 +234,7 @@ def draw(rows: Rows) -> Figure:
         colour = LEARNERS[name]
         safe, mean = (
             [
-                bootstrap_mean(list(by_seed(rows, c, policy=name, level=level).values()))
+                bootstrap_mean(by_seed(rows, c, policy=name, level=level))
                 for level in LEVELS
             ]
             for c in (CVAR, "mean")

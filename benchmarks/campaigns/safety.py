@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from bidclick_gym.campaigns import (
     BudgetedCampaign,
@@ -27,24 +28,11 @@ from bidclick_gym.logs import to_replay_buffer
 from icac_algo import Concave, MonotoneConcave, fit_lagrangian
 from icac_algo.decisions import MaskedGreedy
 
-from ..engine import (
-    Cell,
-    Figure,
-    Line,
-    Part,
-    Rows,
-    Settings,
-    bootstrap_mean,
-    bullets,
-    by_seed,
-    distinct,
-    dots,
-    interval,
-    section,
-    select,
-    subplots,
-    table,
-)
+from ..engine import Cell, Part, Settings
+from ..engine.intervals import bootstrap_mean
+from ..engine.markdown import bullets, interval, section, table
+from ..engine.pictures import Line, dots, subplots
+from ..engine.rows import Rows, by_seed, distinct, select
 from ..engine.tuning import best_settings
 from ..learners.campaigns import COST, X, afterstates, ours
 from .training import GRID, LOGGERS, TUNED, learner_config, log_of, train_learner
@@ -62,9 +50,6 @@ EPISODES = 10_000
 #: Of the search for a multiplier.
 ROUNDS = 5
 STEP_SIZE = 0.3
-
-
-# -- cells -------------------------------------------------------------------
 
 
 def _cells(settings: Settings) -> Iterable[Cell]:
@@ -98,7 +83,6 @@ def _depends(cell: Cell) -> Any:
 
 
 def _measure(cell: Cell) -> Rows:
-    """One row for every bidder and cap."""
     if cell.learner == "multiplier":
         return [_multiplier(cell, CAPS[cell["cap"]])]
     algo, _ = train_learner(cell)
@@ -184,7 +168,6 @@ def _column(rows: Rows, column: str) -> list[float]:
 
 
 def safety_section(rows: Rows) -> str:
-    """The part of the report, from the rows alone."""
     lines = []
     for where, found in _settings(rows):
         price = [row["optimum"] - row["profit"] for row in found]
@@ -219,7 +202,6 @@ where the bound holds; *estimated*: what `fit_lagrangian` believed it to be.""",
 
 
 def verdicts(rows: Rows) -> Iterable[str]:
-    """Sentences, each decided by the figures it quotes."""
     masked = [100.0 * row["violating"] for row in select(rows, bidder="masked")]
     if masked:
         holds = "Masks hold" if max(masked) == 0.0 else "Masks **do not hold**"

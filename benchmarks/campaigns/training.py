@@ -43,11 +43,7 @@ Observations = npt.NDArray[np.float32]
 class CampaignBidder:
     """A trained algorithm as a policy of campaigns: the best bid that can be paid.
 
-    Args:
-        algo: a fitted d3rlpy algorithm of bid indices.
-        policy: whether the ``"critic"`` or the ``"actor"`` is asked.
-        level: with critics of quantiles, the worst share of returns whose mean is
-            compared, in (0, 1].
+    With critics of quantiles, ``level`` is the worst share of returns that is compared.
     """
 
     campaign = BudgetedCampaign()
@@ -103,7 +99,6 @@ def train(
     epochs: int = 10,
     picker: BudgetRelabellingTransitionPicker | None = None,
 ) -> tuple[Any, float]:
-    """The trained algorithm, and how many seconds it took."""
     log = log_of(cell["log"], cell.seed)
     dataset = to_replay_buffer(log, cell["fraction"], cell.seed)
     d3rlpy.seed(cell.seed)
@@ -118,7 +113,6 @@ def train(
 
 
 def learner_config(cell: Cell) -> Any:
-    """The d3rlpy config of the learner of a cell."""
     return CAMPAIGN_LEARNERS[cell.learner].config(cell["steps"], **cell.tuned)
 
 
@@ -134,7 +128,6 @@ def train_learner(cell: Cell, monitor: Any = None) -> tuple[Any, float]:
 
 
 def value(policy: Callable[[Observations], Any]) -> float:
-    """The exact profit of a campaign under a policy."""
     return evaluate(policy, BudgetedCampaign(), **GRID)
 
 

@@ -1,9 +1,10 @@
-"""What every experiment shares: cells, sweep, rows, tuning, pictures, reports, timing."""
+"""What every experiment shares: cells, sweep, rows, tuning, pictures, reports, timing.
 
-from matplotlib.figure import Figure
+Here is what runs an experiment.  What its report is made of comes from the files: `rows`,
+`intervals`, `markdown`, `pictures`; searches from `tuning`, clocks from `timing`.
+"""
 
 from .cell import Cell
-from .command_line import fraction, list_of, one_of, positive_int
 from .experiment import (
     EXPERIMENTS,
     Experiment,
@@ -19,78 +20,24 @@ from .experiment import (
     run,
     versions,
 )
-from .files import write_bytes, write_text
-from .intervals import MIN_SEEDS, Interval, bootstrap_mean, paired_difference
-from .markdown import bullets, interval, percent, plural, said, section, share, table
-from .pictures import (
-    BASELINE,
-    LIMIT,
-    ONLINE,
-    OURS,
-    Line,
-    bars,
-    dots,
-    heat,
-    paths,
-    subplots,
-    write_png,
-)
-from .rows import Row, Rows, by_seed, distinct, read_rows, select, write_rows
 from .sweep import BrokenCellsError, quiet_logs, run_cells
 
 __all__ = [
-    "BASELINE",
     "EXPERIMENTS",
-    "LIMIT",
-    "MIN_SEEDS",
-    "ONLINE",
-    "OURS",
     "BrokenCellsError",
     "Cell",
     "Experiment",
-    "Figure",
-    "Interval",
-    "Line",
     "Option",
     "Origin",
     "Part",
     "Results",
-    "Row",
-    "Rows",
     "Settings",
     "UsageError",
-    "bars",
-    "bootstrap_mean",
-    "bullets",
-    "by_seed",
-    "distinct",
-    "dots",
-    "fraction",
-    "heat",
-    "interval",
     "keys_of",
-    "list_of",
-    "one_of",
-    "paired_difference",
-    "paths",
-    "percent",
-    "plural",
-    "positive_int",
     "quiet_logs",
-    "read_rows",
     "register",
     "report_of",
     "run",
     "run_cells",
-    "said",
-    "section",
-    "select",
-    "share",
-    "subplots",
-    "table",
     "versions",
-    "write_bytes",
-    "write_png",
-    "write_rows",
-    "write_text",
 ]

@@ -14,21 +14,13 @@ FORMAT = 3
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """What to run; :meth:`of` makes one.
+    """What to run; :meth:`of` makes one."""
 
-    Args:
-        experiment: the part of an experiment that it belongs to.
-        learner: what is trained or measured, as tables call it.
-        seed: draws the log and the training.
-        where: all other coordinates, as sorted pairs.
-        config: JSON of what else the result depends on, such as the learner's d3rlpy
-            config; the engine fills it in.
-    """
-
-    experiment: str
-    learner: str = ""
-    seed: int = 0
-    where: tuple[tuple[str, Any], ...] = ()
+    experiment: str  # the part of an experiment that it belongs to
+    learner: str = ""  # what is trained or measured, as tables call it
+    seed: int = 0  # draws the log and the training
+    where: tuple[tuple[str, Any], ...] = ()  # all other coordinates, as sorted pairs
+    #: JSON of what else the rows depend on; the engine fills it in.
     config: str = dataclasses.field(default="", repr=False)
 
     @classmethod
@@ -46,11 +38,7 @@ class Cell:
         return dict(dict(self.where).get("tuned", ()))
 
     def depending_on(self, *things: Any) -> Cell:
-        """The same cell, whose digest depends on these too.
-
-        Args:
-            things: d3rlpy configs, dataclasses, and whatever JSON can hold, nested.
-        """
+        """The same cell; its digest depends on d3rlpy configs, dataclasses, JSON too."""
         text = json.dumps(things, sort_keys=True, default=_described)
         return dataclasses.replace(self, config=text)
 

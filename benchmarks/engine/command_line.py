@@ -15,7 +15,6 @@ from .experiment import EXPERIMENTS, Experiment, Settings, UsageError, rebuild, 
 
 
 def positive_int(text: str) -> int:
-    """An integer of at least 1, for argparse."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
@@ -23,7 +22,6 @@ def positive_int(text: str) -> int:
 
 
 def fraction(text: str) -> float:
-    """A number in (0, 1], for argparse."""
     value = float(text)
     if not 0.0 < value <= 1.0:
         raise argparse.ArgumentTypeError(f"must be in (0, 1], got {text}")
@@ -43,8 +41,6 @@ def list_of(what: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
 
 
 def one_of(known: Sequence[str]) -> Callable[[str], str]:
-    """One of these names, for argparse."""
-
     def parse(text: str) -> str:
         if text not in known:
             raise argparse.ArgumentTypeError(
@@ -63,48 +59,29 @@ _HELP = {
 
 
 def add_command(commands: Any, experiment: Experiment) -> None:
-    """Adds an experiment to the commands of a parser."""
-    parser = commands.add_parser(
-        experiment.name, help=experiment.help, description=experiment.help
-    )
-    defaults = experiment.defaults
-    for name, text in _HELP.items():
+    text, defaults = experiment.help, experiment.defaults
+    add = commands.add_parser(experiment.name, help=text, description=text).add_argument
+    for name, what in _HELP.items():
         if name in defaults:
-            shown = f"{text}; {defaults[name]} by default"
-            parser.add_argument(f"--{name}", type=positive_int, help=shown)
+            shown = f"{what}; {defaults[name]} by default"
+            add(f"--{name}", type=positive_int, help=shown)
     if "ray" in defaults:
-        parser.add_argument(
-            "--ray",
-            nargs="?",
-            const="local",
-            metavar="ADDRESS",
-            help="run on a Ray cluster; without an address, on one started here",
-        )
+        shown = "run on a Ray cluster; without an address, on one started here"
+        add("--ray", nargs="?", const="local", metavar="ADDRESS", help=shown)
     names = [part.name for part in experiment.parts]
     if len(names) > 1:
-        parser.add_argument(
-            "--only",
-            type=list_of(one_of(names)),
-            help=f"comma-separated parts of {', '.join(names)}; all by default",
-        )
+        shown = f"comma-separated parts of {', '.join(names)}; all by default"
+        add("--only", type=list_of(one_of(names)), help=shown)
     if experiment.quick is not None:
-        parser.add_argument(
-            "--quick",
-            action="store_true",
-            help="the smallest run that has every path: a look at it in minutes",
-        )
+        shown = "the smallest run that has every path: a look at it in minutes"
+        add("--quick", action="store_true", help=shown)
     if experiment.parts:
-        parser.add_argument(
-            "--rebuild",
-            action="store_true",
-            help="run nothing: pictures and report from the rows in --out",
-        )
+        shown = "run nothing: pictures and report from the rows in --out"
+        add("--rebuild", action="store_true", help=shown)
     for option in experiment.options:
-        parser.add_argument(option.name, **option.arguments)
+        add(option.name, **option.arguments)
     out = defaults.get("out", f"runs/{experiment.name}")
-    parser.add_argument(
-        "--out", type=pathlib.Path, help=f"folder of results; {out} by default"
-    )
+    add("--out", type=pathlib.Path, help=f"folder of results; {out} by default")
 
 
 def settings_of(
@@ -154,7 +131,6 @@ def check_folders(parser: argparse.ArgumentParser, given: Mapping[str, Any]) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parses the command line and runs one experiment."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
@@ -171,7 +147,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def dispatch(
     parser: argparse.ArgumentParser, given: Mapping[str, Any], words: Sequence[str]
 ) -> None:
-    """Runs or rebuilds the experiment that was asked for."""
     experiment = EXPERIMENTS[given["command"]]
     settings = settings_of(experiment, given, words)
     work = rebuild if given.get("rebuild") else run

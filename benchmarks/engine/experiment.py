@@ -23,34 +23,23 @@ from .cell import Cell, worded
 from .files import write_text
 from .markdown import section
 from .pictures import write_png
-from .rows import Rows, read_rows, write_rows
+from .rows import Row, Rows, read_rows, write_rows
 from .sweep import BrokenCellsError, finished, run_cells
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What was asked for.
+    """What was asked for."""
 
-    Args:
-        out: folder of results.
-        seeds: how many, from 0; 0 where an experiment has none.
-        steps: gradient steps; 0 where an experiment has none.
-        workers: processes.
-        ray: address of a Ray cluster, ``"local"`` to start one.
-        quick: whether the smallest thing is run that has every path.
-        parts: names of the parts that are run.
-        command: as typed.
-        options: the experiment's own options, also ``settings["name"]``.
-    """
-
-    out: pathlib.Path
-    seeds: int = 0
-    steps: int = 0
-    workers: int = 2
-    ray: str | None = None
-    quick: bool = False
-    parts: tuple[str, ...] = ()
-    command: str = "python -m benchmarks"
+    out: pathlib.Path  # folder of results
+    seeds: int = 0  # how many, from 0; 0 where an experiment has none
+    steps: int = 0  # gradient steps; 0 where an experiment has none
+    workers: int = 2  # processes
+    ray: str | None = None  # address of a Ray cluster, ``"local"`` to start one
+    quick: bool = False  # whether the smallest thing is run that has every path
+    parts: tuple[str, ...] = ()  # names of the parts that are run
+    command: str = "python -m benchmarks"  # as typed
+    #: The experiment's own, also ``settings["name"]``.
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
@@ -59,40 +48,30 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One CSV file: cells, and the rows that each of them gives.
+    """One CSV file: cells, and the rows that each of them gives."""
 
-    Args:
-        name: of ``--only``; also the experiment of its cells.
-        columns: of the file.  Those that are coordinates of a cell need not be in what
-            ``measure`` returns.
-        cells: what to run, most important first: an early end then loses least.
-        measure: trains or measures one cell; a function of a module, for it travels to
-            other processes.
-        config: what a cell's rows depend on beside its coordinates: the learner's d3rlpy
-            config, or several things in a list.
-        compute: instead of cells, all rows at once, in this process and not kept: for
-            timings and for what takes seconds.
-        learner: the column of the learner's name.
-        arrange: sorts or joins the rows of all cells.
-        file: of the CSV; ``NAME.csv`` if empty.
-        planned: whether this run needs it, where options decide that.
-        alone: cells are run one at a time, in one process here: for timings.
-    """
-
-    name: str
+    name: str  # of ``--only``; also the experiment of its cells
+    #: Of the file.  Those that are coordinates of a cell need not be in what ``measure``
+    #: returns.
     columns: Sequence[str]
+    #: What to run, most important first: an early end then loses least.
     cells: Callable[[Settings], Iterable[Cell]] | None = None
+    #: Trains or measures one cell; of a module, for it travels to other processes.
     measure: Callable[[Cell], Rows] | None = None
+    #: What a cell's rows depend on beside its coordinates: the learner's d3rlpy config,
+    #: or several things in a list.
     config: Callable[[Cell], Any] | None = None
-    compute: Callable[[Settings], Rows] | None = None
-    learner: str = "learner"
-    arrange: Callable[[Rows], Rows] = list
-    file: str = ""
+    #: Instead of cells, all rows at once, in this process and not kept: for timings and
+    #: for what takes seconds.
+    compute: Callable[[Settings], Iterable[Row]] | None = None
+    learner: str = "learner"  # the column of the learner's name
+    arrange: Callable[[Rows], Rows] = list  # sorts or joins the rows of all cells
+    file: str = ""  # of the CSV; ``NAME.csv`` if empty
+    #: Whether this run needs it, where options decide that.
     planned: Callable[[Settings], bool] = lambda settings: True
-    alone: bool = False
+    alone: bool = False  # cells are run one at a time, in one process here: for timings
 
     def path(self, out: pathlib.Path) -> pathlib.Path:
-        """Of its CSV file."""
         return out / (self.file or f"{self.name}.csv")
 
     def plan(self, settings: Settings) -> list[Cell]:
@@ -107,7 +86,7 @@ class Part:
     def run(self, settings: Settings) -> Rows:
         """Rows of what is finished and of what is not, which is run."""
         if self.compute is not None:
-            return self.arrange(self.compute(settings))
+            return self.arrange(list(self.compute(settings)))
         return self.arrange(
             run_cells(
                 self.plan(settings),
@@ -145,50 +124,29 @@ def _measured(
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """Where results come from, kept beside them.
+    """Where results come from, kept beside them."""
 
-    Args:
-        command: as typed, and what else a reader must know.
-        date: of the run.
-        versions: of what results depend on, as a Markdown list.
-    """
-
-    command: str
-    date: str
-    versions: str
+    command: str  # as typed, and what else a reader must know
+    date: str  # of the run
+    versions: str  # of what results depend on, as a Markdown list
 
     FILE = "run.json"
 
     @classmethod
     def now(cls, command: str) -> Origin:
-        """Of a run that begins now, here."""
         today = datetime.datetime.now(datetime.timezone.utc)
         return cls(command, f"{today:%Y-%m-%d}", versions())
 
     @classmethod
     def read(cls, folder: pathlib.Path) -> Origin:
-        """Of the results in a folder.
-
-        Raises:
-            FileNotFoundError: nothing says where they come from.
-        """
         return cls(**json.loads((folder / cls.FILE).read_text()))
 
     def write(self, folder: pathlib.Path) -> None:
-        """Keeps it beside the results."""
         text = json.dumps(dataclasses.asdict(self), indent=1)
         write_text(folder / self.FILE, text + "\n")
 
 
-_PACKAGES = (
-    "torch",
-    "d3rlpy",
-    "gymnasium",
-    "minari",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-)
+_PACKAGES = ("torch", "d3rlpy", "gymnasium", "minari", "numpy", "scipy", "scikit-learn")
 
 
 def versions() -> str:
@@ -204,14 +162,7 @@ def versions() -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """The rows of every part that was ever run in a folder.
-
-    Args:
-        rows: by part; ``results["name"]`` is empty for a part that was not run.
-        origin: where they come from.
-        out: their folder.
-        options: the experiment's own.
-    """
+    """The rows of every part that was ever run in a folder, and where they come from."""
 
     rows: Mapping[str, Rows]
     origin: Origin
@@ -222,55 +173,38 @@ class Results:
         return list(self.rows.get(part, []))
 
 
-@dataclasses.dataclass(frozen=True)
 class Option:
     """A command-line option of one experiment: its name and argparse's arguments."""
 
-    name: str
-    arguments: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, name: str, **arguments: Any) -> Option:
-        """``Option.of("--env", default=..., help=...)``."""
-        return cls(name, arguments)
+    def __init__(self, name: str, **arguments: Any):
+        self.name, self.arguments = name, arguments
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A command.
+    """A command."""
 
-    Args:
-        name: ``python -m benchmarks NAME``.
-        help: one line.
-        parts: what is run, in this order; more than one can be chosen by ``--only``.
-        title: of the report.
-        sections: what the report says, from the rows alone; empty ones are left out.
-        pictures: by file name, from the rows alone; ``None`` where there are no rows.
-        defaults: of ``seeds``, ``steps``, ``workers`` and ``ray``, each of which is an
-            option where it has a default; of ``out`` where it is not ``runs/NAME``; and
-            of its own options.
-        quick: what ``--quick`` changes of these and of ``options``; no such option if
-            ``None``.
-        options: its own.
-        report: name of the report; none is written if empty.
-        prepare: called before anything is run, for ``--tune`` and for checks, which raise
-            :class:`UsageError`.
-        finish: called after the report is written; returns what is printed.
-    """
-
-    name: str
-    help: str
-    parts: Sequence[Part] = ()
-    title: str | Callable[[Results], str] = ""
+    name: str  # ``python -m benchmarks NAME``
+    help: str  # one line
+    parts: Sequence[Part] = ()  # what is run, in this order
+    title: str | Callable[[Results], str] = ""  # of the report
+    #: What the report says, from the rows alone; empty ones are left out.
     sections: Callable[[Results], Iterable[str]] = lambda results: ()
+    #: By file name, from the rows alone; ``None`` where there are none.
     pictures: Mapping[str, Callable[[Results], Figure | None]] = dataclasses.field(
         default_factory=dict
     )
+    #: Of ``seeds``, ``steps``, ``workers`` and ``ray``, each of which is an option where
+    #: it has a default; of ``out`` where it is not ``runs/NAME``; and of its own options.
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    #: What ``--quick`` changes of these and of ``options``; no such option if ``None``.
     quick: Mapping[str, Any] | None = None
-    options: Sequence[Option] = ()
-    report: str = "report.md"
+    options: Sequence[Option] = ()  # its own
+    report: str = "report.md"  # name of the report; none is written if empty
+    #: Called before anything is run, for ``--tune`` and for checks, which raise
+    #: :class:`UsageError`.
     prepare: Callable[[Settings], None] = lambda settings: None
+    #: Called after the report is written; returns what is printed.
     finish: Callable[[Results, Settings], str] | None = None
 
 
@@ -283,19 +217,14 @@ EXPERIMENTS: dict[str, Experiment] = {}
 
 
 def register(experiment: Experiment) -> Experiment:
-    """Makes it a command."""
     EXPERIMENTS[experiment.name] = experiment
     return experiment
 
 
 def run(experiment: Experiment, settings: Settings) -> str:
-    """Runs what is missing, then writes rows, pictures and report.
+    """Runs what is missing, then writes rows, pictures and report; returns what to print.
 
-    Returns:
-        what to print.
-
-    Raises:
-        BrokenCellsError: cells failed.  The other parts are run, and reported.
+    Where cells fail the other parts are run and reported before ``BrokenCellsError``.
     """
     experiment.prepare(settings)
     if experiment.parts:
@@ -355,7 +284,6 @@ def _publish(experiment: Experiment, settings: Settings, complete: bool) -> str:
 
 
 def report_of(experiment: Experiment, results: Results) -> str:
-    """The report in Markdown."""
     title = experiment.title
     parts = [
         f"# {title if isinstance(title, str) else title(results)}",
@@ -374,10 +302,18 @@ def _verdict(report: str) -> str:
     return report
 
 
-def keys_of(*columns: str) -> Callable[[Rows], Rows]:
-    """Sorts rows by these columns, for :class:`Part`'s ``arrange``."""
+def keys_of(*columns: str, **listed: Iterable[object]) -> Callable[[Rows], Rows]:
+    """Sorts rows, for :class:`Part`'s ``arrange``.
 
-    def arrange(rows: Rows) -> Rows:
-        return sorted(rows, key=lambda row: tuple(row[column] for column in columns))
+    ``"-column"`` falls; a column that is ``listed`` follows that list.
+    """
+    orders = {column: list(names) for column, names in listed.items()}
 
-    return arrange
+    def place(row: Row, column: str) -> Any:
+        name = column.removeprefix("-")
+        value = row[name]
+        if name in orders:
+            return orders[name].index(value)
+        return -value if name != column else value
+
+    return lambda rows: sorted(rows, key=lambda row: [place(row, c) for c in columns])

@@ -8,11 +8,7 @@ import pathlib
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """Replaces a file as a whole or not at all; makes its folder.
-
-    Raises:
-        OSError: it cannot be written; it names ``path``, and what was there stays.
-    """
+    """Replaces a file as a whole or not at all; makes its folder."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,5 +25,4 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Replaces a text file as a whole."""
     write_bytes(path, text.encode())

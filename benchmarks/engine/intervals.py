@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from scipy import stats
@@ -17,19 +17,12 @@ _RESAMPLES = 9999
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A mean over seeds with its 95 % bootstrap percentile interval.
+    """A mean over seeds with its 95 % bootstrap percentile interval."""
 
-    Args:
-        mean: over seeds.
-        low: lower end; equals the mean when there is one seed or no spread.
-        high: upper end.
-        seeds: how many.
-    """
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
+    mean: float  # over seeds
+    low: float  # lower end
+    high: float  # upper end
+    seeds: int  # how many
 
     def format(self, digits: int) -> str:
         """``mean [low, high]``; the mean alone if the interval is a point."""
@@ -41,9 +34,15 @@ class Interval:
         return mean if self.low == self.high else f"{mean} [{low}, {high}]"
 
 
-def bootstrap_mean(values: Sequence[float]) -> Interval:
+def figures_of(values: Mapping[int, float] | Iterable[float]) -> list[float]:
+    """Figures, by seed or round or not."""
+    found = values.values() if isinstance(values, Mapping) else values
+    return [float(value) for value in found]
+
+
+def bootstrap_mean(values: Mapping[int, float] | Iterable[float]) -> Interval:
     """Mean and interval of one figure per seed; always the same for the same values."""
-    return _bootstrap(tuple(float(value) for value in values))
+    return _bootstrap(tuple(figures_of(values)))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -65,11 +64,7 @@ def _bootstrap(values: tuple[float, ...]) -> Interval:
 
 
 def paired_difference(first: dict[int, float], second: dict[int, float]) -> Interval:
-    """Interval of ``first - second`` over the seeds that both have.
-
-    Raises:
-        ValueError: they share no seed.
-    """
+    """Interval of ``first - second`` over the seeds that both have."""
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
         raise ValueError("no seed in common")

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from scipy import stats
 
 from .intervals import CONFIDENCE, MIN_SEEDS, Interval, bootstrap_mean
+from .rows import Rows, by_seed
 
 
 def table(
     head: Sequence[object], rows: Iterable[Sequence[object]], align: str = ""
 ) -> str:
-    """A table.
-
-    Args:
-        head: of its columns.
-        rows: cells; ``None`` is left empty.
-        align: a letter for each column, ``l`` or ``r``; left where there is none.
-    """
+    """A table; ``align`` has ``l`` or ``r`` for each column; ``None`` is left empty."""
     rules = ["---:" if side == "r" else "---" for side in align.ljust(len(head), "l")]
     lines = [head, rules, *rows]
     return "\n".join(
@@ -28,7 +24,6 @@ def table(
 
 
 def bullets(lines: Iterable[str]) -> str:
-    """A list; empty lines are left out."""
     return "\n".join(f"- {line}" for line in lines if line)
 
 
@@ -40,8 +35,12 @@ def section(heading: str, *parts: str, level: int = 2) -> str:
 
 def interval(values: Mapping[int, float] | Sequence[float], digits: int) -> str:
     """Mean and interval of figures by seed; empty if there are none."""
-    figures = list(values.values()) if isinstance(values, Mapping) else list(values)
-    return bootstrap_mean(figures).format(digits) if figures else ""
+    return bootstrap_mean(values).format(digits) if len(values) else ""
+
+
+def figures(rows: Rows, shown: Iterable[tuple[str, str, int]], **where: Any) -> list[str]:
+    """Cells of a line: means and intervals of columns (with heading and digits)."""
+    return [interval(by_seed(rows, name, **where), digits) for name, _, digits in shown]
 
 
 def percent(part: float) -> str:
@@ -69,16 +68,7 @@ def said(
     few: str = "with too few seeds to tell, stands beside",
     least: int = MIN_SEEDS,
 ) -> str:
-    """Words for a paired difference, by where its interval lies.
-
-    Args:
-        difference: of one learner minus another.
-        below: if the interval is below 0.
-        above: if it is above 0.
-        same: if it holds 0.
-        few: if there are fewer seeds than ``least``.
-        least: seeds that a verdict needs.
-    """
+    """Words for a paired difference, by where its interval lies."""
     if difference.seeds < least:
         return few
     if difference.high < 0.0:

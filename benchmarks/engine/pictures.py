@@ -13,14 +13,13 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from .files import write_bytes
-from .intervals import bootstrap_mean
+from .intervals import bootstrap_mean, figures_of
 
 #: Colours of learners, the same in every picture.
 OURS, BASELINE, LIMIT, ONLINE = "tab:blue", "0.45", "tab:green", "tab:purple"
 
 
 def write_png(path: pathlib.Path, figure: Figure, dpi: int = 100) -> None:
-    """Replaces a picture as a whole."""
     buffer = io.BytesIO()
     # Without the program's version: the same figure gives the same bytes.
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
@@ -37,21 +36,13 @@ def subplots(
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One line of a picture of dots or bars: a figure for each seed.
+    """One line of a picture of dots or bars: a figure for each seed."""
 
-    Args:
-        label: on the axis; lines of one label stand close together.
-        values: one for each seed.
-        colour: of its dot and interval.
-        legend: what the colour means.
-        note: written beside the picture.
-    """
-
-    label: str
-    values: Sequence[float]
-    colour: str = BASELINE
-    legend: str = ""
-    note: str = ""
+    label: str  # on the axis; lines of one label stand close together
+    values: Mapping[int, float] | Sequence[float]  # one for each seed
+    colour: str = BASELINE  # of its dot and interval
+    legend: str = ""  # what the colour means
+    note: str = ""  # written beside the picture
 
 
 def dots(
@@ -64,16 +55,8 @@ def dots(
 ) -> dict[str, float]:
     """Means with their bootstrap intervals over seeds, the first line on top.
 
-    Args:
-        axis: of matplotlib.
-        lines: what is drawn; lines without values leave their place empty.
-        smallest: smaller values are drawn here, as a logarithmic axis needs.
-        each_seed: a small dot for every seed too.
-        digits: of the mean, written above its dot.
-        marker: of means.
-
-    Returns:
-        the place of every label.
+    Values below ``smallest`` are drawn there, as a logarithmic axis needs; ``digits``
+    writes the mean above its dot.  Returns the place of every label.
     """
     places = _places(axis, lines)
     shifts = _shifts(lines)
@@ -82,7 +65,7 @@ def dots(
         if not len(line.values):
             continue
         y, colour = places[line.label] + shift, line.colour
-        values = np.maximum(np.asarray(line.values, dtype=np.float64), smallest)
+        values = np.maximum(figures_of(line.values), smallest)
         mean = bootstrap_mean(values.tolist())
         if each_seed:
             axis.plot(values, np.full(len(values), y), ".", color=colour, alpha=0.35)
@@ -156,13 +139,9 @@ def paths(
     colours: Mapping[str, str] | None = None,
     band: float = 0.8,
 ) -> None:
-    """Lines over time: the mean of several runs, and the middle of them as a band.
+    """The mean of several runs over time, and the middle of them as a band.
 
-    Args:
-        axis: of matplotlib.
-        lines: by label, x ``(T,)`` and one row for each run, ``(N, T)``.
-        colours: by label; matplotlib's own order where there is none.
-        band: share of the runs that the band holds.
+    Lines are, by label, x ``(T,)`` and one row for each run, ``(N, T)``.
     """
     for label, (x, runs) in lines.items():
         colour = (colours or {}).get(label)

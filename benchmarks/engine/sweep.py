@@ -30,13 +30,7 @@ Run = Callable[[Cell], Rows]
 
 
 class BrokenCellsError(SystemExit):
-    """Some cells failed; all others are finished and kept.
-
-    Args:
-        failures: what failed, each with its traceback.
-        finished: how many cells are done.
-        total: of how many.
-    """
+    """Some cells failed; all others are finished and kept."""
 
     def __init__(self, failures: Sequence[tuple[Cell, str]], finished: int, total: int):
         self.failures = tuple(failures)
@@ -68,22 +62,9 @@ def run_cells(
 ) -> Rows:
     """Runs the cells that are not finished yet and returns the rows of all.
 
-    Interrupting keeps what is finished; the same call goes on from there.
-
-    Args:
-        cells: what to run.
-        folder: where finished cells are kept; made if missing.
-        workers: processes, each on one thread; on Ray, ignored.
-        run: what turns a cell into rows; it can be pickled.
-        ray_address: of a Ray cluster, ``"local"`` to start one; processes if ``None``.
-
-    Returns:
-        rows in the order of ``cells``.
-
-    Raises:
-        BrokenCellsError: cells failed; it comes after all others were run.
-        SystemExit: a finished cell could not be kept, as on a full disk, or a worker or
-            the whole sweep was interrupted; what is finished stays.
+    Interrupting keeps what is finished; the same call goes on from there.  Cells run on
+    processes of one thread each, or on Ray.  Cells that fail are raised after all others
+    were run; a finished cell that cannot be kept, as on a full disk, ends the sweep.
     """
     cells = list(cells)
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm.auto import tqdm
 
+from .intervals import figures_of
 from .markdown import table
 from .rows import Row
 
@@ -32,7 +33,6 @@ def showing(title: str) -> Iterator[Callable[[str], None]]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """PyTorch on one thread."""
     import torch
 
     before = torch.get_num_threads()
@@ -44,7 +44,6 @@ def one_thread() -> Iterator[None]:
 
 
 def seconds_of(call: Callable[[], Any]) -> float:
-    """How long a call takes."""
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
@@ -62,9 +61,9 @@ def in_turn(
             yield name, turn, seconds()
 
 
-def median(values: Sequence[float]) -> float:
+def median(values: Mapping[int, float] | Sequence[float]) -> float:
     """The median; ``nan`` of nothing."""
-    return float(np.median(values)) if len(values) else math.nan
+    return float(np.median(figures_of(values))) if len(values) else math.nan
 
 
 def medians(rows: Sequence[Row], field: str, *keys: str) -> dict[tuple[Any, ...], float]:
@@ -81,10 +80,13 @@ def ratio(first: Mapping[int, float], second: Mapping[int, float]) -> float:
     return median([first[turn] / second[turn] for turn in first if turn in second])
 
 
-def spread(values: Sequence[float], factor: float = 1.0, digits: int = 3) -> str:
+def spread(
+    values: Mapping[int, float] | Sequence[float], factor: float = 1.0, digits: int = 3
+) -> str:
     """``median [smallest, largest]``, the median alone of one value."""
-    middle, low, high = (f * factor for f in (median(values), min(values), max(values)))
-    if len(values) == 1:
+    found = [factor * value for value in figures_of(values)]
+    middle, low, high = median(found), min(found), max(found)
+    if len(found) == 1:
         return f"{middle:.{digits}g}"
     return f"{middle:.{digits}g} [{low:.{digits}g}, {high:.{digits}g}]"
 
@@ -98,19 +100,12 @@ def growth_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A figure to be reached.
+    """A figure to be reached."""
 
-    Args:
-        name: what is compared.
-        measured: the figure, ``nan`` if it was not measured.
-        bound: what it is to be.
-        at_least: whether larger is better.
-    """
-
-    name: str
-    measured: float
-    bound: float
-    at_least: bool
+    name: str  # what is compared
+    measured: float  # the figure, ``nan`` if it was not measured
+    bound: float  # what it is to be
+    at_least: bool  # whether larger is better
 
     @property
     def verdict(self) -> str:
@@ -122,7 +117,6 @@ class Target:
 
 
 def targets_table(targets: Sequence[Target]) -> str:
-    """What was to be reached, and whether it was."""
     lines = [
         (
             target.name,

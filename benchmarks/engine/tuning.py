@@ -7,6 +7,7 @@ ratio until the best value lies inside it.
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .cell import Cell, worded
-from .experiment import Part
+from .experiment import Part, Settings
 from .rows import Rows, read_rows, select, write_rows
 from .sweep import run_cells
 
@@ -41,15 +42,14 @@ Pairs = tuple[tuple[str, float], ...]
 def tune(
     path: pathlib.Path,
     part: Part,
-    grids: Mapping[str, Grid],
+    learners: Mapping[str, Any],
     places: Sequence[Mapping[str, Any]],
-    folder: pathlib.Path,
-    steps: int,
-    workers: int = 2,
+    settings: Settings,
     keys: Sequence[str] = (),
 ) -> Rows:
-    """Searches every learner's grid at every place and records all that was tried."""
+    """Searches every tuned learner's grid at every place and records all it tried."""
     columns = ("learner", *keys, "hyperparameters", "seeds", "steps", "mean_regret")
+    grids = {name: one.tuned for name, one in learners.items() if one.tuned}
     searched = {
         (name, *(place[key] for key in keys)) for name in grids for place in places
     }
@@ -58,50 +58,38 @@ def tune(
         for row in (read_rows(path) if path.exists() else [])
         if (row["learner"], *(row[key] for key in keys)) not in searched
     ]
+
+    def regrets_of(
+        name: str, place: Mapping[str, Any], tried: Sequence[Pairs]
+    ) -> list[float]:
+        """The mean regret of settings of one learner at one place."""
+        where = {"steps": settings.steps, **place}
+        cells = [
+            part.planned_cell(Cell.of(part.name, name, seed, tuned=pairs, **where))
+            for pairs in tried
+            for seed in SEEDS
+        ]
+        found = run_cells(cells, settings.out / "tuning", settings.workers, part.measured)
+        regrets = np.reshape([row["regret"] for row in found], (-1, len(SEEDS)))
+        return [float(mean) for mean in regrets.mean(axis=1)]
+
     for place in places:
         for name, grid in grids.items():
-            tried = _search_one(part, name, grid, place, folder, steps, workers)
+            tried: dict[Pairs, float] = {}
+            search(grid, functools.partial(regrets_of, name, place), tried)
             rows += [
                 {
                     "learner": name,
                     **{key: place[key] for key in keys},
                     "hyperparameters": worded(pairs),
                     "seeds": len(SEEDS),
-                    "steps": steps,
+                    "steps": settings.steps,
                     "mean_regret": regret,
                 }
                 for pairs, regret in sorted(tried.items())
             ]
     write_rows(path, columns, rows)
     return rows
-
-
-def _search_one(
-    part: Part,
-    name: str,
-    grid: Grid,
-    place: Mapping[str, Any],
-    folder: pathlib.Path,
-    steps: int,
-    workers: int,
-) -> dict[Pairs, float]:
-    """The mean regret of every setting of one learner that was tried at one place."""
-
-    def regrets(settings: Sequence[Pairs]) -> list[float]:
-        cells = [
-            part.planned_cell(
-                Cell.of(part.name, name, seed, steps=steps, tuned=pairs, **place)
-            )
-            for pairs in settings
-            for seed in SEEDS
-        ]
-        rows = run_cells(cells, folder, workers, part.measured)
-        found = np.reshape([row["regret"] for row in rows], (-1, len(SEEDS)))
-        return [float(mean) for mean in found.mean(axis=1)]
-
-    tried: dict[Pairs, float] = {}
-    search(grid, regrets, tried)
-    return tried
 
 
 def search(

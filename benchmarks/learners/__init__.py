@@ -14,6 +14,7 @@ from .learner import (
     registry,
     reward_scaler,
     shared_settings,
+    trained,
 )
 from .online import ENVS, ONLINE_LEARNERS, PPO_EPOCHS, PPO_ROLLOUTS
 from .priors import EVERY_TASK, PRIOR_LEARNERS, PriorLearner
@@ -41,4 +42,5 @@ __all__ = [
     "registry",
     "reward_scaler",
     "shared_settings",
+    "trained",
 ]

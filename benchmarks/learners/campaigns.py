@@ -18,6 +18,7 @@ from icac_algo import (
     Afterstates,
     BudgetRelabellingTransitionPicker,
     Concave,
+    ConstraintAwareQConfig,
     DiscreteIQLConfig,
     KnownCost,
     MonotoneConcave,
@@ -26,14 +27,7 @@ from icac_algo import (
 )
 from icac_algo.shapes import Constraint
 
-from .learner import (
-    Learner,
-    constraint_aware_q,
-    hidden_layers,
-    registry,
-    reward_scaler,
-    shared_settings,
-)
+from .learner import Learner, configured, hidden_layers, registry
 
 #: A campaign ends; the discount only keeps values finite in the eyes of the algorithms.
 GAMMA = 0.999
@@ -44,47 +38,22 @@ LAG = 10.0
 X, COST, BUDGET, CLOCK = range(4)
 
 
-def _bc(steps: int) -> Any:
-    return d3rlpy.algos.DiscreteBCConfig(**shared_settings(steps))
+def _lagging(kind: Any, *parts: str, **fields: Any) -> Callable[..., Any]:
+    """``make`` of configs whose targets lag, copied or averaged."""
 
+    def make(steps: int, lag: float = LAG, **tuned: Any) -> Any:
+        averages = "tau" in kind.__dataclass_fields__
+        targets = (
+            {"tau": 1.0 / lag} if averages else {"target_update_interval": round(lag)}
+        )
+        return configured(kind, *parts, gamma=GAMMA, **targets, **fields)(steps, **tuned)
 
-def _dqn(steps: int, lag: float = LAG) -> Any:
-    return d3rlpy.algos.DQNConfig(
-        gamma=GAMMA,
-        target_update_interval=round(lag),
-        reward_scaler=reward_scaler(),
-        **shared_settings(steps),
-    )
-
-
-def _cql(steps: int, alpha: float = 0.01, lag: float = LAG) -> Any:
-    return d3rlpy.algos.DiscreteCQLConfig(
-        alpha=alpha,
-        gamma=GAMMA,
-        target_update_interval=round(lag),
-        reward_scaler=reward_scaler(),
-        **shared_settings(steps),
-    )
-
-
-def _iql(steps: int, lag: float = LAG, **tuned: Any) -> Any:
-    return DiscreteIQLConfig(
-        gamma=GAMMA,
-        tau=1.0 / lag,
-        reward_scaler=reward_scaler(),
-        value_encoder_factory=hidden_layers(),
-        **shared_settings(steps, "actor", "critic"),
-        **tuned,
-    )
+    return make
 
 
 def ours(**fields: Any) -> Callable[..., Any]:
     """``ConstraintAwareQ`` with these fields: gradient steps and a lag to a config."""
-
-    def make(steps: int, lag: float = LAG) -> Any:
-        return constraint_aware_q(gamma=GAMMA, tau=1.0 / lag, **fields)(steps)
-
-    return make
+    return _lagging(ConstraintAwareQConfig, "critic", "actor", **fields)
 
 
 def _true_states() -> list[StateMonotone]:
@@ -127,12 +96,22 @@ def other_budgets() -> BudgetRelabellingTransitionPicker:
 _LAGS = (5.0, 10.0, 20.0)
 
 _AS_LOGGED = registry(
-    Learner("BC", _bc, policy="actor"),
-    Learner("DQN", _dqn, tuned={"lag": _LAGS}),
-    Learner("CQL", _cql, tuned={"alpha": (0.003, 0.01, 0.03), "lag": _LAGS}),
+    Learner(
+        "BC",
+        configured(d3rlpy.algos.DiscreteBCConfig, reward_scaler=None),
+        policy="actor",
+    ),
+    Learner("DQN", _lagging(d3rlpy.algos.DQNConfig), tuned={"lag": _LAGS}),
+    Learner(
+        "CQL",
+        _lagging(d3rlpy.algos.DiscreteCQLConfig, alpha=0.01),
+        tuned={"alpha": (0.003, 0.01, 0.03), "lag": _LAGS},
+    ),
     Learner(
         "DiscreteIQL",
-        _iql,
+        _lagging(
+            *(DiscreteIQLConfig, "actor", "critic"), value_encoder_factory=hidden_layers()
+        ),
         policy="actor",
         tuned={
             "expectile": (0.5, 0.7, 0.9),

@@ -14,10 +14,6 @@ class ClickModel:
 
     It knows what no learner here is told: that the click is logistic and linear in bid
     and query.  A limit, not a rival.  It answers as d3rlpy's algorithms do.
-
-    Args:
-        bids: the allowed ones, or the ends of their range.
-        continuous: whether any bid between the ends is allowed.
     """
 
     reward_scaler = None
@@ -70,7 +66,6 @@ class ClickModel:
         return np.asarray(np.clip(peak, *self._bids))
 
     def get_action_type(self) -> Any:
-        """As d3rlpy's algorithms answer."""
         from d3rlpy.constants import ActionSpace
 
         return ActionSpace.CONTINUOUS if self._continuous else ActionSpace.DISCRETE

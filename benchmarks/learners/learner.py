@@ -24,40 +24,27 @@ BATCH_SIZE = 256
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-    """One row of a table.
+    """One row of a table."""
 
-    Args:
-        name: as shown.
-        make: gradient steps and tuned values to a d3rlpy config; ``None`` for the click
-            model, which is no d3rlpy algorithm.
-        kind: ``"ours"`` has a shape; ``"bare"`` is our critic without one;
-            ``"baseline"`` is a tuned rival; ``"untuned"`` has d3rlpy's own
-            hyperparameters; ``"limit"`` knows what no learner is told; ``"online"``
-            chooses its own bids.
-        shape: label of the shape imposed, if any.
-        counted: what its critic obeys, for counting errors: in auctions
-            `ViolationEvaluator`'s shape and known-cost flag, in campaigns the shapes of
-            `StateViolationEvaluator`.
-        continuous: whether it is trained on bids as floats.
-        tuned: hyperparameters chosen by the oracle's regret, with the first grid.
-        policy: whether the ``"critic"`` or the ``"actor"`` bids.
-        relabelled: whether half of its transitions are under other budgets than their
-            own.
-    """
-
-    name: str
-    make: Callable[..., Any] | None
+    name: str  # as shown
+    make: Callable[..., Any] | None  # gradient steps and tuned values to a d3rlpy config
+    #: ``"ours"`` has a shape; ``"bare"`` is our critic without one; ``"baseline"`` is a
+    #: tuned rival; ``"untuned"`` has d3rlpy's own hyperparameters; ``"limit"`` knows what
+    #: no learner is told; ``"online"`` chooses its own bids.
     kind: Literal["ours", "bare", "baseline", "untuned", "limit", "online"] = "baseline"
-    shape: str = ""
+    shape: str = ""  # label of the shape imposed, if any
+    #: What its critic obeys, for counting errors: in auctions `ViolationEvaluator`'s
+    #: shape and known-cost flag, in campaigns the shapes of `StateViolationEvaluator`.
     counted: tuple[Any, ...] = ()
-    continuous: bool = False
+    continuous: bool = False  # whether it is trained on bids as floats
+    #: Hyperparameters chosen by the oracle's regret, with the first grid.
     tuned: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
-    policy: str = "critic"
+    policy: str = "critic"  # whether the ``"critic"`` or the ``"actor"`` bids
+    #: Whether half of its transitions are under other budgets than their own.
     relabelled: bool = False
 
     @property
     def colour(self) -> str:
-        """In pictures."""
         colours = {"ours": OURS, "limit": LIMIT, "online": ONLINE}
         return colours.get(self.kind, BASELINE)
 
@@ -70,22 +57,17 @@ AnyLearner = TypeVar("AnyLearner", bound=Learner)
 
 
 def registry(*learners: AnyLearner) -> dict[str, AnyLearner]:
-    """Learners by name, in the order of tables."""
     return {learner.name: learner for learner in learners}
 
 
 def hidden_layers() -> VectorEncoderFactory:
-    """The hidden layers of every network."""
     return VectorEncoderFactory(list(HIDDEN_UNITS))
 
 
 def shared_settings(steps: int, *parts: str) -> dict[str, Any]:
-    """Network, optimizer, schedule and batch size, for a d3rlpy config.
+    """Network, optimizer, cosine schedule and batch size, for a d3rlpy config.
 
-    Args:
-        steps: gradient steps; the learning rate falls to 0 along a cosine.
-        parts: the config's name prefixes (``"actor"``, ``"critic"``, ``"value"``); none
-            for configs with one network.
+    ``parts`` are its name prefixes; none for configs with one network.
     """
 
     def optimizer() -> AdamFactory:
@@ -111,18 +93,21 @@ def reward_scaler() -> StandardRewardScaler:
     return StandardRewardScaler(multiplier=0.5)
 
 
-def constraint_aware_q(**fields: Any) -> Callable[..., Any]:
-    """``ConstraintAwareQ`` with these fields and what all learners share, as ``make``."""
+def configured(
+    kind: Callable[..., Any], *parts: str, **fields: Any
+) -> Callable[..., Any]:
+    """``make`` of d3rlpy configs: these fields, and what all learners share."""
 
     def make(steps: int, **tuned: Any) -> Any:
-        return ConstraintAwareQConfig(
-            reward_scaler=reward_scaler(),
-            **shared_settings(steps, "critic", "actor"),
-            **fields,
-            **tuned,
-        )
+        own = {"reward_scaler": reward_scaler(), **fields, **tuned}
+        return kind(**shared_settings(steps, *parts), **own)
 
     return make
+
+
+def constraint_aware_q(**fields: Any) -> Callable[..., Any]:
+    """``make`` of ``ConstraintAwareQ`` with these fields."""
+    return configured(ConstraintAwareQConfig, "critic", "actor", **fields)
 
 
 def fit_quietly(
@@ -131,8 +116,9 @@ def fit_quietly(
     steps: int,
     monitor: Callable[..., None] | None = None,
     epochs: int = 5,
+    callback: Callable[..., None] | None = None,
 ) -> None:
-    """Trains without output or logs; calls the monitor after each epoch."""
+    """Trains without output or logs; the monitor is called after each epoch."""
     with contextlib.redirect_stdout(None):
         model.fit(
             dataset,
@@ -141,4 +127,12 @@ def fit_quietly(
             show_progress=False,
             logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
             epoch_callback=monitor,
+            callback=callback,
         )
+
+
+def trained(config: Any, dataset: Any, seed: int, steps: int, epochs: int = 5) -> Any:
+    d3rlpy.seed(seed)
+    algo = config.create(device="cpu:0")
+    fit_quietly(algo, dataset, steps, epochs=epochs)
+    return algo

@@ -5,6 +5,7 @@ The budget is as many impressions as the log has.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -41,30 +42,22 @@ def _dqn_settings(steps: int, impressions: int) -> dict[str, Any]:
 
 
 def _dqn(
-    env: Any, seed: int, steps: int, impressions: int, final_epsilon: float = 0.2
+    env: Any,
+    seed: int,
+    steps: int,
+    impressions: int,
+    final_epsilon: float = 0.2,
+    **shape: Any,
 ) -> Any:
     from stable_baselines3 import DQN
 
-    return DQN(
-        "MlpPolicy",
-        env,
-        seed=seed,
-        policy_kwargs={"net_arch": list(HIDDEN_UNITS)},
-        exploration_final_eps=final_epsilon,
-        **_dqn_settings(steps, impressions),
-    )
-
-
-def _shaped_dqn(
-    env: Any, seed: int, steps: int, impressions: int, final_epsilon: float = 0.2
-) -> Any:
     from icac_algo.sb3 import ConstraintAwareDQN
 
-    return ConstraintAwareDQN(
+    return (ConstraintAwareDQN if shape else DQN)(
         "MlpPolicy",
         env,
         seed=seed,
-        policy_kwargs={"net_arch": list(HIDDEN_UNITS), "constraint": Concave()},
+        policy_kwargs={"net_arch": list(HIDDEN_UNITS), **shape},
         exploration_final_eps=final_epsilon,
         **_dqn_settings(steps, impressions),
     )
@@ -108,7 +101,7 @@ ONLINE_LEARNERS: dict[str, Learner] = registry(
     ),
     Learner(
         "ConstraintAwareDQN (online)",
-        _shaped_dqn,
+        functools.partial(_dqn, constraint=Concave()),
         kind="online",
         shape="Concave",
         counted=("concave", False),

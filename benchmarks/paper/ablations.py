@@ -39,16 +39,9 @@ class AblatedQConfig(ConstraintAwareQConfig):
     ``"actor only"``
         the critic is free; :math:`\lambda C` of the actor's log-probabilities is added to
         the actor's loss, and :math:`\lambda` follows it.
-
-    Args:
-        ablation (str): one of ``ABLATIONS``.
-
-    Raises:
-        ValueError: the ablation is unknown, the critic not a Euclidean one, or the actor
-            without a network.
     """
 
-    ablation: str = "soft penalty"
+    ablation: str = "soft penalty"  # one of ``ABLATIONS``
 
     def validate(self) -> None:
         super().validate()
@@ -72,8 +65,6 @@ class AblatedQConfig(ConstraintAwareQConfig):
 
 
 class AblatedQ(ConstraintAwareQ):
-    """See :class:`AblatedQConfig`."""
-
     def euclidean_impl(self) -> type[EuclideanConstraintAwareQImpl]:
         assert isinstance(self._config, AblatedQConfig)
         return _IMPLS[self._config.ablation]

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from bidclick_gym import Auction, simulate_log
 from bidclick_gym.logs.datasets import to_replay_buffer
 
-from ..engine import Cell, Part, Rows, Settings, keys_of
+from ..auction.table1 import tuned_config
+from ..engine import Cell, Part, Settings, keys_of
+from ..engine.rows import Rows
 from ..engine.timing import seconds_of
-from ..learners import fit_quietly
-from .training import trained, tuned_config
+from ..learners import fit_quietly, trained
 from .variants import VARIANTS
 
 _VARIANT = "variant: "
@@ -32,7 +33,6 @@ def _cells(settings: Settings) -> Iterable[Cell]:
 
 
 def _measure(cell: Cell) -> Rows:
-    """One row for each algorithm and round."""
     updates = cell["updates"]
     timers = {name: _timers(name, updates) for name in TIMED}
     return [

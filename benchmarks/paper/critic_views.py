@@ -23,13 +23,6 @@ class CriticView:
     ``"raw"`` is the network's own output, ``"proximal"`` what the algorithm's inner
     solver makes of it at the final lambda, ``"exact"`` the exact projection.  ``"actor"``
     answers with the actor's log-probabilities, which are scores, not values.
-
-    Args:
-        algo: a trained euclidean ``ConstraintAwareQ`` or an ablation of it.
-        view: one of ``VIEWS``.
-
-    Raises:
-        ValueError: the view is unknown.
     """
 
     def __init__(self, algo: Any, view: str):
@@ -44,7 +37,6 @@ class CriticView:
         return None if self._view == "actor" else self._algo.reward_scaler
 
     def get_action_type(self) -> Any:
-        """Discrete."""
         return self._algo.get_action_type()
 
     def predict(self, x: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

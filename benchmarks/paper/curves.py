@@ -6,24 +6,20 @@ that are copied are copied every 500 steps, so that refreshes can be seen.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from typing import Any
 
 import d3rlpy
 
 from bidclick_gym import Auction, simulate_log
-from bidclick_gym.evaluators import (
-    RegretEvaluator,
-    ResidualEvaluator,
-    ViolationEvaluator,
-)
+from bidclick_gym.evaluators import RegretEvaluator, ResidualEvaluator, ViolationEvaluator
 from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import Euclidean
 
-from ..engine import Cell, Part, Rows, Settings, keys_of
-from ..learners import AUCTION_LEARNERS, Learner
-from .training import tuned_config
+from ..auction.table1 import tuned_config
+from ..engine import Cell, Part, Settings, keys_of
+from ..engine.rows import Rows
+from ..learners import AUCTION_LEARNERS, Learner, fit_quietly
 
 REFRESH = 500
 _GAMMA = 0.99
@@ -62,15 +58,8 @@ def watch_training(cell: Cell) -> Rows:
     dataset = to_replay_buffer(log, as_bandit=False, continuous=learner.continuous)
     d3rlpy.seed(cell.seed)
     watch = _Watch(auction, learner, cell["every"])
-    with contextlib.redirect_stdout(None):
-        _config(cell).create(device="cpu:0").fit(
-            dataset,
-            n_steps=cell["steps"],
-            n_steps_per_epoch=cell["steps"],
-            show_progress=False,
-            logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
-            callback=watch,
-        )
+    algo = _config(cell).create(device="cpu:0")
+    fit_quietly(algo, dataset, cell["steps"], epochs=1, callback=watch)
     return watch.rows
 
 

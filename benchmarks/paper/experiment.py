@@ -34,7 +34,7 @@ PAPER = register(
         defaults={"seeds": 20, "steps": 5000, "workers": 2, "ray": None},
         quick={"seeds": 1, "steps": 60},
         options=[
-            Option.of(
+            Option(
                 "--ledger",
                 type=pathlib.Path,
                 help="file of the ledger; OUT/paper-claims.md by default",

@@ -21,7 +21,8 @@ from bidclick_gym.auction import (
 from bidclick_gym.behavior import ClippedGaussianPolicy
 
 from ..auction.paper_figures import TABLE1
-from ..engine import Part, Row, Rows, Settings
+from ..engine import Part
+from ..engine.rows import Row
 
 FloatArray = npt.NDArray[np.float64]
 #: Click probability, cost and bid, broadcast, to the expected reward.
@@ -33,17 +34,11 @@ _ROUNDING = 5e-4
 
 @dataclasses.dataclass(frozen=True)
 class Interpretation:
-    """One way to read section IV.
+    """One way to read section IV."""
 
-    Args:
-        name: in a few words.
-        reward: expected reward of a bid.
-        cost_range: of the cost ``c``.
-    """
-
-    name: str
-    reward: Reward
-    cost_range: tuple[float, float] = DEFAULT_COST_RANGE
+    name: str  # in a few words
+    reward: Reward  # expected reward of a bid
+    cost_range: tuple[float, float] = DEFAULT_COST_RANGE  # of the cost ``c``
 
 
 INTERPRETATIONS: tuple[Interpretation, ...] = (
@@ -58,9 +53,7 @@ INTERPRETATIONS: tuple[Interpretation, ...] = (
     Interpretation("the bid itself is paid: click - a", lambda p, c, a: p - a + 0.0 * c),
     Interpretation("cost independent of the bid: click - c", lambda p, c, a: p - c),
     Interpretation(
-        "as stated, costs 0.05 to 0.10",
-        lambda p, c, a: p - c * a,
-        MONOTONE_COST_RANGE,
+        "as stated, costs 0.05 to 0.10", lambda p, c, a: p - c * a, MONOTONE_COST_RANGE
     ),
     Interpretation(
         "on a click only, costs 0.05 to 0.10",
@@ -105,15 +98,11 @@ def values_of(interpretation: Interpretation) -> Row:
     }
 
 
-def _compute(settings: Settings) -> Rows:
-    return [values_of(interpretation) for interpretation in INTERPRETATIONS]
-
-
 INTERPRETATIONS_PART = Part(
     "interpretations",
     (
         *("interpretation", "best", "worst", "logger", "logger_mode", "highest_bid"),
         *("monotone_share", "reachable"),
     ),
-    compute=_compute,
+    compute=lambda settings: map(values_of, INTERPRETATIONS),
 )

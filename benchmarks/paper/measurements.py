@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Interval, Rows, bootstrap_mean, by_seed, paired_difference, select
+from ..engine.intervals import Interval, bootstrap_mean, paired_difference
+from ..engine.rows import Rows, by_seed, select
 from .variants import VARIANTS
 
 Found = TypeVar("Found", bound=Collection[Any])
 FloatArray = npt.NDArray[np.float64]
 BySeed = dict[int, float]
 
+#: With its 95 % bootstrap interval.
+mean = bootstrap_mean
 #: A bootstrap over fewer seeds decides nothing.
 MIN_SEEDS = 3
 
@@ -24,11 +27,7 @@ class MissingError(LookupError):
 
 
 class Measurements:
-    """What claims are judged by; every look-up raises ``MissingError`` for no result.
-
-    Args:
-        rows: of every part, by its name.
-    """
+    """What claims are judged by; every look-up raises ``MissingError`` for no result."""
 
     def __init__(self, rows: Mapping[str, Rows]):
         self._rows = rows
@@ -39,7 +38,6 @@ class Measurements:
     def table1(
         self, name: str, column: str, env: str = "BidClick-v0", fraction: float = 1.0
     ) -> BySeed:
-        """A figure of Table I by seed."""
         where: dict[str, Any] = {"algorithm": name, "env": env, "fraction": fraction}
         what = f"Table I, {name} on {env} at {100 * fraction:g} %"
         return _found(by_seed(self["table1"], column, **where), what)
@@ -75,10 +73,7 @@ class Measurements:
         return _found(curves, f"training curves of {name}")
 
     def each_curve(
-        self,
-        name: str,
-        column: str,
-        summary: Callable[[FloatArray, FloatArray], float],
+        self, name: str, column: str, summary: Callable[[FloatArray, FloatArray], float]
     ) -> BySeed:
         """A summary of each seed's curve: steps and figures to a number."""
         return {seed: summary(*c) for seed, c in self.curve(name, column).items()}
@@ -89,7 +84,6 @@ class Measurements:
         return _found(found, f"cost of {name}")
 
     def theory(self, figure: str) -> float:
-        """A figure of section III."""
         found = [row["value"] for row in select(self["theory"], figure=figure)]
         return float(_found(found, f"theory: {figure}")[0])
 
@@ -104,12 +98,6 @@ def _found(found: Found, what: str) -> Found:
     if not found:
         raise MissingError(what)
     return found
-
-
-def mean(values: Mapping[int, float] | Iterable[float]) -> Interval:
-    """Mean with its 95 % bootstrap interval."""
-    found = values.values() if isinstance(values, Mapping) else values
-    return bootstrap_mean(list(found))
 
 
 def difference(first: BySeed, second: BySeed) -> Interval:

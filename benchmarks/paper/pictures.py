@@ -6,22 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from bidclick_gym import Auction
 
-from ..engine import (
-    Figure,
-    Line,
-    Results,
-    Rows,
-    by_seed,
-    distinct,
-    dots,
-    heat,
-    paths,
-    select,
-    subplots,
-)
+from ..engine import Results
+from ..engine.pictures import Line, dots, heat, paths, subplots
+from ..engine.rows import Rows, by_seed, distinct, select
 from ..learners import AUCTION_LEARNERS
 from .curves import REFRESH
 from .measurements import FloatArray, Measurements, MissingError
@@ -48,7 +39,7 @@ def _regret(results: Results) -> Figure | None:
     if not rows:
         return None
     lines = [
-        Line(name, list(regret.values()), learner.colour)
+        Line(name, regret, learner.colour)
         for name, learner in AUCTION_LEARNERS.items()
         if name != "BC" and (regret := by_seed(rows, "regret", algorithm=name))
     ]

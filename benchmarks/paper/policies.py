@@ -12,16 +12,18 @@ from bidclick_gym.evaluators import action_values, greedy_bids
 from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import Canonical, Concave
 
-from ..engine import Cell, Part, Rows, Settings, keys_of
-from ..learners import constraint_aware_q
+from ..auction.table1 import tuned_config
+from ..engine import Cell, Part, Settings, keys_of
+from ..engine.rows import Rows
+from ..learners import constraint_aware_q, trained
 from .critic_views import CriticView
-from .training import trained, tuned_config
 from .variants import VARIANTS
 
 #: Contexts whose Q is drawn over the bid: ``(x, c)``.
 CONTEXTS = ((0.1, 0.22), (0.5, 0.30), (0.9, 0.38))
 #: Points of a policy map in each dimension.
 MAP = 24
+_FIELDS = ("kind", "model", "x", "c", "bid", "value")
 
 
 def _cells(settings: Settings) -> Iterable[Cell]:
@@ -54,24 +56,15 @@ def _measure(cell: Cell) -> Rows:
         values = action_values(model, auction, contexts)
         bids = auction.bid_array[greedy_bids(model, auction, grid)]
         points: list[tuple[Any, ...]] = [
-            ("q", x, c, bid, float(value))
+            ("q", model_name, float(x), float(c), float(bid), float(value))
             for (x, c), of_context in zip(contexts, values, strict=True)
             for bid, value in zip(auction.bid_array, of_context, strict=True)
         ]
         points += [
-            ("map", x, c, bid, None) for (x, c), bid in zip(grid, bids, strict=True)
+            ("map", model_name, float(x), float(c), float(bid), None)
+            for (x, c), bid in zip(grid, bids, strict=True)
         ]
-        rows += [
-            {
-                "kind": kind,
-                "model": model_name,
-                "x": float(x),
-                "c": float(c),
-                "bid": float(bid),
-                "value": value,
-            }
-            for kind, x, c, bid, value in points
-        ]
+        rows += [dict(zip(_FIELDS, point, strict=True)) for point in points]
     return rows
 
 

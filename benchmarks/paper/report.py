@@ -7,9 +7,13 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from ..engine import Results, Settings, distinct, section, table, write_text
+from ..engine import Results, Settings
+from ..engine.files import write_text
+from ..engine.markdown import section, table
 from ..engine.page import page_of
-from .claims import CLAIMS, NOT_RUN, VERDICTS, Claim, Judgement, judge
+from ..engine.rows import distinct
+from .claims import CLAIMS
+from .claims.verdicts import NOT_RUN, VERDICTS, Claim, Judgement, judge
 from .pictures import ALBUM
 from .tables import all_tables
 
@@ -23,7 +27,6 @@ _INTRO = (
 
 
 def sections(results: Results) -> Iterator[str]:
-    """The report: a tally of verdicts, tables and pictures."""
     tally = _tally(judge(results.rows, CLAIMS))
     link = os.path.relpath(_ledger_path(results), results.out)
     yield (

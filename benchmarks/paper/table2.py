@@ -9,21 +9,26 @@ from bidclick_gym import simulate_log
 from bidclick_gym.evaluators import (
     ResidualEvaluator,
     ReturnEvaluator,
-    ViolationEvaluator,
     action_values,
     fixed_contexts,
 )
 from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import ConstraintAwareQConfig
 
-from ..auction.measures import GRID, auction_of
-from ..engine import Cell, Part, Rows, Settings, keys_of
+from ..auction.measures import GRID, auction_of, figures
+from ..engine import Cell, Part, Settings, keys_of
+from ..engine.rows import Rows
+from ..learners import trained
 from .critic_views import CriticView
 from .table1 import ENVS
-from .training import trained
 from .variants import VARIANTS
 
 FRACTIONS = (1.0, 0.0625)
+#: Those of Table I that are measured here too.
+_FIGURES = (
+    *("return", "regret", "normalized_regret", "monotonicity_errors"),
+    *("violation_magnitude", "largest_violation", "residual"),
+)
 
 
 def _cells(settings: Settings) -> Iterable[Cell]:
@@ -49,7 +54,7 @@ def measure_variant(cell: Cell) -> Rows:
     start = time.perf_counter()
     algo = trained(_config(cell), dataset, cell.seed, cell["steps"])
     seconds = time.perf_counter() - start
-    best, contexts = auction.optimal_value(GRID), fixed_contexts(auction)
+    contexts = fixed_contexts(auction)
     inner_steps = algo.config.critic.inner_iterations
     if getattr(algo.impl, "solves", 0):
         inner_steps = algo.impl.inner_steps / algo.impl.solves
@@ -57,27 +62,17 @@ def measure_variant(cell: Cell) -> Rows:
     rows = []
     for name in variant.critics:
         view = CriticView(algo, name)
-        value = ReturnEvaluator(auction)(view)
-        q = action_values(view, auction, contexts)
-        errors, mean, largest = (
-            ViolationEvaluator(auction, statistic=statistic).of_values(q)
-            for statistic in ("count", "mean", "max")
-        )
         residual = None
         if name != "actor":  # whose scores are no values
             residual = ResidualEvaluator(auction, n=GRID)(view)
+        value, q = ReturnEvaluator(auction)(view), action_values(view, auction, contexts)
+        measured = figures(auction, value, q, residual)
         rows.append(
             {
                 "critic": name,
                 "counted": int(name == variant.counted),
-                "return": value,
-                "regret": best - value,
-                "normalized_regret": (best - value) / best,
+                **{name: measured[name] for name in _FIGURES},
                 "actor_return": actor_return,
-                "monotonicity_errors": errors,
-                "violation_magnitude": mean,
-                "largest_violation": largest,
-                "residual": residual,
                 "lambda": algo.multiplier,
                 "inner_steps": inner_steps,
                 "train_seconds": seconds,
@@ -89,10 +84,9 @@ def measure_variant(cell: Cell) -> Rows:
 TABLE2_PART = Part(
     "table2",
     (
-        *("variant", "critic", "counted", "env", "fraction", "seed", "steps", "return"),
-        *("regret", "normalized_regret", "actor_return", "monotonicity_errors"),
-        *("violation_magnitude", "largest_violation", "residual", "lambda"),
-        *("inner_steps", "train_seconds"),
+        *("variant", "critic", "counted", "env", "fraction", "seed", "steps"),
+        *(*_FIGURES[:3], "actor_return", *_FIGURES[3:]),
+        *("lambda", "inner_steps", "train_seconds"),
     ),
     _cells,
     measure_variant,

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..auction.paper_figures import TABLE1, TABLE2
-from ..engine import Results, by_seed, distinct, interval, section, select, table
+from ..engine import Results
+from ..engine.markdown import figures, interval, section, table
+from ..engine.rows import by_seed, distinct, select
 from ..engine.timing import ratio
 from ..learners import AUCTION_LEARNERS
 from . import table1, table2
 from .variants import VARIANTS
 
+_TABLE1 = (
+    ("return", "Return", 4),
+    ("normalized_regret", "Normalized regret", 4),
+    ("monotonicity_errors", "Monotonicity errors", 0),
+    ("violation_magnitude", "Mean shortfall", 4),
+    ("constraint_errors", "Own-shape errors", 0),
+    ("residual", "Residual", 4),
+)
 _SHOWN = (
     *("Ours-paper", "Ours-Monotone", "Ours-Concave", "Ours-KnownCost", "CQL + Concave"),
     *("IQL", "IQL-default", "DiscreteIQL", "CQL", "CQL-default", "DQN"),
@@ -41,39 +51,18 @@ def _table1(results: Results, env: str, fraction: float) -> str:
         found = select(rows, algorithm=name)
         if found:
             shape = AUCTION_LEARNERS[name].shape if name in AUCTION_LEARNERS else ""
-            figures = [
-                interval(by_seed(found, column), n) for column, n in _TABLE1.items()
-            ]
-            lines.append([name, *figures, shape])
+            lines.append([name, *figures(found, _TABLE1), shape])
     if not lines:
         return ""
     if (env, fraction) == ("BidClick-v0", 1.0):
-        lines += [
-            [
-                f"paper: {row.name}",
-                f"{row.mean_return[0]:.3f} ± {row.mean_return[1]:.3f}",
-                f"{row.regret[0]:.3f} ± {row.regret[1]:.3f}",
-                f"{row.errors[0]:.0f} ± {row.errors[1]:.0f}",
-                *("", "", "", ""),
-            ]
-            for row in TABLE1
-        ]
-    head = ["Algorithm", "Return", "Normalized regret", "Monotonicity errors"]
-    head += ["Mean shortfall", "Own-shape errors", "Residual", "Shape"]
+        lines += [[f"paper: {row.name}", *row.cells, *("", "", "", "")] for row in TABLE1]
     return section(
         f"Table I, {env}, {100 * fraction:g} % of the log",
         f"{_seeds(rows)} (each its own log and training) with 95 % bootstrap intervals. "
         "Errors: of 4,000 pairs of neighbouring bids.",
-        table(head, lines),
+        table(["Algorithm", *(title for _, title, _ in _TABLE1), "Shape"], lines),
         level=3,
     )
-
-
-#: Columns and their digits.
-_TABLE1 = {
-    **{"return": 4, "normalized_regret": 4, "monotonicity_errors": 0},
-    **{"violation_magnitude": 4, "constraint_errors": 0, "residual": 4},
-}
 
 
 def _table2(results: Results, env: str, fraction: float) -> str:
@@ -160,8 +149,8 @@ def _cost(results: Results) -> str:
     for name in distinct(rows, "algorithm"):
         update = by_round(name)
         ratios = [ratio(update, by_round(rival)) for rival in ("IQL", "CQL")]
-        figures = [interval(update, 2), interval(by_round(name, "fit_step_ms"), 2)]
-        lines.append([name, *figures, *(f"{value:.2f}" for value in ratios)])
+        times = [interval(update, 2), interval(by_round(name, "fit_step_ms"), 2)]
+        lines.append([name, *times, *(f"{value:.2f}" for value in ratios)])
     if not lines:
         return ""
     return section(

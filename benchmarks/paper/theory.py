@@ -12,16 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from icac_algo import Concave, Monotone, SlopeBounds
-from icac_algo.algos import (
-    inner_step_size,
-    penalty,
-    penalty_lipschitz,
-    proximal_iterations,
-)
+from icac_algo import Concave, Monotone, SlopeBounds, algos
 from icac_algo.shapes import Constraint
 
-from ..engine import Part, Rows, Settings
+from ..engine import Part
 
 FloatArray = npt.NDArray[np.float64]
 SIZE = 5
@@ -162,12 +156,12 @@ def _symmetry() -> dict[str, float]:
 def _unit_step() -> dict[str, float]:
     """Lambdas above which a unit step stops converging, and runs away, by bisection."""
     matrix, _ = Monotone().shape_set().inequalities(_POSITIONS)
-    lipschitz = penalty_lipschitz(torch.as_tensor(matrix))
+    lipschitz = algos.penalty_lipschitz(torch.as_tensor(matrix))
     anchor, rows = torch.as_tensor(_random_values(64, 7)), torch.as_tensor(matrix)
 
     def distance(multiplier: float, iterations: int, step: float) -> float:
         limit = torch.as_tensor(_proximal(Monotone(), multiplier)(anchor.numpy()))
-        u = proximal_iterations(anchor, anchor, rows, multiplier, iterations, step)
+        u = algos.proximal_iterations(anchor, anchor, rows, multiplier, iterations, step)
         return float((u - limit).abs().max())
 
     converges = _bisect(
@@ -179,7 +173,7 @@ def _unit_step() -> dict[str, float]:
         "unit step: stops converging": converges,
         "unit step: diverges": bounded,
         "scaled step at lambda 100": distance(
-            100.0, 20_000, inner_step_size(lipschitz, 100.0)
+            100.0, 20_000, algos.inner_step_size(lipschitz, 100.0)
         ),
     }
 
@@ -194,7 +188,7 @@ def _finite_lambda() -> dict[str, float]:
     for multiplier in (1.0, 100.0, 10_000.0):
         u = torch.as_tensor(_proximal(Monotone(), multiplier)(anchor.numpy()))
         found[f"violations, lambda {multiplier:g}"] = float((u @ rows.T < 0.0).sum())
-        found[f"C(u), lambda {multiplier:g}"] = float(penalty(u, rows).mean())
+        found[f"C(u), lambda {multiplier:g}"] = float(algos.penalty(u, rows).mean())
     return found
 
 
@@ -225,10 +219,12 @@ def _proximal(constraint: Constraint, multiplier: float) -> Operator:
             u = solved
         # Where Newton's active sets cycle, gradient steps do not.
         rows, floor = torch.as_tensor(matrix), torch.as_tensor(bounds)
-        step = inner_step_size(penalty_lipschitz(rows), multiplier)
+        step = algos.inner_step_size(algos.penalty_lipschitz(rows), multiplier)
         anchor = torch.as_tensor(v)
         return np.asarray(
-            proximal_iterations(anchor, anchor, rows, multiplier, 100_000, step, floor)
+            algos.proximal_iterations(
+                anchor, anchor, rows, multiplier, 100_000, step, floor
+            )
         )
 
     return prox
@@ -249,8 +245,10 @@ def _spread(v: FloatArray) -> float:
     return float(v.max() - v.min())
 
 
-def _compute(settings: Settings) -> Rows:
-    return [{"figure": name, "value": v} for name, v in theory_figures().items()]
-
-
-THEORY_PART = Part("theory", ("figure", "value"), compute=_compute)
+THEORY_PART = Part(
+    "theory",
+    ("figure", "value"),
+    compute=lambda settings: [
+        {"figure": name, "value": value} for name, value in theory_figures().items()
+    ],
+)

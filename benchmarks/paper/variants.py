@@ -18,23 +18,15 @@ from .ablations import AblatedQConfig
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """One row of Table II.
+    """One row of Table II."""
 
-    Args:
-        name: short name, key of ``paper_figures.TABLE2``.
-        counted: the critic that the variant deploys, whose errors are counted.
-        note: how the paper's words were read.
-        switches: of the critic, where they differ from the full method.
-        ablation: a name in ``ABLATIONS``, if it is another algorithm.
-        same_as: the variant that this one is identical to, if any.
-    """
-
-    name: str
-    counted: str
-    note: str
+    name: str  # short name, key of ``paper_figures.TABLE2``
+    counted: str  # the critic that the variant deploys, whose errors are counted
+    note: str  # how the paper's words were read
+    #: Of the critic, where they differ from the full method.
     switches: dict[str, Any] = dataclasses.field(default_factory=dict)
-    ablation: str = ""
-    same_as: str = ""
+    ablation: str = ""  # a name in ``ABLATIONS``, if it is another algorithm
+    same_as: str = ""  # the variant that this one is identical to, if any
 
     @property
     def critics(self) -> tuple[str, ...]:
@@ -44,7 +36,6 @@ class Variant:
         return ("raw", "actor") if self.counted == "actor" else ("raw",)
 
     def make(self, steps: int) -> ConstraintAwareQConfig:
-        """The d3rlpy config of the variant."""
         switches = {"pull": 0.0, "spectral_norm": True, **self.switches}
         made: ConstraintAwareQConfig = constraint_aware_q(
             constraint=Monotone(), critic=Euclidean(**switches), actor="network"

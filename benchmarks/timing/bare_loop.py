@@ -16,12 +16,6 @@ class BareLoop:
 
     Critic, target and deployed average, loss, fused Adam, Polyak: what each update
     computes, on batches that are tensors already.
-
-    Args:
-        hidden: units of the hidden layers.
-        actions: number of actions, K.
-        level: what Q is measured from.
-        scale: what Q is measured in.
     """
 
     def __init__(self, hidden: Sequence[int], actions: int, level: float, scale: float):

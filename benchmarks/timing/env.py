@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +9,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from ..engine import Part, Row, Rows, Settings, by_seed, distinct, section, select, table
+from ..engine import Part, Settings
+from ..engine.markdown import section, table
 from ..engine.pictures import BASELINE, OURS
+from ..engine.rows import Row, Rows, by_seed, distinct, select
 from ..engine.timing import growth_exponent, median, medians, showing, spread
 
 SINGLE = "gym.make, one step at a time"
@@ -32,19 +33,15 @@ CASES: list[tuple[str, int, int, str]] = [
 _KEYS = ("environment", "num_envs", "horizon", "autoreset")
 
 
-def _compute(settings: Settings) -> Rows:
+def _compute(settings: Settings) -> Iterator[Row]:
     """Times stepping alone; actions are drawn before, reset slots are not counted."""
-    return list(_rows(settings.quick))
-
-
-def _rows(quick: bool) -> Iterator[Row]:
     with showing("env") as show:
-        for turn in range(2 if quick else 5):
+        for turn in range(2 if settings.quick else 5):
             for case in CASES:
                 name, count, horizon, mode = case
                 show(f"{name}, {count} x horizon {horizon}, {mode}")
                 measure = _single if name == SINGLE else _batched
-                impressions, seconds = measure(*case, 0.02 if quick else 1.0)
+                impressions, seconds = measure(*case, 0.02 if settings.quick else 1.0)
                 yield {
                     **dict(zip(_KEYS, case, strict=True)),
                     "round": turn,
@@ -109,11 +106,10 @@ ENV = Part(
 
 
 def report(rows: Rows) -> str:
-    """Impressions a second, in Markdown."""
     lines = []
     for values in distinct(rows, *_KEYS):
         where = dict(zip(_KEYS, values, strict=True))
-        rates = [*by_seed(rows, "impressions_per_second", "round", **where).values()]
+        rates = by_seed(rows, "impressions_per_second", "round", **where)
         name, count, horizon, mode = values
         lines.append(
             (
@@ -122,13 +118,10 @@ def report(rows: Rows) -> str:
             )
         )
     batched = select(rows, environment=BATCHED, horizon=1000)
-    exponent = math.nan
-    if batched:
-        sizes, rates = (
-            [float(row[column]) for row in batched]
-            for column in ("num_envs", "impressions_per_second")
-        )
-        exponent = growth_exponent(sizes, rates)
+    sizes, speeds = (
+        [float(row[column]) for row in batched]
+        for column in ("num_envs", "impressions_per_second")
+    )
     head = ["", "Environments", "Horizon", "Autoreset", "Million a second", "ns each"]
     return section(
         "Impressions a second",
@@ -136,12 +129,11 @@ def report(rows: Rows) -> str:
         "drawn beforehand.  `gym.make_vec` runs with `full_info=False`.",
         table(head, lines, "lrrlrr"),
         "Growth exponent of the rate in the number of environments (horizon 1,000): "
-        f"{exponent:.2f}.",
+        f"{growth_exponent(sizes, speeds):.2f}.",
     )
 
 
 def draw(axis: Any, rows: Rows) -> None:
-    """The rate over the number of environments."""
     found = medians(
         rows, "impressions_per_second", "environment", "horizon", "autoreset", "num_envs"
     )

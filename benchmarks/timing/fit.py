@@ -13,19 +13,9 @@ from d3rlpy.models import VectorEncoderFactory
 import bidclick_gym
 from icac_algo import Concave, ConstraintAwareQConfig
 
-from ..engine import (
-    Part,
-    Row,
-    Rows,
-    Settings,
-    by_seed,
-    distinct,
-    pictures,
-    quiet_logs,
-    section,
-    select,
-    table,
-)
+from ..engine import Part, Settings, pictures, quiet_logs
+from ..engine.markdown import section, table
+from ..engine.rows import Row, Rows, by_seed, distinct, select
 from ..engine.timing import (
     in_turn,
     medians,
@@ -46,15 +36,11 @@ SHAPES = [((64, 64), 256), ((64, 64), 1024), ((256, 256), 256), ((256, 256), 102
 QUICK_SHAPES = [((64, 64), 256)]
 
 
-def _compute(settings: Settings) -> Rows:
+def _compute(settings: Settings) -> Iterator[Row]:
     """Times every algorithm in turn, round after round."""
+    quick = settings.quick
     quiet_logs()
-    with one_thread():
-        return list(_rows(settings.quick))
-
-
-def _rows(quick: bool) -> Iterator[Row]:
-    with showing("fit") as show:
+    with one_thread(), showing("fit") as show:
         for hidden, batch in QUICK_SHAPES if quick else SHAPES:
             steps = 5 if quick else (200 if batch <= 256 else 50)
             runners = _runners(hidden, batch)
@@ -145,23 +131,16 @@ FIT = Part(
 
 def ratio_of(rows: Rows, first: tuple[str, str], second: tuple[str, str]) -> float:
     """Median over rounds, of a step of one in units of the other's, 64x64, batch 256."""
-    of_first, of_second = (
-        by_seed(
-            rows,
-            "seconds_per_step",
-            "round",
-            algorithm=name,
-            buffer=buffer,
-            hidden="64x64",
-            batch=256,
+    small = select(rows, hidden="64x64", batch=256)
+    return ratio(
+        *(
+            by_seed(small, "seconds_per_step", "round", algorithm=name, buffer=buffer)
+            for name, buffer in (first, second)
         )
-        for name, buffer in (first, second)
     )
-    return ratio(of_first, of_second)
 
 
 def report(rows: Rows) -> str:
-    """Milliseconds for a step, in Markdown."""
     shapes = distinct(rows, "hidden", "batch")
     lines = []
     for name, buffer in distinct(rows, "algorithm", "buffer"):
@@ -169,7 +148,7 @@ def report(rows: Rows) -> str:
         for hidden, batch in shapes:
             where = {"algorithm": name, "buffer": buffer, "hidden": hidden}
             found = by_seed(rows, "seconds_per_step", "round", batch=batch, **where)
-            cells.append(spread([*found.values()], 1e3))
+            cells.append(spread(found, 1e3))
         lines.append((name, buffer, *cells))
     heads = [f"{hidden}, batch {batch:,.0f}" for hidden, batch in shapes]
     return section(
@@ -181,7 +160,6 @@ def report(rows: Rows) -> str:
 
 
 def draw(axis: Any, rows: Rows) -> None:
-    """A bar for each algorithm and buffer."""
     found = medians(
         select(rows, hidden="64x64", batch=256), "seconds_per_step", "algorithm", "buffer"
     )

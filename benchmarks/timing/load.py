@@ -20,9 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Part, Row, Rows, Settings, by_seed, distinct, section, table
+from ..engine import Part, Settings
+from ..engine.markdown import section, table
 from ..engine.pictures import BASELINE
 from ..engine.pictures import OURS as OUR_COLOUR
+from ..engine.rows import Row, Rows, by_seed, distinct
 from ..engine.timing import growth_exponent, median, medians, showing, spread
 
 THEIRS = "Minari + d3rlpy"
@@ -120,13 +122,12 @@ def _measure(kind: str, path: str) -> dict[str, Any]:
 # -- in the benchmark's ------------------------------------------------------
 
 
-def _compute(settings: Settings) -> Rows:
+def _compute(settings: Settings) -> Iterator[Row]:
     """Opens the same kind of log in each way, at growing length."""
     sizes = (10_000, 20_000) if settings.quick else (100_000, 1_000_000, FULL)
     with showing("load") as show:
-        return [
-            row for size in sizes for row in _at(size, settings.quick, settings.out, show)
-        ]
+        for size in sizes:
+            yield from _at(size, settings.quick, settings.out, show)
 
 
 def _at(
@@ -157,20 +158,16 @@ def _at(
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _compute_huge(settings: Settings) -> Rows:
+def _compute_huge(settings: Settings) -> Iterator[Row]:
     """Opens and trains on 100 million impressions, mapped and converted."""
     with showing("huge") as show:
-        return [
-            row
-            for format in ("arrow", "parquet")
-            for row in _huge(settings.out / f"huge-{format}", format, show)
-        ]
+        for format in ("arrow", "parquet"):
+            yield from _huge(settings.out / f"huge-{format}", format, show)
 
 
-def _huge(place: pathlib.Path, format: str, show: Callable[[str], None]) -> Rows:
+def _huge(place: pathlib.Path, format: str, show: Callable[[str], None]) -> Iterator[Row]:
     from bidclick_gym import write_shards
 
-    rows = []
     try:
         show(f"writing {HUGE_TEXT}, {format}")
         shards = write_shards(place / "shards", HUGE, format=format)
@@ -178,10 +175,9 @@ def _huge(place: pathlib.Path, format: str, show: Callable[[str], None]) -> Rows
             show(f"{format}, {kind}")
             named = {"kind": f"{format}, {kind}", "impressions": HUGE, "round": 0}
             # The bandit reading of the log is what training uses.
-            rows.append({**named, **_in_process("train", shards, place)})
+            yield {**named, **_in_process("train", shards, place)}
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    return rows
 
 
 def _in_process(kind: str, path: pathlib.Path, place: pathlib.Path) -> dict[str, Any]:
@@ -262,14 +258,13 @@ LONG = Part(
 
 
 def report(rows: Rows) -> str:
-    """Seconds and memory of every way, in Markdown."""
     lines: list[tuple[str, ...]] = []
     for kind in distinct(rows, "kind"):
         middles: list[list[float]] = []
         sizes = distinct(rows, "impressions")
         for size in sizes:
             found = [
-                [*by_seed(rows, field, "round", kind=kind, impressions=size).values()]
+                by_seed(rows, field, "round", kind=kind, impressions=size)
                 for field in ("seconds", "peak_bytes", "kept_bytes")
             ]
             middles.append([median(values) for values in found])
@@ -305,7 +300,6 @@ def report_of_huge(rows: Rows) -> str:
 
 
 def draw(axis: Any, rows: Rows) -> None:
-    """Seconds over the length of the log, labelled with memory."""
     styles = {
         THEIRS: (BASELINE, "-"),
         FROM_MINARI: ("tab:orange", "-"),

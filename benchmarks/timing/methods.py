@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import dataclasses
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..engine.timing import seconds_of
 from .problems import SHAPES, Problem
 
 OURS = "icac_algo"
@@ -18,47 +19,36 @@ SCIPY = "scipy, row by row"
 SKLEARN = "scikit-learn, row by row"
 
 
-class Runner(Protocol):
+@dataclasses.dataclass
+class Runner:
     """A method on one problem, built and warm."""
 
     solution: npt.NDArray[Any]
-
-    def seconds(self, repeats: int) -> float:
-        """Mean time of a pass, forward and backward."""
+    seconds: Callable[[int], float]  # repeats to the mean time of a pass, both ways
 
 
-class Local:
-    """A pass within this process.
+def local(one_pass: Callable[[], npt.NDArray[Any]]) -> Runner:
+    """A pass within this process: forward and backward, to the solution."""
 
-    Args:
-        one_pass: goes forward and backward, and returns the solution.
-    """
+    def seconds(repeats: int) -> float:
+        return seconds_of(lambda: [one_pass() for _ in range(repeats)]) / repeats
 
-    def __init__(self, one_pass: Callable[[], npt.NDArray[Any]]):
-        self._one_pass = one_pass
-        self.solution = one_pass()
-
-    def seconds(self, repeats: int) -> float:
-        """Mean time of a pass, forward and backward."""
-        started = time.perf_counter()
-        for _ in range(repeats):
-            self._one_pass()
-        return (time.perf_counter() - started) / repeats
+    return Runner(one_pass(), seconds)
 
 
-def local_methods(problem: Problem) -> dict[str, Callable[[], Local]]:
+def local_methods(problem: Problem) -> dict[str, Callable[[], Runner]]:
     """What builds each method that can run here; identity first, then ours."""
     project = SHAPES[problem.shape].project
-    methods: dict[str, Callable[[], Local]] = {
-        IDENTITY: lambda: Local(_torch_pass(problem, lambda q: q * 1.0)),
-        OURS: lambda: Local(_torch_pass(problem, project)),
+    methods: dict[str, Callable[[], Runner]] = {
+        IDENTITY: lambda: local(_torch_pass(problem, lambda q: q * 1.0)),
+        OURS: lambda: local(_torch_pass(problem, project)),
     }
     if problem.shape == "Monotone":
         from scipy.optimize import isotonic_regression as of_scipy
         from sklearn.isotonic import isotonic_regression as of_sklearn
 
-        methods[SCIPY] = lambda: Local(_pool_pass(problem, lambda row: of_scipy(row).x))
-        methods[SKLEARN] = lambda: Local(_pool_pass(problem, of_sklearn))
+        methods[SCIPY] = lambda: local(_pool_pass(problem, lambda row: of_scipy(row).x))
+        methods[SKLEARN] = lambda: local(_pool_pass(problem, of_sklearn))
     return methods
 
 

@@ -9,52 +9,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from icac_algo import (
-    Bounded,
-    Concave,
-    Convex,
-    Intersection,
-    Monotone,
-    MonotoneConcave,
-    SlopeBounds,
-)
-from icac_algo.shapes import Constraint
+from icac_algo import shapes
 
 FloatArray = npt.NDArray[np.float64]
 
 # Actions are equidistant on [0, 1]: at every K some bounds bind and some do not.
-SHAPES: dict[str, Constraint] = {
-    "Monotone": Monotone(),
-    "SlopeBounds(-1, 1)": SlopeBounds(-1.0, 1.0),
-    "Bounded(-1, 1)": Bounded(-1.0, 1.0),
-    "Concave": Concave(),
-    "Convex": Convex(),
-    "MonotoneConcave": MonotoneConcave(),
-    "Concave and SlopeBounds(-5, 5)": Intersection([Concave(), SlopeBounds(-5.0, 5.0)]),
+SHAPES: dict[str, shapes.Constraint] = {
+    "Monotone": shapes.Monotone(),
+    "SlopeBounds(-1, 1)": shapes.SlopeBounds(-1.0, 1.0),
+    "Bounded(-1, 1)": shapes.Bounded(-1.0, 1.0),
+    "Concave": shapes.Concave(),
+    "Convex": shapes.Convex(),
+    "MonotoneConcave": shapes.MonotoneConcave(),
+    "Concave and SlopeBounds(-5, 5)": shapes.Intersection(
+        [shapes.Concave(), shapes.SlopeBounds(-5.0, 5.0)]
+    ),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """One batch to project onto ``{v: matrix v >= bounds}``, and a loss on the result.
+    """One batch to project onto ``{v: matrix v >= bounds}``, and a loss on the result."""
 
-    Args:
-        shape: a name in ``SHAPES``.
-        q: float32 ``(B, K)``.
-        weights: of the loss ``(u * weights).sum()``, float32 ``(B, K)``.
-        matrix: float64 ``(m, K)``, rows of length one.
-        bounds: float64 ``(m,)``.
-    """
-
-    shape: str
-    q: npt.NDArray[np.float32]
-    weights: npt.NDArray[np.float32]
-    matrix: FloatArray
-    bounds: FloatArray
+    shape: str  # a name in ``SHAPES``
+    q: npt.NDArray[np.float32]  # float32 ``(B, K)``
+    weights: npt.NDArray[np.float32]  # of the loss ``(u * weights).sum()``
+    matrix: FloatArray  # float64 ``(m, K)``, rows of length one
+    bounds: FloatArray  # float64 ``(m,)``
 
     @property
     def size(self) -> int:
-        """Number of actions, K."""
         return self.q.shape[1]
 
 
@@ -84,20 +68,12 @@ def make_problem(shape: str, size: int, batch: int) -> Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """Trusted solutions of some rows of a problem.
+    """Trusted solutions of some rows of a problem."""
 
-    Args:
-        rows: which, ``(n,)``.
-        values: float64 ``(n, K)``.
-        scales: size of each row, its largest distance from its mean, ``(n, 1)``.
-        residual: largest violation of the optimality conditions, relative to the row's
-            scale; what the reference itself can be trusted to.
-    """
-
-    rows: npt.NDArray[np.int64]
-    values: FloatArray
-    scales: FloatArray
-    residual: float
+    rows: npt.NDArray[np.int64]  # which, ``(n,)``
+    values: FloatArray  # float64 ``(n, K)``
+    scales: FloatArray  # size of each row, its largest distance from its mean, ``(n, 1)``
+    residual: float  # largest violation of the optimality conditions, of the row's scale
 
     def error_of(self, solution: npt.NDArray[Any]) -> float:
         """Largest absolute error of a ``(B, K)`` solution, relative to its row."""

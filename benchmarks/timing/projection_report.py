@@ -10,18 +10,12 @@ import platform
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..engine import (
-    Figure,
-    Results,
-    Row,
-    Rows,
-    by_seed,
-    distinct,
-    section,
-    select,
-    subplots,
-    table,
-)
+from matplotlib.figure import Figure
+
+from ..engine import Results
+from ..engine.markdown import section, table
+from ..engine.pictures import subplots
+from ..engine.rows import Row, Rows, by_seed, distinct, select
 from ..engine.timing import Target, growth_exponent, median, ratio, spread, targets_table
 from .methods import IDENTITY, OURS, SCIPY, SKLEARN
 from .problems import SHAPES
@@ -77,13 +71,9 @@ torchisotonic compiles its C++ on first use and needs a compiler.  Where a plain
 
 @dataclasses.dataclass(frozen=True)
 class FastAndRight(Target):
-    """A speed that counts only if the answer is right.
+    """A speed that counts only if the answer is right."""
 
-    Args:
-        error: of the answer, ``nan`` if it was not measured.
-    """
-
-    error: float = math.nan
+    error: float = math.nan  # of the answer, ``nan`` if it was not measured
 
     @property
     def verdict(self) -> str:
@@ -96,7 +86,6 @@ class FastAndRight(Target):
 
 
 def targets(rows: Rows) -> list[Target]:
-    """Every target with what was measured."""
     judged = select(rows, size=JUDGED_SIZE, batch=BATCH)
     errors = {
         row["shape"]: float(row["error"])
@@ -128,9 +117,6 @@ def targets(rows: Rows) -> list[Target]:
 
 def _by_round(rows: Rows, **where: Any) -> dict[int, float]:
     return by_seed(rows, "seconds", "round", **where)
-
-
-# -- report ------------------------------------------------------------------
 
 
 def sections(results: Results) -> Iterable[str]:
@@ -182,7 +168,7 @@ def _methods(rows: Rows) -> str:
             continue
         ratios = (f"{ratio(times, base):.3g}" for base in (identity, ours))
         error = "" if method == IDENTITY else f"{first['error']:.1e}"
-        lines.append((shape, method, spread([*times.values()], 1e3), *ratios, error))
+        lines.append((shape, method, spread(times, 1e3), *ratios, error))
     return section(
         f"Milliseconds a pass, K = {rows[0]['size']:.0f}, batch {rows[0]['batch']:.0f}",
         table(
@@ -209,10 +195,7 @@ def _growth(rows: Rows) -> str:
     sizes = distinct(rows, "size")
     lines = []
     for shape in distinct(rows, "shape"):
-        times = {
-            size: median([*_by_round(rows, shape=shape, size=size).values()])
-            for size in sizes
-        }
+        times = {size: median(_by_round(rows, shape=shape, size=size)) for size in sizes}
         cells = ["not run" if math.isnan(t) else f"{1e3 * t:.3g}" for t in times.values()]
         large = {s: t for s, t in times.items() if s >= _LARGE and not math.isnan(t)}
         slope = growth_exponent([*large], [*large.values()]) if large else math.nan
@@ -229,7 +212,7 @@ def _growth(rows: Rows) -> str:
 
 def _updates(rows: Rows) -> str:
     lines = [
-        (name, spread([*_by_round(rows, method=name).values()], 1e3))
+        (name, spread(_by_round(rows, method=name), 1e3))
         for name in distinct(rows, "method")
     ]
     return section(
@@ -239,8 +222,6 @@ def _updates(rows: Rows) -> str:
         table(["", "Time"], lines, "lr"),
     )
 
-
-# -- picture -----------------------------------------------------------------
 
 _COLOURS = {
     IDENTITY: "0.55",
@@ -284,7 +265,7 @@ def _draw_growth(axis: Any, rows: Rows) -> None:
             r for r in select(rows, shape=shape) if r["seconds"] is not None
         ]
         sizes = distinct(timed, "size")
-        times = [1e3 * median([*_by_round(timed, size=s).values()]) for s in sizes]
+        times = [1e3 * median(_by_round(timed, size=s)) for s in sizes]
         colour = {"color": _COLOURS[IDENTITY]} if shape == IDENTITY else {}
         marker = _MARKERS.get(shape, "")
         axis.plot(sizes, times, marker=marker, markersize=4, label=shape, **colour)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -15,7 +15,8 @@ from d3rlpy.models import VectorEncoderFactory
 from bidclick_gym.logs import simulate_log, to_replay_buffer
 from icac_algo import ConstraintAwareQConfig
 
-from ..engine import Experiment, Option, Part, Row, Rows, Settings, quiet_logs, register
+from ..engine import Experiment, Option, Part, Settings, quiet_logs, register
+from ..engine.rows import Row, Rows
 from ..engine.timing import in_turn, one_thread, seconds_of, showing
 from .methods import IDENTITY, OURS, Runner, local_methods
 from .problems import SHAPES, make_problem, solve_trusted
@@ -31,29 +32,18 @@ _BLANK = dict.fromkeys(COLUMNS)
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How much is measured.
-
-    Args:
-        sizes: numbers of actions at which methods are compared.
-        growth: numbers of actions over which ours is followed.
-        batch: rows of each projection.
-        rounds: how often each method is timed, in turn with the others.
-        growth_rounds: the same for growth.
-        updates: gradient steps in each round.
-        seconds: what one timing should take; faster methods are repeated.
-        patience: a shape whose pass takes longer is not followed to larger K.
-        checked: rows that are solved by the reference.
-    """
+    """How much is measured."""
 
     sizes: tuple[int, ...] = (5, 21, 101)
+    #: Numbers of actions over which ours is followed.
     growth: tuple[int, ...] = (2, 3, 5, 11, 21, 51, 101, 201, 501, 1001)
-    batch: int = BATCH
-    rounds: int = 7
-    growth_rounds: int = 3
-    updates: int = 200
-    seconds: float = 0.05
-    patience: float = PATIENCE
-    checked: int = CHECKED
+    batch: int = BATCH  # rows of each projection
+    rounds: int = 7  # how often each method is timed, in turn with the others
+    growth_rounds: int = 3  # the same for growth
+    updates: int = 200  # gradient steps in each round
+    seconds: float = 0.05  # what one timing should take; faster methods are repeated
+    patience: float = PATIENCE  # seconds of a pass beyond which K grows no further
+    checked: int = CHECKED  # rows that are solved by the reference
 
 
 FULL = Plan()
@@ -68,28 +58,21 @@ QUICK = Plan(
 )
 
 
-def measure(plan: Plan, rivals: Rivals) -> Rows:
-    """Rows of every measurement, and the versions of what the other interpreter has."""
+def measure(plan: Plan, rivals: Rivals) -> Iterator[Row]:
+    """Every measurement, and the versions of what the other interpreter has."""
+    for name, version in rivals.versions.items():
+        yield {**_BLANK, "part": "rival", "method": name, "note": version}
     growth = Growth(plan)
-    measures: dict[str, Callable[[], Rows]] = {
-        f"{shape}, K = {size}": functools.partial(
-            measure_methods, shape, size, plan, rivals
-        )
-        for size in plan.sizes
-        for shape in SHAPES
-    }
-    for size in plan.growth:
-        measures[f"growth, K = {size}"] = functools.partial(growth.measure, size)
-    measures["updates"] = functools.partial(measure_updates, plan)
-    rows = [
-        {**_BLANK, "part": "rival", "method": name, "note": version}
-        for name, version in rivals.versions.items()
-    ]
     with showing("shapes") as show:
-        for title, rows_of in measures.items():
-            show(title)
-            rows += rows_of()
-    return rows
+        for size in plan.sizes:
+            for shape in SHAPES:
+                show(f"{shape}, K = {size}")
+                yield from measure_methods(shape, size, plan, rivals)
+        for size in plan.growth:
+            show(f"growth, K = {size}")
+            yield from growth.measure(size)
+        show("updates")
+        yield from measure_updates(plan)
 
 
 def measure_methods(shape: str, size: int, plan: Plan, rivals: Rivals) -> Rows:
@@ -169,9 +152,9 @@ class Growth:
                 note = f"over {plan.patience:g} s a pass at K = {self._slow[shape]}"
                 rows.append({**named, "note": note})
                 continue
-            methods = local_methods(make_problem(shape, size, plan.batch))
+            build = local_methods(make_problem(shape, size, plan.batch))[OURS]
             started = time.perf_counter()
-            runner = methods[OURS]()
+            runner = build()
             took = time.perf_counter() - started
             if took <= plan.patience:
                 runners[shape] = runner
@@ -228,10 +211,10 @@ def _update(algo: Any, batches: Sequence[Any], steps: int) -> None:
         algo.update(batches[step % len(batches)])
 
 
-def _compute(settings: Settings) -> Rows:
+def _compute(settings: Settings) -> Iterator[Row]:
     try:
         with one_thread(), Rivals(settings["rivals_python"]) as rivals:
-            return measure(QUICK if settings.quick else FULL, rivals)
+            yield from measure(QUICK if settings.quick else FULL, rivals)
     except KeyboardInterrupt:
         raise SystemExit("interrupted; nothing was written") from None
 
@@ -254,7 +237,7 @@ register(
         pictures={"shapes.png": draw},
         quick={},
         options=[
-            Option.of(
+            Option(
                 "--rivals-python",
                 metavar="PATH",
                 help="interpreter of an environment with qpth, cvxpylayers and "

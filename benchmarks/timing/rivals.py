@@ -12,8 +12,8 @@ import tempfile
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from .methods import Runner
 from .problems import Problem
 
 # Which packages are compared; in the order of the tables.
@@ -39,14 +39,7 @@ def rivals_of(shape: str, size: int) -> tuple[str, ...]:
 
 
 class Rivals:
-    """The other interpreter, for as long as the ``with`` block lasts.
-
-    Args:
-        python: its path; ``None`` if there is none, and every package is "not run".
-
-    Raises:
-        RivalsPythonError: it does not start, or lacks torch or numpy.
-    """
+    """The other interpreter, for as long as the ``with`` block lasts."""
 
     def __init__(self, python: str | None):
         self.versions: dict[str, str] = {}
@@ -103,7 +96,6 @@ class Rivals:
         return pathlib.Path(self._folder.name) / "stderr"
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """Sends one request and waits for the answer."""
         if self._process is None:
             raise NotRun(NOT_GIVEN)
         assert self._process.stdin is not None
@@ -131,12 +123,27 @@ class Rivals:
         said = self._log.read_text(errors="replace").strip().splitlines()
         return said[-1] if said else f"it ended with status {code}"
 
-    def prepare(self, package: str, problem: Problem) -> Remote:
-        """A package on one problem, built and warm."""
-        return Remote(self, package, problem, pathlib.Path(self._folder.name))
+    def prepare(self, package: str, problem: Problem) -> Runner:
+        """A package on one problem, in the other interpreter."""
+        shape = "".join(c for c in problem.shape if c.isalnum())
+        path = pathlib.Path(self._folder.name) / f"{shape}-{problem.size}.npz"
+        np.savez(
+            path,
+            q=problem.q,
+            weights=problem.weights,
+            matrix=problem.matrix,
+            bounds=problem.bounds,
+        )
+        request = {"package": package, "problem": str(path)}
+        solution = path.with_suffix(f".{package}.npy")
+        self.ask(**request, solution=str(solution))
+
+        def seconds(repeats: int) -> float:
+            return float(self.ask(**request, repeats=repeats)["seconds"])
+
+        return Runner(np.load(solution), seconds)
 
     def close(self) -> None:
-        """Ends the other interpreter and removes what was exchanged."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -147,32 +154,3 @@ class Rivals:
                         pipe.close()
             self._process = None
         self._folder.cleanup()
-
-
-class Remote:
-    """A package on one problem, in the other interpreter."""
-
-    solution: npt.NDArray[Any]
-
-    def __init__(
-        self, rivals: Rivals, package: str, problem: Problem, folder: pathlib.Path
-    ):
-        shape = "".join(c for c in problem.shape if c.isalnum())
-        path = folder / f"{shape}-{problem.size}.npz"
-        np.savez(
-            path,
-            q=problem.q,
-            weights=problem.weights,
-            matrix=problem.matrix,
-            bounds=problem.bounds,
-        )
-        self._rivals = rivals
-        self._request = {"package": package, "problem": str(path)}
-        solution = path.with_suffix(f".{package}.npy")
-        rivals.ask(**self._request, solution=str(solution))
-        self.solution = np.load(solution)
-
-    def seconds(self, repeats: int) -> float:
-        """Mean time of a pass, forward and backward."""
-        answer = self._rivals.ask(**self._request, repeats=repeats)
-        return float(answer["seconds"])

@@ -66,12 +66,7 @@ LAYERS = {"qpth": _qpth, "cvxpylayers": _cvxpylayers, "torchisotonic": _torchiso
 
 
 class Pass:
-    """A layer on one problem: forward, loss, backward.
-
-    Args:
-        package: a name in ``LAYERS``.
-        problem: an ``.npz`` file with ``q``, ``weights``, ``matrix`` and ``bounds``.
-    """
+    """A layer on one problem: forward, loss, backward."""
 
     def __init__(self, package: str, problem: str):
         with np.load(problem) as data:

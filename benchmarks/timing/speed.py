@@ -6,23 +6,17 @@ import platform
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..engine import (
-    Experiment,
-    Figure,
-    Option,
-    Results,
-    Rows,
-    by_seed,
-    register,
-    section,
-    subplots,
-)
+from matplotlib.figure import Figure
+
+from ..engine import Experiment, Option, Results, register
+from ..engine.markdown import section
+from ..engine.pictures import subplots
+from ..engine.rows import Rows, by_seed
 from ..engine.timing import Target, median, ratio, targets_table
 from . import env, fit, load
 
 
 def targets(results: Results | Mapping[str, Rows]) -> list[Target]:
-    """Every target with what was measured."""
     fits, ours = results["fit"], (fit.OURS, "ours")
 
     def opened(kind: str, field: str) -> dict[int, float]:
@@ -34,42 +28,21 @@ def targets(results: Results | Mapping[str, Rows]) -> list[Target]:
         [opened(kind, field) for kind in (load.THEIRS, load.OURS)]
         for field in ("seconds", "peak_bytes")
     )
-    theirs, mine = (median([*peak.values()]) for peak in peaks)
-    batched = by_seed(
-        results["env"],
-        "impressions_per_second",
-        "round",
-        environment=env.BATCHED,
-        num_envs=4096,
-        horizon=1000,
-    )
+    theirs, mine = (median(peak) for peak in peaks)
+    large = {"environment": env.BATCHED, "num_envs": 4096, "horizon": 1000}
+    batched = by_seed(results["env"], "impressions_per_second", "round", **large)
+    million = median(batched) / 1e6
+    stock = fit.ratio_of(fits, ours, ("DiscreteCQL", "d3rlpy's"))
+    bare = fit.ratio_of(fits, ours, (fit.FLOOR, "none"))
+    buffers = fit.ratio_of(fits, ("DQN", "d3rlpy's"), ("DQN", "ours"))
+    batch = "million impressions a second, 4,096 environments, horizon 1,000"
     found = [
-        Target(
-            "a step of ours / of stock DiscreteCQL",
-            fit.ratio_of(fits, ours, ("DiscreteCQL", "d3rlpy's")),
-            0.25,
-            False,
-        ),
-        Target(
-            "a step of ours / of the bare loop",
-            fit.ratio_of(fits, ours, (fit.FLOOR, "none")),
-            1.5,
-            False,
-        ),
-        Target(
-            "DQN on d3rlpy's buffer / on ours",
-            fit.ratio_of(fits, ("DQN", "d3rlpy's"), ("DQN", "ours")),
-            3.5,
-            True,
-        ),
+        Target("a step of ours / of stock DiscreteCQL", stock, 0.25, False),
+        Target("a step of ours / of the bare loop", bare, 1.5, False),
+        Target("DQN on d3rlpy's buffer / on ours", buffers, 3.5, True),
         Target(f"{opening} (time)", ratio(*times), 50.0, True),
         Target(f"{opening} (peak memory)", theirs / max(mine, 1.0), 10.0, True),
-        Target(
-            "million impressions a second, 4,096 environments, horizon 1,000",
-            median([*batched.values()]) / 1e6,
-            50.0,
-            True,
-        ),
+        Target(batch, million, 50.0, True),
     ]
     for row in results["huge"]:
         name = f"{load.HUGE_TEXT}, {row['kind']}"
@@ -88,12 +61,8 @@ def _sections(results: Results) -> Iterable[str]:
         "brackets."
     )
     yield section("Verdict", targets_table(targets(results)))
-    for name, report in (
-        ("fit", fit.report),
-        ("load", load.report),
-        ("huge", load.report_of_huge),
-        ("env", env.report),
-    ):
+    reports = {"fit": fit.report, "load": load.report, "huge": load.report_of_huge}
+    for name, report in {**reports, "env": env.report}.items():
         yield report(results[name]) if results[name] else ""
 
 
@@ -119,7 +88,7 @@ register(
         pictures={"speed.png": _draw},
         quick={},
         options=[
-            Option.of(
+            Option(
                 "--huge",
                 action="store_true",
                 help="also 100 million impressions (3 GB of disk)",

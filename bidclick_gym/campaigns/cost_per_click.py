@@ -222,7 +222,5 @@ def _priced(campaign: BudgetedCampaign, price: float) -> BudgetedCampaign:
     """The campaign in which payments count ``price`` times."""
     low, high = campaign.cost_range
     return dataclasses.replace(
-        campaign,
-        budget=price * campaign.budget,
-        cost_range=(price * low, price * high),
+        campaign, budget=price * campaign.budget, cost_range=(price * low, price * high)
     )

@@ -46,9 +46,7 @@ class Evaluation:
 
 
 def evaluate(
-    policy: Policy,
-    campaign: BudgetedCampaign | None = None,
-    **options: int,
+    policy: Policy, campaign: BudgetedCampaign | None = None, **options: int
 ) -> float:
     """Expected profit of a whole campaign; arguments and accuracy: `evaluate_all`."""
     return evaluate_all(policy, campaign, **options).value

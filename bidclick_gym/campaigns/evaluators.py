@@ -50,10 +50,7 @@ def fixed_observations(campaign: BudgetedCampaign, n: int = 500) -> Float32Array
 
 
 def campaign_values(
-    algo: Any,
-    campaign: BudgetedCampaign,
-    observations: AnyArray,
-    gamma: float = 1.0,
+    algo: Any, campaign: BudgetedCampaign, observations: AnyArray, gamma: float = 1.0
 ) -> AnyArray:
     """The critic's value of every bid, in reward units, ``(N, K)``.
 

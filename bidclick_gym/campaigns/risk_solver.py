@@ -34,11 +34,7 @@ import numpy.typing as npt
 from .._arrays import AnyArray, FloatArray
 from .._checks import check_number, check_range
 from ..auction import click_probability
-from .campaign import (
-    BudgetedCampaign,
-    check_campaign,
-    check_history,
-)
+from .campaign import BudgetedCampaign, check_campaign, check_history
 from .grid import Grid, Payoff, Worth, backward, greedy_bids
 from .history import HistorySolution
 from .risk import Flow, ProfitDistribution

@@ -25,11 +25,7 @@ import numpy.typing as npt
 from .._arrays import AnyArray, FloatArray, IntArray
 from .._checks import check_integer, check_range
 from ..auction import click_probability
-from .campaign import (
-    BudgetedCampaign,
-    check_campaign,
-    check_history,
-)
+from .campaign import BudgetedCampaign, check_campaign, check_history
 from .grid import Grid, Payoff, Worth, backward, halved, locate
 from .history import HistorySolution
 from .safety import SpendCap

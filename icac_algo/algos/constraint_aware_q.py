@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import gymnasium
 from d3rlpy.base import DeviceArg, LearnableConfig, register_learnable
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
@@ -341,6 +340,10 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         self._set_action_type(_action_type_of(env))
         super().fit_online(env, *args, **kwargs)
 
+    def collect(self, env: Any, *args: Any, **kwargs: Any) -> ReplayBufferBase:
+        self._set_action_type(_action_type_of(env))
+        return super().collect(env, *args, **kwargs)
+
     def build_with_dataset(self, dataset: ReplayBufferBase) -> None:
         self.prepare(dataset)
         super().build_with_dataset(dataset)
@@ -356,19 +359,6 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
                 f"{action_type.name.lower()} ones"
             )
         self._action_type = action_type
-
-    def check_exportable(self) -> None:
-        config = self._config
-        assert self._impl is not None
-        actor_decides = config.greedy == "actor" and config.actor != "softmax"
-        if not isinstance(config.critic, Euclidean) or actor_decides:
-            return
-        if not config.constraint.has_closed_form(self._impl.action_size):
-            raise ValueError(
-                f"critic=Euclidean() onto {type(config.constraint).__name__} over "
-                f"{self._impl.action_size} actions has no closed form to export; "
-                "critic=Functional() and Canonical() export at any size"
-            )
 
     def prepare(self, dataset: ReplayBufferBase) -> None:
         config, info = self._config, dataset.dataset_info
@@ -426,8 +416,13 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
 
 
 def _action_type_of(env: Any) -> ActionSpace:
-    continuous = isinstance(env.action_space, gymnasium.spaces.Box)
-    return ActionSpace.CONTINUOUS if continuous else ActionSpace.DISCRETE
+    """Of Gymnasium's spaces, and of the older gym's, which d3rlpy takes as well."""
+    space = env.action_space
+    # By name: only d3rlpy needs the older package.
+    kinds = {base.__name__ for base in type(space).__mro__}
+    if kinds.isdisjoint({"Box", "Discrete"}):
+        raise ValueError(f"env must have Discrete or Box actions, got {space}")
+    return ActionSpace.CONTINUOUS if "Box" in kinds else ActionSpace.DISCRETE
 
 
 def _create_normal_policy(*args: Any, **kwargs: Any) -> Any:

@@ -7,11 +7,10 @@ They share strength between neighbouring actions and do not care how many there 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..shapes import Constraint
-from .parametrization import Frame, Parametrization, Units, Width
+from .parametrization import Frame, Parametrization, Units, Width, log_sigmoid, softplus
 
 
 class Function(Parametrization):
@@ -82,9 +81,9 @@ class _Pieces(Function):
         linear = coordinates[:, : self.n_linear]
         height, steepness, place = coordinates[:, self.n_linear :].chunk(3, dim=1)
         if not self.signed:
-            height = F.softplus(height - 1.0)
+            height = softplus(height - 1.0)
         height = height[:, :, None]
-        steepness = (F.softplus(steepness + 0.5) * self.signs)[:, :, None]
+        steepness = (softplus(steepness + 0.5) * self.signs)[:, :, None]
         place = (place + self.places)[:, :, None]
         x = 2.0 * unit - 1.0
         argument = steepness * (x[:, None] if x.dim() == 2 else x) + place
@@ -123,14 +122,14 @@ class FunctionalConcave(_Pieces):
     two_sided = True
 
     def piece(self, t: Tensor) -> Tensor:
-        return F.logsigmoid(t)
+        return log_sigmoid(t)
 
 
 class FunctionalMonotoneConcave(_Pieces):
     """A sum of saturating bends, each rising with diminishing returns."""
 
     def piece(self, t: Tensor) -> Tensor:
-        return F.logsigmoid(t)
+        return log_sigmoid(t)
 
 
 class RisingPieces(_Pieces):
@@ -154,13 +153,13 @@ class RisingPieces(_Pieces):
         linear = coordinates[:, :n_linear]
         height, steepness, place = coordinates[:, n_linear:].chunk(3, dim=1)
         bends = self.frame.concave
-        height = F.softplus((-height if bends else height) - 1.0)
+        height = softplus((-height if bends else height) - 1.0)
         forward = (self.signs > 0.0)[:, None]
         towards = torch.where(forward, at[:, None], 1.0 - at[:, None])
         # As in the other pieces at the start: steepness of .97 about the middle.
-        argument = 2.0 * F.softplus(steepness + 0.5)[:, :, None] * towards
+        argument = 2.0 * softplus(steepness + 0.5)[:, :, None] * towards
         argument = argument + (place + self.places - 0.97)[:, :, None]
-        pieces = F.logsigmoid(argument) if bends else 4.0 * torch.sigmoid(argument)
+        pieces = log_sigmoid(argument) if bends else 4.0 * torch.sigmoid(argument)
         values = linear[:, :1] + (height[:, :, None] * pieces).sum(dim=1)
         if self.two_sided:
             values = values + linear[:, 1:2] * at
@@ -201,12 +200,12 @@ class Spline(Function):
         at = unit if unit.dim() == 2 else unit[None]
         level, weights = coordinates[:, :1], coordinates[:, 1:]
         if self.frame.concave:
-            line, weights = weights[:, :1], F.softplus(weights[:, 1:] - 1.0)
+            line, weights = weights[:, :1], softplus(weights[:, 1:] - 1.0)
             if self.frame.slopes == "rising":
-                line = F.softplus(line - 1.0)
+                line = softplus(line - 1.0)
             return level + line * at + (weights[:, :, None] * basis).sum(dim=1)
         if self.frame.slopes == "rising":
-            weights = F.softplus(weights - 1.0)
+            weights = softplus(weights - 1.0)
         elif self.frame.slopes == "between":
             weights = width * torch.sigmoid(weights)
         ends = torch.zeros_like(basis[:, :1]), at[:, None].expand(len(basis), 1, -1)
@@ -217,7 +216,7 @@ class Spline(Function):
         at = unit if unit.dim() == 2 else unit[None]
         k, from_knot = self.sharpness, at[:, None] - self.knots[:, None]
         # The integral of sigmoid(-k t) is log sigmoid(k t) / k.
-        return (F.logsigmoid(k * from_knot) - F.logsigmoid(-k * self.knots)[:, None]) / k
+        return (log_sigmoid(k * from_knot) - log_sigmoid(-k * self.knots)[:, None]) / k
 
     def sup_norm_gain(self, units: Units | None = None) -> Width:
         """By how much values can change when no coordinate changes by more than one."""
@@ -257,9 +256,9 @@ class BetweenConcave(Function):
         x = 2.0 * at - 1.0
         shares = torch.softmax(coordinates[:, 1 : count + 3], dim=1)
         steepness, place = coordinates[:, count + 3 :].chunk(2, dim=1)
-        steepness = F.softplus(steepness + 1.0)[:, :, None] + _LEAST_STEEPNESS
+        steepness = softplus(steepness + 1.0)[:, :, None] + _LEAST_STEEPNESS
         argument = steepness * x[:, None] + (place + self.places)[:, :, None]
-        bends = F.logsigmoid(argument) / steepness
+        bends = log_sigmoid(argument) / steepness
         bends = (shares[:, :count, None] * bends).sum(dim=1)
         # Half: x runs through two units where the action runs through one.
         return coordinates[:, :1] + width / 2.0 * (

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..shapes import Constraint, ShapeSet
+from ..shapes import Constraint, ShapeSet, is_exporting
 
 #: Of the slopes that are allowed, per unit of the action range.
 Width = Tensor | float
@@ -163,10 +163,10 @@ class Parametrization(nn.Module):
 
         if math.isinf(shape_set.upper):
             lower = in_units(shape_set.lower)
-            return lower + F.softplus(values + _softplus_inverse(-lower))
+            return lower + softplus(values + _softplus_inverse(-lower))
         if math.isinf(shape_set.lower):
             upper = in_units(shape_set.upper)
-            return upper - F.softplus(_softplus_inverse(upper) - values)
+            return upper - softplus(_softplus_inverse(upper) - values)
         lower, upper = in_units(shape_set.lower), in_units(shape_set.upper)
         width = upper - lower
         if shape_set.lower == shape_set.upper:
@@ -175,6 +175,20 @@ class Parametrization(nn.Module):
         # Slope one half way between the bounds.
         steepness = 4.0 / width
         return lower + width * torch.sigmoid(torch.logit(start) + steepness * values)
+
+
+def softplus(t: Tensor) -> Tensor:
+    """As torch's; ONNX runtimes have none of float64, so a graph spells it out."""
+    if t.dtype != torch.float64 or not is_exporting():
+        return F.softplus(t)
+    return t.clamp(min=0.0) + torch.log(1.0 + torch.exp(-t.abs()))
+
+
+def log_sigmoid(t: Tensor) -> Tensor:
+    """As torch's; likewise."""
+    if t.dtype != torch.float64 or not is_exporting():
+        return F.logsigmoid(t)
+    return -softplus(-t)
 
 
 def _softplus_inverse(value: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ def describe_algorithm(algo: Any, kind: str) -> dict[str, Any]:
         "kind": kind,
         "config": json.loads(shaped.serialize()),
         "grad_step": int(algo.grad_step),
-        "versions": _versions(),
+        "versions": versions(),
     }
 
 
@@ -412,7 +412,8 @@ def _header_size(content: bytearray) -> int:
     return int.from_bytes(content[:8], "little")
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the packages that a model depends on."""
     found = {}
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

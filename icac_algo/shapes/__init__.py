@@ -13,7 +13,13 @@ from .actions import (
     register_constraint,
 )
 from .base import Constraint, KnownCost
-from .normal_form import ShapeSet, running_maximum, running_minimum
+from .normal_form import (
+    ShapeSet,
+    is_exporting,
+    rehearsal,
+    running_maximum,
+    running_minimum,
+)
 from .states import (
     StateConstraint,
     StateLipschitz,
@@ -45,12 +51,14 @@ __all__ = [
     "check_state_constraints",
     "directions",
     "has_lipschitz",
+    "is_exporting",
     "lipschitz_constant",
     "make_constraint_field",
     "make_state_constraints_field",
     "parse_known_cost",
     "parse_shape",
     "register_constraint",
+    "rehearsal",
     "running_maximum",
     "running_minimum",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.auction.paper_figures import TABLE1, TABLE2
-from benchmarks.engine import Rows
+from benchmarks.engine.rows import Rows
 from benchmarks.paper.curves import REFRESH
 from benchmarks.paper.theory import theory_figures
 from benchmarks.paper.variants import VARIANTS

@@ -17,18 +17,9 @@ from benchmarks.campaigns.learned import LEARNERS, tune_learners
 from benchmarks.campaigns.learned import verdicts as _verdicts
 from benchmarks.campaigns.policies import POLICIES, bid_map, worth_map
 from benchmarks.campaigns.training import TUNED, CampaignBidder, train_learner
-from benchmarks.engine import (
-    Cell,
-    Origin,
-    Results,
-    Settings,
-    read_rows,
-    report_of,
-    select,
-    tuning,
-    write_rows,
-)
+from benchmarks.engine import Cell, Origin, Results, Settings, report_of, tuning
 from benchmarks.engine.page import page_of
+from benchmarks.engine.rows import read_rows, select, write_rows
 from benchmarks.engine.tuning import best_settings
 from benchmarks.learners import CAMPAIGN_LEARNERS
 from benchmarks.learners.campaigns import other_budgets
@@ -214,7 +205,7 @@ def test_tuning_some_keeps_what_is_known_of_others(
         return [{"regret": cell.tuned["lag"] / 100.0 - 0.1} for cell in cells]
 
     monkeypatch.setattr(tuning, "run_cells", run_cells)
-    monkeypatch.setattr("benchmarks.campaigns.learned.TUNED", file)
+    monkeypatch.setattr("benchmarks.campaigns.training.TUNED", file)
     only = {"learners": ("DQN", "BC"), "logs": ("unpaced",)}
     tune_learners(settings_with(**only))
     assert "DQN,unpaced,lag=5,3,2000,0.9" in file.read_text()

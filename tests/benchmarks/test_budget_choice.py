@@ -13,7 +13,8 @@ from benchmarks.campaigns.candidates import DUAL, TASKS
 from benchmarks.campaigns.choice import CHOICE, RULES, SCORES
 from benchmarks.campaigns.choice_report import choice_section, draw
 from benchmarks.campaigns.choice_report import verdicts as _verdicts
-from benchmarks.engine import Cell, Settings, read_rows, write_rows
+from benchmarks.engine import Cell, Settings
+from benchmarks.engine.rows import read_rows, write_rows
 from benchmarks.learners import fit_quietly
 from benchmarks.paper.critic_views import CriticView
 from bidclick_gym import simulate_log

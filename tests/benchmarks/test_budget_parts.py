@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.campaigns import contraction, safety
-from benchmarks.engine import Cell, Settings, read_rows, write_rows
+from benchmarks.engine import Cell, Settings
+from benchmarks.engine.rows import read_rows, write_rows
 from bidclick_gym.campaigns import SpendCap, solve_spend_cap
 
 SETTINGS = Settings(pathlib.Path("nowhere"), steps=20, options={"extra_seeds": 2})

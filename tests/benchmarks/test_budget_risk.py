@@ -18,7 +18,8 @@ from benchmarks.campaigns.risk import (
 )
 from benchmarks.campaigns.risk import verdicts as _verdicts
 from benchmarks.campaigns.training import CampaignBidder, train
-from benchmarks.engine import Cell, Settings, read_rows, write_rows
+from benchmarks.engine import Cell, Settings
+from benchmarks.engine.rows import read_rows, write_rows
 from bidclick_gym.campaigns import BudgetedCampaign
 from icac_algo.decisions import CVaR, MaskedGreedy, greedy_actions
 

@@ -12,7 +12,8 @@ pytest.importorskip("stable_baselines3")
 from benchmarks.__main__ import main
 from benchmarks.auction.measures import COLUMNS
 from benchmarks.auction.online import LOG_IMPRESSIONS, ONLINE, TUNED, train_online
-from benchmarks.engine import Cell, read_rows, select
+from benchmarks.engine import Cell
+from benchmarks.engine.rows import read_rows, select
 from benchmarks.engine.tuning import best_settings
 from benchmarks.learners import ENVS, ONLINE_LEARNERS, PPO_ROLLOUTS, online
 

@@ -16,9 +16,11 @@ import pytest
 import torch
 
 from benchmarks.__main__ import main
-from benchmarks.engine import Cell, Settings, read_rows, select
+from benchmarks.engine import Cell, Settings
+from benchmarks.engine.rows import read_rows, select
 from benchmarks.learners import fit_quietly
-from benchmarks.paper.claims import CLAIMS, FAILS, NOT_RUN, judge
+from benchmarks.paper.claims import CLAIMS
+from benchmarks.paper.claims.verdicts import FAILS, NOT_RUN, judge
 from benchmarks.paper.critic_views import CriticView
 from benchmarks.paper.curves import CURVES_PART, watch_training
 from benchmarks.paper.experiment import PAPER

@@ -12,8 +12,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from paper_worlds import world
 
 from benchmarks.auction.paper_figures import TABLE1, TABLE2
-from benchmarks.paper.claims import (
-    CLAIMS,
+from benchmarks.paper.claims import CLAIMS
+from benchmarks.paper.claims.verdicts import (
     CONDITION,
     FAILS,
     HOLDS,

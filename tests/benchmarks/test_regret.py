@@ -11,7 +11,8 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.auction.regret import REGRET, TUNED, compare
 from benchmarks.auction.regret_tasks import TASKS
-from benchmarks.engine import EXPERIMENTS, Cell, Origin, Results, report_of, write_rows
+from benchmarks.engine import EXPERIMENTS, Cell, Origin, Results, report_of
+from benchmarks.engine.rows import write_rows
 from benchmarks.engine.tuning import best_settings
 from benchmarks.learners import PRIOR_LEARNERS, ClickModel
 

@@ -16,19 +16,11 @@ from benchmarks.__main__ import main
 from benchmarks.auction.measures import COLUMNS
 from benchmarks.auction.table1 import TUNED_OFFLINE
 from benchmarks.auction.verdicts import table1_verdicts
-from benchmarks.engine import (
-    Cell,
-    Origin,
-    Part,
-    bootstrap_mean,
-    paired_difference,
-    read_rows,
-    select,
-    tuning,
-    write_rows,
-)
+from benchmarks.engine import Cell, Origin, Part, Settings, tuning
+from benchmarks.engine.intervals import bootstrap_mean, paired_difference
+from benchmarks.engine.rows import read_rows, select, write_rows
 from benchmarks.engine.tuning import best_settings, search, widened
-from benchmarks.learners import AUCTION_LEARNERS
+from benchmarks.learners import AUCTION_LEARNERS, Learner
 from bidclick_gym import Auction
 from bidclick_gym.auction import MONOTONE_COST_RANGE
 
@@ -263,9 +255,9 @@ def test_the_tuner_asks_for_other_seeds_and_keeps_what_it_does_not_search(
 
     def search_at(fractions: list[float], alphas: tuple[float, ...]) -> None:
         places = [{"fraction": fraction} for fraction in fractions]
-        tuning.tune(
-            path, part, {"CQL": {"alpha": alphas}}, places, tmp_path, 7, keys=["fraction"]
-        )
+        learners = {"CQL": Learner("CQL", None, tuned={"alpha": alphas})}
+        settings = Settings(tmp_path, steps=7)
+        tuning.tune(path, part, learners, places, settings, keys=["fraction"])
 
     search_at([1.0, 0.25], (0.01, 0.02, 0.03))
     assert {(cell.seed, cell["steps"]) for cell in asked} == {

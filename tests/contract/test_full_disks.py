@@ -27,15 +27,10 @@ import benchmarks
 import bidclick_gym
 from benchmarks.__main__ import main as benchmarks_main
 from benchmarks.auction.measures import COLUMNS
-from benchmarks.engine import (
-    Origin,
-    read_rows,
-    run_cells,
-    write_bytes,
-    write_png,
-    write_rows,
-    write_text,
-)
+from benchmarks.engine import Origin, run_cells
+from benchmarks.engine.files import write_bytes, write_text
+from benchmarks.engine.pictures import write_png
+from benchmarks.engine.rows import read_rows, write_rows
 from benchmarks.engine.sweep import finished, keep
 from bidclick_gym.__main__ import main as bidclick_main
 from bidclick_gym.logs import write_shards

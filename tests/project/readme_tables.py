@@ -10,7 +10,7 @@ import functools
 import pathlib
 from collections.abc import Sequence
 
-from benchmarks.engine import bootstrap_mean
+from benchmarks.engine.intervals import bootstrap_mean
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"

@@ -3,30 +3,9 @@
 from __future__ import annotations
 
 from . import ablation, consistency, curves, results, tables, theory
-from .verdicts import (
-    CONDITION,
-    FAILS,
-    HOLDS,
-    NOT_RUN,
-    UNTESTABLE,
-    VERDICTS,
-    Claim,
-    Judgement,
-    judge,
-)
+from .verdicts import Claim
 
-__all__ = [
-    "CLAIMS",
-    "CONDITION",
-    "FAILS",
-    "HOLDS",
-    "NOT_RUN",
-    "UNTESTABLE",
-    "VERDICTS",
-    "Claim",
-    "Judgement",
-    "judge",
-]
+__all__ = ["CLAIMS"]
 
 CLAIMS: tuple[Claim, ...] = (
     *results.CLAIMS,

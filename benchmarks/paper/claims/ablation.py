@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...auction.paper_figures import TABLE2
-from ...engine import Interval
+from ...engine.intervals import Interval
 from ...engine.timing import ratio
 from ..measurements import Measurements, difference, listed, mean
 from .verdicts import EXACT, Claims, Judgement, above, judged

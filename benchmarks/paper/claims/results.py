@@ -6,15 +6,8 @@ import contextlib
 
 import numpy as np
 
-from ...engine import Interval
-from ..measurements import (
-    MIN_SEEDS,
-    Measurements,
-    MissingError,
-    difference,
-    listed,
-    mean,
-)
+from ...engine.intervals import Interval
+from ..measurements import MIN_SEEDS, Measurements, MissingError, difference, listed, mean
 from .verdicts import Claim, Claims, Judge, Judgement, above, below, judged
 
 CLAIMS = Claims()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...auction.paper_figures import TABLE1, TABLE2, PaperRow
-from ...engine import Interval
+from ...engine.intervals import Interval
 from ..measurements import Measurements, MissingError, mean
 from .verdicts import CONDITION, FAILS, HOLDS, Claim, Judge, Judgement
 
@@ -90,13 +90,12 @@ def _table2_claim(variant: str, paper: PaperRow) -> Claim:
             parts.append(f"{name} {ours.format(digits)}{' (met)' if met else ''}")
         return all_met, f"{env}: {', '.join(parts)}"
 
+    returned, regret, errors = paper.cells
     return Claim(
         f"table2 / {variant}",
         "Table II",
-        f"{paper.name}: return {paper.mean_return[0]:.3f} ± {paper.mean_return[1]:.3f}, "
-        f"normalized regret {paper.regret[0]:.3f} ± {paper.regret[1]:.3f}, "
-        f"{paper.errors[0]:.0f} ± {paper.errors[1]:.0f} errors, residual "
-        f"{paper.residual:.3f}.",
+        f"{paper.name}: return {returned}, normalized regret {regret}, {errors} errors, "
+        f"residual {paper.residual:.3f}.",
         "table2",
         "holds if our 95 % intervals meet all four figures on BidClick-v0; under a "
         "condition if only on BidClickMonotone-v0",

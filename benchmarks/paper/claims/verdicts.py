@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from ...engine import Interval, Rows
+from ...engine.intervals import Interval
+from ...engine.rows import Rows
 from ..measurements import Measurements, MissingError
 
 HOLDS = "holds"
@@ -26,15 +27,10 @@ EXACT = "the exact projection is deployed"
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """A verdict and the figure behind it.
+    """A verdict and the figure behind it."""
 
-    Args:
-        verdict: one of ``VERDICTS``.
-        figure: what was measured, with intervals, in words.
-    """
-
-    verdict: str
-    figure: str
+    verdict: str  # one of ``VERDICTS``
+    figure: str  # what was measured, with intervals, in words
 
 
 Judge = Callable[[Measurements], Judgement]
@@ -42,23 +38,14 @@ Judge = Callable[[Measurements], Judgement]
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """Something that the paper says.
+    """Something that the paper says."""
 
-    Args:
-        key: short name, unique.
-        place: where it is said.
-        says: the claim in our own words.
-        part: the experiment that decides it, a part of ``python -m benchmarks paper``.
-        rule: when it holds, in words; ``judge`` does exactly this.
-        judge: measurements to verdict and figure.
-    """
-
-    key: str
-    place: str
-    says: str
-    part: str
-    rule: str
-    judge: Judge
+    key: str  # short name, unique
+    place: str  # where it is said
+    says: str  # the claim in our own words
+    part: str  # the experiment that decides it, a part of ``python -m benchmarks paper``
+    rule: str  # when it holds, in words; ``judge`` does exactly this
+    judge: Judge  # measurements to verdict and figure
 
     @property
     def command(self) -> str:

@@ -81,17 +81,20 @@ def _projector(
         matrix, bounds = shape_set.inequalities(positions)
         if count_faces(matrix) <= MAX_FACES:
             return Faces(matrix, bounds).project, True
-    gaps = torch.as_tensor(np.diff(positions))
+    # Not a tensor: the first call may be an exporter's, whose tensors must not stay here.
+    gaps = np.diff(positions)
     if curved or (shape_set.has_value_bounds and not signs_only):
         return (
             lambda values, _: project_by_interior_point(values, shape_set, positions),
             False,
         )
     if math.isinf(lower) or math.isinf(upper):
-        return lambda values, _: _isotonic(values, shape_set, gaps.to(values)), True
+        return lambda values, _: _isotonic(values, shape_set, gaps), True
     return (
         lambda values, _: project_onto_steps(
-            values, lower * gaps.to(values), upper * gaps.to(values)
+            values,
+            lower * torch.as_tensor(gaps).to(values),
+            upper * torch.as_tensor(gaps).to(values),
         ),
         False,
     )
@@ -103,12 +106,12 @@ def _clip(shape_set: ShapeSet, raw: torch.Tensor) -> tuple[torch.Tensor, Jacobia
 
 
 def _isotonic(
-    values: torch.Tensor, shape_set: ShapeSet, gaps: torch.Tensor
+    values: torch.Tensor, shape_set: ShapeSet, gaps: FloatArray
 ) -> tuple[torch.Tensor, Jacobian]:
     """Isotonic regression of what remains when the steepest allowed line is taken off."""
     rising = math.isfinite(shape_set.slope_lower)
     bound = shape_set.slope_lower if rising else shape_set.slope_upper
-    line = torch.cat([gaps.new_zeros(1), torch.cumsum(bound * gaps, dim=0)])
+    line = torch.as_tensor(np.append(0.0, np.cumsum(bound * gaps))).to(values)
     sign = 1.0 if rising else -1.0
     fitted, jacobian = project_onto_rising(sign * (values - line))
     fitted = sign * fitted + line

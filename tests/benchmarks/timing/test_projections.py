@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from benchmarks.__main__ import main
-from benchmarks.engine import EXPERIMENTS, Origin, Results, read_rows, report_of
+from benchmarks.engine import EXPERIMENTS, Origin, Results, report_of
+from benchmarks.engine.rows import read_rows
 from benchmarks.timing import projections, rivals_server
 from benchmarks.timing.methods import IDENTITY, OURS, SCIPY, SKLEARN, pool_average
 from benchmarks.timing.problems import SHAPES, make_problem, solve_trusted

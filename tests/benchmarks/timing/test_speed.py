@@ -13,7 +13,8 @@ import torch
 from d3rlpy.models import VectorEncoderFactory
 
 from benchmarks.__main__ import main
-from benchmarks.engine import EXPERIMENTS, Origin, Results, read_rows, report_of
+from benchmarks.engine import EXPERIMENTS, Origin, Results, report_of
+from benchmarks.engine.rows import read_rows
 from benchmarks.engine.timing import Target, growth_exponent
 from benchmarks.timing import env as speed_env
 from benchmarks.timing import load as speed_load
