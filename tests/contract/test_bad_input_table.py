@@ -293,6 +293,7 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("float32", lambda: buffer(rewards=[1e300] * 6), V, "rewards must be finite in"),
     ("no actions", lambda: buffer(actions=[]), V, "actions must"),
     ("extras", lambda: buffer(extras=[1]), T, "extras must map .*got list"),
+    ("extra name", lambda: buffer(extras={1: [1]}), T, "extras must map .*got int"),
     ("extra", lambda: buffer(extras={"e": [1]}), V, "extras: e must have 6 rows, got 1"),
     ("size text", lambda: buffer(action_size="3"), V, "action_size must be .*got '3'"),
     ("size float", lambda: buffer(action_size=2.5), V, r"action_size must be .*got 2\.5"),
