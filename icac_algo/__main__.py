@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "dataset",
         metavar="DATASET",
-        help="id of a local Minari dataset, or Parquet, Arrow or Feather files",
+        help="id of a local Minari dataset, or Parquet, Arrow, Feather or CSV files",
     )
     check.add_argument(
         "--constraint",

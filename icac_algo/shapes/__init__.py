@@ -12,7 +12,7 @@ from .actions import (
     make_constraint_field,
     register_constraint,
 )
-from .base import Constraint, KnownCost, is_finite
+from .base import Constraint, KnownCost
 from .normal_form import (
     ShapeSet,
     is_exporting,
@@ -30,7 +30,7 @@ from .states import (
     lipschitz_constant,
     make_state_constraints_field,
 )
-from .words import SHAPE_NAMES, parse_known_cost, parse_shape
+from .words import SHAPE_NAMES, as_shape, parse_known_cost, parse_shape
 
 __all__ = [
     "SHAPE_NAMES",
@@ -48,11 +48,11 @@ __all__ = [
     "StateLipschitz",
     "StateMonotone",
     "Unconstrained",
+    "as_shape",
     "check_state_constraints",
     "directions",
     "has_lipschitz",
     "is_exporting",
-    "is_finite",
     "lipschitz_constant",
     "make_constraint_field",
     "make_state_constraints_field",
