@@ -38,6 +38,7 @@ from ..evidence import check_prior_at_fit
 from ..shapes import (
     Constraint,
     StateConstraint,
+    as_shape,
     check_state_constraints,
     make_constraint_field,
     make_state_constraints_field,
@@ -97,9 +98,9 @@ class ConstraintAwareQConfig(LearnableConfig):
         n_critics (int): Number of critics.  Targets use their minimum, values their
             mean, which keeps every shape.
         share_encoder (bool): Whether several critics share one encoder.
-        constraint (icac_algo.shapes.Constraint): The shape over actions; over a
-            continuous action the ends of its ``actions`` (by default 0 and 1) are its
-            range.
+        constraint (icac_algo.shapes.Constraint): The shape over actions, or words for it
+            (``"monotone+concave"``); over a continuous action the ends of its
+            ``actions`` (by default 0 and 1) are its range.
         state_constraints (list[icac_algo.shapes.StateConstraint]): Shapes over features
             of the observation, with ``critic=Functional()``.
         critic (icac_algo.critics.Critic): How the critic is made to have the shape:
@@ -156,6 +157,7 @@ class ConstraintAwareQConfig(LearnableConfig):
         Raises:
             ValueError: a field is out of bounds, unknown or does not fit another.
         """
+        self.constraint = as_shape(self.constraint)
         cast_fields(self)
         for name in ("critic_learning_rate", "actor_learning_rate"):
             check_number(name, getattr(self, name), above=0.0)

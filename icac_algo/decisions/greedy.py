@@ -36,19 +36,20 @@ def peak_between(
     function: Callable[[torch.Tensor], torch.Tensor],
     lower: torch.Tensor,
     upper: torch.Tensor,
-    rounds: int = _ROUNDS,
+    favours_last: bool = False,
 ) -> torch.Tensor:
     """Where functions with one peak each are largest: ``(B, 1)`` ends to ``(B, 1)``.
 
-    The peak lies between the neighbours of the best of a few equally spaced actions.
-    Few rounds of many actions: an exported graph holds every round.
+    The peak lies between the neighbours of the best of a few equally spaced actions; of
+    a flat top it is the end that is favoured.  Few rounds of many actions: an exported
+    graph holds every round.
     """
     steps = torch.arange(_SPOTS, dtype=lower.dtype, device=lower.device)
     best = lower
-    for _ in range(rounds):
+    for _ in range(_ROUNDS):
         gap = (upper - lower) / (_SPOTS - 1)
-        spots = lower + gap * steps
-        best = spots.gather(1, function(spots).argmax(dim=1, keepdim=True))
+        spots = torch.minimum(lower + gap * steps, upper)
+        best = spots.gather(1, best_actions(function(spots), favours_last)[:, None])
         lower = torch.maximum(lower, best - gap)
         upper = torch.minimum(upper, best + gap)
     return best
@@ -86,20 +87,15 @@ def best_continuous_actions(
         return upper.clone()
     if costless and shape_set.slope_upper <= 0.0:
         return lower.clone()
+    last = constraint.favours_last
     # A known cost is linear in the action: it changes slopes, but no curvature.
     if shape_set.convex:
-        candidates = ends
-    elif shape_set.concave:
-        peak = peak_between(function, lower, upper)
-        candidates = torch.cat([lower, peak, upper], dim=1)
-    else:
+        return ends.gather(1, best_actions(function(ends), last)[:, None])
+    if not shape_set.concave:
         share = torch.linspace(0.0, 1.0, _GRID, dtype=torch.float64, device=device)
         grid = lower + (upper - lower) * share
-        place = function(grid).argmax(dim=1, keepdim=True)
-        around = [
-            grid.gather(1, (place + step).clamp(0, _GRID - 1)) for step in (-1, 0, 1)
-        ]
-        peak = peak_between(function, around[0], around[2])
-        candidates = torch.cat([around[1], peak], dim=1)
-    best = best_actions(function(candidates), constraint.favours_last)
-    return candidates.gather(1, best[:, None])
+        place = best_actions(function(grid), last)[:, None]
+        lower, upper = (
+            grid.gather(1, (place + step).clamp(0, _GRID - 1)) for step in (-1, 1)
+        )
+    return peak_between(function, lower, upper, last)

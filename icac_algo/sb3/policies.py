@@ -15,7 +15,7 @@ from torch import nn
 from .._util.checks import check_choice
 from ..critics import Canonical, Critic, Euclidean, Functional, Prior
 from ..decisions import best_actions
-from ..shapes import Concave, Constraint, parse_shape
+from ..shapes import Concave, Constraint, as_shape
 
 _CRITICS: dict[str, type[Critic]] = {
     kind.get_type(): kind for kind in (Functional, Canonical, Euclidean)
@@ -151,13 +151,7 @@ class ConstraintAwareDQNPolicy(DQNPolicy):
         critic: Critic | str = "functional",
         **kwargs: Any,
     ):
-        constraint = Concave() if constraint is None else constraint
-        if isinstance(constraint, str):
-            constraint = parse_shape(constraint)
-        if not isinstance(constraint, Constraint):
-            raise ValueError(
-                f"constraint must be a shape such as Concave(), got {constraint!r}"
-            )
+        constraint = as_shape(Concave() if constraint is None else constraint)
         if isinstance(critic, str):
             check_choice("critic", critic, tuple(_CRITICS))
             critic = _CRITICS[critic]()

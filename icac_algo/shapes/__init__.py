@@ -30,7 +30,7 @@ from .states import (
     lipschitz_constant,
     make_state_constraints_field,
 )
-from .words import SHAPE_NAMES, parse_known_cost, parse_shape
+from .words import SHAPE_NAMES, as_shape, parse_known_cost, parse_shape
 
 __all__ = [
     "SHAPE_NAMES",
@@ -48,6 +48,7 @@ __all__ = [
     "StateLipschitz",
     "StateMonotone",
     "Unconstrained",
+    "as_shape",
     "check_state_constraints",
     "directions",
     "has_lipschitz",

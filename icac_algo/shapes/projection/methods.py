@@ -59,12 +59,13 @@ def _choose(shape_set: ShapeSet, positions_bytes: bytes) -> tuple[Method | None,
     project, is_formula = _projector(shape_set, positions, signs_only, curved)
 
     def method(raw: torch.Tensor) -> tuple[torch.Tensor, Jacobian]:
-        projected, jacobian = project(raw.double(), raw)
-        # Order and bounds survive being stored in float32, exact slopes would not.
-        if raw.dtype == torch.float64 or signs_only or bounded:
-            projected = shape_set.remove_rounding(projected, positions)
-        rounded = projected.to(raw.dtype)
-        if bounded and raw.dtype != torch.float64:
+        values = raw.double()
+        projected, jacobian = project(
+            values, raw if raw.dtype == torch.float32 else values
+        )
+        # Order survives being stored in fewer bits.
+        rounded = shape_set.remove_rounding(projected, positions).to(raw.dtype)
+        if bounded:
             rounded = rounded.clamp(shape_set.lower, shape_set.upper)
         return rounded, jacobian
 
