@@ -9,12 +9,14 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 MARKED := slow or distributed or browser or network
 
-.PHONY: help table1 test test-all test-marked lint paper paper-table clean
+.PHONY: help table1 test test-all test-marked fuzz fuzz-long lint paper paper-table clean
 
 help:
 	@echo "make table1       set up, then Table I in its quick form (minutes)"
 	@echo "make test         set up, then the tests that a change can break (minutes)"
 	@echo "make test-all     the same, then the tests marked slow, distributed, browser, network"
+	@echo "make fuzz         set up, then random input to every door (under a minute)"
+	@echo "make fuzz-long    the same with ten times as many cases, other ones each time"
 	@echo "make lint         set up, then ruff, mypy and import-linter"
 	@echo "make paper        set up, then every table and claim of the paper (many hours)"
 	@echo "make paper-table  set up, then Table I in full (about an hour on 2 cores)"
@@ -35,12 +37,18 @@ paper: $(STAMP)
 	$(BIN)/python -m benchmarks paper
 
 test: $(STAMP)
-	$(PYTEST) -m "not ($(MARKED))"
+	$(PYTEST) -m "not ($(MARKED))" --ignore tests/fuzz
 
 test-marked: $(STAMP)
 	$(PYTEST) -m "$(MARKED)"
 
-test-all: test test-marked
+test-all: test test-marked fuzz
+
+fuzz: $(STAMP)
+	$(PYTEST) tests/fuzz
+
+fuzz-long: $(STAMP)
+	FUZZ_EXAMPLES=10 $(PYTEST) tests/fuzz
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

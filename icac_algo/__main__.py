@@ -78,15 +78,15 @@ def _read(options: argparse.Namespace) -> LoggedSteps:
 
 def _open(options: argparse.Namespace) -> Any:
     path = pathlib.Path(options.dataset)
-    columns = {name: getattr(options, name) for name in ("action", "reward")}
     if path.exists():
         if options.observation is None:
             raise ValueError(f"--observation must name the columns of features in {path}")
         return ColumnarReplayBuffer.from_parquet(
             path,
             observation=options.observation,
+            action=options.action or "action",
+            reward=options.reward or "reward",
             propensity=options.propensity,
-            **{role: column or role for role, column in columns.items()},
         )
     import minari
 
@@ -96,8 +96,8 @@ def _open(options: argparse.Namespace) -> Any:
             f"DATASET must be a file, a folder or the id of a local Minari dataset "
             f"({', '.join(known) or 'there are none'}), got {options.dataset!r}"
         )
-    for name, column in {**columns, "propensity": options.propensity}.items():
-        if column is not None:
+    for name in ("action", "reward", "propensity"):
+        if (column := getattr(options, name)) is not None:
             raise ValueError(
                 f"--{name} must be left out: a Minari dataset has no columns to name, "
                 f"got {column!r}"
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "dataset",
         metavar="DATASET",
-        help="id of a local Minari dataset, or Parquet, Arrow or Feather files",
+        help="id of a local Minari dataset, or Parquet, Arrow, Feather or CSV files",
     )
     check.add_argument(
         "--constraint",

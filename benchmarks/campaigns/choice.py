@@ -8,6 +8,7 @@ cross-validation, or trains one of them on the whole log and measures its true r
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterable
 from typing import Any
@@ -78,6 +79,8 @@ def _scores(cell: Cell) -> Rows:
         if candidate.shape is not None
     }
     kept = [name for name, check in checks.items() if not check.rejected]
+    # The rule that asks both is another one.
+    found = dataclasses.replace(found, prior_checks={})
     chosen = (
         found.best,
         found.lowest,

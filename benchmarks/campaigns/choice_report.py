@@ -32,7 +32,7 @@ MARGIN = 0.1
 #: A false shape taken on more than this share of the logs is too often.
 TOO_OFTEN = 0.1
 #: The rules of each task: column, and what it is called.  The first is the one that
-#: `Selection.best` is.
+#: `Selection.best` is without prior checks.
 RULES: dict[str, dict[str, str]] = {
     "lambda": {"by_error": "cross-validation", "by_lowest": "lowest held-out error"},
     "shape": {

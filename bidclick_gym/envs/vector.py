@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -70,7 +70,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         "autoreset_mode": NEXT_STEP,
     }
 
-    _single_information = BidClickEnv.no_impression
+    _single_information: ClassVar[dict[str, Any]] = BidClickEnv.no_impression
 
     def __init__(
         self,

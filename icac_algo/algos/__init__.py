@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..critics import DivergenceError
 from .checkpoints import load_checkpoint, save_checkpoint
 from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig
 from .constraint_aware_q_euclidean import EuclideanConstraintAwareQImpl
@@ -19,7 +20,6 @@ from .proximal import (
     proximal_iterations,
 )
 from .shaped_iql import ShapedIQL, ShapedIQLConfig
-from .training import DivergenceError
 
 __all__ = [
     "ConstraintAwareQ",

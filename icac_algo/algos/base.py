@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pathlib
 from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
@@ -138,9 +137,6 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
             if scaler is not None and not isinstance(values, (list, tuple)):
                 check_scaler(f"{name}_scaler", scaler, values)
 
-    def check_exportable(self) -> None:
-        """Refuses a policy that no fixed graph can express."""
-
     def save(self, fname: str) -> None:
         """As d3rlpy's, but an interrupted write leaves the old file as it was."""
         check_built(self)
@@ -159,14 +155,9 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         """Saves the greedy policy as TorchScript (``.pt``) or ONNX (``.onnx``).
 
         Unlike d3rlpy's, the ONNX file takes any batch size and its writing works with
-        current torch; it needs the packages ``onnx`` and ``onnxscript``.
+        current torch; it needs the package ``onnx``.
         """
-        check_built(self)
-        if pathlib.Path(fname).suffix not in (".pt", ".onnx"):
-            raise ValueError(f"fname must end with .pt or .onnx, got {fname!r}")
-        self.check_exportable()
-        with written_beside(fname) as beside:
-            save_greedy_policy(self, beside)
+        save_greedy_policy(self, fname)
 
 
 # -- mini-batches -------------------------------------------------------------

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import gymnasium
 from d3rlpy.base import DeviceArg, LearnableConfig, register_learnable
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
@@ -39,6 +38,7 @@ from ..evidence import check_prior_at_fit
 from ..shapes import (
     Constraint,
     StateConstraint,
+    as_shape,
     check_state_constraints,
     make_constraint_field,
     make_state_constraints_field,
@@ -98,9 +98,9 @@ class ConstraintAwareQConfig(LearnableConfig):
         n_critics (int): Number of critics.  Targets use their minimum, values their
             mean, which keeps every shape.
         share_encoder (bool): Whether several critics share one encoder.
-        constraint (icac_algo.shapes.Constraint): The shape over actions; over a
-            continuous action the ends of its ``actions`` (by default 0 and 1) are its
-            range.
+        constraint (icac_algo.shapes.Constraint): The shape over actions, or words for it
+            (``"monotone+concave"``); over a continuous action the ends of its
+            ``actions`` (by default 0 and 1) are its range.
         state_constraints (list[icac_algo.shapes.StateConstraint]): Shapes over features
             of the observation, with ``critic=Functional()``.
         critic (icac_algo.critics.Critic): How the critic is made to have the shape:
@@ -157,6 +157,7 @@ class ConstraintAwareQConfig(LearnableConfig):
         Raises:
             ValueError: a field is out of bounds, unknown or does not fit another.
         """
+        self.constraint = as_shape(self.constraint)
         cast_fields(self)
         for name in ("critic_learning_rate", "actor_learning_rate"):
             check_number(name, getattr(self, name), above=0.0)
@@ -245,12 +246,10 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
     def inner_create_impl(self, observation_shape: Shape, action_size: int) -> None:
         config = self._config
         # No shape is over one discrete action, so one action is a continuous one.
-        continuous = action_size == 1 or self._action_type == ActionSpace.CONTINUOUS
-        if continuous:
+        if action_size == 1:
             self._action_type = ActionSpace.CONTINUOUS
-            config.validate_continuous(action_size)
-        config.constraint.check_observation_shape(observation_shape)
-        check_state_constraints(config.state_constraints, observation_shape)
+        continuous = self._action_type == ActionSpace.CONTINUOUS
+        self._check_sizes(observation_shape, action_size)
         if config.constraint.known_cost is not None or (
             not config.constraint.shape_set().is_cone
         ):
@@ -343,6 +342,10 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         self._set_action_type(_action_type_of(env))
         super().fit_online(env, *args, **kwargs)
 
+    def collect(self, env: Any, *args: Any, **kwargs: Any) -> ReplayBufferBase:
+        self._set_action_type(_action_type_of(env))
+        return super().collect(env, *args, **kwargs)
+
     def build_with_dataset(self, dataset: ReplayBufferBase) -> None:
         self.prepare(dataset)
         super().build_with_dataset(dataset)
@@ -359,32 +362,15 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             )
         self._action_type = action_type
 
-    def check_exportable(self) -> None:
-        config = self._config
-        assert self._impl is not None
-        actor_decides = config.greedy == "actor" and config.actor != "softmax"
-        if not isinstance(config.critic, Euclidean) or actor_decides:
-            return
-        if not config.constraint.has_closed_form(self._impl.action_size):
-            raise ValueError(
-                f"critic=Euclidean() onto {type(config.constraint).__name__} over "
-                f"{self._impl.action_size} actions has no closed form to export; "
-                "critic=Functional() and Canonical() export at any size"
-            )
-
     def prepare(self, dataset: ReplayBufferBase) -> None:
         config, info = self._config, dataset.dataset_info
         config.validate()
         self._set_action_type(info.action_space)
-        if info.action_space == ActionSpace.CONTINUOUS:
-            config.validate_continuous(info.action_size)
         self.check_dataset(dataset)
         signature = info.observation_signature.shape
-        shape = signature[0] if len(signature) == 1 else signature
-        config.constraint.check_observation_shape(shape)
-        check_state_constraints(config.state_constraints, shape)
-        if info.action_space == ActionSpace.DISCRETE:
-            config.constraint.positions(info.action_size)
+        self._check_sizes(
+            signature[0] if len(signature) == 1 else signature, info.action_size
+        )
         if self._impl is None:
             # A model that is already trained has imposed its shape.
             self._check_prior(dataset)
@@ -395,11 +381,18 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         if self._impl is not None and not self._impl.standardised:
             self._impl.standardise(self._standardisation)
 
+    def _check_sizes(self, observation_shape: Shape, action_size: int) -> None:
+        config = self._config
+        if self._action_type == ActionSpace.CONTINUOUS:
+            config.validate_continuous(action_size)
+        else:
+            config.constraint.positions(action_size)
+        config.constraint.check_observation_shape(observation_shape)
+        check_state_constraints(config.state_constraints, observation_shape)
+
     def _check_prior(self, dataset: ReplayBufferBase) -> None:
         mode = self._config.check_prior
-        if mode == "off":
-            return
-        if dataset.dataset_info.action_space == ActionSpace.CONTINUOUS:
+        if mode != "off" and self._action_type == ActionSpace.CONTINUOUS:
             raise ValueError(
                 f"check_prior={mode!r} needs discrete actions, the dataset has "
                 "continuous ones; check_prior='off' trusts the shape"
@@ -407,9 +400,10 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         check_prior_at_fit(dataset, self._config.constraint, mode)
 
     def check_dataset(self, dataset: ReplayBufferBase) -> None:
-        if dataset.dataset_info.action_space == ActionSpace.DISCRETE:
+        if self._action_type == ActionSpace.DISCRETE:
             super().check_dataset(dataset)
             return
+        self._config.validate_continuous(dataset.dataset_info.action_size)
         actions = self._config.constraint.actions or [0.0, 1.0]
         check_continuous_dataset(type(self).__name__, dataset, actions[0], actions[-1])
 
@@ -424,8 +418,13 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
 
 
 def _action_type_of(env: Any) -> ActionSpace:
-    continuous = isinstance(env.action_space, gymnasium.spaces.Box)
-    return ActionSpace.CONTINUOUS if continuous else ActionSpace.DISCRETE
+    """Of Gymnasium's spaces, and of the older gym's, which d3rlpy takes as well."""
+    space = env.action_space
+    # By name: only d3rlpy needs the older package.
+    kinds = {base.__name__ for base in type(space).__mro__}
+    if kinds.isdisjoint({"Box", "Discrete"}):
+        raise ValueError(f"env must have Discrete or Box actions, got {space}")
+    return ActionSpace.CONTINUOUS if "Box" in kinds else ActionSpace.DISCRETE
 
 
 def _create_normal_policy(*args: Any, **kwargs: Any) -> Any:

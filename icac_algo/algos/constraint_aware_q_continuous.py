@@ -99,7 +99,7 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
         known = [(q_func, q_func.coordinates(x)) for q_func in q_funcs]
 
         def mean_value(actions: torch.Tensor) -> torch.Tensor:
-            values = [q.at_coordinates(x, at, actions).double() for q, at in known]
+            values = [q.fine_values(x, at, actions) for q, at in known]
             return values[0] if len(values) == 1 else torch.stack(values).mean(dim=0)
 
         # Not len(), which a traced graph would take for a constant.

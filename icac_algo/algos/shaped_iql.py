@@ -12,6 +12,7 @@ from d3rlpy.models.q_functions import QFunctionFactory, make_q_func_field
 from d3rlpy.types import Shape
 
 from .._util.fields import cast_fields
+from ..export import save_greedy_policy
 
 
 @dataclasses.dataclass()
@@ -84,6 +85,10 @@ class ShapedIQL(IQL):
             compiled=self.compiled,
             device=self._device,
         )
+
+    def save_policy(self, fname: str) -> None:
+        """Saves the policy as TorchScript (``.pt``) or ONNX (``.onnx``)."""
+        save_greedy_policy(self, fname)
 
 
 register_learnable(ShapedIQLConfig)

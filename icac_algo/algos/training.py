@@ -30,7 +30,8 @@ from d3rlpy.logging import (
 )
 from tqdm.auto import tqdm
 
-from .._util.checks import check_path
+from .._util.checks import check_path, is_integer
+from ..critics import DivergenceError, refuse_diverged_networks
 from ..data import fingerprint
 from .checkpoints import Progress, restore_checkpoint, training_state, write_checkpoint
 
@@ -66,8 +67,9 @@ class FitOptions:
             ("save_interval", 1),
         ):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            if not is_integer(value) or value < least:
                 raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+            object.__setattr__(self, name, int(value))
         if self.checkpoint is not None:
             check_path("checkpoint", self.checkpoint)
             file = pathlib.Path(self.checkpoint)
@@ -128,7 +130,8 @@ def train(
     for epoch, length in options.epochs(progress):
         metrics = _epoch(algo, dataset, options, logger, guard, epoch, length, progress)
         reached = Progress(epoch, progress.step + length)
-        _refuse_diverged_networks(algo, reached.step, _saved(options, progress))
+        networks = algo.impl.modules.get_torch_modules()
+        refuse_diverged_networks(networks, reached.step, _saved(options, progress))
         progress = reached
         if options.epoch_callback:
             options.epoch_callback(algo, epoch, progress.step)
@@ -228,24 +231,6 @@ _SMALLEST_LOSS = 1e-4
 _LARGEST_GROWTH = 1e9
 
 
-class DivergenceError(ArithmeticError):
-    """Training has diverged.
-
-    Args:
-        quantity: what is NaN, infinite or beyond all proportion.
-        value: what it is.
-        step: gradient step of this ``fit``, from 1.
-        saved: where the last good state is, in words.
-    """
-
-    def __init__(self, quantity: str, value: float, step: int, saved: str):
-        super().__init__(
-            f"training diverged: {quantity} is {value:g} at step {step}; {saved}. A "
-            "smaller learning rate, or a reward_scaler for large rewards, may help"
-        )
-        self.quantity, self.value, self.step = quantity, value, step
-
-
 class _DivergenceGuard:
     """Looks at what every update returns.
 
@@ -268,13 +253,3 @@ class _DivergenceGuard:
                 exploded = abs(value) > _LARGEST_GROWTH * first
             if exploded or not math.isfinite(value):
                 raise DivergenceError(name, value, step, saved())
-
-
-def _refuse_diverged_networks(algo: Any, step: int, saved: str) -> None:
-    """Raises if a weight is NaN or infinite, which a finite loss may hide."""
-    for module_name, module in algo.impl.modules.get_torch_modules().items():
-        for name, weights in module.named_parameters():
-            if not torch.isfinite(weights).all():
-                bad = weights.detach()[~torch.isfinite(weights)]
-                label = f"a weight of {module_name}.{name}"
-                raise DivergenceError(label, float(bad[0]), step, saved)

@@ -7,6 +7,7 @@ from .base import Prior, ShapedCritic, StandardisedCritic, reward_slope
 from .continuous import ContinuousShapedQFunction
 from .coordinates import free_coordinates, make_coordinates
 from .discrete import ProjectedQFunction, ShapedQFunction
+from .divergence import DivergenceError, refuse_diverged_networks
 from .factory import ShapedQFunctionFactory
 from .functions import Function, Spline, make_function
 from .kinds import (
@@ -18,6 +19,7 @@ from .kinds import (
     make_critic_field,
     register_critic,
 )
+from .observation_scalers import ClippedStandardObservationScaler
 from .parametrization import Parametrization, Units
 from .quantiles import QuantileQFunction
 from .standardisation import Standardisation
@@ -27,8 +29,10 @@ __all__ = [
     "AfterstateQFunction",
     "Afterstates",
     "Canonical",
+    "ClippedStandardObservationScaler",
     "ContinuousShapedQFunction",
     "Critic",
+    "DivergenceError",
     "Euclidean",
     "Function",
     "Functional",
@@ -51,6 +55,7 @@ __all__ = [
     "make_critic_field",
     "make_function",
     "normed_linear",
+    "refuse_diverged_networks",
     "register_critic",
     "reward_slope",
 ]

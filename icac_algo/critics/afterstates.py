@@ -24,10 +24,17 @@ from d3rlpy.models.torch import DiscreteQFunction, Encoder, QFunctionOutput
 from torch import nn
 
 from .._util.checks import check_count, check_number
-from ..shapes import Constraint, KnownCost, MonotoneConcave, make_constraint_field
+from ..shapes import (
+    Constraint,
+    KnownCost,
+    MonotoneConcave,
+    as_shape,
+    make_constraint_field,
+)
 from .base import Prior, StandardisedCritic, reward_slope
 from .functions import make_function
 from .kinds import Critic, function_over, register_critic
+from .parametrization import Units
 from .states import vector_sizes
 
 # A cost may exceed what is left by the rounding of observations.
@@ -81,11 +88,7 @@ class Afterstates(Critic):
     def __post_init__(self) -> None:
         if not isinstance(self.known_cost, KnownCost):
             raise ValueError(f"known_cost must be a KnownCost, got {self.known_cost!r}")
-        if not isinstance(self.value_shape, Constraint):
-            raise ValueError(
-                "value_shape must be a shape such as MonotoneConcave(), "
-                f"got {self.value_shape!r}"
-            )
+        self.value_shape = as_shape(self.value_shape, "value_shape")
         _check_features("budget_feature", [self.budget_feature])
         _check_features("clock_feature", [self.clock_feature])
         _check_features("context", self.context)
@@ -178,12 +181,18 @@ class AfterstateQFunction(StandardisedCritic, DiscreteQFunction):
         settings, known_cost = self.settings, self.known_cost(x)
         left = self.left(x) if left is None else left
         clock = x[:, settings.clock_feature, None] - settings.tick
-        now = self._now(self._now_network(x[:, settings.context]))
-        later = self._later.at(self._later_network(clock), left.clamp_min(0.0))
+        slope = reward_slope(self._prior.reward_scaler)
+        now = self._now(
+            self._now_network(x[:, settings.context]),
+            Units(self.level, self.scale, slope),
+        )
+        later = self._later.at(
+            self._later_network(clock), left.clamp_min(0.0), Units(0.0, self.scale, slope)
+        )
         gross = self.level + self.scale * (
             now + torch.where(clock > settings.tick / 2.0, later, 0.0)
         )
-        q = gross - reward_slope(self._prior.reward_scaler) * known_cost
+        q = gross - slope * known_cost
         # Refused, and so worth what the free action is.
         return torch.where(self.is_refused(left), q[:, :1], q)
 

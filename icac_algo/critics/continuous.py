@@ -70,10 +70,25 @@ class ContinuousShapedQFunction(ShapedCritic, ContinuousQFunction):
     ) -> torch.Tensor:
         """As :meth:`at`, with the coordinates of the states already known."""
         if not self.training:
-            # In float64, so that what float32 stores differs by its own rounding alone.
-            coordinates, actions = coordinates.double(), actions.double()
+            # So that what float32 stores differs by its own rounding alone.
+            return self.fine_values(x, coordinates, actions).float()
+        return self._values(x, coordinates, actions).float()
+
+    def fine_values(
+        self, x: TorchObservation, coordinates: torch.Tensor, actions: torch.Tensor
+    ) -> torch.Tensor:
+        """As :meth:`at_coordinates` in evaluation mode, before it is rounded: float64.
+
+        About a peak float32 cannot tell values apart: actions of a thousandth of the
+        range share one.
+        """
+        return self._values(x, coordinates.double(), actions.double())
+
+    def _values(
+        self, x: TorchObservation, coordinates: torch.Tensor, actions: torch.Tensor
+    ) -> torch.Tensor:
         values = self._parametrization.at(coordinates, actions, self.units())
-        q = self.level + self.scale * values
+        q: torch.Tensor = self.level + self.scale * values
         if self._constraint.known_cost is not None:
             q = q - self.cost_at(x, actions)
-        return q.float()
+        return q

@@ -1,7 +1,7 @@
 """Canonical coordinates: level, slopes and curvatures, in which a shape is a sign.
 
-In units of the whole action range.  Signed coordinates go through a softplus, those
-between two bounds through a sigmoid or softmax.  They reach the whole interior.
+In units of the whole action range.  Signed coordinates go through a softplus; bounds cap
+them where they come near.  They reach the whole interior.
 """
 
 from __future__ import annotations
@@ -11,62 +11,66 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..shapes import Constraint, ShapeSet
-from .parametrization import Frame, Parametrization, Width
+from .parametrization import (
+    Frame,
+    Limits,
+    Parametrization,
+    share_of_room,
+    slope_unit,
+    within,
+)
 
 
 class Free(Parametrization):
     """No bound on slopes: one coordinate for each value, as a plain critic has."""
 
-    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
         return coordinates
+
+
+class CanonicalBounded(Parametrization):
+    """Mean level, then K-1 slopes within their bounds."""
+
+    def rising(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
+        slopes = within(coordinates[:, 1:], *limits, slope_unit(len(unit) - 1))
+        return coordinates[:, :1] + _integrate(slopes * unit.diff())
 
 
 class CanonicalMonotone(Parametrization):
     """Mean level, then K-1 non-negative slopes."""
 
-    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
         slopes = _nonnegative(coordinates[:, 1:])
-        return coordinates[:, :1] + _integrate(slopes, unit.diff())
-
-
-class CanonicalBetween(Parametrization):
-    """Mean level, then K-1 slopes within [0, width]."""
-
-    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
-        slopes = width * torch.sigmoid(coordinates[:, 1:])
-        return coordinates[:, :1] + _integrate(slopes, unit.diff())
+        return coordinates[:, :1] + _integrate(slopes * unit.diff())
 
 
 class CanonicalConcave(Parametrization):
     """Mean level, mean slope, then K-2 non-negative curvatures."""
 
-    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
         drops = _nonnegative(coordinates[:, 2:]) * _between(unit)
         fall = torch.cumsum(drops, dim=1)
         slopes = -torch.cat([torch.zeros_like(coordinates[:, :1]), fall], dim=1)
         slopes = slopes - slopes.mean(dim=1, keepdim=True) + coordinates[:, 1:2]
-        return coordinates[:, :1] + _integrate(slopes, unit.diff())
+        return coordinates[:, :1] + _integrate(slopes * unit.diff())
 
 
-class CanonicalMonotoneConcave(Parametrization):
-    """Mean level, then the smallest slope and K-2 curvatures, all non-negative."""
+class CanonicalBoundedConcave(Parametrization):
+    """Mean level, the smallest slope within its bounds, and K-2 curvatures."""
 
-    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
-        smallest = _nonnegative(coordinates[:, 1:2])
+    def rising(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
         drops = _nonnegative(coordinates[:, 2:]) * _between(unit)
+        smallest = coordinates[:, 1:2]
+        if self.frame.slopes == "rising":
+            smallest = _nonnegative(smallest)
+        else:
+            smallest = within(smallest, *limits)
+            drops = drops * share_of_room(
+                drops.sum(dim=1, keepdim=True), smallest, limits
+            )
         above = torch.cumsum(drops.flip(1), dim=1).flip(1)
         slopes = smallest + torch.cat([above, torch.zeros_like(smallest)], dim=1)
-        return coordinates[:, :1] + _integrate(slopes, unit.diff())
-
-
-class CanonicalBetweenConcave(Parametrization):
-    """Mean level, then K shares: of the width, how much each slope is below the last."""
-
-    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
-        # K shares that sum to one: above the first slope, between slopes, below the last.
-        shares = torch.softmax(coordinates[:, 1:], dim=1)
-        slopes = width * shares[:, 1:].flip(1).cumsum(dim=1).flip(1)
-        return coordinates[:, :1] + _integrate(slopes, unit.diff())
+        return coordinates[:, :1] + _integrate(slopes * unit.diff())
 
 
 def _nonnegative(coordinates: Tensor) -> Tensor:
@@ -75,10 +79,10 @@ def _nonnegative(coordinates: Tensor) -> Tensor:
     return F.softplus(coordinates - 1.0)
 
 
-def _integrate(slopes: Tensor, spacing: Tensor) -> Tensor:
-    """Values with these slopes and mean zero: ``(B, K-1)`` to ``(B, K)``."""
-    steps = torch.cumsum(slopes * spacing, dim=1)
-    values = torch.cat([torch.zeros_like(steps[:, :1]), steps], dim=1)
+def _integrate(steps: Tensor) -> Tensor:
+    """Values with these steps and mean zero: ``(B, K-1)`` to ``(B, K)``."""
+    sums = torch.cumsum(steps, dim=1)
+    values = torch.cat([torch.zeros_like(sums[:, :1]), sums], dim=1)
     return values - values.mean(dim=1, keepdim=True)
 
 
@@ -91,10 +95,10 @@ def _between(unit: Tensor) -> Tensor:
 _CANONICAL: dict[tuple[str, bool], type[Parametrization]] = {
     ("free", False): Free,
     ("rising", False): CanonicalMonotone,
-    ("between", False): CanonicalBetween,
+    ("bounded", False): CanonicalBounded,
     ("free", True): CanonicalConcave,
-    ("rising", True): CanonicalMonotoneConcave,
-    ("between", True): CanonicalBetweenConcave,
+    ("rising", True): CanonicalBoundedConcave,
+    ("bounded", True): CanonicalBoundedConcave,
 }
 
 
@@ -106,9 +110,7 @@ def make_coordinates(constraint: Constraint, action_size: int) -> Parametrizatio
     """
     positions = torch.as_tensor(constraint.positions(action_size))
     frame = Frame.of(constraint, "Canonical()")
-    kind = (frame.slopes, frame.concave)
-    count = action_size + (1 if kind == ("between", True) else 0)
-    return _CANONICAL[kind](positions, frame, count)
+    return _CANONICAL[frame.slopes, frame.concave](positions, frame, action_size)
 
 
 def free_coordinates(constraint: Constraint, action_size: int) -> Parametrization:

@@ -8,7 +8,8 @@ import torch
 from d3rlpy.models.torch import DiscreteQFunction, Encoder, QFunctionOutput
 from d3rlpy.types import TorchObservation
 
-from ..shapes.projection import project_onto_set
+from ..shapes import is_exporting
+from ..shapes.projection import has_closed_form, project_onto_set
 from .base import Prior, ShapedCritic
 from .parametrization import Parametrization
 
@@ -115,7 +116,14 @@ class ProjectedQFunction(ShapedQFunction):
         return (gross - self.known_cost(x)).to(values.dtype)
 
     def _exact(self, gross: torch.Tensor) -> torch.Tensor:
-        projected = project_onto_set(gross, self.set_in_q(), self._positions)
+        shape_set = self.set_in_q()
+        if is_exporting() and not has_closed_form(shape_set, self._positions):
+            raise ValueError(
+                f"critic=Euclidean() onto {type(self._constraint).__name__} over "
+                f"{len(self._positions)} actions has no closed form to export; "
+                "critic=Functional() and Canonical() export at any size"
+            )
+        projected = project_onto_set(gross, shape_set, self._positions)
         return super()._exact(projected)
 
 

@@ -27,6 +27,7 @@ from .._util.fields import cast_fields
 from ..shapes import (
     Constraint,
     StateConstraint,
+    as_shape,
     make_constraint_field,
     make_state_constraints_field,
 )
@@ -64,15 +65,18 @@ class ShapedQFunctionFactory(QFunctionFactory):
     and ``scale=10`` to the factory.
 
     Args:
-        constraint: the shape over actions.
+        constraint: the shape over actions, or words for it (``"monotone+concave"``).
         critic: how the critic is made to have it; continuous actions have only
             :class:`~icac_algo.Functional`.
         n_quantiles: number of quantiles, N, at least 2, at the midpoints
             :math:`(2i - 1) / 2N`; ``None`` for a critic of means.
         state_constraints: shapes over state features.
-        level: what Q is measured from; about the mean of Q.
-        scale: what Q is measured in, and the standard deviation that fresh quantiles
-            expect; about the spread of rewards.
+        level: what Q is measured from, where fresh critics start.
+        scale: what Q is measured in; also the standard deviation that fresh quantiles
+            expect.  Unlike ``ConstraintAwareQ``, d3rlpy's algorithms weigh their losses
+            in units of the (scaled) reward and keep their learning rate: a scale below 1
+            slows Q down, one above 1 speeds it up.  A reward scaler that gives rewards a
+            spread of about 1 needs neither.
         observation_scaler: the scaler that the algorithm is given, if it is and the
             constraint has a known cost or state constraints.
         action_scaler: likewise, for continuous actions.
@@ -96,6 +100,7 @@ class ShapedQFunctionFactory(QFunctionFactory):
     share_encoder: bool = dataclasses.field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
+        self.constraint = as_shape(self.constraint)
         cast_fields(self)
         if self.n_quantiles is not None and self.n_quantiles < 2:
             raise ValueError(

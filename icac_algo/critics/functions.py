@@ -6,12 +6,23 @@ They share strength between neighbouring actions and do not care how many there 
 
 from __future__ import annotations
 
+import math
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..shapes import Constraint
-from .parametrization import Frame, Parametrization, Units, Width
+from .parametrization import (
+    Frame,
+    Limits,
+    Parametrization,
+    Units,
+    log_sigmoid,
+    share_of_room,
+    slope_unit,
+    softplus,
+    within,
+)
 
 
 class Function(Parametrization):
@@ -44,7 +55,7 @@ class Function(Parametrization):
         unit = (actions - self.first_position) / self._span
         if self.frame.mirrored:
             unit = 1.0 - unit
-        return self._bounded(self._shaped(coordinates, unit, units), units)
+        return self._shaped(coordinates, unit, units or Units())
 
 
 class _Pieces(Function):
@@ -78,20 +89,24 @@ class _Pieces(Function):
     def count(cls, frame: Frame, n_pieces: int) -> int:
         return cls.n_linear + 3 * n_pieces
 
-    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
-        linear = coordinates[:, : self.n_linear]
+    def rising(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
+        level, line = coordinates[:, :1], coordinates[:, 1 : self.n_linear]
         height, steepness, place = coordinates[:, self.n_linear :].chunk(3, dim=1)
         if not self.signed:
-            height = F.softplus(height - 1.0)
-        height = height[:, :, None]
-        steepness = (F.softplus(steepness + 0.5) * self.signs)[:, :, None]
+            height = softplus(height - 1.0)
+        steepness = softplus(steepness + 0.5)
+        if self.frame.slopes == "bounded":
+            # Over x, which runs through two units where the action runs through one.
+            limits = (limits[0] / 2.0, limits[1] / 2.0)
+            line = within(line, *limits)
+            total = (height * steepness).sum(dim=1, keepdim=True)
+            height = height * share_of_room(total, line, limits)
+        steepness = (steepness * self.signs)[:, :, None]
         place = (place + self.places)[:, :, None]
         x = 2.0 * unit - 1.0
         argument = steepness * (x[:, None] if x.dim() == 2 else x) + place
-        values = linear[:, :1] + (height * self.piece(argument)).sum(dim=1)
-        if self.n_linear == 2:
-            values = values + linear[:, 1:2] * x
-        return values
+        values = level + (height[:, :, None] * self.piece(argument)).sum(dim=1)
+        return values + line * x if self.n_linear == 2 else values
 
     def piece(self, t: Tensor) -> Tensor:
         """One shaped function of a rising argument."""
@@ -123,14 +138,20 @@ class FunctionalConcave(_Pieces):
     two_sided = True
 
     def piece(self, t: Tensor) -> Tensor:
-        return F.logsigmoid(t)
+        return log_sigmoid(t)
 
 
 class FunctionalMonotoneConcave(_Pieces):
     """A sum of saturating bends, each rising with diminishing returns."""
 
     def piece(self, t: Tensor) -> Tensor:
-        return F.logsigmoid(t)
+        return log_sigmoid(t)
+
+
+class FunctionalBoundedConcave(FunctionalMonotoneConcave):
+    """The same bends on the smallest slope, all within bounds on slopes."""
+
+    n_linear = 2
 
 
 class RisingPieces(_Pieces):
@@ -148,19 +169,19 @@ class RisingPieces(_Pieces):
     def count(cls, frame: Frame, n_pieces: int) -> int:
         return (2 if frame.concave and frame.slopes == "free" else 1) + 3 * n_pieces
 
-    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
         at = unit if unit.dim() == 2 else unit[None]
         n_linear = 2 if self.two_sided else 1
         linear = coordinates[:, :n_linear]
         height, steepness, place = coordinates[:, n_linear:].chunk(3, dim=1)
         bends = self.frame.concave
-        height = F.softplus((-height if bends else height) - 1.0)
+        height = softplus((-height if bends else height) - 1.0)
         forward = (self.signs > 0.0)[:, None]
         towards = torch.where(forward, at[:, None], 1.0 - at[:, None])
         # As in the other pieces at the start: steepness of .97 about the middle.
-        argument = 2.0 * F.softplus(steepness + 0.5)[:, :, None] * towards
+        argument = 2.0 * softplus(steepness + 0.5)[:, :, None] * towards
         argument = argument + (place + self.places - 0.97)[:, :, None]
-        pieces = F.logsigmoid(argument) if bends else 4.0 * torch.sigmoid(argument)
+        pieces = log_sigmoid(argument) if bends else 4.0 * torch.sigmoid(argument)
         values = linear[:, :1] + (height[:, :, None] * pieces).sum(dim=1)
         if self.two_sided:
             values = values + linear[:, 1:2] * at
@@ -196,88 +217,55 @@ class Spline(Function):
     def count(cls, frame: Frame, n_pieces: int) -> int:
         return n_pieces + (2 if frame.concave else 1)
 
-    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
+    def rising(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
         basis = self._basis(unit)  # (1 or B, J, M)
         at = unit if unit.dim() == 2 else unit[None]
         level, weights = coordinates[:, :1], coordinates[:, 1:]
         if self.frame.concave:
-            line, weights = weights[:, :1], F.softplus(weights[:, 1:] - 1.0)
+            line, weights = weights[:, :1], softplus(weights[:, 1:] - 1.0)
             if self.frame.slopes == "rising":
-                line = F.softplus(line - 1.0)
+                line = softplus(line - 1.0)
+            elif self.frame.slopes == "bounded":
+                line = within(line, *limits)
             return level + line * at + (weights[:, :, None] * basis).sum(dim=1)
         if self.frame.slopes == "rising":
-            weights = F.softplus(weights - 1.0)
-        elif self.frame.slopes == "between":
-            weights = width * torch.sigmoid(weights)
-        ends = torch.zeros_like(basis[:, :1]), at[:, None].expand(len(basis), 1, -1)
-        pieces = torch.cat([ends[0], basis, ends[1]], dim=1).diff(dim=1)
+            weights = softplus(weights - 1.0)
+        elif self.frame.slopes == "bounded":
+            weights = within(weights, *limits, slope_unit(self.n_pieces))
+        whole = at[:, None]
+        rising = torch.cat([0.0 * whole, basis, whole], dim=1)
+        # Not ``diff``, which ONNX does not have.
+        pieces = rising[:, 1:] - rising[:, :-1]
         return level + (weights[:, :, None] * pieces).sum(dim=1)
 
     def _basis(self, unit: Tensor) -> Tensor:
         at = unit if unit.dim() == 2 else unit[None]
         k, from_knot = self.sharpness, at[:, None] - self.knots[:, None]
         # The integral of sigmoid(-k t) is log sigmoid(k t) / k.
-        return (F.logsigmoid(k * from_knot) - F.logsigmoid(-k * self.knots)[:, None]) / k
+        return (log_sigmoid(k * from_knot) - log_sigmoid(-k * self.knots)[:, None]) / k
 
-    def sup_norm_gain(self, units: Units | None = None) -> Width:
+    def sup_norm_gain(self) -> float:
         """By how much values can change when no coordinate changes by more than one."""
+        # The level, and of slopes the line and all bends, or an average.
         if self.frame.concave:
-            # Level, line, and at most one per basis function and unit of the action.
             return 2.0 + self.n_pieces
-        _, width = self._slope_limits(units or Units())
-        return 1.0 + (width / 4.0 if self.frame.slopes == "between" else 1.0)
+        return 1.0 + (
+            slope_unit(self.n_pieces) if self.frame.slopes == "bounded" else 1.0
+        )
 
 
 # Knots blend into their neighbours: smooth, yet each has an interval of its own.
 _SHARPNESS = 4.0
 
 
-class BetweenConcave(Function):
-    r"""Falling slopes within [0, width]: a mixture of falling sigmoids, integrated.
-
-    :math:`v = b - w \sum_j p_j \, \mathrm{softplus}(-k_j x - c_j) / k_j` with shares
-    ``p`` that sum to at most one.
-    """
-
-    places: Tensor
-
-    def __init__(self, positions: Tensor, frame: Frame, n_pieces: int):
-        super().__init__(positions, frame, n_pieces)
-        places = torch.linspace(-1.0, 1.0, n_pieces)
-        self.register_buffer("places", places, persistent=False)
-
-    @classmethod
-    def count(cls, frame: Frame, n_pieces: int) -> int:
-        # Level, shares (one for steady slope, one for none), steepness and place.
-        return 3 + 3 * n_pieces
-
-    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
-        count = self.n_pieces
-        at = unit if unit.dim() == 2 else unit[None]
-        x = 2.0 * at - 1.0
-        shares = torch.softmax(coordinates[:, 1 : count + 3], dim=1)
-        steepness, place = coordinates[:, count + 3 :].chunk(2, dim=1)
-        steepness = F.softplus(steepness + 1.0)[:, :, None] + _LEAST_STEEPNESS
-        argument = steepness * x[:, None] + (place + self.places)[:, :, None]
-        bends = F.logsigmoid(argument) / steepness
-        bends = (shares[:, :count, None] * bends).sum(dim=1)
-        # Half: x runs through two units where the action runs through one.
-        return coordinates[:, :1] + width / 2.0 * (
-            bends + shares[:, count : count + 1] * x
-        )
-
-
-_LEAST_STEEPNESS = 0.05
-
-
 # Kinds of shape in their frame: slopes, and whether they fall.
 _FUNCTIONAL: dict[tuple[str, bool], type[Function]] = {
     ("free", False): FunctionalFree,
     ("rising", False): FunctionalMonotone,
-    ("between", False): Spline,
+    ("bounded", False): Spline,
     ("free", True): FunctionalConcave,
     ("rising", True): FunctionalMonotoneConcave,
-    ("between", True): BetweenConcave,
+    ("bounded", True): FunctionalBoundedConcave,
 }
 
 
@@ -305,7 +293,7 @@ def make_function(
     frame = Frame.of(constraint, "Functional()")
     kind = _FUNCTIONAL[frame.slopes, frame.concave]
     if rising_in_coordinates:
-        if kind is BetweenConcave:
+        if kind is FunctionalBoundedConcave and math.isfinite(frame.slope_bounds[1]):
             raise ValueError(
                 "state_constraints do not go with curvature together with bounds on both "
                 f"sides of slopes, as constraint={constraint!r} asks for"
@@ -316,4 +304,8 @@ def make_function(
             ("rising", True),
         )
         kind = RisingPieces if has_pieces else Spline
+    if frame.slopes == "bounded" and not frame.concave:
+        # As many coordinates as other functions have, and a slope between any two
+        # actions: a loose bound rules nothing out.
+        n_pieces = max(3 * n_pieces, len(positions) - 1)
     return kind(positions, frame, n_pieces)

@@ -11,13 +11,13 @@ from d3rlpy.models.torch import Encoder, EncoderWithAction
 from d3rlpy.serializable_config import DynamicConfig, generate_config_registration
 
 from .._util.checks import check_choice, check_count, check_flag, check_number
-from ..shapes import Constraint, ShapeSet, StateConstraint, has_lipschitz
+from ..shapes import Constraint, StateConstraint, has_lipschitz
 from .base import Prior
 from .continuous import ContinuousShapedQFunction
 from .coordinates import free_coordinates, make_coordinates
 from .discrete import ProjectedQFunction, ShapedQFunction
 from .functions import make_function
-from .parametrization import Parametrization
+from .parametrization import Frame, Parametrization
 
 
 class Critic(DynamicConfig):
@@ -243,9 +243,10 @@ def function_over(
     n_pieces: int = 4,
     state_constraints: Sequence[StateConstraint] = (),
 ) -> Parametrization:
-    """The shaped function of K actions; free values where nothing is asked of it."""
-    if constraint.shape_set() == ShapeSet() and not state_constraints:
-        return free_coordinates(constraint, action_size)
+    """The shaped function of K actions; free values where slopes are free."""
+    frame = Frame.of(constraint, "Functional()")
+    if frame.slopes == "free" and not frame.concave and not state_constraints:
+        return make_coordinates(constraint, action_size)
     return make_function(
         constraint,
         torch.as_tensor(constraint.positions(action_size)),

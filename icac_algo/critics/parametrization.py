@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..shapes import Constraint, ShapeSet
+from ..shapes import Constraint, ShapeSet, is_exporting
 
-#: Of the slopes that are allowed, per unit of the action range.
-Width = Tensor | float
+#: Lower and upper bound, infinite where there is none.
+Limits = tuple[Tensor | float, Tensor | float]
 # Beyond this, network outputs are no longer values anyone meant; it keeps products of
 # coordinates finite in float32 at absurd observations.
 _LARGEST_COORDINATE = 1e6
-# How near to a bound a fresh critic may start.
-_START_INSIDE = 0.05
+# No division by 0 and no infinite room, in float32.
+_SMALLEST_ROOM, _LARGEST_ROOM = 1e-18, 1e30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +40,8 @@ class Frame:
     """How a shape is turned into one whose slopes fall, or are bounded below first.
 
     A convex shape is minus a concave one; a bound above on slopes is one below on those
-    of the mirrored action; a finite bound below is a known line plus a rising shape.
-    So there are six kinds of shape left: slopes free, bounded below by 0 or within
-    [0, 1] times a width, each with or without falling slopes.
+    of the mirrored action.  So there are six kinds of shape left: slopes free, rising or
+    bounded otherwise, each with or without falling slopes.
     """
 
     shape_set: ShapeSet
@@ -52,14 +51,12 @@ class Frame:
         """The frame of a shape that has free coordinates."""
         shape_set = constraint.shape_set()
         frame = cls(shape_set)
-        lower, upper = frame.slope_bounds
-        rises_or_free = frame.slopes == "free" or (lower == 0.0 and math.isinf(upper))
         refused = None
         if shape_set.concave and shape_set.convex:
             refused = "concave and convex at once"
         elif shape_set.has_value_bounds and frame.concave:
             refused = "bounds on values together with curvature"
-        elif shape_set.has_value_bounds and not rises_or_free:
+        elif shape_set.has_value_bounds and frame.slopes == "bounded":
             refused = "bounds on values together with bounds on slopes"
         if refused is not None:
             raise ValueError(
@@ -81,9 +78,9 @@ class Frame:
 
     @property
     def slopes(self) -> str:
-        """``"free"``, ``"rising"`` (bounded below) or ``"between"`` (on both sides)."""
-        infinite = [math.isinf(bound) for bound in self._signed]
-        return "free" if all(infinite) else "rising" if any(infinite) else "between"
+        """``"free"``, ``"rising"`` (bounded below by 0 alone) or ``"bounded"``."""
+        kinds = {(-math.inf, math.inf): "free", (0.0, math.inf): "rising"}
+        return kinds.get(self.slope_bounds, "bounded")
 
     @property
     def concave(self) -> bool:
@@ -127,56 +124,109 @@ class Parametrization(nn.Module):
 
     def forward(self, coordinates: Tensor, units: Units | None = None) -> Tensor:
         """Values at the actions; ``units`` matter to shapes with bounds of their own."""
-        values = self._bounded(self._shaped(coordinates, self.unit, units), units)
+        values = self._shaped(coordinates, self.unit, units or Units())
         return values.flip(1) if self.frame.mirrored else values
 
-    def _shaped(self, coordinates: Tensor, unit: Tensor, units: Units | None) -> Tensor:
-        """Values but for their bounds; actions of the frame, ``(M,)`` or ``(B, M)``."""
+    def _shaped(self, coordinates: Tensor, unit: Tensor, units: Units) -> Tensor:
+        """Values at actions of the frame, ``(M,)`` or ``(B, M)``."""
         bound = _LARGEST_COORDINATE
-        tilt, width = self._slope_limits(units or Units())
-        values = self.rising(coordinates.clamp(-bound, bound), unit, width)
-        if tilt is not None:
-            values = values + tilt * (unit - 0.5)
-        return -values if self.frame.negated else values
-
-    def rising(self, coordinates: Tensor, unit: Tensor, width: Width) -> Tensor:
-        """Values of the frame's shape."""
-        raise NotImplementedError
-
-    def _slope_limits(self, units: Units) -> tuple[Width | None, Width]:
-        """Slope of the known line, if any, and the width above it, per unit action."""
-        lower, upper = self.frame.slope_bounds
-        if self.frame.slopes == "free" or (lower == 0.0 and math.isinf(upper)):
-            return None, 1.0
-        per_unit = self._span * units.reward_slope / units.scale
-        return lower * per_unit, (upper - lower) * per_unit if upper < math.inf else 1.0
-
-    def _bounded(self, values: Tensor, units: Units | None) -> Tensor:
-        """Squashes values into the shape's bounds, so that about zero they stay put."""
-        shape_set, units = self.frame.shape_set, units or Units()
+        values = self.rising(coordinates.clamp(-bound, bound), unit, self._limits(units))
+        if self.frame.negated:
+            values = -values
+        shape_set = self.frame.shape_set
         if not shape_set.has_value_bounds:
             return values
+        lower, upper = (
+            (bound * units.reward_slope - units.level) / units.scale
+            for bound in (shape_set.lower, shape_set.upper)
+        )
+        return within(values, lower, upper)
 
-        def in_units(bound: float) -> Tensor:
-            relative = (bound * units.reward_slope - units.level) / units.scale
-            return torch.as_tensor(relative, dtype=values.dtype, device=values.device)
+    def rising(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
+        """Values of the frame's shape, whose slopes have these limits."""
+        raise NotImplementedError
 
-        if math.isinf(shape_set.upper):
-            lower = in_units(shape_set.lower)
-            return lower + F.softplus(values + _softplus_inverse(-lower))
-        if math.isinf(shape_set.lower):
-            upper = in_units(shape_set.upper)
-            return upper - F.softplus(_softplus_inverse(upper) - values)
-        lower, upper = in_units(shape_set.lower), in_units(shape_set.upper)
-        width = upper - lower
-        if shape_set.lower == shape_set.upper:
-            return lower.expand_as(values)
-        start = (-lower / width).clamp(_START_INSIDE, 1.0 - _START_INSIDE)
-        # Slope one half way between the bounds.
-        steepness = 4.0 / width
-        return lower + width * torch.sigmoid(torch.logit(start) + steepness * values)
+    def _limits(self, units: Units) -> Limits:
+        """Of slopes, over the whole action range."""
+        if self.frame.slopes != "bounded":
+            return self.frame.slope_bounds
+        lower, upper = self.frame.slope_bounds
+        per_unit = self._span * units.reward_slope / units.scale
+        return lower * per_unit, upper * per_unit
 
 
-def _softplus_inverse(value: Tensor) -> Tensor:
-    value = value.clamp(min=_START_INSIDE)
-    return value + torch.log(-torch.expm1(-value))
+def within(
+    values: Tensor,
+    lower: Tensor | float,
+    upper: Tensor | float,
+    largest_unit: float = 1.0,
+) -> Tensor:
+    r"""Free numbers to numbers within bounds, smoothly, each rising with its own.
+
+    With :math:`\epsilon = \min(unit, (u - l) / 4)` and ``x`` the start plus
+    :math:`\epsilon` times a number,
+
+    .. math:: x + \epsilon\, \mathrm{softplus}((l - x) / \epsilon)
+        - \epsilon\, \mathrm{softplus}((x - u) / \epsilon):
+
+    far from both bounds the unit times the number, so that a loose one changes nothing;
+    within narrow ones a sigmoid.  At 0 it is as near to 0 as leaves a gradient.
+    """
+    lower, upper = _as(values, lower, upper)
+    unit = step_unit(lower, upper, largest_unit)
+    inside = torch.minimum((lower + unit / 4.0).clamp(min=0.0), upper - unit / 4.0)
+    # What gives that number: the inverse of what follows.
+    start = inside + unit * (
+        _log_one_minus_exp((lower - inside) / unit)
+        - _log_one_minus_exp((inside - upper) / unit)
+    )
+    x = start + unit * values
+    above, below = softplus((lower - x) / unit), softplus((x - upper) / unit)
+    # Rounding may have left the bounds.
+    return torch.minimum(torch.maximum(x + unit * (above - below), lower), upper)
+
+
+def _log_one_minus_exp(x: Tensor) -> Tensor:
+    return torch.log(1.0 - torch.exp(x.clamp(max=-0.25)))
+
+
+def step_unit(lower: Tensor, upper: Tensor, largest: float = 1.0) -> Tensor:
+    """What free numbers within bounds are measured in; less if these are narrow."""
+    return ((upper - lower) / 4.0).clamp(torch.finfo(lower.dtype).tiny, largest)
+
+
+def slope_unit(count: int) -> float:
+    """What so many free slopes are measured in.
+
+    Their sum is then of order 1 at the start, and values that jump up and down are not
+    much further away than smooth ones.
+    """
+    return math.sqrt(count)
+
+
+def share_of_room(total: Tensor, smallest: Tensor, limits: Limits) -> Tensor:
+    """By what to multiply slopes' fall for it to fit between the smallest and the bound.
+
+    About 1 where there is far more room than is asked for.
+    """
+    lower, upper = _as(total, *limits)
+    unit, room = step_unit(lower, upper), (upper - smallest).clamp(0.0, _LARGEST_ROOM)
+    return unit * room / (unit * total + room + _SMALLEST_ROOM)
+
+
+def _as(like: Tensor, *numbers: Tensor | float) -> list[Tensor]:
+    return [torch.as_tensor(n, dtype=like.dtype, device=like.device) for n in numbers]
+
+
+def softplus(t: Tensor) -> Tensor:
+    """As torch's; ONNX runtimes have none of float64, so a graph spells it out."""
+    if t.dtype != torch.float64 or not is_exporting():
+        return F.softplus(t)
+    return t.clamp(min=0.0) + torch.log(1.0 + torch.exp(-t.abs()))
+
+
+def log_sigmoid(t: Tensor) -> Tensor:
+    """As torch's; likewise."""
+    if t.dtype != torch.float64 or not is_exporting():
+        return F.logsigmoid(t)
+    return -softplus(-t)

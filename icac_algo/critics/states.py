@@ -137,8 +137,9 @@ class StateNetwork(nn.Module):
     :math:`y_k(s) = c_k (g_k(z) + \sum_m d_m z_m)` with :math:`g` 1-Lipschitz from the
     1-norm to the sup norm, :math:`z` the features times learned positive gains, and
     learned positive :math:`c_k`: any continuous function of that monotonicity can be
-    approached.  With ``lipschitz=True`` gains and :math:`c` are what the caller allows:
-    then :math:`\|y(s) - y(s')\|_\infty \le allowed \cdot \|s - s'\|_2`.
+    approached.  With ``lipschitz=True`` gains shrink smoothly to what the caller allows:
+    then :math:`\|y(s) - y(s')\|_\infty \le allowed \cdot \|s - s'\|_2`, and a constant
+    far above what was learned changes nothing.
 
     Args:
         observation_size: d.
@@ -175,22 +176,22 @@ class StateNetwork(nn.Module):
             monotonic_constraints=directions.tolist(),
         )
         self.lipschitz = lipschitz
-        if not lipschitz:
-            self.gains = nn.Parameter(torch.zeros(observation_size))
-            self.scales = nn.Parameter(torch.zeros(n_outputs))
+        self.gains = nn.Parameter(torch.zeros(observation_size))
+        self.scales = nn.Parameter(torch.zeros(n_outputs))
 
     def forward(
         self, x: torch.Tensor, allowed: torch.Tensor | float | None = None
     ) -> torch.Tensor:
         """Outputs; ``allowed`` is the Lipschitz constant of a Lipschitz network."""
+        gains, scales = self.gains.exp(), F.softplus(self.scales + _FIRST_SCALE)
         if self.lipschitz:
             assert allowed is not None
             # The input that is added has slope one in each monotone feature.
             own = (1.0 + _SLACK) * (1.0 + self.n_monotone**0.5)
-            limited: torch.Tensor = self.body(x * (allowed / own))
-            return limited
-        outputs: torch.Tensor = self.body(x * self.gains.exp())
-        return outputs * F.softplus(self.scales + _FIRST_SCALE)
+            reach = own * gains.amax() * scales.amax()
+            gains = gains * (allowed / (allowed + reach))
+        outputs: torch.Tensor = self.body(x * gains)
+        return outputs * scales
 
 
 # -- coordinates of a critic ---------------------------------------------------
@@ -220,7 +221,7 @@ class StateCoordinates(nn.Module):
         units = units or Units(level, scale)
         (function,) = self._parametrization
         assert isinstance(function, Spline)
-        gain = function.sup_norm_gain(units)
+        gain = function.sup_norm_gain()
         allowed = self._constant * units.reward_slope / (scale * gain)
         limited: torch.Tensor = self.network(x, allowed)
         return limited

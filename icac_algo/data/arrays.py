@@ -28,6 +28,8 @@ def columns_of_arrays(
     """Flat arrays in episodes; arguments and errors as in ``from_arrays``."""
     extras = {} if extras is None else extras
     check_type("extras", extras, Mapping, "map names to columns")
+    for name in extras:
+        check_type("extras", name, str, "map names to columns")
     is_tuple = isinstance(observations, (list, tuple)) and all(
         isinstance(part, np.ndarray) for part in observations
     )

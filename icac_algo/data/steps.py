@@ -16,7 +16,7 @@ from d3rlpy.dataset import ReplayBufferBase
 
 from .._util.checks import check_count, check_rows
 from .buffer import ColumnarReplayBuffer
-from .door import PROPENSITIES, as_numbers
+from .door import PROPENSITIES, VALUE, as_numbers
 from .files.minari import is_minari
 
 FloatArray = npt.NDArray[np.float64]
@@ -70,7 +70,8 @@ class LoggedSteps:
             if values.shape != shape or (name == "observations" and len(shape) < 2):
                 raise ValueError(f"{name} must have shape {shape}, got {values.shape}")
             if values.dtype.kind == "f":
-                check_rows(f"{name} must be finite", values, ~np.isfinite(values))
+                wrong = ~(np.abs(values) <= VALUE.high)
+                check_rows(f"{name} must be {VALUE.allowed}", values, wrong)
             object.__setattr__(self, name, values.astype(kind, copy=False))
         wrong = (self.actions < 0) | (self.actions >= self.action_size)
         requirement = f"actions must be from 0 to {self.action_size - 1}"

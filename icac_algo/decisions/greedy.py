@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +9,9 @@ import torch
 
 from ..shapes import Constraint
 
-_RATIO = (math.sqrt(5.0) - 1.0) / 2.0
-# .618^40 of the range: as near as float64 can tell the values of a smooth peak apart.
-_ITERATIONS = 40
+# (2 / 64)^5 of the range: as near as float64 can tell the values of a smooth peak apart.
+_SPOTS = 65
+_ROUNDS = 5
 # Where no shape rules out several peaks, they are looked for on so many actions.
 _GRID = 129
 
@@ -33,37 +32,27 @@ def favours_last(algo: Any) -> bool:
     return bool(getattr(algo.impl, "favours_last", False))
 
 
-def golden_section(
+def peak_between(
     function: Callable[[torch.Tensor], torch.Tensor],
     lower: torch.Tensor,
     upper: torch.Tensor,
-    iterations: int = _ITERATIONS,
+    favours_last: bool = False,
 ) -> torch.Tensor:
-    """Where functions with one peak each are largest."""
-    left = upper - _RATIO * (upper - lower)
-    right = lower + _RATIO * (upper - lower)
-    at_left, at_right = function(left), function(right)
-    for _ in range(iterations):
-        goes_left = at_left >= at_right
-        lower = torch.where(goes_left, lower, left)
-        upper = torch.where(goes_left, right, upper)
-        # One inner point and its value are those of the last interval.
-        kept, at_kept = (
-            torch.where(goes_left, left, right),
-            torch.where(goes_left, at_left, at_right),
-        )
-        span = _RATIO * (upper - lower)
-        fresh = torch.where(goes_left, upper - span, lower + span)
-        at_fresh = function(fresh)
-        left, right = (
-            torch.where(goes_left, fresh, kept),
-            torch.where(goes_left, kept, fresh),
-        )
-        at_left, at_right = (
-            torch.where(goes_left, at_fresh, at_kept),
-            torch.where(goes_left, at_kept, at_fresh),
-        )
-    return torch.where(at_left >= at_right, left, right)
+    """Where functions with one peak each are largest: ``(B, 1)`` ends to ``(B, 1)``.
+
+    The peak lies between the neighbours of the best of a few equally spaced actions; of
+    a flat top it is the end that is favoured.  Few rounds of many actions: an exported
+    graph holds every round.
+    """
+    steps = torch.arange(_SPOTS, dtype=lower.dtype, device=lower.device)
+    best = lower
+    for _ in range(_ROUNDS):
+        gap = (upper - lower) / (_SPOTS - 1)
+        spots = torch.minimum(lower + gap * steps, upper)
+        best = spots.gather(1, best_actions(function(spots), favours_last)[:, None])
+        lower = torch.maximum(lower, best - gap)
+        upper = torch.minimum(upper, best + gap)
+    return best
 
 
 def best_continuous_actions(
@@ -75,8 +64,8 @@ def best_continuous_actions(
     """The best action of each of ``count`` rows within the constraint's range.
 
     A monotone or convex function is largest at an end: closed form.  A concave one has
-    one peak: golden section.  Otherwise the best of a fine grid is refined by golden
-    section, which finds every peak that is wider than a grid step.
+    one peak, which grids that shrink about their best action find.  Otherwise the first
+    grid is a finer one, which finds every peak that is wider than its step.
 
     Args:
         function: actions ``(B, M)`` to values ``(B, M)``, row by row.
@@ -98,20 +87,15 @@ def best_continuous_actions(
         return upper.clone()
     if costless and shape_set.slope_upper <= 0.0:
         return lower.clone()
+    last = constraint.favours_last
     # A known cost is linear in the action: it changes slopes, but no curvature.
     if shape_set.convex:
-        candidates = ends
-    elif shape_set.concave:
-        peak = golden_section(function, lower, upper)
-        candidates = torch.cat([lower, peak, upper], dim=1)
-    else:
+        return ends.gather(1, best_actions(function(ends), last)[:, None])
+    if not shape_set.concave:
         share = torch.linspace(0.0, 1.0, _GRID, dtype=torch.float64, device=device)
         grid = lower + (upper - lower) * share
-        place = function(grid).argmax(dim=1, keepdim=True)
-        around = [
-            grid.gather(1, (place + step).clamp(0, _GRID - 1)) for step in (-1, 0, 1)
-        ]
-        peak = golden_section(function, around[0], around[2])
-        candidates = torch.cat([around[1], peak], dim=1)
-    best = best_actions(function(candidates), constraint.favours_last)
-    return candidates.gather(1, best[:, None])
+        place = best_actions(function(grid), last)[:, None]
+        lower, upper = (
+            grid.gather(1, (place + step).clamp(0, _GRID - 1)) for step in (-1, 1)
+        )
+    return peak_between(function, lower, upper, last)

@@ -150,8 +150,9 @@ class Comparison:
             if not found.no_interval:
                 gaps = [[found.value - found.lower], [found.upper - found.value]]
             if np.isfinite(found.value):
-                style = {"fmt": "o", "color": color, "capsize": 3}
-                axes.errorbar(found.value, height, xerr=gaps, **style)
+                axes.errorbar(
+                    found.value, height, xerr=gaps, fmt="o", color=color, capsize=3
+                )
             missing = [] if policy.supported else ["lacks support"]
             missing += ["no interval"] if found.no_interval else []
             label = f"{policy.name} ({policy.changed:.0%} of bids changed)"

@@ -104,7 +104,7 @@ def logged_propensities(
     # Products of the same spread as the rest, and the last fold's weights to start from,
     # take a fifth of the steps.
     features = StandardScaler().fit_transform(_features(steps))
-    model, fitted = None, None
+    model, fitted = None, np.empty(0, dtype=np.int64)
     predicted = np.zeros((len(steps), steps.action_size))
     for train, held_out in _folds(steps, seed, "propensities", show_progress):
         seen = np.unique(steps.actions[train])

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from .._util.checks import check_choice, check_count, check_flag, check_number, check_seed
 from ..data import LoggedSteps, logged_steps
-from ..shapes import Constraint
+from ..shapes import Constraint, as_shape
 from .prior_report import Contrast, Curve, PriorCheck
 from .region_means import RegionMeans, ScoredLog
 from .regions import (
@@ -59,7 +59,7 @@ class PriorRejectedError(ValueError):
 
 def check_prior(
     dataset: Any,
-    constraint: Constraint,
+    constraint: Constraint | str,
     *,
     level: float = 0.05,
     regions: Mapping[str, RegionFunction] | None = None,
@@ -78,7 +78,7 @@ def check_prior(
 
     Args:
         dataset: a log, as :func:`~icac_algo.data.logged_steps` takes it.
-        constraint: the shape; a known cost (``known_cost``) is added back.
+        constraint: the shape, or words for it; its ``known_cost`` is added back.
         level: chance to reject a shape that is true, in (0.002, 0.5].
         regions: name to a function from observations ``(N, d)`` to booleans ``(N,)``;
             by default every value of each feature that has few, halves and quarters of
@@ -96,10 +96,7 @@ def check_prior(
         TypeError: the dataset is of no known kind.
         ValueError: an argument is out of bounds, or the log cannot be read.
     """
-    if not isinstance(constraint, Constraint):
-        raise ValueError(
-            f"constraint must be a shape such as Concave(), got {constraint!r}"
-        )
+    constraint = as_shape(constraint)
     check_number("level", level, above=4.0 * SELECTION_ERROR, at_most=0.5)
     check_count("min_support", min_support)
     check_count("draws", draws)

@@ -142,6 +142,8 @@ def tree_regions(
     curves = np.diff(scores, axis=1)
     # Single heavy rewards would draw regions around themselves.
     curves = np.clip(curves, *np.quantile(curves, (0.005, 0.995), axis=0))
+    # Trees have float32.
+    curves /= max(np.abs(curves).max(), 1e-300)
     found = []
     for half in (0, 1):
         rows = np.flatnonzero(halves != half)

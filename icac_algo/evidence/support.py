@@ -42,6 +42,7 @@ def action_probabilities(
             probabilities, or another answer when it is asked again.
     """
     size = steps.action_size
+    chosen: npt.NDArray[Any]
     if is_integer(policy):
         chosen = np.full(len(steps), int(policy))
     elif hasattr(policy, "predict") or callable(policy):
@@ -160,12 +161,14 @@ class Support:
         cls, steps: LoggedSteps, probabilities: FloatArray, weights: FloatArray
     ) -> Support:
         """Of a policy's probabilities ``(N, K)`` and importance weights ``(N,)``."""
-        squares = float(np.square(weights).sum())
+        # Of weights up to 1, whose squares are finite.
+        relative = weights / (weights.max() or 1.0)
+        squares = float(np.square(relative).sum())
         total = float(weights.sum())
         seen = np.bincount(steps.actions, minlength=steps.action_size) > 0
         spread = float(weights.std(ddof=1)) if len(weights) > 1 else 0.0
         return cls(
-            effective=total**2 / squares if squares > 0.0 else 0.0,
+            effective=float(relative.sum()) ** 2 / squares if squares > 0.0 else 0.0,
             covered=total / len(weights),
             covered_error=spread / float(np.sqrt(len(weights))),
             largest=float(weights.max()),
@@ -181,11 +184,11 @@ class Support:
                 f"{self.unseen:.1%} of its decisions are actions that the log never has"
             )
         # Four standard errors: a policy that is covered would trip this once in 30,000.
-        if self.covered + 4.0 * self.covered_error < 1.0:
+        if not self.covered + 4.0 * self.covered_error >= 1.0:
             found.append(
                 f"its mean weight is {self.covered:.3f} instead of 1: the logger could "
                 f"not have made about {1.0 - self.covered:.0%} of its decisions"
             )
-        if self.effective < 100.0:
+        if not self.effective >= 100.0:
             found.append(f"its effective sample size is {self.effective:.1f}, below 100")
         return tuple(found)

@@ -11,6 +11,7 @@ from d3rlpy.dataset import ReplayBufferBase
 
 from .._util.checks import check_built, check_flag, check_path, check_type
 from ..data import fingerprint
+from ..shapes import Constraint
 from .model_files import (
     ArtefactError,
     ModelFile,
@@ -48,7 +49,7 @@ def save(
     check_flag("overwrite", overwrite)
     if dataset is not None:
         check_type("dataset", dataset, ReplayBufferBase, "be a d3rlpy replay buffer")
-    check_built(algo)
+    algo = built_algorithm(algo)
     path = pathlib.Path(path)
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"path must be in a folder that exists, got {path}")
@@ -64,7 +65,7 @@ def save(
         }
     description = {
         **describe_algorithm(algo, "model"),
-        "action_grid": _action_grid(algo),
+        "action_grid": action_grid(algo),
         "data": data,
     }
     write_file(path, description, tensors_of(algo))
@@ -102,8 +103,8 @@ def load(path: PathLike, device: DeviceArg = None) -> Any:
     file = ModelFile.open(path, "model", _FIELDS)
     algo = file.build(device)
     grid = file.description["action_grid"]
-    if grid != _action_grid(algo):
-        reason = f"must have the action_grid {_action_grid(algo)}, got {grid}"
+    if grid != action_grid(algo):
+        reason = f"must have the action_grid {action_grid(algo)}, got {grid}"
         raise ArtefactError(path, reason)
     file.read_into(algo)
     return algo
@@ -117,11 +118,30 @@ def _is_model(path: pathlib.Path) -> bool:
     return True
 
 
-def _action_grid(algo: Any) -> list[float] | None:
+def built_algorithm(algo: Any) -> Any:
+    """An algorithm of d3rlpy, which other models may have made of them.
+
+    Raises:
+        TypeError: it is none and cannot be made one.
+        ValueError: it is not built.
+    """
+    algo = algo.to_d3rlpy() if hasattr(algo, "to_d3rlpy") else algo
+    check_built(algo)
+    return algo
+
+
+def constraint_of(algo: Any) -> Constraint | None:
+    """The shape of an algorithm's critic, its own or its factory's."""
+    factory = getattr(algo.config, "q_func_factory", None)
+    stated = getattr(algo.config, "constraint", getattr(factory, "constraint", None))
+    return stated if isinstance(stated, Constraint) else None
+
+
+def action_grid(algo: Any) -> list[float] | None:
+    """Positions of discrete actions in their own units; indices without a shape."""
     if algo.get_action_type() != ActionSpace.DISCRETE:
         return None
-    constraint = getattr(algo.config, "constraint", None)
-    size = algo.impl.action_size
+    constraint, size = constraint_of(algo), algo.impl.action_size
     if constraint is None:
         return [float(i) for i in range(size)]
     return [float(p) for p in constraint.positions(size)]

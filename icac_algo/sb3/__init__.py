@@ -9,7 +9,13 @@ except ImportError as error:
 
 from .adapter import PolicyAdapter
 from .dqn import ConstraintAwareDQN
-from .policies import CnnPolicy, ConstraintAwareDQNPolicy, MlpPolicy, ShapedQNetwork
+from .policies import (
+    CnnPolicy,
+    ConstraintAwareDQNPolicy,
+    MlpPolicy,
+    MultiInputPolicy,
+    ShapedQNetwork,
+)
 from .recording import record_log, sb3_action_probabilities
 
 __all__ = [
@@ -17,6 +23,7 @@ __all__ = [
     "ConstraintAwareDQN",
     "ConstraintAwareDQNPolicy",
     "MlpPolicy",
+    "MultiInputPolicy",
     "PolicyAdapter",
     "ShapedQNetwork",
     "record_log",

@@ -8,17 +8,38 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
+import gymnasium as gym
 import numpy as np
+from d3rlpy.base import LearnableConfig
+from d3rlpy.models import VectorEncoderFactory
+from d3rlpy.preprocessing import MultiplyRewardScaler
+from d3rlpy.serializable_config import CONFIG_STORAGE
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.utils import polyak_update
+from torch import nn
 
 from .._util.checks import check_count, check_path
 from .._util.files import write_whole
-from ..critics import Standardisation
+from ..critics import (
+    ClippedStandardObservationScaler,
+    Standardisation,
+    refuse_diverged_networks,
+)
 from ..data import ColumnarReplayBuffer
-from .policies import CnnPolicy, ConstraintAwareDQNPolicy, MlpPolicy
+from .policies import (
+    CnnPolicy,
+    ConstraintAwareDQNPolicy,
+    MlpPolicy,
+    MultiInputPolicy,
+    ShapedQNetwork,
+)
+
+_ACTIVATIONS = {nn.ReLU: "relu", nn.GELU: "gelu", nn.Tanh: "tanh", nn.SiLU: "swish"}
+# Wrappers inside of each environment, whose running numbers no model sees.
+_UNREADABLE = (gym.wrappers.NormalizeObservation, gym.wrappers.NormalizeReward)
 
 Self = TypeVar("Self", bound="ConstraintAwareDQN")
 
@@ -36,10 +57,17 @@ class ConstraintAwareDQN(DQN):
 
     Everything else is SB3's ``DQN``: arguments, callbacks, saving, TensorBoard.  Before
     its first gradient step the critic gets level and spread of the rewards in the replay
-    buffer.  ``load`` unpickles, as SB3's does.
+    buffer, as training sees them.  ``load`` unpickles, as SB3's does.
+
+    Known costs and bounds are in the environment's own units, also under a
+    ``VecNormalize``, whose numbers are kept with the weights.  (What it clips it hides
+    from a known cost too.)  Gymnasium's ``NormalizeObservation`` and ``NormalizeReward``
+    cannot be read and are refused where the shape has such units.
+
+    :func:`icac_algo.export.save` and :func:`icac_algo.export.save_graph` take it.
 
     Args:
-        policy: ``"MlpPolicy"``, ``"CnnPolicy"`` or a class.
+        policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
         env: with a discrete action space.
         kwargs: SB3's; ``policy_kwargs`` takes ``constraint`` and ``critic``.
     """
@@ -47,30 +75,111 @@ class ConstraintAwareDQN(DQN):
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
         "MlpPolicy": MlpPolicy,
         "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
     }
     policy: ConstraintAwareDQNPolicy
+    q_net: ShapedQNetwork
 
     _standardised = False
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._follow_units()
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """As SB3's; a ``VecNormalize`` of the new one is the one that counts."""
+        super().set_env(env, force_reset)
+        self._follow_units()
+
+    def _follow_units(self) -> None:
+        constraint = self.policy.q_net.constraint
+        has_units = constraint.known_cost is not None or not (
+            constraint.shape_set().is_cone
+        )
+        for kind in _UNREADABLE:
+            if has_units and self.env is not None and any(self.env.env_is_wrapped(kind)):
+                raise ValueError(
+                    f"env must not be wrapped in {kind.__name__}, whose numbers "
+                    f"constraint={constraint!r} needs and cannot read; SB3's "
+                    "VecNormalize does the same and can be read"
+                )
+        self.policy.follow(self._vec_normalize_env)
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         if not self._standardised:
             self._standardise()
         super().train(gradient_steps, batch_size)
+        saved = "nothing was saved by this run"
+        refuse_diverged_networks({"q_net": self.q_net}, self._n_updates, saved)
 
     def _standardise(self) -> None:
         buffer: Any = self.replay_buffer
         count = buffer.size()
         rewards = np.asarray(buffer.rewards[:count], np.float64)
+        if self._vec_normalize_env is not None:
+            rewards = self._vec_normalize_env.normalize_reward(rewards)
         ended = buffer.dones[:count] * (1 - buffer.timeouts[:count])
         found = Standardisation.of_rewards(
-            float(rewards.mean()),
-            float(rewards.std()),
+            float(rewards.mean(dtype=np.float64)),
+            float(rewards.std(dtype=np.float64)),
             # What has not ended yet may still end.
             max(float(ended.mean()), 1.0 / count),
             self.gamma,
         )
         self.policy.standardise(found.level, found.scale)
         self._standardised = True
+
+    def to_d3rlpy(self) -> Any:
+        """The greedy policy as a :class:`~icac_algo.ConstraintAwareQ`.
+
+        It takes raw observations: the ``VecNormalize`` is its observation scaler.
+
+        Raises:
+            ValueError: observations are no vectors, or the network is none of layers of
+                one common activation.
+        """
+        policy, network = self.policy, self.q_net
+        name = _ACTIVATIONS.get(policy.activation_fn)
+        shape = self.observation_space.shape
+        is_plain = policy.features_extractor_class is FlattenExtractor
+        if not len(network.normaliser.mean) or not is_plain or not policy.net_arch:
+            raise ValueError(
+                "model must have an MlpPolicy over vector observations with at least one "
+                f"hidden layer to be exported, got {type(policy).__name__} over "
+                f"{self.observation_space} with net_arch={policy.net_arch}"
+            )
+        if name is None:
+            raise ValueError(
+                "activation_fn must be ReLU, GELU, Tanh or SiLU to be exported, got "
+                f"{policy.activation_fn.__name__}"
+            )
+        units = network.normaliser
+        units.read()
+        scaler = ClippedStandardObservationScaler(
+            units.mean.cpu().numpy(), units.std.cpu().numpy(), 0.0, float(units.clip)
+        )
+        # By its name: algorithms are made of critics, as this one is, not below it.
+        kinds = CONFIG_STORAGE[LearnableConfig].config_list
+        algo = kinds["constraint_aware_q"](
+            constraint=network.constraint,
+            critic=network.critic,
+            critic_encoder_factory=VectorEncoderFactory(policy.net_arch, name),
+            observation_scaler=scaler if units.scales_observations else None,
+            reward_scaler=MultiplyRewardScaler(1.0 / float(units.reward_std)),
+            gamma=self.gamma,
+        ).create(device=str(self.device))
+        algo.create_impl(shape, network.action_size)
+        modules = algo.impl.modules
+        learned = network.q_net.state_dict().values()
+        for copies in (modules.q_funcs, modules.targ_q_funcs, modules.average_q_funcs):
+            # Layers in the same order under other names.
+            for ours, theirs in zip(
+                copies[0].state_dict().values(), learned, strict=True
+            ):
+                ours.copy_(theirs)
+        modules.state.standardised.fill_(self._standardised)
+        algo.set_grad_step(self._n_updates)
+        return algo
 
     def fit(
         self: Self,
@@ -149,7 +258,10 @@ class ConstraintAwareDQN(DQN):
                 "replay_buffer must be an SB3 ReplayBuffer or a ColumnarReplayBuffer, "
                 f"got {type(given).__name__}"
             )
-        shape, problem = self.observation_space.shape, None
+        space, problem = self.observation_space, None
+        shape: Any = space.shape
+        if isinstance(space, gym.spaces.Dict):
+            shape = {name: part.shape for name, part in space.items()}
         if buffer.size() == 0:
             problem = "transitions, got an empty one"
         elif buffer.obs_shape != shape:

@@ -12,8 +12,14 @@ from .actions import (
     make_constraint_field,
     register_constraint,
 )
-from .base import Constraint, KnownCost, is_finite
-from .normal_form import ShapeSet, running_maximum, running_minimum
+from .base import Constraint, KnownCost
+from .normal_form import (
+    ShapeSet,
+    is_exporting,
+    rehearsal,
+    running_maximum,
+    running_minimum,
+)
 from .states import (
     StateConstraint,
     StateLipschitz,
@@ -24,7 +30,7 @@ from .states import (
     lipschitz_constant,
     make_state_constraints_field,
 )
-from .words import SHAPE_NAMES, parse_known_cost, parse_shape
+from .words import SHAPE_NAMES, as_shape, parse_known_cost, parse_shape
 
 __all__ = [
     "SHAPE_NAMES",
@@ -42,16 +48,18 @@ __all__ = [
     "StateLipschitz",
     "StateMonotone",
     "Unconstrained",
+    "as_shape",
     "check_state_constraints",
     "directions",
     "has_lipschitz",
-    "is_finite",
+    "is_exporting",
     "lipschitz_constant",
     "make_constraint_field",
     "make_state_constraints_field",
     "parse_known_cost",
     "parse_shape",
     "register_constraint",
+    "rehearsal",
     "running_maximum",
     "running_minimum",
 ]

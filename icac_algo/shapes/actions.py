@@ -18,7 +18,7 @@ from d3rlpy.serializable_config import (
     generate_list_config_field,
 )
 
-from .._util.checks import is_finite
+from .._util.checks import check_flag, is_finite
 from .base import Constraint
 from .normal_form import ShapeSet
 
@@ -42,7 +42,19 @@ class Unconstrained(Constraint):
 
 
 @dataclasses.dataclass()
-class Monotone(Constraint):
+class _Directed(Constraint):
+    """Values that rise with the action, or fall."""
+
+    increasing: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_flag("increasing", self.increasing)
+        self.increasing = bool(self.increasing)
+
+
+@dataclasses.dataclass()
+class Monotone(_Directed):
     r""":math:`v_1 \le v_2 \le \dots \le v_K`; with ``increasing=False`` the reverse.
 
     The projection (isotonic regression) is sup-norm non-expansive and order-preserving:
@@ -53,8 +65,6 @@ class Monotone(Constraint):
     Args:
         increasing: whether values rise with the action.
     """
-
-    increasing: bool = True
 
     def shape_set(self) -> ShapeSet:
         if self.increasing:
@@ -172,7 +182,7 @@ class Convex(Constraint):
 
 
 @dataclasses.dataclass()
-class MonotoneConcave(Constraint):
+class MonotoneConcave(_Directed):
     r"""Rising with diminishing returns: :class:`Monotone` and :class:`Concave` at once.
 
     :math:`s_1 \ge s_2 \ge \dots \ge s_{K-1} \ge 0` for the slopes
@@ -184,8 +194,6 @@ class MonotoneConcave(Constraint):
     Args:
         increasing: whether values rise with the action.
     """
-
-    increasing: bool = True
 
     def shape_set(self) -> ShapeSet:
         if self.increasing:

@@ -60,6 +60,7 @@ class KnownCost(SerializableConfig):
             raise ValueError(f"feature must be an integer >= 0, got {self.feature!r}")
         if not is_finite(self.coefficient):
             raise ValueError(f"coefficient must be finite, got {self.coefficient!r}")
+        self.feature, self.coefficient = int(self.feature), float(self.coefficient)
 
     def __call__(
         self, observations: torch.Tensor, positions: FloatArray | torch.Tensor
@@ -90,16 +91,31 @@ class Constraint(NamedConfig):
     known_cost: KnownCost | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        cost = self.known_cost
+        if cost is not None and not isinstance(cost, KnownCost):
+            raise ValueError(
+                "known_cost must be KnownCost(feature, coefficient) or None, got "
+                f"{cost!r}; a cost per unit of action that is the same in every state "
+                "shifts the slopes: SlopeBounds(lower=-cost) rises once it is added back"
+            )
         if self.actions is None:
             return
         allowed = "strictly increasing finite numbers"
+        given, refused = self.actions, f"actions must be {allowed}, got {self.actions!r}"
         try:
-            self.actions = [float(a) for a in self.actions]
-        except (TypeError, ValueError):
-            raise ValueError(f"actions must be {allowed}, got {self.actions!r}") from None
-        pairs = itertools.pairwise(self.actions)
-        if not all(map(is_finite, self.actions)) or not all(a < b for a, b in pairs):
-            raise ValueError(f"actions must be {allowed}, got {self.actions!r}")
+            # A word would be a list of its digits.
+            self.actions = (
+                [] if isinstance(given, (str, bytes)) else list(map(float, given))
+            )
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(refused) from None
+        rising = all(a < b for a, b in itertools.pairwise(self.actions))
+        if (
+            not self.actions
+            or not rising
+            or not is_finite(self.actions[-1] - self.actions[0])
+        ):
+            raise ValueError(refused)
         self._require_action_count(len(self.actions), "actions has")
 
     def positions(self, action_size: int) -> FloatArray:
@@ -145,20 +161,31 @@ class Constraint(NamedConfig):
     ) -> torch.Tensor:
         """Exact Euclidean projection of action values onto the set.
 
+        Order and bounds on values hold to the last bit of the result's dtype, other
+        slopes and curvature up to its rounding.
+
         Args:
-            q: values of all actions, ``(B, K)``, finite; the result has its dtype.
+            q: values of all actions, ``(B, K)``, finite; the result has its dtype, or
+                float64 if they are integers.
             observations: unscaled observations ``(B, d)``; needed with a ``known_cost``.
 
         Raises:
+            TypeError: ``q`` is no tensor of real numbers.
             ValueError: ``q`` is not ``(B, K)`` with a fitting ``K``, is not finite, or
                 a known cost lacks its (finite, matching) observations.
         """
+        if not isinstance(q, torch.Tensor) or q.is_complex() or q.dtype == torch.bool:
+            kind = getattr(q, "dtype", type(q).__name__)
+            raise TypeError(f"q must be a tensor of real numbers, got {kind}")
         if q.dim() != 2:
             raise ValueError(f"q must have shape (batch, actions), got {tuple(q.shape)}")
+        q = q if q.is_floating_point() else q.double()
         # The sum is finite unless a value is not, or they are next to overflowing.
         if not math.isfinite(q.detach().sum()) and not torch.isfinite(q).all():
             raise ValueError("q must be finite, got NaN or infinity")
         positions = self.positions(q.shape[1])
+        if len(q) == 0:
+            return q
         if self.known_cost is None:
             return self.project_gross(q, positions)
         if observations is None:

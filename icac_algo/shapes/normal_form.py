@@ -12,8 +12,10 @@ projections and critics need to know nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -228,7 +230,21 @@ def running_minimum(values: torch.Tensor) -> torch.Tensor:
     return -running_maximum(-values)
 
 
+_rehearsing = False
+
+
+@contextlib.contextmanager
+def rehearsal() -> Iterator[None]:
+    """Inside, operations run as they would be recorded into a graph."""
+    global _rehearsing
+    before, _rehearsing = _rehearsing, True
+    try:
+        yield
+    finally:
+        _rehearsing = before
+
+
 def is_exporting() -> bool:
     """Whether operations are being recorded into a graph, which must be plain ones."""
     tracing = torch._C._get_tracing_state() is not None
-    return tracing or torch.compiler.is_compiling() or torch.compiler.is_exporting()
+    return _rehearsing or tracing or torch.compiler.is_exporting()

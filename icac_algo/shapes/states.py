@@ -42,7 +42,8 @@ class StateMonotone(StateConstraint):
         increasing: whether Q rises with the features; else it falls.
 
     Raises:
-        ValueError: ``features`` are not distinct integers of at least 0.
+        ValueError: ``features`` are not distinct integers of at least 0, or
+            ``increasing`` is not a bool.
     """
 
     features: list[int]
@@ -74,6 +75,7 @@ class StateLipschitz(StateConstraint):
 
     def __post_init__(self) -> None:
         check_number("constant", self.constant, above=0.0)
+        self.constant = float(self.constant)
 
 
 register_state_constraint(StateMonotone)

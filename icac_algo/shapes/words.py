@@ -47,6 +47,23 @@ def parse_shape(
     return Intersection([_shape(part, text, {}) for part in parts], **whole)
 
 
+def as_shape(given: Any, name: str = "constraint") -> Constraint:
+    """A shape that is given as one or in words; its fields may have been set since.
+
+    Raises:
+        ValueError: it is neither, or not a valid one.
+    """
+    if isinstance(given, str):
+        return parse_shape(given)
+    if not isinstance(given, Constraint):
+        raise ValueError(
+            f"{name} must be a shape such as Concave(), or words such as 'concave', "
+            f"got {given!r}"
+        )
+    dataclasses.replace(given)
+    return given
+
+
 def parse_known_cost(text: str, names: Sequence[str] = ()) -> KnownCost:
     """``FEATURE`` or ``FEATURE:COEFFICIENT``, such as ``1``, ``cost`` or ``1:0.5``.
 

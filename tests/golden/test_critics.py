@@ -4,7 +4,9 @@
 are of a later day: several critics of ``MonotoneConcave`` with a known cost, whose
 targets now break ties as ``predict`` does; quantiles of afterstates, whose networks are
 no longer drawn after one that was thrown away; and IQL's two convex critics, which once
-raised.
+raised.  Of a later day still are the functional and canonical critics of shapes with
+bounds, and of ``StateLipschitz``: what they learn is measured in the spread of rewards,
+and no longer in the width of a bound.
 """
 
 from __future__ import annotations

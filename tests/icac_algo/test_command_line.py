@@ -81,7 +81,7 @@ def test_no_dataset_is_not_the_current_folder(dataset: str, capsys: Any) -> None
     assert "error: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("reward", [np.nan, np.inf])
+@pytest.mark.parametrize("reward", [np.nan, np.inf, 1e300])
 def test_one_reward_that_is_no_reward_is_refused_by_row(
     reward: float, tmp_path: pathlib.Path, capfd: Any
 ) -> None:

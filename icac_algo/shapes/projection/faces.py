@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..normal_form import is_exporting
 from .jacobians import Jacobian
 
 FloatArray = npt.NDArray[np.float64]
@@ -95,12 +96,16 @@ class Faces:
 
     def _tensors(self, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
         key = (like.dtype, like.device)
-        if key not in self._kept:
-            self._kept[key] = tuple(
-                torch.as_tensor(np.ascontiguousarray(array)).to(like.device, like.dtype)
-                for array in self._arrays
-            )
-        return self._kept[key]
+        if key in self._kept and not is_exporting():
+            return self._kept[key]
+        made = tuple(
+            torch.as_tensor(np.ascontiguousarray(array)).to(like.device, like.dtype)
+            for array in self._arrays
+        )
+        if not is_exporting():
+            # A graph's tensors are of no use outside of it.
+            self._kept[key] = made
+        return made
 
 
 def _times(values: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:

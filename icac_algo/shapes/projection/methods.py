@@ -59,12 +59,13 @@ def _choose(shape_set: ShapeSet, positions_bytes: bytes) -> tuple[Method | None,
     project, is_formula = _projector(shape_set, positions, signs_only, curved)
 
     def method(raw: torch.Tensor) -> tuple[torch.Tensor, Jacobian]:
-        projected, jacobian = project(raw.double(), raw)
-        # Order and bounds survive being stored in float32, exact slopes would not.
-        if raw.dtype == torch.float64 or signs_only or bounded:
-            projected = shape_set.remove_rounding(projected, positions)
-        rounded = projected.to(raw.dtype)
-        if bounded and raw.dtype != torch.float64:
+        values = raw.double()
+        projected, jacobian = project(
+            values, raw if raw.dtype == torch.float32 else values
+        )
+        # Order survives being stored in fewer bits.
+        rounded = shape_set.remove_rounding(projected, positions).to(raw.dtype)
+        if bounded:
             rounded = rounded.clamp(shape_set.lower, shape_set.upper)
         return rounded, jacobian
 
@@ -81,17 +82,20 @@ def _projector(
         matrix, bounds = shape_set.inequalities(positions)
         if count_faces(matrix) <= MAX_FACES:
             return Faces(matrix, bounds).project, True
-    gaps = torch.as_tensor(np.diff(positions))
+    # Not a tensor: the first call may be an exporter's, whose tensors must not stay here.
+    gaps = np.diff(positions)
     if curved or (shape_set.has_value_bounds and not signs_only):
         return (
             lambda values, _: project_by_interior_point(values, shape_set, positions),
             False,
         )
     if math.isinf(lower) or math.isinf(upper):
-        return lambda values, _: _isotonic(values, shape_set, gaps.to(values)), True
+        return lambda values, _: _isotonic(values, shape_set, gaps), True
     return (
         lambda values, _: project_onto_steps(
-            values, lower * gaps.to(values), upper * gaps.to(values)
+            values,
+            lower * torch.as_tensor(gaps).to(values),
+            upper * torch.as_tensor(gaps).to(values),
         ),
         False,
     )
@@ -103,12 +107,12 @@ def _clip(shape_set: ShapeSet, raw: torch.Tensor) -> tuple[torch.Tensor, Jacobia
 
 
 def _isotonic(
-    values: torch.Tensor, shape_set: ShapeSet, gaps: torch.Tensor
+    values: torch.Tensor, shape_set: ShapeSet, gaps: FloatArray
 ) -> tuple[torch.Tensor, Jacobian]:
     """Isotonic regression of what remains when the steepest allowed line is taken off."""
     rising = math.isfinite(shape_set.slope_lower)
     bound = shape_set.slope_lower if rising else shape_set.slope_upper
-    line = torch.cat([gaps.new_zeros(1), torch.cumsum(bound * gaps, dim=0)])
+    line = torch.as_tensor(np.append(0.0, np.cumsum(bound * gaps))).to(values)
     sign = 1.0 if rising else -1.0
     fitted, jacobian = project_onto_rising(sign * (values - line))
     fitted = sign * fitted + line

@@ -171,7 +171,7 @@ def test_saved_copied_and_exported(actor: str, tmp_path: pathlib.Path) -> None:
     copy.copy_policy_optim_from(algo)
     assert np.array_equal(chances_of(copy), expected)
     save_graph(algo, tmp_path / "graph.pt")
-    actions, _, chances = torch.jit.load(tmp_path / "graph.pt")(torch.as_tensor(X))
+    actions, _, _, chances = torch.jit.load(tmp_path / "graph.pt")(torch.as_tensor(X))
     assert np.array_equal(actions.numpy(), algo.predict(X))
     assert chances.detach().numpy() == pytest.approx(expected, abs=1e-6)
     assert np.array_equal(algo.predict(X), expected.argmax(axis=1))

@@ -8,6 +8,7 @@ columns.
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -15,11 +16,14 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import Episode, InfiniteBuffer, ReplayBuffer, Signature
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pyarrow import csv
 
 from icac_algo import ColumnarReplayBuffer
 from icac_algo.data import LogWarning
@@ -521,6 +525,94 @@ def test_extras_and_last_observations_survive_stock_buffers_and_files(log: Log) 
         for a, b in zip(first.episodes, second.episodes, strict=True):
             assert np.array_equal(a.extras["propensity"], b.extras["propensity"])
             assert a.has_final == b.has_final
+
+
+# -- the same through files ---------------------------------------------------------
+
+
+def by_file(log: Log, file: pathlib.Path) -> ColumnarReplayBuffer:
+    """Vectors side by side; unknown last observations, as tables mostly have it."""
+    rows = sum(log.steps)
+    episode = np.repeat(np.arange(len(log.steps)), log.steps)
+    seen = [
+        parts[0][:-1].reshape(n, -1)
+        for parts, n in zip(log.observations, log.steps, strict=True)
+    ]
+    wide = np.concatenate(seen).astype(np.float64)
+    names = [f"observations_{i}" for i in range(wide.shape[1])]
+    table = {
+        **dict(zip(names, wide.T, strict=True)),
+        "actions": np.concatenate(log.actions),
+        "rewards": np.concatenate(log.rewards),
+        "propensity": np.concatenate(log.propensities),
+        "episode": episode,
+        "ended": np.array(log.terminated)[episode] & (np.diff(episode, append=rows) != 0),
+    }
+    table = pa.table(
+        {name: np.ascontiguousarray(values) for name, values in table.items()}
+    )
+    if file.suffix == ".csv":
+        csv.write_csv(table, file)
+    else:
+        pq.write_table(table, file)
+    return ColumnarReplayBuffer.from_parquet(
+        file,
+        observation=names,
+        action="actions",
+        reward="rewards",
+        propensity="propensity",
+        episode="episode",
+        terminal="ended",
+        action_size=K,
+        cache_folder=file.parent / "cache",
+        show_progress=False,
+    )
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+@pytest.mark.parametrize(
+    "how",
+    # A column of fractions holds continuous actions; how many actions there are is
+    # compared with the largest index of all files.
+    [
+        how
+        for how, (_, at_step, *_) in BREAKS.items()
+        if at_step and how not in ("action 0.5", "action nan", "action K")
+    ],
+)
+@settings(QUICK, max_examples=2)
+@given(log=logs(), episode=st.integers(0, 9), step=st.integers(0, 9))
+def test_files_refuse_it_too(
+    how: str, ending: str, log: Log, episode: int, step: int, tmp_path: pathlib.Path
+) -> None:
+    break_it, _, message, _ = BREAKS[how]
+    episode, step = episode % len(log.steps), step % min(log.steps)
+    log.has_final = False
+    broken = changed(log)
+    break_it(broken, episode, step)
+    file = tmp_path / f"log.{ending}"
+    # Text has no NaN.
+    with pytest.raises(ValueError, match=f"{message}|lacks a value") as caught:
+        by_file(broken, file)
+    assert str(file) in str(caught.value)
+    assert flat_row(log, episode, step) in f"{caught.value} "
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+@settings(QUICK, max_examples=5)
+@given(log=logs())
+def test_files_read_the_same_columns(
+    ending: str, log: Log, tmp_path: pathlib.Path
+) -> None:
+    log.has_final = False
+    buffer = by_file(log, tmp_path / f"log.{ending}")
+    for number, steps in enumerate(log.steps):
+        found = read(buffer, number, steps)
+        seen = log.observations[number][0][:steps].reshape(steps, -1)
+        assert np.array_equal(found["0"], seen.astype(np.float32))
+        assert np.array_equal(found["actions"][:, 0], log.actions[number])
+        assert np.array_equal(found["rewards"][:, 0], log.rewards[number].astype("f4"))
+        assert buffer.episodes[number].terminated == log.terminated[number]
 
 
 # -- flags and spaces ---------------------------------------------------------------

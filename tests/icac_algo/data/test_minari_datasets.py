@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pathlib
+import subprocess
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -197,3 +199,97 @@ def test_minari_needs_the_last_observation() -> None:
     )
     with pytest.raises(ValueError, match="unknown for episode 0, rows up to 2"):
         buffer.to_minari("test/short-v0")
+
+
+# -- written as a whole, once -------------------------------------------------------
+
+WRITER = """
+import sys, numpy as np
+import minari.dataset._storages.hdf5_storage as storages
+from icac_algo import ColumnarReplayBuffer
+
+tag, how = float(sys.argv[1]), sys.argv[2]
+n = 60
+last = np.arange(n) % 3 == 2
+log = ColumnarReplayBuffer.from_arrays(
+    np.full((n, 1), tag), np.zeros(n, int), np.zeros(n),
+    terminals=np.roll(last, -1), final=last, action_size=2,
+)
+update = storages.HDF5Storage.update_episodes
+
+def stopped(self, episodes):
+    update(self, episodes)
+    print("written", flush=True)
+    sys.stdin.readline()
+
+if how == "waits":
+    storages.HDF5Storage.update_episodes = stopped
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    log.to_minari("race/log-v0")
+    print("won")
+except ValueError as error:
+    print("lost" if "must not be taken" in str(error) else repr(error))
+"""
+
+
+def writer(tag: int, how: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", WRITER, str(tag), how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert heard(process, "ready")
+    return process
+
+
+def heard(process: subprocess.Popen[str], word: str) -> bool:
+    assert process.stdout is not None
+    return any(line.strip() == word for line in process.stdout)
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def hidden(folder: pathlib.Path) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.name.startswith(".")]
+
+
+@pytest.mark.distributed
+def test_of_two_writers_one_wins_whole(tmp_path: pathlib.Path) -> None:
+    """Whoever comes second finds it taken, also if both had begun."""
+    slow, quick = writer(1, "waits"), writer(2, "")
+    go(slow)
+    assert heard(slow, "written")
+    go(quick)
+    assert quick.communicate()[0].split()[-1] == "won"
+    assert slow.communicate("\n")[0].split()[-1] == "lost"
+    dataset = minari.load_dataset("race/log-v0")
+    assert dataset.total_episodes == 20
+    assert dataset[0].observations[0] == 2.0
+    assert list(minari.list_local_datasets()) == ["race/log-v0"]
+    assert hidden(tmp_path) == []
+
+
+@pytest.mark.distributed
+def test_a_killed_writer_leaves_nothing_that_looks_like_a_dataset(
+    tmp_path: pathlib.Path,
+) -> None:
+    killed = writer(1, "waits")
+    go(killed)
+    assert heard(killed, "written")
+    killed.kill()
+    killed.communicate()
+    assert minari.list_local_datasets() == {}
+    assert hidden(tmp_path)
+    next_one = writer(2, "")
+    assert next_one.communicate("\n")[0].split()[-1] == "won"
+    assert list(minari.list_local_datasets()) == ["race/log-v0"]
+    assert hidden(tmp_path) == []
+    assert minari.namespace.list_local_namespaces() == ["race"]

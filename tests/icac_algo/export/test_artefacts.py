@@ -13,10 +13,9 @@ from typing import Any
 
 import d3rlpy
 import numpy as np
-import onnxruntime
 import pytest
 import torch
-from d3rlpy.algos import DiscreteCQLConfig, IQLConfig
+from d3rlpy.algos import DiscreteCQLConfig
 from d3rlpy.preprocessing import MinMaxObservationScaler
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,7 +32,7 @@ from icac_algo import (
     Monotone,
     ShapedQFunctionFactory,
 )
-from icac_algo.export import ArtefactError, describe, load, save, save_graph
+from icac_algo.export import ArtefactError, describe, load, save
 from tests.icac_algo.export.forging import (
     forge,
     seal,
@@ -176,6 +175,15 @@ def test_a_failed_write_leaves_the_old_model(
     assert os.listdir() == ["model"]
     assert file.read_bytes() == before
     load(file)
+
+
+def test_a_scaler_that_is_not_fitted_cannot_be_saved() -> None:
+    config = ConstraintAwareQConfig(observation_scaler=MinMaxObservationScaler())
+    algo = config.create(device="cpu:0")
+    algo.create_impl((2,), 5)
+    with pytest.raises(ValueError, match="observation_scaler must be fitted"):
+        save(algo, "model")
+    assert os.listdir() == []
 
 
 # -- what must be refused --------------------------------------------------------
@@ -359,92 +367,3 @@ def test_any_bytes_are_refused(content: bytes) -> None:
     pathlib.Path("any").write_bytes(content)
     with pytest.raises(ArtefactError):
         load("any")
-
-
-# -- graphs ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "suffix"),
-    [
-        *((name, ".pt") for name in sorted(CONFIGS)),
-        ("discrete iql", ".onnx"),
-        *(
-            pytest.param(name, ".onnx", marks=pytest.mark.slow)
-            for name in sorted({*CONFIGS} - {"discrete iql"})
-        ),
-    ],
-)
-def test_graphs_say_what_the_algorithm_says(name: str, suffix: str, trained: Any) -> None:
-    algo = trained(name)
-    save_graph(algo, f"graph{suffix}")
-    for count in (1, 7, 40):
-        x = CONTEXTS[:count]
-        if suffix == ".onnx":
-            session = onnxruntime.InferenceSession("graph.onnx")
-            names = [o.name for o in session.get_outputs()]
-            assert names == ["action", "q_values", "probabilities"]
-            found = session.run(None, {"input_0": x})
-        else:
-            graph = torch.jit.load("graph.pt")
-            found = [part.numpy() for part in graph(torch.as_tensor(x))]
-        actions, values, chances = found
-        assert np.array_equal(actions, algo.predict(x))
-        assert values == pytest.approx(all_values(algo)[:count], rel=1e-5, abs=1e-6)
-        assert chances.sum(axis=1) == pytest.approx(1.0, abs=1e-5)
-        constraint = getattr(algo.config, "constraint", None)
-        if constraint is not None:
-            gross = values.astype(np.float64)
-            positions = constraint.positions(5)
-            if constraint.known_cost is not None:
-                gross = (
-                    gross + constraint.known_cost(torch.as_tensor(x), positions).numpy()
-                )
-            slack = gross @ constraint.inequalities(positions).T
-            # float32 outputs: exact up to their own rounding.
-            assert slack.min() > -4e-7 * np.abs(gross).max()
-
-
-def test_probabilities_are_what_is_sampled(trained: Any) -> None:
-    algo = trained("concave")
-    save_graph(algo, "graph.onnx")
-    session = onnxruntime.InferenceSession("graph.onnx")
-    one = np.repeat(CONTEXTS[:1], 4000, axis=0)
-    chances = session.run(["probabilities"], {"input_0": one[:1]})[0][0]
-    drawn = np.bincount(algo.sample_action(one), minlength=5) / 4000
-    # Five standard errors of a share.
-    assert drawn == pytest.approx(chances, abs=5 * 0.5 / np.sqrt(4000))
-
-
-def test_graphs_that_cannot_be(trained: Any) -> None:
-    with pytest.raises(ValueError, match=r"fname must end with \.pt or \.onnx"):
-        save_graph(trained("concave"), "graph.h5")
-    with pytest.raises(ValueError, match="algo must be built"):
-        save_graph(ConstraintAwareQConfig().create(device="cpu:0"), "graph.pt")
-    continuous, _ = bidclick_gym.get_dataset(
-        fraction=0.001, continuous=True, show_progress=False
-    )
-    algo = IQLConfig().create(device="cpu:0")
-    algo.build_with_dataset(continuous)
-    with pytest.raises(ValueError, match="algo must have discrete actions"):
-        save_graph(algo, "graph.pt")
-    assert os.listdir() == []
-
-
-@pytest.mark.slow
-def test_the_serving_example_needs_nothing_of_ours(trained: Any) -> None:
-    algo = trained("concave")
-    save_graph(algo, "policy.onnx")
-    example = pathlib.Path(__file__).parents[3] / "examples" / "serve_bids.py"
-    imported = {"icac_algo", "torch", "d3rlpy", "gymnasium"}
-    assert not any(f"import {name}" in example.read_text() for name in imported)
-
-    def run(*words: str) -> Any:
-        command = [sys.executable, str(example), "policy.onnx", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    found = run("0.5", "0.3")
-    expected = algo.predict(np.array([[0.5, 0.3]], np.float32))[0]
-    assert found.stdout.strip() == str(expected), found.stderr
-    assert "ms a decision" in run("--latency").stdout
-    assert "context must be 2 finite numbers" in run("0.5").stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import d3rlpy  # noqa: E402
 import torch  # noqa: E402
 from d3rlpy.algos import DQNConfig, IQLConfig  # noqa: E402
 from stable_baselines3 import DQN, PPO  # noqa: E402
+from stable_baselines3.common.buffers import ReplayBuffer  # noqa: E402
 from stable_baselines3.common.callbacks import BaseCallback  # noqa: E402
 from stable_baselines3.common.env_util import make_vec_env  # noqa: E402
 from stable_baselines3.common.envs import (  # noqa: E402
@@ -25,7 +27,7 @@ from stable_baselines3.common.envs import (  # noqa: E402
     IdentityEnvBox,
 )
 from stable_baselines3.common.evaluation import evaluate_policy  # noqa: E402
-from stable_baselines3.common.vec_env import DummyVecEnv  # noqa: E402
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize  # noqa: E402
 
 import bidclick_gym  # noqa: E402
 from icac_algo import (  # noqa: E402
@@ -38,8 +40,10 @@ from icac_algo import (  # noqa: E402
     Monotone,
     Unconstrained,
 )
+from icac_algo.critics import DivergenceError  # noqa: E402
 from icac_algo.data import logged_steps  # noqa: E402
 from icac_algo.evidence import estimate  # noqa: E402
+from icac_algo.export import load, save, save_graph  # noqa: E402
 from icac_algo.sb3 import (  # noqa: E402
     ConstraintAwareDQN,
     PolicyAdapter,
@@ -293,6 +297,246 @@ def test_buffers_that_do_not_fit() -> None:
     )
     with pytest.raises(ValueError, match=r"actions Discrete\(5\), got Discrete\(10\)"):
         model.fit(other, gradient_steps=1)
+
+
+# -- VecNormalize ----------------------------------------------------------------
+
+CENTS = Monotone(known_cost=KnownCost(1, 1000.0))
+
+
+def in_cents() -> gym.Env[Any, Any]:
+    return gym.wrappers.TransformReward(auction(), lambda reward: 1000.0 * float(reward))
+
+
+def normalised(**arguments: Any) -> VecNormalize:
+    return VecNormalize(DummyVecEnv([in_cents, in_cents]), **arguments)
+
+
+def real_values(model: ConstraintAwareDQN, env: VecNormalize, contexts: Any) -> Any:
+    """Q plus the known cost in the environment's own units, ``(N, K)``."""
+    q = q_of(model, env.normalize_obs(contexts)).numpy()
+    cost = 1000.0 * contexts[:, 1:].astype(np.float64) * np.linspace(0.0, 1.0, 5)
+    return env.unnormalize_reward(q) + cost
+
+
+CONTEXTS = np.random.default_rng(0).random((2000, 2)).astype(np.float32)
+
+
+class FallingPairs(BaseCallback):
+    """Counts them after every step, when the running numbers have just moved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = 0
+
+    def _on_step(self) -> bool:
+        assert isinstance(self.model, ConstraintAwareDQN)
+        env = self.model.get_vec_normalize_env()
+        assert env is not None
+        values = real_values(self.model, env, CONTEXTS[:50])
+        # Of thousands, what float32 can tell apart.
+        self.found += int((np.diff(values, axis=1) < -1e-3).sum())
+        return True
+
+
+@pytest.mark.covering(1)
+@pytest.mark.parametrize("norm_obs", [True, False])
+@pytest.mark.parametrize("norm_reward", [True, False])
+@pytest.mark.parametrize("critic", ["functional", "canonical", "euclidean"])
+def test_a_known_cost_is_in_real_units_under_vec_normalize(
+    critic: str, norm_reward: bool, norm_obs: bool
+) -> None:
+    env = normalised(norm_obs=norm_obs, norm_reward=norm_reward)
+    model = model_of(CENTS, env, learning_rate=0.01, policy_kwargs={"critic": critic})
+    watcher = FallingPairs()
+    model.learn(120, callback=watcher)
+    assert watcher.found == 0
+    pairs = np.diff(real_values(model, env, CONTEXTS), axis=1)
+    assert pairs.size == 8000
+    assert (pairs < -1e-3).sum() == 0
+    log, _ = bidclick_gym.get_dataset(fraction=0.01, show_progress=False)
+    model.fit(log, gradient_steps=30)
+    pairs = np.diff(real_values(model, env, CONTEXTS), axis=1)
+    assert (pairs < -1e-3).sum() == 0
+
+
+def test_the_level_is_of_what_training_sees() -> None:
+    env = normalised(norm_obs=False)
+    model = model_of(Concave(), env, learning_starts=400)
+    env.reset()
+    # Numbers that do not move any more.
+    for _ in range(300):
+        env.step(np.array([3, 2]))
+    env.training = False
+    model.learn(420)
+    seen = model.replay_buffer.sample(500, env=env).rewards.mean().item()  # type: ignore[union-attr]
+    assert float(model.q_net.q_net.level) == pytest.approx(seen, rel=0.3)  # type: ignore[arg-type]
+    assert seen < 10.0
+
+
+def test_units_travel_with_every_file(tmp_path: pathlib.Path) -> None:
+    env = normalised()
+    model = model_of(CENTS, env).learn(100)
+    scaled = env.normalize_obs(CONTEXTS)
+    expected = q_of(model, scaled).numpy()
+    model.save(tmp_path / "model")
+    model.policy.save(str(tmp_path / "policy"))
+    model.q_net.save(str(tmp_path / "network"))
+    again = ConstraintAwareDQN.load(tmp_path / "model", device="cpu")
+    assert np.array_equal(q_of(again, scaled).numpy(), expected)
+    policy = type(model.policy).load(str(tmp_path / "policy"), device="cpu")
+    network = type(model.q_net).load(str(tmp_path / "network"), device="cpu")
+    for found in (policy.q_net, network):
+        found.set_training_mode(False)
+        with torch.no_grad():
+            values = found(torch.as_tensor(scaled)).double().numpy()
+        assert np.array_equal(values, expected)
+    assert network.constraint == CENTS
+    # A new environment's wrapper is the one that counts.
+    other = normalised()
+    other.reset()
+    again.set_env(other)
+    assert (np.diff(real_values(again, other, CONTEXTS), axis=1) > -1e-3).all()
+
+
+@pytest.mark.parametrize(
+    "kind", [gym.wrappers.NormalizeObservation, gym.wrappers.NormalizeReward]
+)
+def test_normalisers_that_cannot_be_read(kind: Any) -> None:
+    assert model_of(Concave(), kind(auction())) is not None
+    for shape in (SHAPES["cost"], Intersection([Monotone(), Concave()])):
+        if shape.known_cost is None:
+            assert model_of(shape, kind(auction())) is not None
+            continue
+        with pytest.raises(ValueError, match=f"must not be wrapped in {kind.__name__}"):
+            model_of(shape, kind(auction()))
+
+
+# -- logs that are broken, training that diverges ----------------------------------
+
+
+@pytest.mark.parametrize("name", ["observations", "next_observations", "rewards"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_logs_are_finite(name: str, bad: float) -> None:
+    env = auction()
+    log = ReplayBuffer(50, env.observation_space, env.action_space, device="cpu")
+    rng = np.random.default_rng(0)
+    for t in range(50):
+        x, after = rng.random((2, 1, 2))
+        log.add(x, after, np.array([[t % 5]]), rng.random(1), np.array([False]), [{}])
+    getattr(log, name)[7] = bad
+    said = f"{name} must be finite,"
+    if name == "next_observations":
+        said = "observations must be finite, what follows"
+    with pytest.raises(ValueError, match=f"{said} row 7 of environment 0"):
+        model_of(env=env).fit(log, gradient_steps=1)
+
+
+def test_divergence_is_raised() -> None:
+    class Spoilt(gym.RewardWrapper[Any, Any]):
+        def reward(self, reward: Any) -> float:
+            return float("nan")
+
+    with pytest.raises(DivergenceError, match=r"a weight of q_net\..* is nan at step"):
+        model_of(env=Spoilt(auction())).learn(60)
+
+
+# -- other observations ------------------------------------------------------------
+
+
+class InParts(gym.ObservationWrapper[Any, Any, Any]):
+    """The auction's features, each by its name."""
+
+    def __init__(self, env: Any):
+        super().__init__(env)
+        one = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
+        self.observation_space = gym.spaces.Dict({"x": one, "c": one})
+
+    def observation(self, observation: Any) -> Any:
+        return {"x": observation[:1], "c": observation[1:]}
+
+
+def test_dictionaries_of_observations(tmp_path: pathlib.Path) -> None:
+    env = InParts(auction())
+    model = ConstraintAwareDQN(
+        "MultiInputPolicy",
+        env,
+        policy_kwargs={"constraint": Concave(), "net_arch": [8]},
+        buffer_size=100,
+        learning_starts=20,
+        device="cpu",
+    )
+    model.learn(60)
+    observation = env.observation_space.sample()
+    action, _ = model.predict(observation, deterministic=True)
+    assert env.action_space.contains(int(action))
+    model.save(tmp_path / "model")
+    again = ConstraintAwareDQN.load(tmp_path / "model", device="cpu")
+    assert int(again.predict(observation, deterministic=True)[0]) == int(action)
+    model.fit(model.replay_buffer, gradient_steps=2)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="model must have an MlpPolicy over vector"):
+        save(model, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="known_cost needs vector observations"):
+        ConstraintAwareDQN(
+            "MultiInputPolicy", env, policy_kwargs={"constraint": SHAPES["cost"]}
+        )
+
+
+# -- export ------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.covering(1)
+@pytest.mark.parametrize("state", ["fresh", "loaded", "used"])
+@pytest.mark.parametrize("size", [2, 3, 21, 101])
+@pytest.mark.parametrize("name", ["rising", "concave", "cost"])
+@pytest.mark.parametrize("critic", ["functional", "canonical", "euclidean"])
+@pytest.mark.parametrize("under", ["raw", "normalised"])
+def test_exports_like_the_others(
+    under: str, critic: str, name: str, size: int, state: str, tmp_path: pathlib.Path
+) -> None:
+    import onnxruntime
+
+    bids = tuple(np.linspace(0.0, 1.0, size))
+    env: Any = DummyVecEnv([lambda: auction(bids=bids)])
+    if under == "normalised":
+        env = VecNormalize(env)
+    model = model_of(SHAPES[name], env, policy_kwargs={"critic": critic})
+    scale = getattr(env, "normalize_obs", lambda x: x)
+    if state != "fresh":
+        model.learn(60)
+    if state == "loaded":
+        model.save(tmp_path / "model")
+        model = ConstraintAwareDQN.load(tmp_path / "model", env=env, device="cpu")
+    kept = load(save(model, tmp_path / "model.safetensors"), device="cpu")
+    closed = critic != "euclidean" or SHAPES[name].has_closed_form(size)
+    for count in (1, 2, 1025):
+        x = 1.5 * CONTEXTS[:count] if count < 1025 else np.tile(CONTEXTS, (2, 1))[:1025]
+        expected, _ = model.predict(scale(x), deterministic=True)
+        assert np.array_equal(kept.predict(x), expected)
+        for file in ("graph.onnx", "graph.pt"):
+            if not closed:
+                with pytest.raises(ValueError, match="no closed form"):
+                    save_graph(model, tmp_path / file)
+                continue
+            save_graph(model, tmp_path / file, features=["x", "c"], units="EUR")
+            if file == "graph.pt":
+                graph = torch.jit.load(str(tmp_path / file))
+                actions, bid = (part.numpy() for part in graph(torch.as_tensor(x))[:2])
+            else:
+                session = onnxruntime.InferenceSession(str(tmp_path / file))
+                actions, bid = session.run(["action", "action_value"], {"input_0": x})
+                said = session.get_modelmeta().custom_metadata_map["icac_algo"]
+                assert json.loads(said)["features"] == ["x", "c"]
+            assert (actions == expected).mean() > 0.995
+            assert np.array_equal(bid, np.asarray(bids)[actions])
+
+
+def test_what_d3rlpy_has_no_name_for_is_not_exported(tmp_path: pathlib.Path) -> None:
+    for changed in ({"activation_fn": torch.nn.ELU}, {"net_arch": []}):
+        model = model_of(policy_kwargs=changed)
+        with pytest.raises(ValueError, match="to be exported"):
+            save_graph(model, tmp_path / "graph.pt")
 
 
 # -- adapters ------------------------------------------------------------------
