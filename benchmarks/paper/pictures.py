@@ -56,7 +56,7 @@ def _scarcity(results: Results) -> Figure | None:
         found = [
             by_seed(rows, "regret", algorithm=name, fraction=share) for share in shares
         ]
-        if all(found):
+        if found and all(found):
             seeds = sorted(set.intersection(*map(set, found)))
             regret = [[of_share[seed] for of_share in found] for seed in seeds]
             lines[name] = (100.0 * np.array(shares), np.maximum(regret, _LEAST))

@@ -246,12 +246,10 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
     def inner_create_impl(self, observation_shape: Shape, action_size: int) -> None:
         config = self._config
         # No shape is over one discrete action, so one action is a continuous one.
-        continuous = action_size == 1 or self._action_type == ActionSpace.CONTINUOUS
-        if continuous:
+        if action_size == 1:
             self._action_type = ActionSpace.CONTINUOUS
-            config.validate_continuous(action_size)
-        config.constraint.check_observation_shape(observation_shape)
-        check_state_constraints(config.state_constraints, observation_shape)
+        continuous = self._action_type == ActionSpace.CONTINUOUS
+        self._check_sizes(observation_shape, action_size)
         if config.constraint.known_cost is not None or (
             not config.constraint.shape_set().is_cone
         ):
@@ -368,15 +366,11 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         config, info = self._config, dataset.dataset_info
         config.validate()
         self._set_action_type(info.action_space)
-        if info.action_space == ActionSpace.CONTINUOUS:
-            config.validate_continuous(info.action_size)
         self.check_dataset(dataset)
         signature = info.observation_signature.shape
-        shape = signature[0] if len(signature) == 1 else signature
-        config.constraint.check_observation_shape(shape)
-        check_state_constraints(config.state_constraints, shape)
-        if info.action_space == ActionSpace.DISCRETE:
-            config.constraint.positions(info.action_size)
+        self._check_sizes(
+            signature[0] if len(signature) == 1 else signature, info.action_size
+        )
         if self._impl is None:
             # A model that is already trained has imposed its shape.
             self._check_prior(dataset)
@@ -387,11 +381,18 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         if self._impl is not None and not self._impl.standardised:
             self._impl.standardise(self._standardisation)
 
+    def _check_sizes(self, observation_shape: Shape, action_size: int) -> None:
+        config = self._config
+        if self._action_type == ActionSpace.CONTINUOUS:
+            config.validate_continuous(action_size)
+        else:
+            config.constraint.positions(action_size)
+        config.constraint.check_observation_shape(observation_shape)
+        check_state_constraints(config.state_constraints, observation_shape)
+
     def _check_prior(self, dataset: ReplayBufferBase) -> None:
         mode = self._config.check_prior
-        if mode == "off":
-            return
-        if dataset.dataset_info.action_space == ActionSpace.CONTINUOUS:
+        if mode != "off" and self._action_type == ActionSpace.CONTINUOUS:
             raise ValueError(
                 f"check_prior={mode!r} needs discrete actions, the dataset has "
                 "continuous ones; check_prior='off' trusts the shape"
@@ -399,9 +400,10 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         check_prior_at_fit(dataset, self._config.constraint, mode)
 
     def check_dataset(self, dataset: ReplayBufferBase) -> None:
-        if dataset.dataset_info.action_space == ActionSpace.DISCRETE:
+        if self._action_type == ActionSpace.DISCRETE:
             super().check_dataset(dataset)
             return
+        self._config.validate_continuous(dataset.dataset_info.action_size)
         actions = self._config.constraint.actions or [0.0, 1.0]
         check_continuous_dataset(type(self).__name__, dataset, actions[0], actions[-1])
 

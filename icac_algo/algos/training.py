@@ -30,7 +30,7 @@ from d3rlpy.logging import (
 )
 from tqdm.auto import tqdm
 
-from .._util.checks import check_path
+from .._util.checks import check_path, is_integer
 from ..critics import DivergenceError, refuse_diverged_networks
 from ..data import fingerprint
 from .checkpoints import Progress, restore_checkpoint, training_state, write_checkpoint
@@ -67,8 +67,9 @@ class FitOptions:
             ("save_interval", 1),
         ):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            if not is_integer(value) or value < least:
                 raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+            object.__setattr__(self, name, int(value))
         if self.checkpoint is not None:
             check_path("checkpoint", self.checkpoint)
             file = pathlib.Path(self.checkpoint)

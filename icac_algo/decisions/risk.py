@@ -36,7 +36,7 @@ from d3rlpy.serializable_config import SerializableConfig
 from d3rlpy.torch_utility import convert_to_torch_recursively
 from d3rlpy.types import Observation, TorchObservation
 
-from ..shapes import is_finite
+from .._util.checks import is_finite
 from .greedy import best_actions, favours_last
 from .masked import Mask, allowed_actions
 

@@ -68,10 +68,15 @@ def describe_algorithm(algo: Any, kind: str) -> dict[str, Any]:
 
     Raises:
         TypeError: it is no algorithm of Q-learning.
-        ValueError: a field of its config cannot be written and read back.
+        ValueError: a field of its config cannot be written and read back, or a scaler is
+            not fitted.
     """
     if not isinstance(algo, QLearningAlgoBase):
         raise TypeError(f"algo must learn Q-values, got {type(algo).__name__}")
+    for name in ("observation_scaler", "action_scaler", "reward_scaler"):
+        scaler = getattr(algo.config, name)
+        if scaler is not None and not scaler.built:
+            raise ValueError(f"{name} must be fitted before it is saved, got {scaler!r}")
     cast_fields(algo.config)
     shaped = LearnableConfigWithShape(
         algo.impl.observation_shape, int(algo.impl.action_size), algo.config

@@ -12,7 +12,7 @@ from .actions import (
     make_constraint_field,
     register_constraint,
 )
-from .base import Constraint, KnownCost, is_finite
+from .base import Constraint, KnownCost
 from .normal_form import (
     ShapeSet,
     is_exporting,
@@ -53,7 +53,6 @@ __all__ = [
     "directions",
     "has_lipschitz",
     "is_exporting",
-    "is_finite",
     "lipschitz_constant",
     "make_constraint_field",
     "make_state_constraints_field",

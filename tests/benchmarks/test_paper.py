@@ -7,6 +7,7 @@ import itertools
 import os
 import pathlib
 import re
+import shutil
 import sys
 from typing import Any
 
@@ -287,6 +288,16 @@ def test_a_ledger_of_few_seeds_does_not_pretend() -> None:
     assert verdicts["results / highest return"] == NOT_RUN
     assert verdicts["ablation / dual lambda is best"] == NOT_RUN
     assert verdicts["consistency / returns can be had"] == FAILS
+
+
+def test_one_part_alone_gives_a_report(tmp_path: pathlib.Path) -> None:
+    for name in ("curves.csv", "run.json"):
+        shutil.copy(PUBLISHED / name, tmp_path / name)
+    main(["paper", "--rebuild", "--out", str(tmp_path)])
+    assert {p.stem for p in (tmp_path / "pictures").iterdir()} == {
+        f"curve-{name}"
+        for name in ("regret", "residual", "monotonicity-errors", "lambda")
+    }
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from icac_algo import ConstraintAwareQConfig, KnownCost, MonotoneConcave
 from icac_algo.export import ArtefactError, load, save
+from tests.icac_algo.export.forging import seal
 
 from .profile import FUZZ, attempt
 
@@ -82,14 +83,17 @@ def test_descriptions(model: tuple[pathlib.Path, Any], data: st.DataObject) -> N
     content = model[0].read_bytes()
     (size,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + size])
-    ((key, words),) = header["__metadata__"].items()
-    # A digest stands before it.
-    digest, start, rest = words.partition("{")
-    description = json.loads(start + rest)
+    text = header["__metadata__"]["icac_algo"]
+    description = json.loads(text[64:])
     _change(description, data)
-    header["__metadata__"][key] = digest + json.dumps(description)
-    edited = json.dumps(header).encode()
-    check(struct.pack("<Q", len(edited)) + edited + content[8 + size :], model)
+    header["__metadata__"]["icac_algo"] = text[:64] + json.dumps(description)
+    edited = json.dumps(header, separators=(",", ":")).encode()
+    changed = struct.pack("<Q", len(edited)) + edited + content[8 + size :]
+    check(changed, model)
+    # Under a checksum of its own it may be another model, or is refused likewise.
+    sealed = model[0].with_name("sealed.safetensors")
+    sealed.write_bytes(seal(changed))
+    attempt(lambda: load(sealed), ArtefactError)
 
 
 def _change(part: Any, data: st.DataObject) -> None:

@@ -161,6 +161,13 @@ def test_a_finished_run_is_not_trained_again(tmp_path: pathlib.Path) -> None:
     assert [epoch for epoch, _ in fit(second, dataset(), 60, checkpoint=file)] == [3]
 
 
+def test_steps_may_be_numpys(tmp_path: pathlib.Path) -> None:
+    algo = ours().create()
+    steps: Any = np.int64(20)
+    fit(algo, dataset(), steps, checkpoint=tmp_path / "c", n_steps_per_epoch=steps)
+    assert load_checkpoint(tmp_path / "c").grad_step == 20
+
+
 def test_epochs_of_another_length_go_on_at_the_same_step(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "checkpoint.pt"
     algo = ours().create()

@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from d3rlpy.algos import CQLConfig, TD3PlusBCConfig
+from d3rlpy.constants import ActionSpace
 from d3rlpy.preprocessing import MinMaxActionScaler, StandardRewardScaler
 
 import bidclick_gym  # noqa: F401  (registers the environments)
@@ -200,3 +201,48 @@ def test_refusals() -> None:
     discrete = ours(Concave(), action_scaler=SCALER).create(device="cpu:0")
     with pytest.raises(ValueError, match="action_scaler is for continuous actions"):
         discrete.build_with_env(gym.make("BidClick-v0"))
+
+
+class OlderSpace(gym.ActionWrapper):  # type: ignore[type-arg]
+    """Says its actions in the spaces of the older gym, as d3rlpy takes them too."""
+
+    def __init__(self, env: Any):
+        super().__init__(env)
+        import gym as older
+
+        self.action_space = older.spaces.Box(0.0, 1.0, (1,), np.float32)
+
+    def action(self, action: Any) -> Any:
+        return action
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("way", ["build_with_env", "collect", "fit_online"])
+def test_every_way_in_asks_the_environment_alike(way: str, older: bool) -> None:
+    env: Any = gym.make("BidClick-v0", continuous=True, horizon=5)
+    buffer = d3rlpy.dataset.create_fifo_replay_buffer(50, env=env)
+    if older:
+        env = OlderSpace(env)
+    algo = ours(Concave()).create(device="cpu:0")
+    if way == "build_with_env":
+        algo.build_with_env(env)
+    elif way == "collect":
+        algo.collect(env, buffer, n_steps=7, show_progress=False)
+    else:
+        algo.fit_online(
+            env,
+            buffer,
+            n_steps=7,
+            n_steps_per_epoch=7,
+            show_progress=False,
+            logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
+        )
+    assert algo.get_action_type() == ActionSpace.CONTINUOUS
+    assert algo.predict(np.zeros((3, 2), np.float32)).shape == (3, 1)
+
+
+def test_other_actions_are_refused() -> None:
+    env: Any = gym.make("BidClick-v0")
+    env.unwrapped.action_space = gym.spaces.MultiDiscrete([2, 3])
+    with pytest.raises(ValueError, match="env must have Discrete or Box actions"):
+        ours(Concave()).create(device="cpu:0").build_with_env(env)

@@ -283,7 +283,7 @@ def test_compare_ranks_and_measures_lift(
     assert comparison.best == "optimal"
     best, _, worst = comparison.policies
     truth = auction.optimal_value(400) - auction.value_of_random_bid(
-        ClippedGaussianPolicy().probabilities
+        list(ClippedGaussianPolicy().probabilities)
     )
     assert best.lift_lower < truth < best.lift_upper
     assert best.better

@@ -177,6 +177,15 @@ def test_a_failed_write_leaves_the_old_model(
     load(file)
 
 
+def test_a_scaler_that_is_not_fitted_cannot_be_saved() -> None:
+    config = ConstraintAwareQConfig(observation_scaler=MinMaxObservationScaler())
+    algo = config.create(device="cpu:0")
+    algo.create_impl((2,), 5)
+    with pytest.raises(ValueError, match="observation_scaler must be fitted"):
+        save(algo, "model")
+    assert os.listdir() == []
+
+
 # -- what must be refused --------------------------------------------------------
 
 
