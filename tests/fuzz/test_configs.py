@@ -134,7 +134,7 @@ PIECES = st.sampled_from(
 @given(words=st.one_of(st.text(max_size=30), st.lists(PIECES, max_size=12).map("".join)))
 def test_words(words: str) -> None:
     """A word means the same to every door that takes shapes."""
-    found = []
+    found: list[Any] = []
     for door in (ConstraintAwareQConfig, ShapedQFunctionFactory):
         try:
             found.append(door(constraint=words).constraint)  # type: ignore[arg-type]

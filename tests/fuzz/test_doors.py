@@ -15,6 +15,9 @@ from icac_algo import ColumnarReplayBuffer
 
 from .profile import FUZZ, attempt, times
 
+# What is said of an odd log does not refuse it.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 SPECIAL = [np.nan, np.inf, -np.inf, 1e300, -1e39, 2.0**53, 1e-320, 0.0, -1.0, 0.5]
 KINDS = ["f8", "f4", "f2", "i8", "i4", "u1", "u8", "?", "O", "U3", "c8", "M8[s]"]
 
