@@ -175,7 +175,7 @@ class Constraint(NamedConfig):
                 a known cost lacks its (finite, matching) observations.
         """
         if not isinstance(q, torch.Tensor) or q.is_complex() or q.dtype == torch.bool:
-            kind = getattr(q, "dtype", type(q).__name__)
+            kind = q.dtype if isinstance(q, torch.Tensor) else type(q).__name__
             raise TypeError(f"q must be a tensor of real numbers, got {kind}")
         if q.dim() != 2:
             raise ValueError(f"q must have shape (batch, actions), got {tuple(q.shape)}")
