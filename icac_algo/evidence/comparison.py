@@ -123,8 +123,9 @@ class Comparison:
             support = p.estimate.support
             assert support is not None
             lines.append(
-                f"| {p.name} | {p.estimate.figures} | {p.figures} | {p.changed:.1%} | "
-                f"{support.effective:,.0f} | {'yes' if p.better else 'not shown'} | "
+                f"| {_cell(p.name)} | {p.estimate.figures} | {p.figures} | "
+                f"{p.changed:.1%} | {support.effective:,.0f} | "
+                f"{'yes' if p.better else 'not shown'} | "
                 f"{'; '.join(p.problems) or 'whole'} |"
             )
         return "\n".join(lines)
@@ -229,3 +230,8 @@ def compare(
         )
     )
     return Comparison(logger, reports)
+
+
+def _cell(name: str) -> str:
+    """A name as one cell of a Markdown table."""
+    return " ".join(name.split()).replace("|", "\\|")

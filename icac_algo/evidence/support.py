@@ -189,6 +189,12 @@ class Support:
                 f"its mean weight is {self.covered:.3f} instead of 1: the logger could "
                 f"not have made about {1.0 - self.covered:.0%} of its decisions"
             )
+        # Estimated propensities are a little off.
+        if self.covered - 4.0 * self.covered_error > 1.1:
+            found.append(
+                f"its mean weight is {self.covered:.3g} instead of 1: propensities are "
+                "too small to be the logger's"
+            )
         if not self.effective >= 100.0:
             found.append(f"its effective sample size is {self.effective:.1f}, below 100")
         return tuple(found)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import tempfile
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from .._util.files import written_beside
 from .._util.packages import required
 from .._util.precision import float32_by_default
 from ..shapes import rehearsal
-from .artefacts import action_grid, built_algorithm, constraint_of
+from .artefacts import action_grid, built_algorithm, constraint_of, load, save
 from .model_files import versions
 
 #: What a graph says of itself: ONNX keeps it among the metadata of the model, a
@@ -175,7 +176,7 @@ def save_graph(
     check_path("fname", fname)
     if pathlib.Path(fname).suffix not in (".pt", ".onnx"):
         raise ValueError(f"fname must end with .pt or .onnx, got {str(fname)!r}")
-    algo = built_algorithm(algo)
+    algo = _on_cpu(built_algorithm(algo))
     is_discrete = algo.get_action_type() == ActionSpace.DISCRETE
     outputs = _DISCRETE if is_discrete else _CONTINUOUS
     description = _describe(algo, outputs, features, units)
@@ -193,12 +194,20 @@ def save_greedy_policy(algo: Any, fname: str | os.PathLike[str]) -> None:
     check_path("fname", fname)
     if pathlib.Path(fname).suffix not in (".pt", ".onnx"):
         raise ValueError(f"fname must end with .pt or .onnx, got {str(fname)!r}")
-    algo = built_algorithm(algo)
+    algo = _on_cpu(built_algorithm(algo))
     is_discrete = algo.get_action_type() == ActionSpace.DISCRETE
     meaning = (_DISCRETE if is_discrete else _CONTINUOUS)["action"]
     description = _describe(algo, {"output_0": meaning}, None, None)
     with written_beside(fname) as beside:
         _save(_Graph(algo, ["action"]), beside, ("output_0",), description)
+
+
+def _on_cpu(algo: Any) -> Any:
+    """The same model on the CPU: a trace keeps the device that its constants are on."""
+    if torch.device(algo.impl.device).type == "cpu":
+        return algo
+    with tempfile.TemporaryDirectory() as folder:
+        return load(save(algo, pathlib.Path(folder) / "model"), device="cpu:0")
 
 
 def _describe(

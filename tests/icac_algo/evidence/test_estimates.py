@@ -128,6 +128,22 @@ def test_missing_support_is_loud() -> None:
         estimate(log, 0)
 
 
+def test_propensities_that_cannot_be_the_loggers_are_loud() -> None:
+    rng = np.random.default_rng(0)
+    n = 2000
+    # Of two actions, logged as if they had been ten.
+    log = LoggedSteps(
+        rng.random((n, 1)).astype(np.float32),
+        rng.integers(0, 2, n),
+        rng.random(n),
+        np.full(n, 0.1),
+        np.arange(n),
+        2,
+    )
+    with pytest.warns(SupportWarning, match=r"mean weight is 4\.\d+ instead of 1"):
+        estimate(log, 1)
+
+
 @pytest.mark.slow
 def test_coverage_of_the_intervals() -> None:
     policy = Auction()
