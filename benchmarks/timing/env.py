@@ -83,11 +83,11 @@ def _batched(
     # Every step of same-step autoreset is an impression; of next-step autoreset, none of
     # the steps after an end is.  Counted while nothing is timed: it never varies.
     impressions, steps = 0, max(50, 2 * (horizon + 1))
+    ended = np.zeros(count, dtype=bool)
     for step in range(steps):
-        infos = env.step(actions[step % 50])[-1]
-        # Gymnasium's own batch says nothing when all of it was reset.
-        played = infos.get("_click", np.zeros(count, dtype=bool))
-        impressions += count if mode == "same_step" else int(played.sum())
+        _, _, terminated, truncated, _ = env.step(actions[step % 50])
+        impressions += count if mode == "same_step" else int((~ended).sum())
+        ended = terminated | truncated
     env.reset(seed=0)
     timed, started = 0, time.perf_counter()
     while (spent := time.perf_counter() - started) < least:

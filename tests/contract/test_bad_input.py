@@ -234,7 +234,7 @@ def test_offset_with_a_reward_scaler_that_is_not_affine() -> None:
         ("share_encoder", 1),
         ("greedy", "policy"),
         ("actor", "sampled"),
-        ("constraint", "concave"),
+        ("constraint", "wavy"),
         ("compile_graph", True),
     ],
 )
@@ -306,7 +306,7 @@ def test_unknown_fields_are_refused() -> None:
     ("field", "value", "message"),
     [
         ("critic", "euclidean", r"critic must be .* got 'euclidean'"),
-        ("constraint", "concave", "constraint must be .* got 'concave'"),
+        ("constraint", "wavy", "constraint must be .* got 'wavy'"),
         ("n_quantiles", 1, "n_quantiles must be an integer >= 2, or None.* got 1"),
         ("level", float("nan"), "level must be a finite number.* got nan"),
         ("scale", 0.0, r"scale must be a number > 0, got 0\.0"),

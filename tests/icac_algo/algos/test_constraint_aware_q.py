@@ -252,8 +252,7 @@ def test_policy_does_not_depend_on_the_size_of_rewards() -> None:
     choices = []
     for factor in (1.0, 1024.0):
         buffer = to_replay_buffer(log)
-        for episode in buffer.episodes:
-            episode.rewards[:] *= factor
+        buffer = buffer.replace(rewards=buffer.to_arrays()["rewards"] * factor)
         algo = fit(config(constraint=Concave()), buffer, 60)
         choices.append(algo.predict(AUCTION.contexts(20).astype(np.float32)))
     assert np.mean(choices[0] == choices[1]) > 0.99

@@ -267,7 +267,7 @@ def test_constraint_aware_q_refuses_it_for_continuous_actions() -> None:
             {"constraint": Concave(actions=[0.1, 0.2, 0.3, 0.4, 0.5])},
             "first action at 0",
         ),
-        ({"constraint": "concave"}, "constraint must be a shape"),
+        ({"constraint": "wavy"}, "constraint must be"),
         ({"value_shape": None}, "value_shape must be a shape"),
         ({"context": []}, "context must hold integers >= 0"),
         ({"context": [0.5]}, "context must hold integers >= 0"),

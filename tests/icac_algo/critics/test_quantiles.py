@@ -407,7 +407,7 @@ def test_quantile_regression_recovers_the_noise_of_each_action() -> None:
         ({"critic": "nearest"}, "critic must be"),
         ({"scale": 0.0}, "scale must be a number > 0"),
         ({"level": math.nan}, "level must be"),
-        ({"constraint": "concave"}, "constraint must be"),
+        ({"constraint": "wavy"}, "constraint must be"),
     ],
 )
 def test_bad_arguments_are_refused(fields: dict[str, Any], message: str) -> None:

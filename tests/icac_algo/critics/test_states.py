@@ -50,7 +50,7 @@ SIGNS = np.array([1.0, -1.0, 0.0])
 
 @pytest.mark.parametrize("features", [[], None, [0, 0], [-1], [1.0], [True], 0, ["x"]])
 def test_features_are_refused(features: Any) -> None:
-    with pytest.raises(ValueError, match="features must be a list of distinct integers"):
+    with pytest.raises(ValueError, match=r"features(\[0\])? must be"):
         StateMonotone(features=features)
 
 
