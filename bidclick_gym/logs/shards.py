@@ -150,6 +150,8 @@ def _interrupts_for_us_alone() -> Iterator[None]:
 
 def _leave_with_parent(parent: int) -> None:
     """Ends this worker soon after its parent was killed outright."""
+    # What blocked it at the start may be undone by Python's own trackers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:
