@@ -60,6 +60,9 @@ def _cast(name: str, value: Any, hint: Any) -> Any:
         return None
     kind = next(one for one in kinds if one is not type(None))
     origin = typing.get_origin(kind) or kind
+    # From numpy 2.5 on ``NDArray`` is an alias that has to be followed.
+    origin = getattr(origin, "__value__", origin)
+    origin = typing.get_origin(origin) or origin
     if origin is np.ndarray:
         return _cast_array(name, value)
     if origin in _LISTS:
