@@ -9,12 +9,13 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 MARKED := slow or distributed or browser or network
 
-.PHONY: help table1 test test-all test-marked fuzz fuzz-long lint paper paper-table clean
+.PHONY: help table1 test test-all test-marked test-matrix fuzz fuzz-long lint paper paper-table clean
 
 help:
 	@echo "make table1       set up, then Table I in its quick form (minutes)"
 	@echo "make test         set up, then the tests that a change can break (minutes)"
 	@echo "make test-all     the same, then the tests marked slow, distributed, browser, network"
+	@echo "make test-matrix  every combination of what the tests above only sample"
 	@echo "make fuzz         set up, then random input to every door (under a minute)"
 	@echo "make fuzz-long    the same with ten times as many cases, other ones each time"
 	@echo "make lint         set up, then ruff, mypy and import-linter"
@@ -37,12 +38,15 @@ paper: $(STAMP)
 	$(BIN)/python -m benchmarks paper
 
 test: $(STAMP)
-	$(PYTEST) -m "not ($(MARKED))" --ignore tests/fuzz
+	$(PYTEST) -m "not ($(MARKED) or exhaustive)" --ignore tests/fuzz
 
 test-marked: $(STAMP)
-	$(PYTEST) -m "$(MARKED)"
+	$(PYTEST) -m "($(MARKED)) and not exhaustive"
 
 test-all: test test-marked fuzz
+
+test-matrix: $(STAMP)
+	$(PYTEST) -m exhaustive
 
 fuzz: $(STAMP)
 	$(PYTEST) tests/fuzz

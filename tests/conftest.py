@@ -13,25 +13,35 @@ import pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[Any]) -> None:
-    """Marks as slow what a covering array of a test's parameters can do without."""
+    """Marks what a covering array of a test's parameters can do without.
+
+    ``covering(t)`` leaves a fast array of strength t; the rest is slow.  Of
+    ``covering(t, u)`` only an array of strength u is slow; the rest is exhaustive.
+    """
     products = collections.defaultdict(list)
     for item in items:
         if item.get_closest_marker("covering") is not None:
             products[item.nodeid.partition("[")[0]].append(item)
     for product in products.values():
-        strength = product[0].get_closest_marker("covering").args[0]
-        tuples = [
-            set(itertools.combinations(_values(item), strength)) for item in product
-        ]
-        uncovered = set().union(*tuples)
-        kept = set()
-        while uncovered:
-            best = max(range(len(product)), key=lambda i: len(tuples[i] & uncovered))
-            uncovered -= tuples[best]
-            kept.add(best)
+        fast, *more = product[0].get_closest_marker("covering").args
+        kept = _covering(product, fast)
+        also_slow = _covering(product, more[0]) if more else set(range(len(product)))
         for i, item in enumerate(product):
             if i not in kept:
-                item.add_marker(pytest.mark.slow)
+                mark = "slow" if i in also_slow else "exhaustive"
+                item.add_marker(getattr(pytest.mark, mark))
+
+
+def _covering(product: list[Any], strength: int) -> set[int]:
+    """Numbers of items that have every combination of so many parameters' values."""
+    tuples = [set(itertools.combinations(_values(item), strength)) for item in product]
+    uncovered = set().union(*tuples)
+    kept = set()
+    while uncovered:
+        best = max(range(len(product)), key=lambda i: len(tuples[i] & uncovered))
+        uncovered -= tuples[best]
+        kept.add(best)
+    return kept
 
 
 def _values(item: Any) -> list[tuple[str, int]]:

@@ -101,7 +101,7 @@ def regret(algo: Any, log: ColumnarReplayBuffer) -> float:
     return float((TRUTH.max() - TRUTH[chosen]).mean())
 
 
-@pytest.mark.covering(1)
+@pytest.mark.covering(1, 2)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("critic", CRITICS.values(), ids=CRITICS)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -113,7 +113,7 @@ def test_every_critic_finds_the_best_action(
     assert regret(learned(config, log), log) == 0.0
 
 
-@pytest.mark.covering(1)
+@pytest.mark.covering(1, 2)
 @pytest.mark.parametrize("width", WIDTHS[1:])
 @pytest.mark.parametrize(
     "over_states",

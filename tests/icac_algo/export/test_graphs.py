@@ -199,7 +199,7 @@ def export_or_reason(algo: Any, file: str) -> str | None:
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-@pytest.mark.covering(2)
+@pytest.mark.covering(1, 2)
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("scaler", SCALERS.values(), ids=SCALERS)
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)

@@ -486,7 +486,7 @@ def test_dictionaries_of_observations(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-@pytest.mark.covering(1)
+@pytest.mark.covering(1, 2)
 @pytest.mark.parametrize("state", ["fresh", "loaded", "used"])
 @pytest.mark.parametrize("size", [2, 3, 21, 101])
 @pytest.mark.parametrize("name", ["rising", "concave", "cost"])
