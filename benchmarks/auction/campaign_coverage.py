@@ -271,7 +271,7 @@ def _held(rows: Rows) -> str:
 def picture(results: Results) -> Figure:
     rows = [row for row in results["campaigns"] if row["without"] < row["logs"]]
     settings = distinct(rows, "sizes", "propensities")
-    figure, axes = subplots(9.0, 2.8, 1, max(len(settings), 1), sharey=True)
+    figure, axes = subplots(11.0, 3.4, 1, max(len(settings), 1), sharey=True)
     for axis, (sizes, propensities) in zip(axes[0], settings, strict=False):
         mine = select(rows, sizes=sizes, propensities=propensities)
         for estimator, of in distinct(mine, "estimator", "of"):
@@ -289,11 +289,11 @@ def picture(results: Results) -> Figure:
         axis.set_xscale("log")
         axis.set_xticks(CAMPAIGNS, [str(count) for count in CAMPAIGNS])
         axis.minorticks_off()
-        axis.set_ylim(0.8, 1.005)
+        axis.set_ylim(0.88, 1.005)
         axis.set_xlabel("campaigns")
-        axis.set_title(f"{sizes} sizes, propensities {propensities}", fontsize=8)
+        axis.set_title(f"{sizes} sizes\npropensities {propensities}", fontsize=9)
         axis.grid(color="0.92")
-        axis.legend(fontsize=6, frameon=False)
+        axis.legend(fontsize=7, ncols=2, loc="lower center", frameon=False)
     axes[0][0].set_ylabel("share that holds the truth")
     return figure
 
