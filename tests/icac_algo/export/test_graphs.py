@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -331,7 +332,7 @@ def test_graphs_describe_themselves(file: str) -> None:
         "q_values",
         "probabilities",
     ]
-    assert found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["torch"] == importlib.metadata.version("torch")
     save_graph(algo, file)
     assert description_of(file)["features"] == ["x0", "x1", "x2"]
     algo = prepared(

@@ -394,7 +394,11 @@ def test_units_travel_with_every_file(tmp_path: pathlib.Path) -> None:
     assert network.constraint == CENTS
     # A new environment's wrapper is the one that counts.
     other = normalised()
+    other.seed(0)
     other.reset()
+    # Of a few contexts the spread may be so small that most are clipped.
+    for _ in range(100):
+        other.step(np.array([1, 2]))
     again.set_env(other)
     assert (np.diff(real_values(again, other, CONTEXTS), axis=1) > -1e-3).all()
 
