@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+import re
 import types
 from typing import Any
 
@@ -179,7 +180,8 @@ def test_the_command_at_toy_size(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["speed", "--quick", "--only", "fit,load", "--out", str(tmp_path)])
-    assert "| reached |" in capsys.readouterr().out
+    # Which, is a matter of time.
+    assert re.search(r"\| (reached|missed) \|", capsys.readouterr().out)
     fit, load = (read_rows(tmp_path / f"speed-{part}.csv") for part in ("fit", "load"))
     assert {row["buffer"] for row in fit} == {"ours", "d3rlpy's", "none"}
     assert len({(row["algorithm"], row["buffer"]) for row in fit}) == 10
