@@ -278,3 +278,18 @@ def test_known_cost_is_read_in_its_own_units_under_scalers(
     assert np.diff(gross, 2).max() < 1e-5
     # Without the cost the values do fall: the known cost is what makes them rise.
     assert np.diff(unscaled).min() < -1e-3
+
+
+def test_tensorboard_takes_what_fit_logs(
+    dataset: ColumnarReplayBuffer, tmp_path: pathlib.Path
+) -> None:
+    algo = config(constraint=Concave()).create(device="cpu:0")
+    algo.fit(
+        dataset,
+        n_steps=20,
+        n_steps_per_epoch=10,
+        show_progress=False,
+        logger_adapter=d3rlpy.logging.TensorboardAdapterFactory(str(tmp_path)),
+    )
+    files = [path for path in tmp_path.rglob("events*") if path.is_file()]
+    assert any(path.stat().st_size > 0 for path in files)
