@@ -102,6 +102,8 @@ def _cast_list(name: str, value: Any, kind: Any) -> Any:
     values = list(value)
     if not (inner is int and all(type(one) is int for one in values)):
         values = [_cast(f"{name}[{i}]", one, inner) for i, one in enumerate(value)]
+    if name.endswith("hidden_units") and min(values, default=1) < 1:
+        raise ValueError(f"{name} must be integers of at least 1, got {values}")
     return tuple(values) if typing.get_origin(kind) is tuple else values
 
 

@@ -244,6 +244,10 @@ class Unknown(VectorEncoderFactory):
             {"actor_encoder_factory": VectorEncoderFactory([8.5])},  # type: ignore[list-item]
             r"actor_encoder_factory.hidden_units\[0\] must be an integer, got 8.5",
         ),
+        (
+            {"critic_encoder_factory": VectorEncoderFactory([8, 0])},
+            r"critic_encoder_factory.hidden_units must be .* got \[8, 0\]",
+        ),
         ({"actor_encoder_factory": Unknown()}, "registered with d3rlpy"),
         (
             {"observation_scaler": MinMaxObservationScaler(np.array([0, np.nan]))},
