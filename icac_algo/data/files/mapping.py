@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ class Mapping:
         names = [*self.observation, *self.action, self.reward]
         return names if self.propensity is None else [*names, self.propensity]
 
-    @property
+    @functools.cached_property
     def all(self) -> list[str]:
         """Every column, once."""
         ends = [] if self.episode is None else [self.episode]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -42,12 +43,12 @@ def import_pyarrow() -> Any:
 @contextlib.contextmanager
 def reading(path: pathlib.Path) -> Iterator[None]:
     """Turns all that a reader says of a damaged file into ``DamagedFileError``."""
-    path.open("rb").close()  # What forbids to open it is no damage.
     try:
         yield
     except DamagedFileError:
         raise
     except Exception as error:  # pyarrow raises eight kinds, memory errors among them.
+        path.open("rb").close()  # What forbids to open it is no damage.
         raise DamagedFileError(path, error) from error
 
 
@@ -157,6 +158,7 @@ def _key(path: pathlib.Path, name: str, value: str) -> int | float | str:
     return value
 
 
+@functools.cache
 def _is_number(kind: Any) -> bool:
     types = import_pyarrow().types
     return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
