@@ -164,6 +164,7 @@ class Comparison:
             f"value ({policies[0].estimate.estimator}), {logger.level:.0%} intervals; "
             "grey: the logger"
         )
+        axes.locator_params(axis="x", nbins=5)
         axes.grid(axis="x", alpha=0.25)
         return figure
 
