@@ -3,23 +3,29 @@
 from .buffer import ColumnarReplayBuffer
 from .checks import blocks, check_continuous_dataset, check_dataset
 from .door import LogWarning, as_numbers
+from .extras import REWARD, extra_values, find_extra
 from .files.shards import DamagedFileError
 from .fingerprint import fingerprint
 from .pickers import BudgetRelabellingTransitionPicker
 from .scaling import check_scaler
 from .steps import LoggedSteps, logged_steps
+from .views import LoggedMiniBatch
 
 __all__ = [
+    "REWARD",
     "BudgetRelabellingTransitionPicker",
     "ColumnarReplayBuffer",
     "DamagedFileError",
     "LogWarning",
+    "LoggedMiniBatch",
     "LoggedSteps",
     "as_numbers",
     "blocks",
     "check_continuous_dataset",
     "check_dataset",
     "check_scaler",
+    "extra_values",
+    "find_extra",
     "fingerprint",
     "logged_steps",
 ]
