@@ -10,6 +10,7 @@ learns on the scale of a link.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -142,13 +143,27 @@ class Outcome(NamedConfig):
         shape_set = self.shape.shape_set()
         if self.link == "identity":
             return shape_set
-        kept = dataclasses.replace(
-            ShapeSet(),
-            slope_lower=0.0 if shape_set.slope_lower >= 0.0 else ShapeSet().slope_lower,
-            slope_upper=0.0 if shape_set.slope_upper <= 0.0 else ShapeSet().slope_upper,
+        below, above = (
+            _mean_at(self.link, bound) for bound in (shape_set.lower, shape_set.upper)
+        )
+        kept = ShapeSet(
+            slope_lower=0.0 if shape_set.slope_lower >= 0.0 else -math.inf,
+            slope_upper=0.0 if shape_set.slope_upper <= 0.0 else math.inf,
+            lower=below,
+            upper=above,
             convex=self.link == "log" and shape_set.convex,
         )
         return None if kept == ShapeSet() else kept
+
+
+def _mean_at(link: str, eta: float) -> float:
+    """A bound on the link's scale as one on the mean; infinite if there was none."""
+    if math.isinf(eta):
+        return eta
+    # The mean of a log link is above 0, and that of a logit link within 0 and 1, anyway.
+    if link == "log":
+        return math.exp(min(eta, 700.0))
+    return 0.5 + 0.5 * math.tanh(eta / 2.0)
 
 
 register_outcome, _ = generate_config_registration(Outcome)

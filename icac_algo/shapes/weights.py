@@ -66,17 +66,26 @@ class Weight:
         return any(_ACTION in factors for factors in self._terms)
 
     def __call__(
-        self, observations: torch.Tensor | None, actions: torch.Tensor
+        self,
+        observations: torch.Tensor | None,
+        actions: torch.Tensor,
+        magnitude: bool = False,
     ) -> torch.Tensor:
         """Its values, float64 ``(B, M)``; ``(1, M)`` where it reads no feature.
 
         Args:
             observations: unscaled, ``(B, d)``; not looked at where it reads no feature.
             actions: in their own units, ``(B, M)`` or ``(1, M)``.
+            magnitude: whether every number is taken without its sign: what rounding is
+                relative to.
         """
         actions = actions.double()
+        if magnitude:
+            actions = actions.abs()
+            observations = None if observations is None else observations.abs()
         total = torch.zeros_like(actions)
         for factors, coefficient in self._terms.items():
+            coefficient = abs(coefficient) if magnitude else coefficient
             term = torch.full_like(actions, coefficient)
             for name in factors:
                 if name == _ACTION:
