@@ -50,8 +50,6 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
         self._columns = [one.column for one in outcomes if one.column is not None]
         self._reward_scaler = reward_scaler
         self._observation_scaler = observation_scaler
-        positions = self._constraint.positions(max(self._action_size, 2))
-        self._positions = torch.as_tensor(positions).to(self._device)
 
     # -- update ----------------------------------------------------------------
 
@@ -90,7 +88,7 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
         return found
 
     def _unscaled_actions(self, actions: torch.Tensor) -> torch.Tensor:
-        return self._positions[actions.long().view(-1, 1)]
+        return self.positions[actions.long().view(-1, 1)]
 
     def _later_target(
         self, batch: TorchMiniBatch, logged: LoggedMiniBatch

@@ -25,7 +25,7 @@ from .outcome_log import Block, OutcomeStandardisation, blocks_of, formula
 from .outcomes import ContinuousOutcomeQFunction, OutcomeCritic, OutcomeQFunction
 from .parametrization import Parametrization, Units
 from .quantiles import QuantileQFunction
-from .standardisation import Standardisation
+from .standardisation import Moments, Standardisation
 from .states import StateNetwork, lipschitz_bound, normed_linear
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Euclidean",
     "Function",
     "Functional",
+    "Moments",
     "OutcomeCritic",
     "OutcomeQFunction",
     "OutcomeStandardisation",

@@ -122,7 +122,7 @@ class Block:
         rewards: FloatArray,
         read: Callable[[str], npt.NDArray[Any]],
     ):
-        self._outcomes, self._rewards = outcomes, rewards
+        self._outcomes, self.rewards = outcomes, rewards
         self._observations = None
         if observations is not None:
             self._observations = torch.as_tensor(np.asarray(observations))
@@ -134,7 +134,7 @@ class Block:
         }
 
     def __len__(self) -> int:
-        return len(self._rewards)
+        return len(self.rewards)
 
     def counts(self, i: int) -> npt.NDArray[np.bool_]:
         """Rows where everything happened that an outcome is given."""
@@ -169,7 +169,7 @@ class Block:
         def where(i: int) -> str:
             return f"row {rows[i]}"
 
-        total, magnitude = np.zeros(len(self)), np.abs(self._rewards)
+        total, magnitude = np.zeros(len(self)), np.abs(self.rewards)
         given = {one.given for one in self._outcomes}
         for i, one in enumerate(self._outcomes):
             counts, y = self.counts(i), self.values.get(i, np.ones(len(self)))
@@ -185,12 +185,12 @@ class Block:
             y = np.where(counts, y, 0.0)
             total = total + self.weight(i) * y
             magnitude = magnitude + self.weight(i, magnitude=True) * np.abs(y)
-        off = ~(np.abs(total - self._rewards) <= _ROUNDING * magnitude)
+        off = ~(np.abs(total - self.rewards) <= _ROUNDING * magnitude)
         if off.any():
             row = int(np.argmax(off))
             raise ValueError(
                 f"rewards must be what outcomes add up to, {formula(self._outcomes)}: "
-                f"{where(row)} has the reward {self._rewards[row]:g}, its outcomes "
+                f"{where(row)} has the reward {self.rewards[row]:g}, its outcomes "
                 f"give {total[row]:g}"
             )
 

@@ -1,7 +1,7 @@
 """Logs as columns: the replay buffer, what it samples, what is checked at its door."""
 
 from .buffer import ColumnarReplayBuffer
-from .checks import blocks, check_continuous_dataset, check_dataset
+from .checks import action_range, blocks, check_continuous_dataset, check_dataset
 from .door import LogWarning, as_numbers
 from .extras import REWARD, extra_values, find_extra
 from .files.shards import DamagedFileError
@@ -19,6 +19,7 @@ __all__ = [
     "LogWarning",
     "LoggedMiniBatch",
     "LoggedSteps",
+    "action_range",
     "as_numbers",
     "blocks",
     "check_continuous_dataset",
