@@ -41,7 +41,14 @@ from .links import mean_of, negative_log_likelihood
 from .parametrization import Units
 
 
-class OutcomeCritic(StandardisedCritic):
+class _Called(nn.Module):
+    """Called as any module: d3rlpy's critics take observations and actions alone."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return nn.Module.__call__(self, *args, **kwargs)
+
+
+class OutcomeCritic(_Called, StandardisedCritic):
     """What critics of outcomes share, over discrete actions and over a continuous one.
 
     Tensors of *predictors*, ``(n + 1, B, M)``, hold the means of n learned outcomes on
