@@ -306,16 +306,16 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             or (not config.constraint.shape_set().is_cone)
         ):
             reward_slope(config.reward_scaler)
-        factory = ShapedQFunctionFactory(
-            config.constraint,
-            config.critic,
+        factory = ShapedQFunctionFactory.with_outcomes(
+            config.outcomes,
+            constraint=config.constraint,
+            critic=config.critic,
             state_constraints=config.state_constraints,
             observation_scaler=config.observation_scaler,
             action_scaler=config.action_scaler,
             reward_scaler=config.reward_scaler,
             share_encoder=config.share_encoder,
         )
-        factory.outcomes = config.outcomes
         q_funcs, targ_q_funcs, average_q_funcs = (
             (create_continuous_q_function if continuous else create_discrete_q_function)(
                 observation_shape,

@@ -22,6 +22,7 @@ from d3rlpy.preprocessing import (
     make_observation_scaler_field,
     make_reward_scaler_field,
 )
+from typing_extensions import Self
 
 from .._util.checks import check_number
 from .._util.fields import cast_fields
@@ -99,8 +100,15 @@ class ShapedQFunctionFactory(QFunctionFactory):
     reward_scaler: RewardScaler | None = make_reward_scaler_field()
     # The first field of every factory of d3rlpy; here the constraint comes first.
     share_encoder: bool = dataclasses.field(default=False, kw_only=True)
-    #: Set by ConstraintAwareQ, whose loss knows them; no field, for others' do not.
-    outcomes: ClassVar[Sequence[Outcome]] = ()
+    # No field: only the loss of ConstraintAwareQ knows them.
+    _outcomes: ClassVar[Sequence[Outcome]] = ()
+
+    @classmethod
+    def with_outcomes(cls, outcomes: Sequence[Outcome], **fields: Any) -> Self:
+        """A factory of critics of outcomes."""
+        factory = cls(**fields)
+        object.__setattr__(factory, "_outcomes", outcomes)
+        return factory
 
     def __post_init__(self) -> None:
         self.constraint = as_shape(self.constraint)
@@ -146,7 +154,7 @@ class ShapedQFunctionFactory(QFunctionFactory):
             self.observation_scaler,
             self.action_scaler,
             self.reward_scaler,
-            self.outcomes,
+            self._outcomes,
         )
 
     @staticmethod

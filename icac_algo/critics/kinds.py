@@ -118,12 +118,7 @@ class Functional(Critic):
         if prior.outcomes:
             positions = torch.as_tensor(prior.constraint.positions(action_size))
             return OutcomeQFunction(
-                encoder,
-                hidden_size,
-                prior,
-                positions=positions,
-                n_pieces=self.n_pieces,
-                spectral_norm=self.spectral_norm,
+                encoder, hidden_size, prior, positions, self.n_pieces, self.spectral_norm
             )
         parametrization = function_over(
             prior.constraint, action_size, self.n_pieces, prior.state_constraints

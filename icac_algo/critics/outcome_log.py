@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -195,6 +196,10 @@ class Block:
             )
 
 
+def _read(columns: Any, rows: npt.NDArray[np.int64], name: str) -> npt.NDArray[Any]:
+    return extra_values(columns, name, rows)
+
+
 def formula(outcomes: Sequence[Outcome]) -> str:
     """The reward in words, such as ``click + (-x1 * action)``."""
     parts = []
@@ -248,7 +253,7 @@ def blocks_of(
                 columns.observations[0].take(rows) if reads else None,
                 np.asarray(taken if positions is None else positions[taken], np.float64),
                 columns.rewards.take(rows).reshape(-1).astype(np.float64),
-                lambda name, rows=rows: extra_values(columns, name, rows),
+                functools.partial(_read, columns, rows),
             ),
             rows,
         )

@@ -93,20 +93,20 @@ class OutcomeCritic(_Called, StandardisedCritic):
         ]
         actions = shared_actions(prior.constraint, self.outcomes)
         learned = [self.outcomes[i] for i in self.learned]
-        shapes = [
-            dataclasses.replace(one.shape, actions=actions)
-            if one.depends_on_action
-            else None
-            for one in learned
-        ]
-        self._functions = nn.ModuleList(
-            _Constant() if shape is None else make_function(shape, positions, n_pieces)
-            for shape in [*shapes, prior.constraint]
-        )
-        self._heads = nn.ModuleList(
-            nn.Linear(hidden_size, function.n_coordinates) for function in self._functions
-        )
-        self._sizes = [int(function.n_coordinates) for function in self._functions]
+        functions: Any = []
+        for one in learned:
+            if one.depends_on_action:
+                shape = dataclasses.replace(one.shape, actions=actions)
+                is_straight = one.link != "identity"
+                functions.append(
+                    make_function(shape, positions, n_pieces, starts_straight=is_straight)
+                )
+            else:
+                functions.append(_Constant())
+        functions.append(make_function(prior.constraint, positions, n_pieces))
+        self._functions: Any = nn.ModuleList(functions)
+        self._sizes: list[int] = [function.n_coordinates for function in functions]
+        self._heads = nn.ModuleList(nn.Linear(hidden_size, n) for n in self._sizes)
         # What each head does not see, and what is multiplied with observations for it.
         self._ignores = [tuple(sorted(set(one.ignores))) for one in learned] + [()]
         count = len(learned)
@@ -154,25 +154,22 @@ class OutcomeCritic(_Called, StandardisedCritic):
         """On the links' scales at unscaled actions, ``(B, M)`` to ``(n + 1, B, M)``."""
         parts = coordinates.split(self._sizes, dim=1)
         shape = (coordinates.shape[0], actions.shape[1])
-        # A buffer to list would wait for an accelerator; scalars of tensors do not.
-        units = [
-            Units(level, scale)
-            for level, scale in zip(
-                self.levels.to(coordinates), self.scales.to(coordinates), strict=True
+        levels, scales = self.levels.to(coordinates), self.scales.to(coordinates)
+        values = []
+        for k in range(len(self.learned)):
+            unit = Units(levels[k], scales[k])
+            value = self._functions[k].at(parts[k], actions, unit)
+            values.append((unit.level + unit.scale * value).expand(shape))
+        if self.follows:
+            level, scale = self.level.to(coordinates), self.scale.to(coordinates)
+            unit = Units(level, scale, self._reward_units[0])
+            values.append(
+                level + scale * self._functions[-1].at(parts[-1], actions, unit)
             )
-        ]
-        units.append(
-            Units(
-                self.level.to(coordinates),
-                self.scale.to(coordinates),
-                self._reward_units[0],
-            )
-        )
-        values = [
-            unit.level + unit.scale * function.at(part, actions, unit)
-            for function, part, unit in zip(self._functions, parts, units, strict=True)
-        ]
-        return torch.stack([value.expand(shape) for value in values])
+        else:
+            # Processes that share gradients expect one of every parameter.
+            values.append((0.0 * parts[-1][:, :1]).expand(shape))
+        return torch.stack(values)
 
     def means(self, predictors: Tensor) -> list[Tensor]:
         """Of the learned outcomes, each where what it is given happened, ``(B, M)``."""
@@ -191,9 +188,8 @@ class OutcomeCritic(_Called, StandardisedCritic):
             for k in factors:
                 part = part * means[k]
             now = now + part
-        later = torch.where(self.follows, predictors[-1].double(), 0.0)
         slope, shift = self._reward_units
-        return slope * now + shift + later
+        return slope * now + shift + predictors[-1].double()
 
     def _unscaled(self, x: TorchObservation) -> Tensor | None:
         if not any(weight.features for weight in self._weights):
@@ -251,8 +247,15 @@ class OutcomeQFunction(OutcomeCritic, DiscreteQFunction):
 
     positions: Tensor
 
-    def __init__(self, *arguments: Any, positions: Tensor, **more: Any):
-        super().__init__(*arguments, positions=positions, **more)
+    def __init__(
+        self,
+        encoder: Encoder,
+        hidden_size: int,
+        prior: Prior,
+        positions: Tensor,
+        *others: Any,
+    ):
+        super().__init__(encoder, hidden_size, prior, positions, *others)
         self.register_buffer("positions", positions.double()[None], persistent=False)
 
     def forward(self, x: TorchObservation, actions: Tensor | None = None) -> Any:
