@@ -222,7 +222,11 @@ class ShapeSet:
         rest, parabola = self.without_parabola(positions)
         if rest is not self:
             taken = torch.as_tensor(parabola).to(values)
-            return rest.remove_rounding(values - taken, positions) + taken
+            values = rest.remove_rounding(values - taken, positions) + taken
+            # Slopes next to 0 may be on the wrong side of it once more.
+            if self.slope_lower >= 0.0:
+                return running_maximum(values)
+            return running_minimum(values) if self.slope_upper <= 0.0 else values
         values = self._with_slopes(values, positions)
         if not self.has_value_bounds:
             return values

@@ -49,7 +49,7 @@ CURVATURE_SHAPES: list[Constraint] = [
     Convex(curvature=(0.5, 3.0)),
     MonotoneConcave(curvature=(-1.0, None)),
     MonotoneConcave(increasing=False, curvature=(-3.0, -0.2)),
-    Intersection([Concave(curvature=(-2.0, -0.2)), SlopeBounds(-5.0, 5.0)]),
+    Intersection([Concave(curvature=(-2.0, -0.2)), SlopeBounds(-20.0, 20.0)]),
 ]
 #: Sets without interior: straight lines, of any slope or of a given one, and one point.
 FLAT_SHAPES: list[Constraint] = [

@@ -61,15 +61,15 @@ def _choose(shape_set: ShapeSet, positions_bytes: bytes) -> tuple[Method | None,
 
     def method(raw: torch.Tensor) -> tuple[torch.Tensor, Jacobian]:
         values = raw.double()
-        plain = raw if raw.dtype == torch.float32 else values
-        taken = None
-        if rest is not shape_set:
+        if rest is shape_set:
+            plain = raw if raw.dtype == torch.float32 else values
+            projected, jacobian = project(values, plain)
+        else:
             taken = torch.as_tensor(parabola).to(values)
-            values = plain = values - taken
-        projected, jacobian = project(values, plain)
-        rounded = rest.remove_rounding(projected, positions)
+            projected, jacobian = project(values - taken, values - taken)
+            projected = projected + taken
         # Order survives being stored in fewer bits.
-        rounded = (rounded if taken is None else rounded + taken).to(raw.dtype)
+        rounded = shape_set.remove_rounding(projected, positions).to(raw.dtype)
         if bounded:
             rounded = rounded.clamp(shape_set.lower, shape_set.upper)
         return rounded, jacobian
