@@ -51,13 +51,6 @@ def check_range(name: str, values: npt.ArrayLike, low: float, high: float) -> An
     return values
 
 
-def check_flag(name: str, value: Any) -> bool:
-    """A bool, Python's or numpy's."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
-
-
 def check_seed(seed: Any) -> None:
     """An integer of at least 0 or a ``SeedSequence``."""
     if not isinstance(seed, np.random.SeedSequence):

@@ -17,17 +17,14 @@ from bidclick_gym.campaigns import (
     PacedPolicy,
     UnpacedPolicy,
     evaluate,
-    solve,
 )
-from bidclick_gym.campaigns.evaluators import campaign_values
 from bidclick_gym.logs import simulate_budget_log, to_replay_buffer
-from icac_algo import BudgetRelabellingTransitionPicker
-from icac_algo.decisions import CVaR, MaskedGreedy, greedy_actions
+from icac_algo.decisions import MaskedGreedy
 
 from ..engine import Cell
 from ..engine.tuning import RESULTS
 from ..learners import fit_quietly
-from ..learners.campaigns import CAMPAIGN_LEARNERS, GAMMA, other_budgets
+from ..learners.campaigns import CAMPAIGN_LEARNERS, other_budgets
 
 TUNED = RESULTS / "tuning_budget.csv"
 LOGGERS: dict[str, type[UnpacedPolicy] | type[PacedPolicy]] = {
@@ -41,31 +38,18 @@ Observations = npt.NDArray[np.float32]
 
 
 class CampaignBidder:
-    """A trained algorithm as a policy of campaigns: the best bid that can be paid.
-
-    With critics of quantiles, ``level`` is the worst share of returns that is compared.
-    """
+    """A trained algorithm as a policy of campaigns: the best bid that can be paid."""
 
     campaign = BudgetedCampaign()
 
-    def __init__(self, algo: Any, policy: str = "critic", level: float | None = None):
-        self._algo, self._policy, self._level = algo, policy, level
+    def __init__(self, algo: Any, policy: str = "critic"):
+        self._algo, self._policy = algo, policy
 
     def __call__(self, observations: Observations) -> npt.NDArray[np.int64]:
-        if self._level is not None:
-            risk = CVaR(self._level)
-            return greedy_actions(
-                self._algo, observations, risk, batch=1 << 16, mask=self._is_paid
-            )
         if self._policy == "critic":
             return MaskedGreedy(self._algo, self._is_paid).predict(observations)
         preferences = self._actor(observations)
         return np.where(self._is_paid(observations), preferences, -np.inf).argmax(axis=1)
-
-    def values(self, observations: Observations) -> npt.NDArray[Any]:
-        """The critic's value of every bid, in clicks, ``(N, 4)`` to ``(N, K)``."""
-        values = campaign_values(self._algo, self.campaign, observations, GAMMA)
-        return np.where(self._is_paid(observations), values, values[:, :1])
 
     def _is_paid(self, observations: Observations) -> npt.NDArray[np.bool_]:
         _, c, b, _ = self.campaign.read(observations)
@@ -92,26 +76,6 @@ def log_of(log: str, seed: int) -> Any:
     )
 
 
-def train(
-    cell: Cell,
-    config: Any,
-    monitor: Any = None,
-    epochs: int = 10,
-    picker: BudgetRelabellingTransitionPicker | None = None,
-) -> tuple[Any, float]:
-    log = log_of(cell["log"], cell.seed)
-    dataset = to_replay_buffer(log, cell["fraction"], cell.seed)
-    d3rlpy.seed(cell.seed)
-    if picker is not None:
-        dataset = dataset.replace(transition_picker=picker)
-        # The published rows begin here in numpy's stream, two numbers a transition later.
-        np.random.random(2 * dataset.transition_count)  # noqa: NPY002
-    algo = config.create(device="cpu:0")
-    start = time.perf_counter()
-    fit_quietly(algo, dataset, cell["steps"], monitor, epochs=epochs)
-    return algo, time.perf_counter() - start
-
-
 def learner_config(cell: Cell) -> Any:
     return CAMPAIGN_LEARNERS[cell.learner].config(cell["steps"], **cell.tuned)
 
@@ -123,14 +87,18 @@ def learner_depends(cell: Cell) -> Any:
 
 def train_learner(cell: Cell, monitor: Any = None) -> tuple[Any, float]:
     """Trains the learner of a cell; relabelled ones on other budgets as well."""
-    picker = other_budgets() if CAMPAIGN_LEARNERS[cell.learner].relabelled else None
-    return train(cell, learner_config(cell), monitor, picker=picker)
+    log = log_of(cell["log"], cell.seed)
+    dataset = to_replay_buffer(log, cell["fraction"], cell.seed)
+    d3rlpy.seed(cell.seed)
+    if CAMPAIGN_LEARNERS[cell.learner].relabelled:
+        dataset = dataset.replace(transition_picker=other_budgets())
+        # The published rows begin here in numpy's stream, two numbers a transition later.
+        np.random.random(2 * dataset.transition_count)  # noqa: NPY002
+    algo = learner_config(cell).create(device="cpu:0")
+    start = time.perf_counter()
+    fit_quietly(algo, dataset, cell["steps"], monitor, epochs=10)
+    return algo, time.perf_counter() - start
 
 
 def value(policy: Callable[[Observations], Any]) -> float:
     return evaluate(policy, BudgetedCampaign(), **GRID)
-
-
-def regret(policy: Callable[[Observations], Any]) -> float:
-    """How much less it earns than the optimum."""
-    return solve(BudgetedCampaign(), **GRID).optimal_value - value(policy)

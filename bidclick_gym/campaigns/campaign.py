@@ -124,11 +124,3 @@ def check_observations(observations: Any) -> AnyArray:
     if observations.ndim != 2 or observations.shape[1] != 4:
         raise ValueError(f"observations must have shape (N, 4), got {observations.shape}")
     return observations
-
-
-def check_history(name: str, history: Any, rows: int) -> AnyArray:
-    """What ``rows`` campaigns paid, or were clicked, so far: ``(rows, t)``."""
-    history = np.asarray(history)
-    if history.ndim != 2 or len(history) != rows:
-        raise ValueError(f"{name} must have shape ({rows}, t), got {history.shape}")
-    return history

@@ -84,7 +84,9 @@ def evaluate_all(
         ValueError: a number is too small, or the policy answers with something else.
     """
     campaign = check_arguments(policy, campaign, batch)
-    grid = Grid.checked(campaign, nodes, budget_points, (1, 2))
+    check_integer("nodes", nodes, 1)
+    check_integer("budget_points", budget_points, 2)
+    grid = Grid(campaign, nodes, budget_points)
     states = campaign.observe(
         grid.x, grid.c[:, None], grid.budgets[:, None, None], campaign.impressions
     ).reshape(-1, 4)

@@ -23,11 +23,13 @@ from .._arrays import AnyArray, FloatArray, IntArray
 from .._checks import check_integer, check_number, check_range
 from ..auction import click_probability
 from .campaign import BudgetedCampaign, check_campaign, check_observations
-from .grid import Grid, Payoff, Worth, backward, halved, interpolate
+from .grid import Grid, halved, interpolate
 
 FIRST_NODES = 16
 FIRST_BUDGET_POINTS = 1001
 LEVELS = 4
+# Entries of a table that stays in the cache.
+CACHED = 65_536
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -227,18 +229,20 @@ def _first_budget_points(campaign: BudgetedCampaign) -> int:
 
 def optimal_values(grid: Grid) -> FloatArray:
     """``V_k`` on the budgets of a grid, ``(T+1, G)``; nothing is remembered."""
-    nothing = np.zeros(len(grid.budgets))
-    return np.stack([nothing, *backward(grid, nothing, profit(grid))])
-
-
-def profit(grid: Grid) -> Payoff:
-    """Clicks minus payments: ``p(x, a) - c a + V(b - c a)``."""
-
-    def worth(values: FloatArray, k: int, bid: int) -> Worth:
-        rest = grid.move(values[:, None], bid)[:, 0] - grid.payments[:, bid]
-        return np.where(grid.is_affordable[..., bid], rest, -np.inf), None
-
-    return worth
+    values = np.zeros((grid.campaign.impressions + 1, len(grid.budgets)))
+    rows = max(1, CACHED // len(grid.x) ** 2)
+    for k in range(1, len(values)):
+        # No click yet, (G, n, K): over b, c and the bid.
+        after = np.where(grid.is_affordable, grid.after(values[k - 1]), -np.inf)
+        for start in range(0, len(after), rows):
+            part = after[start : start + rows, :, None]
+            best = part[..., 0] + grid.clicks[:, 0]
+            other = np.empty_like(best)
+            for bid in range(1, grid.bids):
+                np.add(part[..., bid], grid.clicks[:, bid], out=other)
+                np.maximum(best, other, out=best)
+            values[k, start : start + rows] = grid.mean(best)
+    return values
 
 
 def _change(coarse: FloatArray, fine: FloatArray) -> FloatArray:

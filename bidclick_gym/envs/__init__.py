@@ -9,7 +9,6 @@ from typing import Any
 
 from .budget import BidClickBudgetEnv
 from .budget_vector import BidClickBudgetVectorEnv
-from .safe_bidding import SafeBidding
 from .single import BidClickEnv
 from .vector import BidClickVectorEnv
 
@@ -18,7 +17,6 @@ __all__ = [
     "BidClickBudgetVectorEnv",
     "BidClickEnv",
     "BidClickVectorEnv",
-    "SafeBidding",
 ]
 
 

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
 from .._arrays import BoolArray, Float32Array, FloatArray, IntArray
 from .._checks import check_integer, check_seed
-from ..campaigns import (
-    BudgetedCampaign,
-    CampaignPolicy,
-    UnpacedPolicy,
-    play,
-    uniform_draws,
-)
+from ..campaigns import BudgetedCampaign, CampaignPolicy, UnpacedPolicy, play
 from .log import Log, campaign_seeds, episode_draws
 
 BUDGET_CAMPAIGNS = 2000
@@ -76,15 +69,14 @@ def simulate_budget_log(
     asked: list[IntArray] = []
     propensities: list[FloatArray] = []
 
-    def decide(observations: Any, payments: Any, clicks: Any) -> IntArray:
+    def decide(step: int, observations: Float32Array) -> IntArray:
         bids = policy.sample(rng, observations)
         seen.append(observations)
         asked.append(bids)
         propensities.append(policy.probabilities_of(observations)[rows, bids])
         return bids
 
-    draw = uniform_draws(contexts, click_uniforms)
-    played = play(campaign, campaigns, draw, decide)
+    played = play(campaign, contexts, click_uniforms, decide)
     x, c = contexts[:, last].T
     seen.append(campaign.observe(x, c, played["budget_left"][:, last], 0))
     return BudgetLog(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import shutil
-import sys
 from typing import Any
 
 import numpy as np
@@ -15,18 +12,13 @@ from benchmarks.__main__ import main
 from benchmarks.campaigns.budget import BUDGET
 from benchmarks.campaigns.learned import LEARNERS, tune_learners
 from benchmarks.campaigns.learned import verdicts as _verdicts
-from benchmarks.campaigns.policies import POLICIES, bid_map, worth_map
 from benchmarks.campaigns.training import TUNED, CampaignBidder, train_learner
 from benchmarks.engine import Cell, Origin, Results, Settings, report_of, tuning
-from benchmarks.engine.page import page_of
-from benchmarks.engine.rows import read_rows, select, write_rows
+from benchmarks.engine.rows import read_rows, write_rows
 from benchmarks.engine.tuning import best_settings
 from benchmarks.learners import CAMPAIGN_LEARNERS
 from benchmarks.learners.campaigns import other_budgets
-from bidclick_gym.campaigns import BudgetedCampaign, UnpacedPolicy, simulate, solve
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import browser
+from bidclick_gym.campaigns import BudgetedCampaign, UnpacedPolicy, simulate
 
 PUBLISHED = pathlib.Path(__file__).parents[2] / "docs/results/budget"
 CAMPAIGN = BudgetedCampaign()
@@ -58,7 +50,7 @@ def verdicts(rows: list[dict[str, Any]]) -> list[str]:
 
 def settings_with(**changes: Any) -> Settings:
     own = {name: BUDGET.defaults[name] for name in ("learners", "logs", "fractions")}
-    options = {**own, "extra_seeds": 2, "tune": False, **changes}
+    options = {**own, "tune": False, **changes}
     return Settings(pathlib.Path("nowhere"), seeds=2, steps=2000, options=options)
 
 
@@ -83,32 +75,6 @@ def test_verdicts_flip_with_a_violation() -> None:
     assert "Shapes hold: 0 violations in 6 trainings" in verdicts(rows)[0]
     rows[2]["own_errors"] = 3.0
     assert "**do not hold**: up to 3 violations" in verdicts(rows)[0]
-
-
-@pytest.mark.slow
-def test_policies_that_nobody_learns_have_their_exact_values() -> None:
-    cells = POLICIES.plan(settings_with(learners=("DQN",)))
-    rows = [row for cell in cells for row in POLICIES.measured(cell)]
-    found = {r["policy"]: round(r["value"], 3) for r in rows if "value" in r}
-    assert found.pop("unpaced logger") == pytest.approx(29.417, abs=2e-3)
-    assert found.pop("paced logger") == pytest.approx(30.139, abs=2e-3)
-    assert found == {
-        "optimum": 30.737,
-        "always bid 0.25": 30.168,
-        "always bid 0.5": 29.815,
-        "best bid of the moment": 29.678,
-        "always bid 0.75": 29.246,
-        "always bid 1": 28.678,
-        "always bid 0": 28.093,
-    }
-    drawn = [row for row in select(rows, policy="optimum") if "played" in row]
-    assert [row["played"] for row in drawn] == list(range(51))
-    assert all(row["left_low"] <= row["left"] <= row["left_high"] for row in drawn)
-    # With every impression to come, all bids and worths at 41 budgets.
-    maps = bid_map(solve(CAMPAIGN).greedy, CAMPAIGN)
-    assert drawn[0]["bids"].split() == [f"{bid:g}" for bid in maps[-1]]
-    assert [len(row["worth"].split()) for row in drawn[:-1]] == [41] * 50
-    assert "bids" not in drawn[-1]
 
 
 def test_budgets_only_fall_and_are_those_of_the_policy() -> None:
@@ -150,14 +116,6 @@ def test_every_learner_has_a_cell_of_its_own() -> None:
     assert len({cell.digest for cell in cells}) == len(cells)
     assert len(cells) == 2 * 2 * 3 * len(CAMPAIGN_LEARNERS)
     assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
-
-
-@pytest.mark.parametrize("part", BUDGET.parts, ids=lambda part: part.name)
-def test_every_cell_of_every_part_is_one_of_its_own(part: Any) -> None:
-    cells = part.plan(settings_with())
-    assert len({cell.digest for cell in cells}) == len(cells)
-    assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
-    assert all(cell.experiment == part.name for cell in cells)
 
 
 def test_relabelled_rows_learn_from_other_budgets(
@@ -238,49 +196,20 @@ def test_all_learners_are_tuned_by_the_same_search() -> None:
             assert {c["tuned"] for c in mine} == {settings}
 
 
-def test_a_page_has_its_pictures_inside(tmp_path: pathlib.Path) -> None:
-    shutil.copy(PUBLISHED / "regret.png", tmp_path)
-    text = "# A <title>\n\n| a | b |\n|---|---|\n| 1 | **2** |\n\n![x](regret.png)\n"
-    page = page_of(text, tmp_path)
-    assert "<title>A &lt;title&gt;</title>" in page
-    assert '<div class="wide"><table>' in page
-    assert page.count("data:image/png;base64,") == 1
-    assert 'src="regret.png"' not in page
-    with pytest.raises(FileNotFoundError, match=r"other\.png"):
-        page_of(text.replace("regret", "other"), tmp_path)
-
-
-def test_what_the_budget_is_worth() -> None:
-    solution = solve(CAMPAIGN, nodes=4, budget_points=41)
-    assert bid_map(solution.greedy, CAMPAIGN).shape == (50, 41)
-    worth = worth_map(solution.q_values, CAMPAIGN)
-    assert (worth[:, 0] == 0.0).all()
-    # More money is worth more, with more impressions to come as well.
-    assert (np.diff(worth, axis=1) >= -1e-9).all()
-    assert worth[-1, -1] == pytest.approx(
-        solution.value() - solution.value(0.0), abs=0.05
-    )
-
-
 @pytest.mark.slow
-def test_a_rebuild_makes_report_page_and_pictures_from_rows_alone(
+def test_a_rebuild_makes_report_and_picture_from_rows_alone(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = rows_of({OURS: 0.1, RIVAL: 0.5})
     write_rows(tmp_path / "results.csv", LEARNERS.columns, rows)
-    shutil.copy(PUBLISHED / "policies.csv", tmp_path)
     Origin("the command", "2025-01-01", "- a version").write(tmp_path)
     main(["budget", "--rebuild", "--out", str(tmp_path)])
     assert "best baseline: -0.4" in capsys.readouterr().out
     text = (tmp_path / "report.md").read_text()
-    words = ("`the command`", "| optimum | 30.737 |", f"| {OURS} |", "6 seeds")
+    words = ("`the command`", f"| {OURS} |", "6 seeds")
     for expected in (*words, "| V rises with b | theorem | 0 |", "- a version"):
         assert expected in text
-    for name in ("regret", "bids", "spending", "values"):
-        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert "## Safety" not in text
-    page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 4
+    assert (tmp_path / "regret.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
@@ -295,25 +224,6 @@ def test_the_published_report_is_that_of_the_published_rows() -> None:
     assert text == (PUBLISHED / "report.md").read_text()
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(
-    browser.find() is None and "CI_NEEDS_BROWSER" not in os.environ,
-    reason="no Chromium on this machine",
-)
-@pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1280, False)])
-def test_the_published_page_renders_and_fits(width: int, dark: bool) -> None:
-    assert browser.find() is not None, "this run was promised a browser"
-    page = PUBLISHED / "report.html"
-    found = browser.measure(page, width, dark)
-    assert found["width"] <= width
-    assert found["outside"] == []
-    assert found["requests"] == []
-    assert len(found["images"]) >= 4
-    for name, natural, shown in found["images"]:
-        assert natural > 0, name
-        assert 100 < shown <= width, name
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -322,8 +232,6 @@ def test_the_published_page_renders_and_fits(width: int, dark: bool) -> None:
         (["--learners", "DQN,DQN"], "argument --learners: must name each once"),
         (["--logs", "both"], "argument --logs: must be among unpaced, paced"),
         (["--fractions", "1,2"], "argument --fractions: must be in"),
-        (["--extra-seeds", "0"], "argument --extra-seeds: must be at least 1"),
-        (["--only", "learning"], "argument --only: must be among learners, policies"),
         (["--rebuild", "--out", "nothing/here"], "--rebuild needs results in --out"),
     ],
 )

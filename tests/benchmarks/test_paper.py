@@ -18,6 +18,7 @@ import torch
 
 from benchmarks.__main__ import main
 from benchmarks.engine import Cell, Settings
+from benchmarks.engine.page import page_of
 from benchmarks.engine.rows import read_rows, select
 from benchmarks.learners import fit_quietly
 from benchmarks.paper.claims import CLAIMS
@@ -278,6 +279,18 @@ def test_the_published_reports_are_what_the_published_rows_give(
     assert page.count("<h3>") >= len(CLAIMS)
     linked = re.findall(r"\]\(([^)]+)\)", there)
     assert all((PUBLISHED / link).exists() for link in linked)
+
+
+def test_a_page_has_its_pictures_inside(tmp_path: pathlib.Path) -> None:
+    shutil.copy(PUBLISHED / "pictures" / "regret.png", tmp_path)
+    text = "# A <title>\n\n| a | b |\n|---|---|\n| 1 | **2** |\n\n![x](regret.png)\n"
+    page = page_of(text, tmp_path)
+    assert "<title>A &lt;title&gt;</title>" in page
+    assert '<div class="wide"><table>' in page
+    assert page.count("data:image/png;base64,") == 1
+    assert 'src="regret.png"' not in page
+    with pytest.raises(FileNotFoundError, match=r"other\.png"):
+        page_of(text.replace("regret", "other"), tmp_path)
 
 
 def test_a_ledger_of_few_seeds_does_not_pretend() -> None:
