@@ -228,8 +228,9 @@ class SecondPrice(_Auction):
     name = "second price"
     SHADED = 0.2
     parts = (
-        Part("revenue", "log", rises=1),
-        Part("paid", "log", rises=1, weight=-1.0),
+        Part("won", "logit", rises=1, weight=0.0),
+        Part("revenue", "log", given="won"),
+        Part("paid", "log", rises=1, weight=-1.0, given="won"),
     )
     CLICK = 0.35  # what is won is clicked, and only then worth something
 
@@ -240,7 +241,8 @@ class SecondPrice(_Auction):
         won = price < actions
         clicked = won & (rng.random(len(contexts)) < self.CLICK)
         value = self.worth(contexts) * rng.gamma(4.0, 0.25, len(contexts)) / self.CLICK
-        return {"revenue": value * clicked, "paid": price * won}
+        paid = price * won
+        return {"won": won.astype(float), "revenue": value * clicked, "paid": paid}
 
     def means(self, contexts: Array, actions: Array) -> dict[str, Array]:
         chance = self.chance(contexts, actions)
@@ -249,13 +251,13 @@ class SecondPrice(_Auction):
         for node, weight in zip(_NODES, _WEIGHTS, strict=True):
             at = 0.5 * (1.0 + node) * actions
             below += 0.5 * weight * actions * self.chance(contexts, at)
-        paid = actions * chance - below
-        return {"revenue": self.worth(contexts) * chance, "paid": paid}
+        paid = actions - below / np.maximum(chance, 1e-12)
+        return {"won": chance, "revenue": self.worth(contexts), "paid": paid}
 
     def reward(
         self, contexts: Array, actions: Array, outcomes: Mapping[str, Array]
     ) -> Array:
-        return np.asarray(outcomes["revenue"] - outcomes["paid"])
+        return np.asarray((outcomes["revenue"] - outcomes["paid"]) * outcomes["won"])
 
 
 # -- prices ------------------------------------------------------------------
