@@ -1,1 +1,1 @@
-"""Logs with a known truth: profit from outcomes of known shape, against what others do."""
+"""Realistic logs with a known truth: profit from outcomes of known shape."""

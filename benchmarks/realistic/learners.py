@@ -57,10 +57,7 @@ def steps_for(rows: int) -> int:
 
 def decay_for(rows: int) -> float:
     """Weight decay of every network: much for few rows."""
-    return DECAY * min(1.0, (4000.0 / rows) ** 0.5)
-
-
-DECAY = 3.0
+    return 3.0 * min(1.0, (4000.0 / rows) ** 0.7)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +125,9 @@ def _indices(log: Log, actions: Array) -> Array:
 def _shape(part: Part, where: Mapping[str, Any]) -> Any:
     if part.bends:
         rising = Monotone(), Convex()
-        return MonotoneConcave(**where) if part.bends < 0 else Intersection(rising, **where)
+        return (
+            MonotoneConcave(**where) if part.bends < 0 else Intersection(rising, **where)
+        )
     return Monotone(increasing=part.rises > 0, **where)
 
 

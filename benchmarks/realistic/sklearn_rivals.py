@@ -163,7 +163,9 @@ def _lines(contexts: Array, actions: Array) -> Array:
     return np.hstack([contexts, a, a * contexts])
 
 
-TREES = _Kind(_TREES, _tree, lambda contexts, actions: np.column_stack([contexts, actions]))
+TREES = _Kind(
+    _TREES, _tree, lambda contexts, actions: np.column_stack([contexts, actions])
+)
 QUADRATIC = _Kind(_PENALTIES, _linear, _products)
 LINES = _Kind(_PENALTIES, _linear, _lines)
 

@@ -129,7 +129,8 @@ _BIDS = (0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.8, 1.2, 1.8, 2.7, 4.0, 6.0)
 #: Of the campaigns' values and markets, which no column shows.
 _EFFECTS = np.random.default_rng(5).normal(size=(2, CAMPAIGNS))
 _FLOOR_SPREAD = 0.15
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(100)
+_LOWEST = -6.0  # below it no price is
 
 
 class _Auction(World):
@@ -166,18 +167,26 @@ class _Auction(World):
             )
         )
 
-    def chance(self, contexts: Array, bids: Array) -> Array:
-        """That the highest other bid and the floor are below the bid."""
+    def _market(self, contexts: Array) -> tuple[Array, Array, Array, Array]:
+        """Middle and spread of log prices, the share of strong rivals, the log floor."""
         _, cosine, floor, score, quality, _, rivals = contexts[:, :FIRST_DEVICE].T
         effect = contexts[:, FIRST_CAMPAIGN:] @ _EFFECTS[1]
         middle = -0.7 + 0.3 * effect + 0.3 * rivals + 0.2 * cosine * (rivals > 0)
         middle = middle + 0.8 * score + 0.15 * quality * rivals
         spread = 0.3 + 0.4 * expit(-rivals)
-        strong = 0.15 + 0.35 * ndtr(quality)
-        logs = np.log(np.maximum(bids, 1e-12))
+        return middle, spread, 0.15 + 0.35 * ndtr(quality), np.log(floor)
+
+    @staticmethod
+    def _below(market: tuple[Array, Array, Array, Array], logs: Array) -> Array:
+        """The chance that the highest other bid and the floor are below a log bid."""
+        middle, spread, strong, floor = market
         below = (1.0 - strong) * ndtr((logs - middle) / spread)
         below += strong * ndtr((logs - middle - 0.9) / 0.25)
-        return np.asarray(below * ndtr((logs - np.log(floor)) / _FLOOR_SPREAD))
+        return np.asarray(below * ndtr((logs - floor) / _FLOOR_SPREAD))
+
+    def chance(self, contexts: Array, bids: Array) -> Array:
+        """Of a win."""
+        return self._below(self._market(contexts), np.log(bids))
 
     def logged(self, rng: np.random.Generator, contexts: Array) -> tuple[Array, Array]:
         target = np.log(self.worth(contexts)) - self.SHADED
@@ -191,11 +200,11 @@ class _Auction(World):
 
     def price(self, rng: np.random.Generator, contexts: Array) -> Array:
         """The highest of the other bids and the floor, by inverting `chance`."""
-        level, low, high = rng.random(len(contexts)), -9.0, 6.0
-        left, right = np.full(len(contexts), low), np.full(len(contexts), high)
-        for _ in range(40):
+        market, level = self._market(contexts), rng.random(len(contexts))
+        left, right = np.full(len(contexts), -9.0), np.full(len(contexts), 6.0)
+        for _ in range(30):
             middle = 0.5 * (left + right)
-            above = self.chance(contexts, np.exp(middle)) < level
+            above = self._below(market, middle) < level
             left, right = np.where(above, middle, left), np.where(above, right, middle)
         return np.exp(right)
 
@@ -245,12 +254,14 @@ class SecondPrice(_Auction):
         return {"won": won.astype(float), "revenue": value * clicked, "paid": paid}
 
     def means(self, contexts: Array, actions: Array) -> dict[str, Array]:
-        chance = self.chance(contexts, actions)
-        # The mean of a price below a bid, by parts: b G(b) - integral of G up to b.
-        below = np.zeros(len(contexts))
+        market, ends = self._market(contexts), np.log(actions)
+        chance = self._below(market, ends)
+        # The mean of a price below a bid, by parts: b G(b) less the integral of G up to
+        # b, over logarithms.
+        below, width = np.zeros(len(contexts)), 0.5 * (ends - _LOWEST)
         for node, weight in zip(_NODES, _WEIGHTS, strict=True):
-            at = 0.5 * (1.0 + node) * actions
-            below += 0.5 * weight * actions * self.chance(contexts, at)
+            at = _LOWEST + width * (1.0 + node)
+            below += weight * width * np.exp(at) * self._below(market, at)
         paid = actions - below / np.maximum(chance, 1e-12)
         return {"won": chance, "revenue": self.worth(contexts), "paid": paid}
 
