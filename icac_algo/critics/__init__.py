@@ -21,7 +21,7 @@ from .kinds import (
 )
 from .links import eta_of, mean_of, negative_log_likelihood
 from .observation_scalers import ClippedStandardObservationScaler
-from .outcome_log import Block, OutcomeStandardisation, blocks_of, formula
+from .outcome_log import Block, FeatureMoments, OutcomeStandardisation, blocks_of, formula
 from .outcomes import ContinuousOutcomeQFunction, OutcomeCritic, OutcomeQFunction
 from .parametrization import Parametrization, Units
 from .quantiles import QuantileQFunction
@@ -39,6 +39,7 @@ __all__ = [
     "Critic",
     "DivergenceError",
     "Euclidean",
+    "FeatureMoments",
     "Function",
     "Functional",
     "Moments",
