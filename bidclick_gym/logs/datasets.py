@@ -156,8 +156,9 @@ def get_dataset(
         show_progress: show a progress bar while the dataset is made.
 
     Returns:
-        ``(replay_buffer, environment)``; the environment has horizon 1 for
-        ``as_bandit``, else 1,000, or is that of a campaign under a budget.
+        ``(replay_buffer, environment)``; the buffer has the extras ``"propensity"`` and
+        ``"click"``; the environment has horizon 1 for ``as_bandit``, else 1,000, or is
+        that of a campaign under a budget.
 
     Raises:
         ValueError: an argument is out of bounds or the name is unknown.
@@ -198,6 +199,7 @@ def to_replay_buffer(
     # d3rlpy's episodes have no final observation: the last impression of a timed out
     # campaign serves only as the successor of the one before.  A terminal one needs none.
     columns = [log.observations[:, :-1], actions, rewards, log.propensities[..., None]]
+    columns.append(log.clicks[..., None])
     ends: dict[str, Any] = {}
     if as_bandit:
         kept = subsample_impressions(log, fraction, seed)
@@ -208,13 +210,13 @@ def to_replay_buffer(
         at_last[:, -1] = True
         ends["terminals" if is_budgeted else "timeouts"] = at_last.reshape(-1)
         columns = [c[kept].reshape(-1, c.shape[-1]) for c in columns]
-    observations, actions, rewards, propensities = columns
+    observations, actions, rewards, propensities, clicks = columns
     return icac_algo.ColumnarReplayBuffer.from_arrays(
         observations,
         actions,
         rewards,
         **ends,
-        extras={"propensity": propensities[:, 0]},
+        extras={"propensity": propensities[:, 0], "click": clicks[:, 0]},
         # Stated, not detected: a small log may lack the highest bid.
         action_size=1 if continuous else len(log.bids),
     )

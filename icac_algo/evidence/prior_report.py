@@ -10,15 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._util.packages import new_figure
-from ..shapes import (
-    Bounded,
-    Concave,
-    Constraint,
-    Convex,
-    Intersection,
-    Monotone,
-    SlopeBounds,
-)
+from ..shapes import Constraint, Intersection, ShapeSet, shape_of_set
 from .regions import EVERYWHERE
 
 if TYPE_CHECKING:
@@ -129,43 +121,36 @@ class PriorCheck:
         Inequalities of the kinds that are missed are left out or, where they are bounds,
         widened to what was estimated.  ``None`` if no shape is left.
         """
-        bounds: dict[str, float] = {}
-        curvatures = []
         missed = {contrast.kind for contrast in self.contrasts if contrast.rejected}
         shape = self.constraint.shape_set()
-        for kind, bound in {
-            "slope >=": shape.slope_lower,
-            "slope <=": shape.slope_upper,
-            "value >=": shape.lower,
-            "value <=": shape.upper,
-        }.items():
-            if not math.isfinite(bound):
-                continue
-            rooms = [
-                self._room(c) for c in self.contrasts if c.rejected and c.kind == kind
-            ]
-            room = min(rooms, default=0.0)
-            bounds[kind] = _outwards(bound + room if ">" in kind else bound - room, kind)
-        if shape.concave and "concave" not in missed:
-            curvatures.append(Concave())
-        if shape.convex and "convex" not in missed:
-            curvatures.append(Convex())
-        slopes = bounds.get("slope >="), bounds.get("slope <=")
-        values = bounds.get("value >="), bounds.get("value <=")
-        parts: list[Constraint] = list(curvatures)
-        if slopes == (0.0, None) or slopes == (None, 0.0):
-            parts.append(Monotone(increasing=slopes[1] is None))
-        elif slopes != (None, None):
-            parts.append(SlopeBounds(*slopes))
-        if values != (None, None):
-            parts.append(Bounded(*values))
-        if not parts:
+        kept = ShapeSet(
+            *(
+                self._widened(bound, kind)
+                for kind, bound in {
+                    "slope >=": shape.slope_lower,
+                    "slope <=": shape.slope_upper,
+                    "value >=": shape.lower,
+                    "value <=": shape.upper,
+                }.items()
+            ),
+            concave=shape.concave and "concave" not in missed,
+            convex=shape.convex and "convex" not in missed,
+        )
+        if kept == ShapeSet():
             return None
-        return dataclasses.replace(
-            parts[0] if len(parts) == 1 else Intersection(parts),
+        return shape_of_set(
+            kept,
             actions=self.constraint.actions,
             known_cost=self.constraint.known_cost,
         )
+
+    def _widened(self, bound: float, kind: str) -> float:
+        """A bound that allows what was estimated."""
+        if not math.isfinite(bound):
+            return bound
+        rooms = [self._room(c) for c in self.contrasts if c.rejected and c.kind == kind]
+        room = min(rooms, default=0.0)
+        return _outwards(bound + room if ">" in kind else bound - room, kind)
 
     def _room(self, contrast: Contrast) -> float:
         """How far a bound is from what was estimated; negative where it is missed."""
