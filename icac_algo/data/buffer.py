@@ -120,6 +120,9 @@ class ColumnarReplayBuffer(ColumnSampler):
     def from_sb3(cls, source: Any, **options: Any) -> ColumnarReplayBuffer:
         """A copy of a Stable-Baselines3 ``ReplayBuffer`` or ``DictReplayBuffer``.
 
+        SB3 keeps no infos there, so the copy has no extras;
+        :func:`icac_algo.sb3.record_log` makes a log that has.
+
         Args:
             source: the buffer; dictionaries of observations become tuples, in the order
                 of their keys.

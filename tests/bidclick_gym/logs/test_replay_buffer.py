@@ -203,3 +203,23 @@ def test_without_d3rlpy_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, "icac_algo", None)
     with pytest.raises(ImportError, match=r"needs d3rlpy: .*bidclick-icac\[icac\]"):
         to_replay_buffer(log)
+
+
+@pytest.mark.parametrize("as_bandit", [True, False])
+@pytest.mark.parametrize("continuous", [False, True])
+def test_clicks_come_along_in_every_form(as_bandit: bool, continuous: bool) -> None:
+    buffer, _ = get_dataset(NAME, 0.0625, as_bandit=as_bandit, continuous=continuous)
+    arrays = buffer.to_arrays()
+    bids = arrays["actions"][:, 0]
+    if not continuous:
+        bids = np.linspace(0.0, 1.0, 5)[bids]
+    click = arrays["extras"]["click"]
+    assert set(np.unique(click)) == {0, 1}
+    costs = arrays["observations"][:, 1] * bids
+    np.testing.assert_allclose(arrays["rewards"][:, 0], click - costs, atol=1e-6)
+
+
+def test_clicks_of_campaigns_under_a_budget_are_their_rewards() -> None:
+    buffer, _ = get_dataset("bidclick/budget-logged-v0", 0.01)
+    arrays = buffer.to_arrays()
+    assert np.array_equal(arrays["extras"]["click"], arrays["rewards"][:, 0])
