@@ -236,7 +236,7 @@ def check_log(dataset: ColumnarReplayBuffer, outcomes: Sequence[Outcome]) -> Non
             known = sorted({REWARD, *columns.extras})
             raise ValueError(
                 f"outcomes need the column {one.column!r}, the log has {known}; "
-                "ColumnarReplayBuffer.from_arrays takes further columns as extras={...}"
+                "a ColumnarReplayBuffer takes further columns as extras"
             )
         if found[1].row_shape not in ((), (1,)):
             raise ValueError(

@@ -18,7 +18,12 @@ from bidclick_gym import (
     get_log,
     simulate_log,
 )
-from bidclick_gym.logs import subsample_impressions, to_replay_buffer
+from bidclick_gym.campaigns import BudgetedCampaign
+from bidclick_gym.logs import (
+    simulate_budget_log,
+    subsample_impressions,
+    to_replay_buffer,
+)
 
 pytest.importorskip("minari")
 ActionSpace = pytest.importorskip("d3rlpy").constants.ActionSpace
@@ -219,7 +224,10 @@ def test_clicks_come_along_in_every_form(as_bandit: bool, continuous: bool) -> N
     np.testing.assert_allclose(arrays["rewards"][:, 0], click - costs, atol=1e-6)
 
 
-def test_clicks_of_campaigns_under_a_budget_are_their_rewards() -> None:
-    buffer, _ = get_dataset("bidclick/budget-logged-v0", 0.01)
-    arrays = buffer.to_arrays()
-    assert np.array_equal(arrays["extras"]["click"], arrays["rewards"][:, 0])
+def test_clicks_of_campaigns_under_a_budget_come_along() -> None:
+    campaign = BudgetedCampaign(impressions=20)
+    log = simulate_budget_log(campaign, campaigns=9)
+    arrays = to_replay_buffer(log, 0.5).to_arrays()
+    click = arrays["extras"]["click"]
+    assert 0 < click.sum() < len(click)
+    assert np.array_equal(click > 0, arrays["rewards"][:, 0] > 0.0)

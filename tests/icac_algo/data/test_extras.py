@@ -18,6 +18,7 @@ pytest.importorskip("minari")
 minari = pytest.importorskip("minari")
 from minari.data_collector import EpisodeBuffer  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari.*")
 SUFFIXES = [".parquet", ".arrow", ".csv"]
 
 

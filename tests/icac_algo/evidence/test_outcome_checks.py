@@ -189,7 +189,7 @@ def algo() -> Any:
 
 def test_estimates_and_comparison(algo: Any) -> None:
     log = log_of(rows=2000, seed=5)
-    value = estimate(log, algo)
+    value = estimate(log, algo)["dr"]
     found = compare(log, {"outcomes": algo})
     assert found.policies[0].estimate.value == value.value
     assert value.lower < value.value < value.upper
