@@ -138,6 +138,9 @@ def get_dataset(
 ) -> tuple[ColumnarReplayBuffer, gym.Env[Any, Any]]:
     """A logged dataset as a replay buffer for d3rlpy, and the environment of the log.
 
+    The buffer has the columns ``"propensity"`` (the logger's, of the logged bid) and
+    ``"click"`` beside what d3rlpy asks for.
+
     The Minari dataset is made on first use (a few seconds) and read from disk after.
 
     Args:
@@ -156,9 +159,8 @@ def get_dataset(
         show_progress: show a progress bar while the dataset is made.
 
     Returns:
-        ``(replay_buffer, environment)``; the buffer has the extras ``"propensity"`` and
-        ``"click"``; the environment has horizon 1 for ``as_bandit``, else 1,000, or is
-        that of a campaign under a budget.
+        ``(replay_buffer, environment)``; the environment has horizon 1 for
+        ``as_bandit``, else 1,000, or is that of a campaign under a budget.
 
     Raises:
         ValueError: an argument is out of bounds or the name is unknown.
@@ -198,8 +200,8 @@ def to_replay_buffer(
     rewards: AnyArray = log.rewards.astype(np.float32)[..., None]
     # d3rlpy's episodes have no final observation: the last impression of a timed out
     # campaign serves only as the successor of the one before.  A terminal one needs none.
-    columns = [log.observations[:, :-1], actions, rewards, log.propensities[..., None]]
-    columns.append(log.clicks[..., None])
+    columns = [log.observations[:, :-1], actions, rewards]
+    columns += [log.propensities[..., None], log.clicks[..., None]]
     ends: dict[str, Any] = {}
     if as_bandit:
         kept = subsample_impressions(log, fraction, seed)

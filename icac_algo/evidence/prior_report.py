@@ -10,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .._util.packages import new_figure
-from ..shapes import Constraint, Intersection, ShapeSet, shape_of_set
+from ..shapes import (
+    Constraint,
+    Intersection,
+    ShapeSet,
+    Unconstrained,
+    shape_of_set,
+)
 from .regions import EVERYWHERE
 
 if TYPE_CHECKING:
@@ -121,7 +127,6 @@ class PriorCheck:
         Inequalities of the kinds that are missed are left out or, where they are bounds,
         widened to what was estimated.  ``None`` if no shape is left.
         """
-        missed = {contrast.kind for contrast in self.contrasts if contrast.rejected}
         shape = self.constraint.shape_set()
         kept = ShapeSet(
             *(
@@ -131,18 +136,21 @@ class PriorCheck:
                     "slope <=": shape.slope_upper,
                     "value >=": shape.lower,
                     "value <=": shape.upper,
+                    "curvature >=" if shape.curvature_lower else "convex": (
+                        shape.curvature_lower
+                    ),
+                    "curvature <=" if shape.curvature_upper else "concave": (
+                        shape.curvature_upper
+                    ),
                 }.items()
-            ),
-            concave=shape.concave and "concave" not in missed,
-            convex=shape.convex and "convex" not in missed,
+            )
         )
-        if kept == ShapeSet():
-            return None
-        return shape_of_set(
+        weaker = shape_of_set(
             kept,
             actions=self.constraint.actions,
             known_cost=self.constraint.known_cost,
         )
+        return None if isinstance(weaker, Unconstrained) else weaker
 
     def _widened(self, bound: float, kind: str) -> float:
         """A bound that allows what was estimated."""
@@ -150,14 +158,15 @@ class PriorCheck:
             return bound
         rooms = [self._room(c) for c in self.contrasts if c.rejected and c.kind == kind]
         room = min(rooms, default=0.0)
-        return _outwards(bound + room if ">" in kind else bound - room, kind)
+        above = ">" in kind or kind == "convex"
+        return _outwards(bound + room if above else bound - room, kind)
 
     def _room(self, contrast: Contrast) -> float:
         """How far a bound is from what was estimated; negative where it is missed."""
         if contrast.kind.startswith("value"):
             return contrast.estimate
-        first, last = self.positions[list(contrast.actions)]
-        return float(contrast.estimate / (last - first))
+        gaps = np.diff(self.positions[list(contrast.actions)])
+        return float(contrast.estimate / (gaps[0] if len(gaps) == 1 else gaps.prod() / 2))
 
     def __str__(self) -> str:
         advice = "".join(f"\n- {line}" for line in self.advice)
@@ -274,6 +283,10 @@ class PriorCheck:
             return (
                 f"the height at {places[1]} {side} the chord from {places[0]} to "
                 f"{places[2]}"
+            )
+        if contrast.kind.startswith("curvature"):
+            return (
+                f"the room of the curvature from {places[0]} to {places[2]} to its bound"
             )
         if contrast.kind.startswith("value"):
             return f"the room at {places[0]} to its bound"

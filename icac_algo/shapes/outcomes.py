@@ -151,7 +151,7 @@ class Outcome(NamedConfig):
                 slope_upper=0.0 if kept.slope_upper <= 0.0 else math.inf,
                 lower=_mean_at(self.link, kept.lower),
                 upper=_mean_at(self.link, kept.upper),
-                convex=self.link == "log" and kept.convex,
+                curvature_lower=0.0 if self.link == "log" and kept.convex else -math.inf,
             )
         return None if kept == ShapeSet() else kept
 
