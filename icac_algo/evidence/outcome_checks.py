@@ -70,7 +70,8 @@ def check_outcomes(
     check_log(buffer, outcomes)
     steps = logged_steps(buffer, propensities)
     rows = buffer.columns.index.decisions()
-    named = shared_actions(Unconstrained(actions=actions), outcomes)
+    own = Unconstrained(actions=None if actions is None else list(actions))
+    named = shared_actions(own, outcomes)
     learned = {one.column: one for one in outcomes if one.column is not None}
     values = {
         column: np.asarray(extra_values(buffer.columns, column, rows), np.float64)
@@ -82,13 +83,13 @@ def check_outcomes(
     for column, stated in sets.items():
         if stated is None:
             continue
-        own = steps.with_rewards(values[column])
+        rewards = steps.with_rewards(values[column])
         given = [outcomes[j].column for j in conditions(outcomes, learned[column])]
         if given:
             happened = np.all([values[str(name)] > 0.0 for name in given], axis=0)
-            own = _where(steps, values[column], happened, column)
+            rewards = _where(steps, values[column], happened, column)
         shape = shape_of_set(stated, actions=named)
-        checks[column] = check_prior(own, shape, level=level / tested, **options)
+        checks[column] = check_prior(rewards, shape, level=level / tested, **options)
     return checks
 
 

@@ -100,8 +100,9 @@ class Weight:
 
 def _polynomial(node: ast.expr) -> dict[_Factors, float]:
     """Products of names to coefficients.  Raises ``ValueError`` for anything else."""
-    # True is an int to Python, and no number to anybody else.
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        raise ValueError("no formula")
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
         return {(): float(node.value)}
     if isinstance(node, ast.Name) and _is_name(node.id):
         return {(node.id,): 1.0}
