@@ -18,6 +18,7 @@ from .parametrization import (
     Parametrization,
     Units,
     log_sigmoid,
+    share_below,
     share_of_room,
     slope_unit,
     softplus,
@@ -117,7 +118,7 @@ class Pieces(Function):
         if math.isfinite(self.frame.bends[1]):
             # A piece bends by at most a quarter of this; so does x, against the unit.
             total = (height * steepness**2).sum(dim=1, keepdim=True)
-            height = height * share_of_room(total, 0.0, 0.0, limits.bend)
+            height = height * share_below(total, limits.bend)
         steepness = (steepness * self.signs)[:, :, None]
         place = (place + self.places)[:, :, None]
         x = 2.0 * unit - 1.0
