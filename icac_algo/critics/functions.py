@@ -87,6 +87,8 @@ class Pieces(Function):
         super().__init__(positions, frame, self.n_linear + 3 * n_pieces)
         # Before a softplus, so that heights begin at 0.31 or 0.05.
         self.first_height = -3.0 if starts_straight else -1.0
+        # A line has to bend soon where the log says so: steepness moves slowly.
+        self.sharpness = 3.0 if starts_straight else 1.0
         self.signed, self.two_sided = free and not frame.concave, free and frame.concave
         places, signs = torch.linspace(-1.0, 1.0, n_pieces), torch.ones(n_pieces)
         if self.two_sided:
@@ -117,7 +119,7 @@ class Pieces(Function):
             height = height * share_of_room(total, line, lower, upper)
         if math.isfinite(self.frame.bends[1]):
             # A piece bends by at most a quarter of this; so does x, against the unit.
-            total = (height * steepness**2).sum(dim=1, keepdim=True)
+            total = (height * steepness**2).sum(dim=1, keepdim=True) * self.sharpness
             height = height * share_below(total, limits.bend)
         steepness = (steepness * self.signs)[:, :, None]
         place = (place + self.places)[:, :, None]
@@ -127,9 +129,10 @@ class Pieces(Function):
         return values + line * x if self.n_linear == 2 else values
 
     def piece(self, t: Tensor) -> Tensor:
-        """One function of a rising argument, of unit slope in the middle."""
+        """One function of a rising argument."""
+        t = self.sharpness * t
         if self.frame.concave:
-            return log_sigmoid(t)
+            return log_sigmoid(t) / self.sharpness
         return 4.0 * torch.sigmoid(t) - (2.0 if self.signed else 0.0)
 
 
