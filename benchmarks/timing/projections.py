@@ -94,7 +94,7 @@ class Problem:
 
     def methods(self) -> dict[str, Callable[[], npt.NDArray[Any]]]:
         """Passes forward and backward, to the solution."""
-        found = {
+        found: dict[str, Callable[[], npt.NDArray[Any]]] = {
             IDENTITY: functools.partial(self._by_torch, lambda q: q * 1.0),
             OURS: functools.partial(self._by_torch, SHAPES[self.shape].project),
         }
