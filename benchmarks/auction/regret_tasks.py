@@ -56,6 +56,7 @@ class Task:
             contexts[kept],
             bids[kept, None].astype(np.float32),
             rewards[kept, None].astype(np.float32),
+            extras={"click": clicks[kept]},
         )
 
     def click_columns(self, seed: int, fraction: float) -> tuple[Array, Array, Array]:

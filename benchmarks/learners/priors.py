@@ -22,6 +22,7 @@ from icac_algo import (
     KnownCost,
     Monotone,
     MonotoneConcave,
+    Outcome,
     SlopeBounds,
     StateMonotone,
     Unconstrained,
@@ -140,6 +141,22 @@ def _ours(
     return make
 
 
+def _outcomes(ignores: Sequence[int] = ()) -> Callable[..., Any]:
+    """The click on the log-odds, and its known cost."""
+
+    def make(bids: Sequence[float], steps: int) -> Any:
+        clicks = Outcome(
+            "click",
+            MonotoneConcave(actions=list(bids)),
+            link="logit",
+            ignores=list(ignores),
+        )
+        cost = Outcome(weight=f"-x{COST_FEATURE} * action")
+        return constraint_aware_q(outcomes=[clicks, cost], reward_scaler=None)(steps)
+
+    return make
+
+
 def _bounded_slope(**where: Any) -> Any:
     return Intersection([MonotoneConcave(), SlopeBounds(0.0, STEEPEST_CLICK)], **where)
 
@@ -196,6 +213,20 @@ PRIOR_LEARNERS: dict[str, PriorLearner] = registry(
         MonotoneConcave,
         True,
         True,
+        tasks=EVERY_TASK,
+        main=True,
+    ),
+    PriorLearner(
+        "outcomes: log-odds of a click rise concavely",
+        _outcomes(),
+        kind="ours",
+        tasks=EVERY_TASK,
+        main=True,
+    ),
+    PriorLearner(
+        "... and do not depend on the cost",
+        _outcomes(ignores=[COST_FEATURE]),
+        kind="ours",
         tasks=EVERY_TASK,
         main=True,
     ),

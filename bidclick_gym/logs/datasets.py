@@ -138,6 +138,9 @@ def get_dataset(
 ) -> tuple[ColumnarReplayBuffer, gym.Env[Any, Any]]:
     """A logged dataset as a replay buffer for d3rlpy, and the environment of the log.
 
+    The buffer has the columns ``"propensity"`` (the logger's, of the logged bid) and
+    ``"click"`` beside what d3rlpy asks for.
+
     The Minari dataset is made on first use (a few seconds) and read from disk after.
 
     Args:
@@ -197,7 +200,8 @@ def to_replay_buffer(
     rewards: AnyArray = log.rewards.astype(np.float32)[..., None]
     # d3rlpy's episodes have no final observation: the last impression of a timed out
     # campaign serves only as the successor of the one before.  A terminal one needs none.
-    columns = [log.observations[:, :-1], actions, rewards, log.propensities[..., None]]
+    columns = [log.observations[:, :-1], actions, rewards]
+    columns += [log.propensities[..., None], log.clicks[..., None]]
     ends: dict[str, Any] = {}
     if as_bandit:
         kept = subsample_impressions(log, fraction, seed)
@@ -208,13 +212,13 @@ def to_replay_buffer(
         at_last[:, -1] = True
         ends["terminals" if is_budgeted else "timeouts"] = at_last.reshape(-1)
         columns = [c[kept].reshape(-1, c.shape[-1]) for c in columns]
-    observations, actions, rewards, propensities = columns
+    observations, actions, rewards, propensities, clicks = columns
     return icac_algo.ColumnarReplayBuffer.from_arrays(
         observations,
         actions,
         rewards,
         **ends,
-        extras={"propensity": propensities[:, 0]},
+        extras={"propensity": propensities[:, 0], "click": clicks[:, 0]},
         # Stated, not detected: a small log may lack the highest bid.
         action_size=1 if continuous else len(log.bids),
     )

@@ -6,8 +6,12 @@ The update itself is in ``constraint_aware_q_impl``.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
+import torch
 from d3rlpy.base import DeviceArg, LearnableConfig, register_learnable
 from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
@@ -18,30 +22,42 @@ from d3rlpy.models.builders import (
 )
 from d3rlpy.models.encoders import EncoderFactory, make_encoder_field
 from d3rlpy.optimizers.optimizers import OptimizerFactory, make_optimizer_field
-from d3rlpy.types import Shape
+from d3rlpy.torch_utility import convert_to_torch, convert_to_torch_recursively
+from d3rlpy.types import Observation, Shape
 
-from .._util.checks import check_choice, check_count, check_number
+from .._util.checks import check_built, check_choice, check_count, check_number
 from .._util.fields import cast_fields
 from ..critics import (
     Afterstates,
+    Block,
     Critic,
     Euclidean,
     Functional,
+    Moments,
+    OutcomeStandardisation,
     Prior,
     ShapedQFunctionFactory,
     Standardisation,
+    blocks_of,
     make_critic_field,
     reward_slope,
 )
-from ..data import check_continuous_dataset
+from ..data import ColumnarReplayBuffer, action_range, check_continuous_dataset
 from ..evidence import check_prior_at_fit
 from ..shapes import (
+    Concave,
     Constraint,
+    Outcome,
     StateConstraint,
+    Unconstrained,
+    as_outcomes,
     as_shape,
+    check_outcome_features,
     check_state_constraints,
     make_constraint_field,
+    make_outcomes_field,
     make_state_constraints_field,
+    shared_actions,
 )
 from .base import DiscreteAlgorithm
 from .constraint_aware_q_continuous import ContinuousConstraintAwareQImpl
@@ -51,7 +67,12 @@ from .constraint_aware_q_impl import (
     ConstraintAwareQModules,
     TrainingState,
 )
+from .constraint_aware_q_outcomes import (
+    ContinuousOutcomeImpl,
+    OutcomeConstraintAwareQImpl,
+)
 from .networks import create_optimizer, create_policy
+from .processes import from_all_processes
 
 
 @dataclasses.dataclass()
@@ -100,13 +121,20 @@ class ConstraintAwareQConfig(LearnableConfig):
         share_encoder (bool): Whether several critics share one encoder.
         constraint (icac_algo.shapes.Constraint): The shape over actions, or words for it
             (``"monotone+concave"``); over a continuous action the ends of its
-            ``actions`` (by default 0 and 1) are its range.
+            ``actions`` (by default 0 and 1) are its range.  By default
+            :class:`~icac_algo.Concave`; beside outcomes the shape of *what follows*,
+            by default none.
+        outcomes (list[icac_algo.Outcome]): The parts of the reward, or words for them
+            (``"click: monotone; link=logit"``), each with the shape that is true of it;
+            known weights make Q of them.  The dataset is then a
+            :class:`~icac_algo.ColumnarReplayBuffer` with a column for each.
         state_constraints (list[icac_algo.shapes.StateConstraint]): Shapes over features
             of the observation, with ``critic=Functional()``.
         critic (icac_algo.critics.Critic): How the critic is made to have the shape:
             :class:`~icac_algo.Functional`, :class:`~icac_algo.Canonical`,
             :class:`~icac_algo.Euclidean` (the paper's) or
-            :class:`~icac_algo.Afterstates`; continuous actions have the first.
+            :class:`~icac_algo.Afterstates`; continuous actions have the first, and so
+            have outcomes.
         tau (float): Polyak factor of the target critic.
         average_window (float): The deployed critic is an average of the iterates of
             about this last share of training so far (polynomial-decay averaging); 0
@@ -119,6 +147,8 @@ class ConstraintAwareQConfig(LearnableConfig):
         greedy (str): What ``predict`` is greedy for: the ``"critic"`` or the ``"actor"``.
         entropy_temperature (float): :math:`\alpha`, in units of the reward spread; 0 is
             greedy.
+        support (str): Where policies take their actions: ``"logged"`` between the lowest
+            and the highest action of the log, ``"any"`` also beyond.
         check_prior (str): What ``fit`` does before it imposes the shape over discrete
             actions: ``"off"`` trusts it, ``"warn"`` and ``"error"`` test it against the
             log (:func:`icac_algo.check_prior`) and say so where it is rejected.
@@ -138,7 +168,12 @@ class ConstraintAwareQConfig(LearnableConfig):
     gamma: float = 0.99
     n_critics: int = 1
     share_encoder: bool = False
-    constraint: Constraint = make_constraint_field()
+    constraint: Constraint = dataclasses.field(
+        # Which shape is the default depends on the outcomes.
+        default=cast(Constraint, None),
+        metadata=make_constraint_field().metadata,
+    )
+    outcomes: list[Outcome] = make_outcomes_field()
     state_constraints: list[StateConstraint] = make_state_constraints_field()
     critic: Critic = make_critic_field()
     tau: float = 0.005
@@ -146,6 +181,7 @@ class ConstraintAwareQConfig(LearnableConfig):
     actor: str = "softmax"
     greedy: str = "critic"
     entropy_temperature: float = 0.01
+    support: str = "logged"
     check_prior: str = "off"
 
     def __post_init__(self) -> None:
@@ -157,7 +193,13 @@ class ConstraintAwareQConfig(LearnableConfig):
         Raises:
             ValueError: a field is out of bounds, unknown or does not fit another.
         """
+        self.outcomes = as_outcomes(self.outcomes)
+        if self.constraint is None:
+            self.constraint = Unconstrained() if self.outcomes else Concave()
         self.constraint = as_shape(self.constraint)
+        actions = shared_actions(self.constraint, self.outcomes)
+        if actions != self.constraint.actions:
+            self.constraint = dataclasses.replace(self.constraint, actions=actions)
         cast_fields(self)
         for name in ("critic_learning_rate", "actor_learning_rate"):
             check_number(name, getattr(self, name), above=0.0)
@@ -169,6 +211,7 @@ class ConstraintAwareQConfig(LearnableConfig):
         check_number("entropy_temperature", self.entropy_temperature, at_least=0.0)
         check_choice("actor", self.actor, ("softmax", "network", "network-sampled"))
         check_choice("greedy", self.greedy, ("critic", "actor"))
+        check_choice("support", self.support, ("logged", "any"))
         check_choice("check_prior", self.check_prior, ("off", "warn", "error"))
         # Its fields may have been set since it was made.
         dataclasses.replace(self.critic)
@@ -179,8 +222,14 @@ class ConstraintAwareQConfig(LearnableConfig):
                 self.observation_scaler,
                 self.action_scaler,
                 self.reward_scaler,
+                self.outcomes,
             )
         )
+        if self.outcomes and self.constraint.known_cost is not None:
+            raise ValueError(
+                "constraint must have no known_cost beside outcomes: it is an outcome of "
+                f"its own, such as '-x1 * action', got {self.constraint!r}"
+            )
         if self.check_prior != "off" and isinstance(self.critic, Afterstates):
             raise ValueError(
                 "check_prior must be 'off' beside critic=Afterstates(...): the log's own "
@@ -230,6 +279,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
     """See :class:`ConstraintAwareQConfig`."""
 
     _standardisation: Standardisation | None = None
+    _support: tuple[float, float] | None = None
 
     def __init__(
         self,
@@ -250,13 +300,16 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             self._action_type = ActionSpace.CONTINUOUS
         continuous = self._action_type == ActionSpace.CONTINUOUS
         self._check_sizes(observation_shape, action_size)
-        if config.constraint.known_cost is not None or (
-            not config.constraint.shape_set().is_cone
+        if (
+            config.outcomes
+            or config.constraint.known_cost is not None
+            or (not config.constraint.shape_set().is_cone)
         ):
             reward_slope(config.reward_scaler)
-        factory = ShapedQFunctionFactory(
-            config.constraint,
-            config.critic,
+        factory = ShapedQFunctionFactory.with_outcomes(
+            config.outcomes,
+            constraint=config.constraint,
+            critic=config.critic,
             state_constraints=config.state_constraints,
             observation_scaler=config.observation_scaler,
             action_scaler=config.action_scaler,
@@ -289,7 +342,10 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
                 config.actor_optim_factory, config.actor_learning_rate, policy
             )
         is_euclidean = isinstance(config.critic, Euclidean)
-        state = TrainingState(config.critic.multiplier if is_euclidean else 0.0)
+        state = TrainingState(
+            config.critic.multiplier if is_euclidean else 0.0,
+            config.constraint.actions or [0.0, 1.0],
+        )
         modules = ConstraintAwareQModules(
             q_funcs=q_funcs,
             targ_q_funcs=targ_q_funcs,
@@ -305,7 +361,10 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             "observation_shape": observation_shape,
             "action_size": action_size,
             "modules": modules,
-            "constraint": config.constraint,
+            # A sum of outcomes has no shape of its own.
+            "constraint": Unconstrained(actions=config.constraint.actions)
+            if config.outcomes
+            else config.constraint,
             "gamma": config.gamma,
             "tau": config.tau,
             "average_window": config.average_window,
@@ -314,7 +373,17 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             "entropy_temperature": config.entropy_temperature,
             "device": self._device,
         }
-        if continuous:
+        if config.outcomes:
+            arguments |= {
+                "outcomes": config.outcomes,
+                "reward_scaler": config.reward_scaler,
+                "observation_scaler": config.observation_scaler,
+            }
+            if continuous:
+                arguments["action_scaler"] = config.action_scaler
+            kind = ContinuousOutcomeImpl if continuous else OutcomeConstraintAwareQImpl
+            self._impl = kind(**arguments)
+        elif continuous:
             self._impl = ContinuousConstraintAwareQImpl(
                 action_scaler=config.action_scaler, **arguments
             )
@@ -329,6 +398,8 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             self._impl = ConstraintAwareQImpl(**arguments)
         if self._standardisation is not None:
             self._impl.standardise(self._standardisation)
+        if self._support is not None:
+            self._impl.restrict(*self._support)
 
     def euclidean_impl(self) -> type[EuclideanConstraintAwareQImpl]:
         """What learns with ``critic=Euclidean()``; variants of the paper override it."""
@@ -339,7 +410,17 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         super().build_with_env(env)
 
     def fit_online(self, env: Any, *args: Any, **kwargs: Any) -> None:
+        if self._config.outcomes:
+            raise ValueError(
+                "outcomes are learned from logs: what an environment says beside its "
+                "rewards does not reach fit_online; log first, then fit"
+            )
         self._set_action_type(_action_type_of(env))
+        self._support = None
+        if self._impl is not None:
+            # Who explores sees what is outside the log.
+            actions = self._config.constraint.actions or [0.0, 1.0]
+            self._impl.restrict(actions[0], actions[-1])
         super().fit_online(env, *args, **kwargs)
 
     def collect(self, env: Any, *args: Any, **kwargs: Any) -> ReplayBufferBase:
@@ -378,8 +459,60 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         self._standardisation = Standardisation.of_dataset(
             dataset, self._config.gamma, self._config.reward_scaler
         )
+        if config.outcomes:
+            assert isinstance(dataset, ColumnarReplayBuffer)
+            self._standardisation = self._outcome_units(dataset, self._standardisation)
+        if config.support == "logged":
+            self._support = self._logged_range(dataset)
         if self._impl is not None and not self._impl.standardised:
             self._impl.standardise(self._standardisation)
+        if self._impl is not None and self._support is not None:
+            self._impl.restrict(*self._support)
+
+    def _logged_range(self, dataset: ReplayBufferBase) -> tuple[float, float]:
+        """The lowest and the highest action that policies may take, by this log."""
+        lowest, highest = action_range(dataset)
+        config = self._config
+        if self._action_type == ActionSpace.DISCRETE:
+            positions = config.constraint.positions(dataset.dataset_info.action_size)
+            lowest, highest = positions[int(lowest)], positions[int(highest)]
+        ends = [(float(lowest), float(highest))]
+        if self._impl is not None and int(self._impl.modules.state.updates) > 0:
+            # What it was trained on before counts as well.
+            ends.append(tuple(self._impl.modules.state.support.tolist()))
+        if self._enable_ddp:
+            ends = [one for some in from_all_processes(ends) for one in some]
+        return min(low for low, _ in ends), max(high for _, high in ends)
+
+    def _outcome_units(
+        self, dataset: ColumnarReplayBuffer, total: Standardisation
+    ) -> OutcomeStandardisation:
+        """Checks a log's outcomes, and takes their levels and spreads from it."""
+        config = self._config
+        positions = None
+        if self._action_type == ActionSpace.DISCRETE:
+            positions = config.constraint.positions(dataset.dataset_info.action_size)
+
+        def blocks() -> Iterator[Block]:
+            for block, _ in blocks_of(dataset, config.outcomes, positions):
+                yield block
+
+        rewards = Moments()
+        for block, rows in blocks_of(dataset, config.outcomes, positions):
+            block.check(rows)
+            rewards.add(block.rewards)
+        mean = rewards.mean
+        if config.reward_scaler is not None:
+            mean = float(config.reward_scaler.transform_numpy(np.array([mean]))[0])
+        index = dataset.columns.index
+        return OutcomeStandardisation.of_log(
+            total,
+            mean,
+            index.terminals < index.transitions,
+            config.reward_scaler,
+            config.outcomes,
+            blocks,
+        )
 
     def _check_sizes(self, observation_shape: Shape, action_size: int) -> None:
         config = self._config
@@ -389,6 +522,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             config.constraint.positions(action_size)
         config.constraint.check_observation_shape(observation_shape)
         check_state_constraints(config.state_constraints, observation_shape)
+        check_outcome_features(config.outcomes, observation_shape)
 
     def _check_prior(self, dataset: ReplayBufferBase) -> None:
         mode = self._config.check_prior
@@ -399,7 +533,43 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             )
         check_prior_at_fit(dataset, self._config.constraint, mode)
 
+    def predict_outcome(
+        self, x: Observation, action: Any, column: str
+    ) -> npt.NDArray[np.float64]:
+        """The mean of an outcome, where what it is given happened.
+
+        Args:
+            x: observations, ``(N, ...)``, as for ``predict_value``.
+            action: indices, ``(N,)``, or continuous actions, ``(N, 1)``.
+            column: the outcome's.
+
+        Returns:
+            float64, ``(N,)``.
+
+        Raises:
+            ValueError: there is no learned outcome of this column.
+        """
+        columns = [one.column for one in self._config.outcomes if one.learned]
+        if column not in columns:
+            raise ValueError(f"column must be one of {columns}, got {column!r}")
+        check_built(self)
+        assert isinstance(self._impl, OutcomeConstraintAwareQImpl)
+        observations = convert_to_torch_recursively(x, self._device)
+        actions = convert_to_torch(action, self._device)
+        with torch.no_grad():
+            if self._config.observation_scaler:
+                observations = self._config.observation_scaler.transform(observations)
+            if self._config.action_scaler:
+                actions = self._config.action_scaler.transform(actions)
+            means = self._impl.outcome_means(observations, actions)
+        return means[:, columns.index(column)].cpu().numpy()
+
     def check_dataset(self, dataset: ReplayBufferBase) -> None:
+        if self._config.outcomes and not isinstance(dataset, ColumnarReplayBuffer):
+            raise ValueError(
+                "outcomes need a ColumnarReplayBuffer, whose extras hold their columns, "
+                f"got {type(dataset).__name__}; from_replay_buffer makes one"
+            )
         if self._action_type == ActionSpace.DISCRETE:
             super().check_dataset(dataset)
             return

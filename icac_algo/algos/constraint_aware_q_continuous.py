@@ -11,9 +11,11 @@ from d3rlpy.preprocessing import ActionScaler
 from d3rlpy.torch_utility import TorchMiniBatch, unwrap_ddp_model
 from d3rlpy.types import TorchObservation
 
-from ..critics import ContinuousShapedQFunction
+from ..critics import ContinuousOutcomeQFunction, ContinuousShapedQFunction
 from ..decisions import best_continuous_actions
 from .constraint_aware_q_impl import ConstraintAwareQImpl
+
+Critic = ContinuousShapedQFunction | ContinuousOutcomeQFunction
 
 
 class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
@@ -93,7 +95,7 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
         return self._scaled(self._unsquashed(self._distribution(x).sample()))
 
     def _best_actions(
-        self, q_funcs: Sequence[ContinuousShapedQFunction], x: TorchObservation
+        self, q_funcs: Sequence[Critic], x: TorchObservation
     ) -> torch.Tensor:
         """Greedy unscaled actions for the mean of critics, float64 ``(B, 1)``."""
         known = [(q_func, q_func.coordinates(x)) for q_func in q_funcs]
@@ -104,9 +106,8 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
 
         # Not len(), which a traced graph would take for a constant.
         count = known[0][1].shape[0]
-        return best_continuous_actions(
-            mean_value, self._constraint, count, known[0][1].device
-        )
+        ends = self._modules.state.support.expand(count, 2)
+        return best_continuous_actions(mean_value, self._constraint, ends)
 
     # -- units of actions ------------------------------------------------------
 
@@ -120,12 +121,13 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
         return lower + (upper - lower) * (squashed + 1.0) / 2.0
 
     def _scaled(self, actions: torch.Tensor) -> torch.Tensor:
-        actions = actions.float().clamp(*self._range)
+        lowest, highest = self._modules.state.support.float()
+        actions = torch.minimum(torch.maximum(actions.float(), lowest), highest)
         scaler = self._action_scaler
         return actions if scaler is None else scaler.transform(actions)
 
 
-def _critic(q_func: Any) -> ContinuousShapedQFunction:
+def _critic(q_func: Any) -> Critic:
     critic = unwrap_ddp_model(q_func)
-    assert isinstance(critic, ContinuousShapedQFunction)
+    assert isinstance(critic, (ContinuousShapedQFunction, ContinuousOutcomeQFunction))
     return critic

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Sequence
 
 import torch
 import torch.distributed
@@ -25,9 +27,13 @@ class TrainingState(nn.Module):
     multiplier: torch.Tensor
     updates: torch.Tensor
     standardised: torch.Tensor
+    #: Lowest and highest action that a policy may take, in units of actions.
+    support: torch.Tensor
 
-    def __init__(self, multiplier: float = 0.0):
+    def __init__(self, multiplier: float, actions: Sequence[float]):
         super().__init__()
+        ends = torch.tensor([actions[0], actions[-1]], dtype=torch.float64)
+        self.register_buffer("support", ends)
         self.register_buffer("multiplier", torch.tensor(float(multiplier)))
         self.register_buffer("updates", torch.tensor(0))
         self.register_buffer("standardised", torch.tensor(False))
@@ -112,9 +118,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
     def inner_update(self, batch: TorchMiniBatch, grad_step: int) -> dict[str, float]:
         modules = self._modules
         if not self.standardised:
-            self.standardise(
-                Standardisation.of_batch(batch.rewards, batch.terminals, self._gamma)
-            )
+            self.standardise_by_batch(batch)
         loss, critics, metrics = self.critic_loss(batch)
         for parameter in self._trained:
             # Nothing to add to: cheaper than zeros.
@@ -163,7 +167,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         """The least of target critics at the best action of their mean, ``(B, 1)``."""
         targets = self._modules.targ_q_funcs
         values = torch.stack([q_func(x).q_value for q_func in targets])
-        best = best_actions(values.mean(dim=0), self.favours_last)
+        best = best_actions(self.supported(values.mean(dim=0)), self.favours_last)
         return values.amin(dim=0).gather(1, best[:, None])
 
     def actor_loss(
@@ -215,18 +219,38 @@ class ConstraintAwareQImpl(ActorCriticImpl):
 
     def standardise(self, standardisation: Standardisation) -> None:
         """Sets what Q is measured from and in, on every copy of the critic."""
-        pair = torch.tensor(
-            [standardisation.level, standardisation.scale], device=self._device
-        )
-        level, scale = mean_over_processes(pair).tolist()
+        numbers = torch.tensor(standardisation.numbers, device=self._device)
+        agreed = mean_over_processes(numbers).tolist()
         modules = self._modules
         for copies in (modules.q_funcs, modules.targ_q_funcs, modules.average_q_funcs):
             for q_func in unwrap_ddp_model(copies):
                 assert isinstance(q_func, StandardisedCritic)
-                q_func.standardise(level, scale)
+                q_func.standardise(*agreed)
         modules.state.standardised.fill_(True)
 
+    def standardise_by_batch(self, batch: TorchMiniBatch) -> None:
+        """The same, where no dataset was seen."""
+        self.standardise(
+            Standardisation.of_batch(batch.rewards, batch.terminals, self._gamma)
+        )
+
     # -- prediction ------------------------------------------------------------
+
+    @functools.cached_property
+    def positions(self) -> torch.Tensor:
+        """Positions of discrete actions, float64 ``(K,)``."""
+        positions = self._constraint.positions(self._action_size)
+        return torch.as_tensor(positions).to(self._device)
+
+    def restrict(self, lowest: float, highest: float) -> None:
+        """Lets policies take actions from here to there only."""
+        self._modules.state.support.copy_(torch.tensor([lowest, highest]))
+
+    def supported(self, values: torch.Tensor) -> torch.Tensor:
+        """Values ``(B, K)`` with minus infinity for actions outside the support."""
+        lowest, highest = self._modules.state.support
+        inside = (self.positions >= lowest) & (self.positions <= highest)
+        return torch.where(inside, values, -torch.inf)
 
     @property
     def favours_last(self) -> bool:
@@ -235,9 +259,10 @@ class ConstraintAwareQImpl(ActorCriticImpl):
 
     def inner_predict_best_action(self, x: TorchObservation) -> torch.Tensor:
         if self._greedy == "actor" and self._modules.policy is not None:
-            return best_actions(self._modules.policy(x).logits, self.favours_last)
+            logits = self._modules.policy(x).logits
+            return best_actions(self.supported(logits), self.favours_last)
         # Where the actor is a softmax of the values, its most likely action is theirs.
-        return best_actions(self.action_values(x), self.favours_last)
+        return best_actions(self.supported(self.action_values(x)), self.favours_last)
 
     def inner_predict_value(
         self, x: TorchObservation, action: torch.Tensor
@@ -266,8 +291,8 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         :math:`\mathrm{softmax}(Q / \alpha)`; at :math:`\alpha = 0` the greedy action.
         """
         if self._modules.policy is not None:
-            return super().probabilities(x)
-        values = self.action_values(x)
+            return self.supported(self._modules.policy(x).logits).softmax(dim=1)
+        values = self.supported(self.action_values(x))
         if self._entropy_temperature == 0.0:
             best = best_actions(values, self.favours_last)
             every = torch.arange(values.shape[1], device=values.device)

@@ -19,23 +19,32 @@ from .kinds import (
     make_critic_field,
     register_critic,
 )
+from .links import eta_of, mean_of, negative_log_likelihood
 from .observation_scalers import ClippedStandardObservationScaler
+from .outcome_log import Block, OutcomeStandardisation, blocks_of, formula
+from .outcomes import ContinuousOutcomeQFunction, OutcomeCritic, OutcomeQFunction
 from .parametrization import Parametrization, Units
 from .quantiles import QuantileQFunction
-from .standardisation import Standardisation
+from .standardisation import Moments, Standardisation
 from .states import StateNetwork, lipschitz_bound, normed_linear
 
 __all__ = [
     "AfterstateQFunction",
     "Afterstates",
+    "Block",
     "Canonical",
     "ClippedStandardObservationScaler",
+    "ContinuousOutcomeQFunction",
     "ContinuousShapedQFunction",
     "Critic",
     "DivergenceError",
     "Euclidean",
     "Function",
     "Functional",
+    "Moments",
+    "OutcomeCritic",
+    "OutcomeQFunction",
+    "OutcomeStandardisation",
     "Parametrization",
     "Prior",
     "ProjectedQFunction",
@@ -48,12 +57,17 @@ __all__ = [
     "StandardisedCritic",
     "StateNetwork",
     "Units",
+    "blocks_of",
+    "eta_of",
+    "formula",
     "free_coordinates",
     "function_over",
     "lipschitz_bound",
     "make_coordinates",
     "make_critic_field",
     "make_function",
+    "mean_of",
+    "negative_log_likelihood",
     "normed_linear",
     "refuse_diverged_networks",
     "register_critic",

@@ -20,7 +20,7 @@ from d3rlpy.preprocessing import (
 from d3rlpy.types import TorchObservation
 from torch import nn
 
-from ..shapes import Constraint, ShapeSet, StateConstraint
+from ..shapes import Constraint, Outcome, ShapeSet, StateConstraint
 from .parametrization import Parametrization, Units
 from .states import StateCoordinates, make_state_coordinates
 
@@ -35,6 +35,8 @@ class Prior:
         observation_scaler: how observations were scaled, to read features in their units.
         action_scaler: how actions were scaled, where they are continuous.
         reward_scaler: how rewards were scaled, to put known costs and bounds in theirs.
+        outcomes: the parts of the reward; ``constraint`` is then the shape of what
+            follows.
     """
 
     constraint: Constraint
@@ -42,6 +44,7 @@ class Prior:
     observation_scaler: ObservationScaler | None = None
     action_scaler: ActionScaler | None = None
     reward_scaler: RewardScaler | None = None
+    outcomes: Sequence[Outcome] = ()
 
 
 class StandardisedCritic(nn.Module):
@@ -55,8 +58,11 @@ class StandardisedCritic(nn.Module):
         self.register_buffer("level", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
 
-    def standardise(self, level: float, scale: float) -> None:
-        """Sets the level and the scale that the network's outputs are measured in."""
+    def standardise(self, level: float, scale: float, *more: float) -> None:
+        """Sets the level and the scale that the network's outputs are measured in.
+
+        ``more`` are those of critics that have several parts.
+        """
         self.level.fill_(level)
         self.scale.fill_(scale)
 
@@ -94,9 +100,7 @@ class ShapedCritic(StandardisedCritic):
         else:
             self._fc = nn.Linear(hidden_size, parametrization.n_coordinates)
         if spectral_norm:
-            for module in list(self.modules()):
-                if isinstance(module, nn.Linear):
-                    nn.utils.parametrizations.spectral_norm(module)
+            normalise_spectrally(self)
 
     def features(self, x: TorchObservation) -> torch.Tensor:
         """The encoder's features of the observation, ``(B, hidden_size)``."""
@@ -158,6 +162,13 @@ class ShapedCritic(StandardisedCritic):
         return self._encoder
 
 
+def normalise_spectrally(critic: nn.Module) -> None:
+    """Divides every linear layer by its largest singular value from now on."""
+    for module in list(critic.modules()):
+        if isinstance(module, nn.Linear):
+            nn.utils.parametrizations.spectral_norm(module)
+
+
 def reward_slope(scaler: RewardScaler | None) -> float:
     """By how much one unit of reward changes the scaled reward.
 
@@ -181,10 +192,17 @@ def reward_slope(scaler: RewardScaler | None) -> float:
     return slope
 
 
+def reward_shift(scaler: RewardScaler | None) -> float:
+    """What a reward of 0 is scaled to."""
+    if scaler is None:
+        return 0.0
+    return float(scaler.transform(torch.zeros(1, dtype=torch.float64)))
+
+
 def _refuse_shift(scaler: RewardScaler | None) -> None:
     if scaler is None:
         return
-    at_zero = float(scaler.transform(torch.zeros(1, dtype=torch.float64)))
+    at_zero = reward_shift(scaler)
     if at_zero != 0.0:
         raise ValueError(
             "bounds on values need a reward_scaler that only multiplies: a shift of "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from d3rlpy.models.q_functions import QFunctionFactory, register_q_func_factory
 from d3rlpy.models.torch import (
@@ -21,18 +22,19 @@ from d3rlpy.preprocessing import (
     make_observation_scaler_field,
     make_reward_scaler_field,
 )
+from typing_extensions import Self
 
 from .._util.checks import check_number
 from .._util.fields import cast_fields
 from ..shapes import (
     Constraint,
+    Outcome,
     StateConstraint,
     as_shape,
     make_constraint_field,
     make_state_constraints_field,
 )
 from .base import Prior
-from .continuous import ContinuousShapedQFunction
 from .kinds import Critic, make_critic_field
 from .quantiles import QuantileQFunction
 
@@ -98,6 +100,15 @@ class ShapedQFunctionFactory(QFunctionFactory):
     reward_scaler: RewardScaler | None = make_reward_scaler_field()
     # The first field of every factory of d3rlpy; here the constraint comes first.
     share_encoder: bool = dataclasses.field(default=False, kw_only=True)
+    # No field: only the loss of ConstraintAwareQ knows them.
+    _outcomes: ClassVar[Sequence[Outcome]] = ()
+
+    @classmethod
+    def with_outcomes(cls, outcomes: Sequence[Outcome], **fields: Any) -> Self:
+        """A factory of critics of outcomes."""
+        factory = cls(**fields)
+        object.__setattr__(factory, "_outcomes", outcomes)
+        return factory
 
     def __post_init__(self) -> None:
         self.constraint = as_shape(self.constraint)
@@ -126,7 +137,7 @@ class ShapedQFunctionFactory(QFunctionFactory):
 
     def create_continuous(
         self, encoder: EncoderWithAction, hidden_size: int
-    ) -> tuple[ContinuousShapedQFunction, ContinuousMeanQFunctionForwarder]:
+    ) -> tuple[Any, ContinuousMeanQFunctionForwarder]:
         if self.n_quantiles is not None:
             raise ValueError(
                 "n_quantiles must be None for continuous actions, got "
@@ -143,6 +154,7 @@ class ShapedQFunctionFactory(QFunctionFactory):
             self.observation_scaler,
             self.action_scaler,
             self.reward_scaler,
+            self._outcomes,
         )
 
     @staticmethod

@@ -17,6 +17,7 @@ from .continuous import ContinuousShapedQFunction
 from .coordinates import free_coordinates, make_coordinates
 from .discrete import ProjectedQFunction, ShapedQFunction
 from .functions import make_function
+from .outcomes import ContinuousOutcomeQFunction, OutcomeQFunction
 from .parametrization import Frame, Parametrization
 
 
@@ -29,6 +30,11 @@ class Critic(DynamicConfig):
         Raises:
             ValueError: it does not; the message names the argument.
         """
+        if prior.outcomes:
+            raise ValueError(
+                "outcomes need critic=Functional() or Afterstates(...), got "
+                f"{self!r}: their shapes are those of functions of the action"
+            )
         if prior.state_constraints:
             raise ValueError(
                 f"state_constraints need critic=Functional(), got {self!r}: values of "
@@ -54,7 +60,7 @@ class Critic(DynamicConfig):
 
     def create_continuous(
         self, encoder: EncoderWithAction, hidden_size: int, prior: Prior
-    ) -> ContinuousShapedQFunction:
+    ) -> ContinuousShapedQFunction | ContinuousOutcomeQFunction:
         """A critic of one real action; only :class:`Functional` has it.
 
         Raises:
@@ -95,6 +101,11 @@ class Functional(Critic):
         check_flag("spectral_norm", self.spectral_norm)
 
     def check(self, prior: Prior) -> None:
+        if prior.state_constraints and prior.outcomes:
+            raise ValueError(
+                "state_constraints are of Q as a whole and do not go with outcomes, got "
+                f"{prior.state_constraints!r}"
+            )
         if prior.state_constraints and self.spectral_norm:
             raise ValueError(
                 "state_constraints need Functional(spectral_norm=False): they normalise "
@@ -103,7 +114,12 @@ class Functional(Critic):
 
     def create_discrete(
         self, encoder: Encoder, hidden_size: int, action_size: int, prior: Prior
-    ) -> ShapedQFunction:
+    ) -> ShapedQFunction | OutcomeQFunction:
+        if prior.outcomes:
+            positions = torch.as_tensor(prior.constraint.positions(action_size))
+            return OutcomeQFunction(
+                encoder, hidden_size, prior, positions, self.n_pieces, self.spectral_norm
+            )
         parametrization = function_over(
             prior.constraint, action_size, self.n_pieces, prior.state_constraints
         )
@@ -113,12 +129,17 @@ class Functional(Critic):
 
     def create_continuous(
         self, encoder: EncoderWithAction, hidden_size: int, prior: Prior
-    ) -> ContinuousShapedQFunction:
+    ) -> ContinuousShapedQFunction | ContinuousOutcomeQFunction:
         by_state = prior.state_constraints
-        ends = prior.constraint.actions or [0.0, 1.0]
+        actions = prior.constraint.actions or [0.0, 1.0]
+        ends = torch.tensor([actions[0], actions[-1]], dtype=torch.float64)
+        if prior.outcomes:
+            return ContinuousOutcomeQFunction(
+                encoder, hidden_size, prior, ends, self.n_pieces, self.spectral_norm
+            )
         function = make_function(
             prior.constraint,
-            torch.tensor([ends[0], ends[-1]], dtype=torch.float64),
+            ends,
             self.n_pieces,
             rising_in_coordinates=bool(by_state),
             lipschitz_in_coordinates=has_lipschitz(by_state),

@@ -12,6 +12,7 @@ import dataclasses
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from d3rlpy.dataset import ReplayBufferBase
 from d3rlpy.preprocessing import RewardScaler
@@ -30,6 +31,11 @@ class Standardisation:
 
     level: float
     scale: float
+
+    @property
+    def numbers(self) -> list[float]:
+        """What a critic's ``standardise`` takes."""
+        return [self.level, self.scale]
 
     @classmethod
     def of_rewards(
@@ -56,19 +62,15 @@ class Standardisation:
         cls, dataset: ReplayBufferBase, gamma: float, scaler: RewardScaler | None
     ) -> Standardisation:
         """From all rewards of a dataset whose scalers are built."""
-        count, mean, spread = 0, 0.0, 0.0
+        moments = Moments()
         for block, _, _ in blocks(dataset, "rewards"):
             rewards = block.astype(np.float32).astype(np.float64)
             if scaler is not None:
                 rewards = np.asarray(scaler.transform_numpy(rewards))
-            # Moments of the pieces so far and of the next one, combined.
-            gap, total = float(rewards.mean()) - mean, count + rewards.size
-            spread += float(rewards.var()) * rewards.size
-            spread += gap**2 * count * rewards.size / total
-            mean += gap * rewards.size / total
-            count = total
+            moments.add(rewards)
         share = _terminals(dataset) / max(1, dataset.transition_count)
-        return cls.of_rewards(mean, math.sqrt(spread / count), min(share, 1.0), gamma)
+        spread = math.sqrt(moments.variance)
+        return cls.of_rewards(moments.mean, spread, min(share, 1.0), gamma)
 
     @classmethod
     def of_batch(
@@ -79,6 +81,28 @@ class Standardisation:
         # A batch without an end does not mean that there is none.
         share = max(float(terminals.mean()), 1.0 / len(rewards))
         return cls.of_rewards(float(rewards.mean()), std, share, gamma)
+
+
+class Moments:
+    """Count, mean and variance of arrays that come one after another."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self._squares = 0, 0.0, 0.0
+
+    def add(self, values: npt.NDArray[np.float64]) -> None:
+        """Takes the numbers of an array in."""
+        if not values.size:
+            return
+        gap, total = float(values.mean()) - self.mean, self.count + values.size
+        self._squares += float(values.var()) * values.size
+        self._squares += gap**2 * self.count * values.size / total
+        self.mean += gap * values.size / total
+        self.count = total
+
+    @property
+    def variance(self) -> float:
+        """Of all numbers so far."""
+        return self._squares / max(self.count, 1)
 
 
 def _terminals(dataset: ReplayBufferBase) -> int:

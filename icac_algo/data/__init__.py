@@ -1,25 +1,32 @@
 """Logs as columns: the replay buffer, what it samples, what is checked at its door."""
 
 from .buffer import ColumnarReplayBuffer
-from .checks import blocks, check_continuous_dataset, check_dataset
+from .checks import action_range, blocks, check_continuous_dataset, check_dataset
 from .door import LogWarning, as_numbers
+from .extras import REWARD, extra_values, find_extra
 from .files.shards import DamagedFileError
 from .fingerprint import fingerprint
 from .pickers import BudgetRelabellingTransitionPicker
 from .scaling import check_scaler
 from .steps import LoggedSteps, logged_steps
+from .views import LoggedMiniBatch
 
 __all__ = [
+    "REWARD",
     "BudgetRelabellingTransitionPicker",
     "ColumnarReplayBuffer",
     "DamagedFileError",
     "LogWarning",
+    "LoggedMiniBatch",
     "LoggedSteps",
+    "action_range",
     "as_numbers",
     "blocks",
     "check_continuous_dataset",
     "check_dataset",
     "check_scaler",
+    "extra_values",
+    "find_extra",
     "fingerprint",
     "logged_steps",
 ]

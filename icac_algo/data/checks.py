@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from d3rlpy.constants import ActionSpace
@@ -9,7 +10,7 @@ from d3rlpy.dataset import ReplayBufferBase
 
 from .arrays import columns_of_episodes
 from .buffer import ColumnarReplayBuffer
-from .columns import Array, Columns
+from .columns import Array, ArrayColumn, Columns
 from .door import ROW, Rule, Where, admitted, check_values, row_of_episode
 
 _EPISODES_AT_ONCE = 10_000
@@ -41,6 +42,20 @@ def _pieces(dataset: ReplayBufferBase) -> Iterator[tuple[Columns, Where]]:
     for start in range(0, len(episodes), _EPISODES_AT_ONCE):
         some = columns_of_episodes(episodes[start : start + _EPISODES_AT_ONCE], start)
         yield some, row_of_episode(some.index, start)
+
+
+def action_range(dataset: ReplayBufferBase) -> tuple[float, float]:
+    """The smallest and the largest action that was logged, of one number a row."""
+    lowest, highest = math.inf, -math.inf
+    for columns, _ in _pieces(dataset):
+        index, actions = columns.index, columns.actions
+        if not index.is_bandit and index.arrays()[2].any():
+            # Rows that hold only a last observation have no action.
+            actions = ArrayColumn(actions.take(index.decisions()))
+        for _, block in actions.blocks():
+            lowest = min(lowest, float(block.min()))
+            highest = max(highest, float(block.max()))
+    return lowest, highest
 
 
 def check_dataset(algorithm: str, dataset: ReplayBufferBase) -> None:

@@ -19,6 +19,7 @@ from d3rlpy.constants import ActionSpace
 from .._util.checks import check_count, check_rows
 from .columns import Array, ArrayColumn, Columns
 from .episodes import EpisodeIndex
+from .extras import find_extra
 
 #: What an error calls a row, by its place in the columns.
 Where = Callable[[int], str]
@@ -28,9 +29,6 @@ ROW: Where = "row {}".format
 _MOST_ACTIONS = 1 << 20
 _FLOAT32 = float(np.finfo(np.float32).max)
 _NUMBERS_AT_ONCE = 1 << 20
-#: Where a log keeps propensities, and in how many rows after the decision.  Minari's
-#: infos of T + 1 rows begin with those of the reset; one of T rows has one for each step.
-PROPENSITIES = {"propensity": 0, "info/propensity/steps": 0, "info/propensity": 1}
 
 
 class LogWarning(UserWarning):
@@ -279,24 +277,24 @@ def _range(columns: Columns) -> tuple[int, int]:
 
 def _check_propensities(columns: Columns, size: int, where: Where) -> None:
     """Those of decisions: of the logged action, or of each of ``size`` actions."""
-    name = next((name for name in PROPENSITIES if name in columns.extras), None)
-    if name is None:
+    found = find_extra(columns, "propensity")
+    if found is None:
         return
-    column, rule, index = columns.extras[name], PROPENSITY, columns.index
+    name, column, later = found
+    rule, index = PROPENSITY, columns.index
     if column.row_shape == (size,) and size > 1:
         rule = Rule("from 0 to 1", 0.0, 1.0)
     elif column.row_shape not in ((), (1,)):
         raise ValueError(
-            f"extras: {name} must be one probability a row, that of the logged action, "
+            f"{name} must be one probability a row, that of the logged action, "
             f"or {size}, got rows of shape {column.row_shape}"
         )
     if index.is_bandit:
-        check_values(f"extras: {name}", column.whole(), rule, where=where)
+        check_values(name, column.whole(), rule, where=where)
         return
     rows = index.decisions()
-    later = PROPENSITIES[name] if index.arrays()[2].all() else 0
     values = column.take(rows + later)
-    check_values(f"extras: {name}", values, rule, where=lambda i: where(int(rows[i])))
+    check_values(name, values, rule, where=lambda i: where(int(rows[i])))
 
 
 def space_and_size(space: Any) -> tuple[ActionSpace, int]:

@@ -16,7 +16,8 @@ from d3rlpy.dataset import ReplayBufferBase
 
 from .._util.checks import check_count, check_rows
 from .buffer import ColumnarReplayBuffer
-from .door import PROPENSITIES, VALUE, as_numbers
+from .door import VALUE, as_numbers
+from .extras import find_extra
 from .files.minari import is_minari
 
 FloatArray = npt.NDArray[np.float64]
@@ -172,13 +173,12 @@ def _read(buffer: ReplayBufferBase) -> LoggedSteps:
     if not isinstance(buffer, ColumnarReplayBuffer):
         buffer = ColumnarReplayBuffer.from_replay_buffer(buffer)
     columns = buffer.columns
-    _, _, has_final = columns.index.arrays()
     rows = columns.index.decisions()
-    logged = next((n for n in PROPENSITIES if n in columns.extras), None)
+    logged = find_extra(columns, "propensity")
     propensities = None
     if logged is not None:
-        later = PROPENSITIES[logged] if has_final.all() else 0
-        propensities = columns.extras[logged].take(rows + later)
+        _, column, later = logged
+        propensities = column.take(rows + later)
     unread = [n for n in columns.extras if any(part in n.lower() for part in _LIKE_ONES)]
     return LoggedSteps(
         observations=np.asarray(columns.observations[0].take(rows)),

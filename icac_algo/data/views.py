@@ -20,6 +20,7 @@ from d3rlpy.dataset import (
 )
 
 from .columns import Array, Column, Columns
+from .extras import extra_values
 from .pickers import BudgetRelabellingTransitionPicker
 
 T = TypeVar("T")
@@ -117,6 +118,18 @@ class ColumnBuffer(LazySequence[tuple[EpisodeBase, int]], BufferProtocol):
         return len(self)
 
 
+@dataclasses.dataclass(frozen=True)
+class LoggedMiniBatch(TransitionMiniBatch):
+    """A batch of d3rlpy that knows what was logged beside it.
+
+    Args:
+        extra: from the name of a column to its values at the first step of each
+            transition, ``(B,)``; see :func:`~icac_algo.data.extra_values`.
+    """
+
+    extra: Callable[[str], Array]
+
+
 class Reach(NamedTuple):
     """How far a transition reaches: at most ``n_steps``, their rewards discounted."""
 
@@ -144,7 +157,7 @@ def pick_batch(
     rows: npt.NDArray[np.int64],
     reach: Reach,
     transitions: Sequence[Transition],
-) -> TransitionMiniBatch:
+) -> LoggedMiniBatch:
     """The transitions that begin at ``rows``, ``(B,)``, and again each by itself."""
     after = columns.index.successors(rows, reach.n_steps)
     terminal = after.terminal
@@ -160,7 +173,7 @@ def pick_batch(
         if terminal.any():
             for part in (*next_observations, next_actions):
                 part[terminal] = 0.0
-    return TransitionMiniBatch(
+    return LoggedMiniBatch(
         observations=observations if columns.is_tuple else observations[0],
         actions=actions,
         rewards=_rewards(columns.rewards, rows, after.interval, reach),
@@ -169,6 +182,7 @@ def pick_batch(
         terminals=terminal.astype(np.float32)[:, None],
         intervals=after.interval.astype(np.float32)[:, None],
         transitions=transitions,
+        extra=lambda name: extra_values(columns, name, rows),
     )
 
 

@@ -58,10 +58,9 @@ def peak_between(
 def best_continuous_actions(
     function: Callable[[torch.Tensor], torch.Tensor],
     constraint: Constraint,
-    count: int,
-    device: torch.device | str,
+    ends: torch.Tensor,
 ) -> torch.Tensor:
-    """The best action of each of ``count`` rows within the constraint's range.
+    """The best action of each of B rows within a range.
 
     A monotone or convex function is largest at an end: closed form.  A concave one has
     one peak, which grids that shrink about their best action find.  Otherwise the first
@@ -69,17 +68,12 @@ def best_continuous_actions(
 
     Args:
         function: actions ``(B, M)`` to values ``(B, M)``, row by row.
-        constraint: the shape of the function, whose ends are the range.
-        count: number of rows, B.
-        device: where actions are made.
+        constraint: the shape of the function.
+        ends: the lowest and the highest action, float64 ``(B, 2)``.
 
     Returns:
         actions, float64, ``(B, 1)``; ties go to the end that the prior favours.
     """
-    actions = constraint.actions or [0.0, 1.0]
-    ends = torch.tensor(
-        [[actions[0], actions[-1]]], dtype=torch.float64, device=device
-    ).expand(count, 2)
     lower, upper = ends[:, :1], ends[:, 1:]
     shape_set = constraint.shape_set()
     costless = constraint.known_cost is None
@@ -92,7 +86,7 @@ def best_continuous_actions(
     if shape_set.convex:
         return ends.gather(1, best_actions(function(ends), last)[:, None])
     if not shape_set.concave:
-        share = torch.linspace(0.0, 1.0, _GRID, dtype=torch.float64, device=device)
+        share = torch.linspace(0.0, 1.0, _GRID, dtype=torch.float64, device=ends.device)
         grid = lower + (upper - lower) * share
         place = best_actions(function(grid), last)[:, None]
         lower, upper = (

@@ -20,6 +20,17 @@ from .normal_form import (
     running_maximum,
     running_minimum,
 )
+from .outcomes import (
+    LINKS,
+    REWARD,
+    Outcome,
+    as_outcomes,
+    check_outcome_features,
+    conditions,
+    make_outcomes_field,
+    parse_outcome,
+    shared_actions,
+)
 from .states import (
     StateConstraint,
     StateLipschitz,
@@ -30,9 +41,12 @@ from .states import (
     lipschitz_constant,
     make_state_constraints_field,
 )
+from .weights import Weight
 from .words import SHAPE_NAMES, as_shape, parse_known_cost, parse_shape
 
 __all__ = [
+    "LINKS",
+    "REWARD",
     "SHAPE_NAMES",
     "Bounded",
     "Concave",
@@ -42,24 +56,32 @@ __all__ = [
     "KnownCost",
     "Monotone",
     "MonotoneConcave",
+    "Outcome",
     "ShapeSet",
     "SlopeBounds",
     "StateConstraint",
     "StateLipschitz",
     "StateMonotone",
     "Unconstrained",
+    "Weight",
+    "as_outcomes",
     "as_shape",
+    "check_outcome_features",
     "check_state_constraints",
+    "conditions",
     "directions",
     "has_lipschitz",
     "is_exporting",
     "lipschitz_constant",
     "make_constraint_field",
+    "make_outcomes_field",
     "make_state_constraints_field",
     "parse_known_cost",
+    "parse_outcome",
     "parse_shape",
     "register_constraint",
     "rehearsal",
     "running_maximum",
     "running_minimum",
+    "shared_actions",
 ]

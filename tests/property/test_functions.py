@@ -42,6 +42,13 @@ SHAPES: list[Constraint] = [
 BENT_WITHIN: list[Constraint] = [
     Intersection([Concave(), SlopeBounds(-1.0, 2.0)]),
     Intersection([Convex(), SlopeBounds(-1.0, 2.0)]),
+    Concave(curvature=(-0.45, 0.0)),
+    Concave(curvature=(None, -0.3)),
+    Convex(curvature=(0.2, 3.0)),
+    MonotoneConcave(curvature=(-1.0, -0.1)),
+    MonotoneConcave(increasing=False, curvature=(-1.0, None)),
+    Intersection([Concave(curvature=(-1.0, -0.3)), SlopeBounds(-1.0, 2.0)]),
+    Intersection([Convex(curvature=(0.3, 1.0)), SlopeBounds(upper=0.5)]),
 ]
 every_shape = pytest.mark.parametrize("shape", [*SHAPES, *BENT_WITHIN], ids=repr)
 every_state_shape = pytest.mark.parametrize("shape", SHAPES, ids=repr)
@@ -64,13 +71,22 @@ def anywhere(seed: int, rows: int = 6) -> torch.Tensor:
 @every_shape
 @pytest.mark.parametrize("rising", [False, True])
 @MODEST
-@given(seed=seeds, n_pieces=st.integers(1, 6), in_units=st.booleans())
+@given(
+    seed=seeds, n_pieces=st.integers(1, 6), in_units=st.booleans(), straight=st.booleans()
+)
 def test_shape_holds_at_every_real_action(
-    shape: Constraint, rising: bool, seed: int, n_pieces: int, in_units: bool
+    shape: Constraint,
+    rising: bool,
+    seed: int,
+    n_pieces: int,
+    in_units: bool,
+    straight: bool,
 ) -> None:
     if rising and shape in BENT_WITHIN:
         return
-    function = make_function(shape, ENDS, n_pieces, rising_in_coordinates=rising).double()
+    function = make_function(
+        shape, ENDS, n_pieces, rising_in_coordinates=rising, starts_straight=straight
+    ).double()
     units = Units(level=0.4, scale=0.5, reward_slope=2.0) if in_units else Units()
     coordinates = drawn(function, seed)
     actions = anywhere(seed).requires_grad_()
@@ -90,6 +106,12 @@ def test_shape_holds_at_every_real_action(
     sign = -1.0 if of.concave else 1.0
     if of.has_curvature:
         assert float((sign * bends).min()) >= -tolerance
+        fastest = -of.curvature_lower if of.concave else of.curvature_upper
+        assert float((sign * bends).max()) <= fastest + tolerance
+        # Away from 0 within the range.
+        inside = (actions > 0.5) & (actions < 3.0)
+        slow = (sign * bends).masked_fill(~inside, np.inf).min()
+        assert float(slow) >= abs(of.flattest_curvature) - tolerance
         kept = near[:, 1:] * near[:, :-1]
         assert float((sign * chords.diff() * kept).min()) >= -tolerance * 1e4
     assert float(values.min()) >= of.lower - tolerance
@@ -99,12 +121,12 @@ def test_shape_holds_at_every_real_action(
 @every_state_shape
 @pytest.mark.parametrize("lipschitz", [False, True])
 @MODEST
-@given(seed=seeds, n_pieces=st.integers(1, 6))
+@given(seed=seeds, n_pieces=st.integers(1, 6), straight=st.booleans())
 def test_values_rise_in_every_coordinate(
-    shape: Constraint, lipschitz: bool, seed: int, n_pieces: int
+    shape: Constraint, lipschitz: bool, seed: int, n_pieces: int, straight: bool
 ) -> None:
     """Fall, of a convex shape; and with a Lipschitz constant that is no guess."""
-    function = make_function(shape, ENDS, n_pieces, True, lipschitz).double()
+    function = make_function(shape, ENDS, n_pieces, True, lipschitz, straight).double()
     coordinates = drawn(function, seed)
     inside = torch.linspace(0.5, 3.0, 40, dtype=torch.float64).expand(6, -1)
     more = torch.as_tensor(np.random.default_rng(seed).random(coordinates.shape))
@@ -118,6 +140,34 @@ def test_values_rise_in_every_coordinate(
         other = coordinates + more - 0.5
         change = function.at(other, inside) - function.at(coordinates, inside)
         assert bool((change.abs().amax(dim=1) <= gain * moved + ROUNDING).all())
+
+
+@pytest.mark.parametrize("rising", [False, True])
+@pytest.mark.parametrize(
+    "shape",
+    [Monotone(), Monotone(increasing=False), Concave(), Convex(), MonotoneConcave()],
+    ids=repr,
+)
+def test_a_fresh_function_can_begin_as_a_line(shape: Constraint, rising: bool) -> None:
+    bent = {}
+    for straight in (True, False):
+        function = make_function(shape, ENDS, 4, rising, starts_straight=straight)
+        # Twenty fresh networks: small numbers.
+        rows = 0.1 * torch.randn(
+            20, function.n_coordinates, generator=torch.Generator().manual_seed(0)
+        )
+        values = function.at(rows, torch.linspace(0.5, 3.0, 40).expand(20, -1)).double()
+        share = torch.linspace(0.0, 1.0, 40, dtype=torch.float64)
+        chord = torch.lerp(values[:, :1], values[:, -1:], share)
+        bent[straight] = float((values - chord).abs().amax(dim=1).mean())
+    assert bent[True] < 0.04
+    assert bent[True] < 0.7 * bent[False]
+
+
+def test_curvature_bounds_and_state_constraints_are_refused() -> None:
+    shape = MonotoneConcave(curvature=(-1.0, 0.0))
+    with pytest.raises(ValueError, match="with bounds on curvature"):
+        make_function(shape, ENDS, rising_in_coordinates=True)
 
 
 TARGETS = {

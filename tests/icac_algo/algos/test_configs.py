@@ -255,7 +255,7 @@ class Unknown(VectorEncoderFactory):
         ),
         ({"reward_scaler": ClipRewardScaler(low=np.nan)}, "reward_scaler.low must be"),
         ({"reward_scaler": MultiplyRewardScaler(True)}, "reward_scaler.multiplier must"),
-        ({"constraint": None}, "constraint must be a shape"),
+        ({"constraint": 3}, "constraint must be a shape"),
         ({"state_constraints": 3}, "state_constraints must be a list"),
     ],
 )

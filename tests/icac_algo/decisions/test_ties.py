@@ -144,7 +144,8 @@ def plateau(actions: torch.Tensor) -> torch.Tensor:
 def test_of_a_flat_top_the_end_that_the_shape_favours(
     shape: Any, expected: float
 ) -> None:
-    best = best_continuous_actions(plateau, shape, 3, "cpu")
+    ends = torch.tensor([[0.0, 1.0]], dtype=torch.float64).expand(3, 2)
+    best = best_continuous_actions(plateau, shape, ends)
     assert best[:, 0].tolist() == pytest.approx([expected] * 3, abs=1e-3)
 
 

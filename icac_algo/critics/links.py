@@ -1,0 +1,53 @@
+r"""Links: the scale :math:`\eta = g(\mu)` that an outcome's mean is learned on.
+
+Each with the likelihood that goes with it: Gaussian, Bernoulli, Poisson.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# exp(70) is finite in float32, and so is its square in float64.
+_LARGEST_LOG = 70.0
+# The level of a column that is all 0, or all 1, as if half an observation were not.
+_HALF = 0.5
+
+
+def mean_of(link: str, eta: Tensor) -> Tensor:
+    r""":math:`\mu = g^{-1}(\eta)`."""
+    if link == "identity":
+        return eta
+    if link == "logit":
+        return torch.sigmoid(eta)
+    return eta.clamp(max=_LARGEST_LOG).exp()
+
+
+def eta_of(link: str, mean: float, count: float) -> float:
+    r""":math:`\eta = g(\mu)` of a mean over so many rows; finite also at its bounds."""
+    if link == "identity":
+        return mean
+    least = _HALF / max(count, 1.0)
+    if link == "logit":
+        mean = min(max(mean, least), 1.0 - least)
+        return math.log(mean) - math.log1p(-mean)
+    return math.log(max(mean, least))
+
+
+def negative_log_likelihood(link: str, eta: Tensor, y: Tensor, spread: Tensor) -> Tensor:
+    """Of each row, without its constant; ``spread`` is that of a Gaussian outcome."""
+    if link == "identity":
+        return 0.5 * ((eta - y) / spread).square()
+    if link == "logit":
+        return F.binary_cross_entropy_with_logits(eta, y, reduction="none")
+    return mean_of(link, eta) - y * eta
+
+
+def variance_of(link: str, mean: float, variance: float) -> float:
+    """Of one row of an outcome about its mean, as its likelihood has it."""
+    if link == "logit":
+        return mean * (1.0 - mean)
+    return mean if link == "log" else variance

@@ -1,0 +1,259 @@
+"""What a log says of outcomes: whether it fits them, their levels and spreads."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from d3rlpy.preprocessing import RewardScaler
+
+from .._util.checks import check_rows
+from ..data import REWARD, ColumnarReplayBuffer, extra_values, find_extra
+from ..shapes import Outcome, Weight, conditions
+from .base import reward_slope
+from .links import eta_of, variance_of
+from .standardisation import Moments, Standardisation
+
+FloatArray = npt.NDArray[np.float64]
+_ROWS_AT_ONCE = 1 << 18
+# Features, actions and rewards are float32, and formulas add several of them.
+_ROUNDING = 1e-5
+_RANGES = {"identity": (-math.inf, math.inf), "logit": (0.0, 1.0), "log": (0.0, math.inf)}
+_ALLOWED = {"identity": "finite", "logit": "from 0 to 1", "log": "at least 0"}
+
+
+@dataclasses.dataclass(frozen=True)
+class OutcomeStandardisation(Standardisation):
+    r"""What the parts of a critic of outcomes are measured from and in.
+
+    ``level`` and ``scale`` are those of what follows, in scaled rewards.
+
+    Args:
+        follows: whether any step is followed by another.
+        levels: of learned outcomes on their links' scales: that of the mean.
+        scales: of the same: the spread where the link is the identity, else 1.
+        balance: what each outcome's negative log-likelihood counts in the loss:
+            :math:`E[\mathbb{1}[\text{given}] (\partial Q / \partial \mu_k)^2]\, Var(y_k)`
+            over the variance of rewards.
+    """
+
+    follows: bool
+    levels: tuple[float, ...]
+    scales: tuple[float, ...]
+    balance: tuple[float, ...]
+
+    @property
+    def numbers(self) -> list[float]:
+        more = (float(self.follows), *self.levels, *self.scales, *self.balance)
+        return [self.level, self.scale, *more]
+
+    @classmethod
+    def of_log(
+        cls,
+        total: Standardisation,
+        mean_reward: float,
+        follows: bool,
+        scaler: RewardScaler | None,
+        outcomes: Sequence[Outcome],
+        blocks: Callable[[], Iterator[Block]],
+    ) -> OutcomeStandardisation:
+        """From two passes over pieces of a log; ``total`` is that of Q as a whole."""
+        learned = [i for i, one in enumerate(outcomes) if one.learned]
+        moments = {i: Moments() for i in learned}
+        for block in blocks():
+            for i in learned:
+                moments[i].add(block.values[i][block.counts(i)])
+        means = {i: moments[i].mean for i in learned}
+        squares, rows = dict.fromkeys(learned, 0.0), 0
+        for block in blocks():
+            rows += len(block)
+            for i in learned:
+                effect = block.effect(i, means)[block.counts(i)]
+                squares[i] += float(np.square(effect).sum())
+        spread = (total.scale / reward_slope(scaler)) ** 2
+        variances = [
+            variance_of(outcomes[i].link, means[i], moments[i].variance) for i in learned
+        ]
+        return cls(
+            level=total.level - mean_reward if follows else 0.0,
+            scale=total.scale,
+            follows=follows,
+            levels=tuple(
+                eta_of(outcomes[i].link, means[i], moments[i].count) for i in learned
+            ),
+            scales=tuple(
+                (math.sqrt(v) or abs(means[i]) or 1.0)
+                if outcomes[i].link == "identity"
+                else 1.0
+                for i, v in zip(learned, variances, strict=True)
+            ),
+            balance=tuple(
+                max(squares[i] / max(rows, 1) * variance / spread, _LEAST_BALANCE)
+                for i, variance in zip(learned, variances, strict=True)
+            ),
+        )
+
+
+# An outcome that hardly counts is still learned: its head has an optimizer's own step.
+_LEAST_BALANCE = 1e-6
+
+
+class Block:
+    """Some rows of a log: observations, actions, rewards and every outcome's values.
+
+    Args:
+        outcomes: all of them.
+        observations: unscaled, ``(B, d)``; or nothing where no weight reads a feature.
+        actions: in their own units, ``(B,)``.
+        rewards: unscaled, ``(B,)``.
+        read: from a column's name to its values, ``(B,)``.
+    """
+
+    def __init__(
+        self,
+        outcomes: Sequence[Outcome],
+        observations: Any,
+        actions: FloatArray,
+        rewards: FloatArray,
+        read: Callable[[str], npt.NDArray[Any]],
+    ):
+        self._outcomes, self.rewards = outcomes, rewards
+        self._observations = None
+        if observations is not None:
+            self._observations = torch.as_tensor(np.asarray(observations))
+        self._actions = torch.as_tensor(actions)[:, None]
+        self.values = {
+            i: np.asarray(read(one.column), np.float64)
+            for i, one in enumerate(outcomes)
+            if one.column is not None
+        }
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def counts(self, i: int) -> npt.NDArray[np.bool_]:
+        """Rows where everything happened that an outcome is given."""
+        counts = np.ones(len(self), dtype=bool)
+        for j in conditions(self._outcomes, self._outcomes[i]):
+            counts &= self.values[j] > 0.0
+        return counts
+
+    def weight(self, i: int, magnitude: bool = False) -> FloatArray:
+        """An outcome's weight in each row."""
+        weight = Weight(self._outcomes[i].weight)
+        values = weight(self._observations, self._actions, magnitude)[:, 0].numpy()
+        return np.broadcast_to(values, (len(self),))
+
+    def effect(self, i: int, means: dict[int, float]) -> FloatArray:
+        """By how much Q changes with an outcome's mean, others at their means."""
+        effect = self.weight(i)
+        for j, other in enumerate(self._outcomes):
+            if other.given is not None and other.given == self._outcomes[i].column:
+                effect = effect + means.get(j, 1.0) * self.effect(j, means)
+        return effect
+
+    def check(self, rows: npt.NDArray[np.int64]) -> None:
+        """Refuses values that an outcome cannot have, and rewards that they do not make.
+
+        ``rows`` are their numbers in the log, for errors.
+
+        Raises:
+            ValueError: a row has such; it is named.
+        """
+
+        def where(i: int) -> str:
+            return f"row {rows[i]}"
+
+        total, magnitude = np.zeros(len(self)), np.abs(self.rewards)
+        given = {one.given for one in self._outcomes}
+        for i, one in enumerate(self._outcomes):
+            counts, y = self.counts(i), self.values.get(i, np.ones(len(self)))
+            low, high = _RANGES[one.link]
+            allowed = _ALLOWED[one.link]
+            bad = ~(np.isfinite(y) & (y >= low) & (y <= high))
+            if one.column in given and one.learned:
+                allowed, bad = "0 or 1", bad | ((y != 0.0) & (y != 1.0))
+            if one.given is not None:
+                allowed += f" where {one.given!r} is 1"
+            name = f"outcome {one.name!r} (link={one.link!r})"
+            check_rows(f"{name} must be {allowed}", y, bad & counts, where=where)
+            y = np.where(counts, y, 0.0)
+            total = total + self.weight(i) * y
+            magnitude = magnitude + self.weight(i, magnitude=True) * np.abs(y)
+        off = ~(np.abs(total - self.rewards) <= _ROUNDING * magnitude)
+        if off.any():
+            row = int(np.argmax(off))
+            raise ValueError(
+                f"rewards must be what outcomes add up to, {formula(self._outcomes)}: "
+                f"{where(row)} has the reward {self.rewards[row]:g}, its outcomes "
+                f"give {total[row]:g}"
+            )
+
+
+def _read(columns: Any, rows: npt.NDArray[np.int64], name: str) -> npt.NDArray[Any]:
+    return extra_values(columns, name, rows)
+
+
+def formula(outcomes: Sequence[Outcome]) -> str:
+    """The reward in words, such as ``click + (-x1 * action)``."""
+    parts = []
+    for one in outcomes:
+        chain = [] if one.column is None else [one.column]
+        chain += [str(outcomes[j].column) for j in conditions(outcomes, one)]
+        weight = [] if one.weight == "1" and chain else [f"({one.weight})"]
+        parts.append(" * ".join([*weight, *chain]))
+    return " + ".join(parts)
+
+
+def blocks_of(
+    dataset: ColumnarReplayBuffer,
+    outcomes: Sequence[Outcome],
+    positions: FloatArray | None,
+) -> Iterator[tuple[Block, npt.NDArray[np.int64]]]:
+    """A log's decisions, some at a time, and the numbers of their rows.
+
+    Args:
+        dataset: the log.
+        outcomes: those of the config.
+        positions: of discrete actions, ``(K,)``; ``None`` of a continuous one.
+
+    Raises:
+        ValueError: there is no such column, or one has more than a number in each row.
+    """
+    columns = dataset.columns
+    for one in outcomes:
+        if one.column is None:
+            continue
+        found = find_extra(columns, one.column)
+        if found is None:
+            known = sorted({REWARD, *columns.extras})
+            raise ValueError(
+                f"outcomes need the column {one.column!r}, the log has {known}; "
+                "ColumnarReplayBuffer.from_arrays takes further columns as extras={...}"
+            )
+        if found[1].row_shape not in ((), (1,)):
+            raise ValueError(
+                f"outcome {one.column!r} must have one number a row, {found[0]} has rows "
+                f"of shape {found[1].row_shape}"
+            )
+    reads = any(Weight(one.weight).features for one in outcomes)
+    decisions = columns.index.decisions()
+    for start in range(0, len(decisions), _ROWS_AT_ONCE):
+        rows = decisions[start : start + _ROWS_AT_ONCE]
+        taken = columns.actions.take(rows).reshape(len(rows), -1)[:, 0]
+        yield (
+            Block(
+                outcomes,
+                columns.observations[0].take(rows) if reads else None,
+                np.asarray(taken if positions is None else positions[taken], np.float64),
+                columns.rewards.take(rows).reshape(-1).astype(np.float64),
+                functools.partial(_read, columns, rows),
+            ),
+            rows,
+        )
