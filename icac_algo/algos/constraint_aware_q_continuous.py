@@ -85,11 +85,10 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
     def inner_predict_value(
         self, x: TorchObservation, action: torch.Tensor
     ) -> torch.Tensor:
-        values = []
-        for wrapped in self._modules.average_q_funcs:
-            q_func = _critic(wrapped)
-            values.append(q_func.at(x, q_func.unscaled_actions(action)).double())
-        return torch.stack(values).mean(dim=0).reshape(-1).float()
+        q_funcs = [_critic(q_func) for q_func in self._modules.average_q_funcs]
+        known = [q_func.coordinates(x) for q_func in q_funcs]
+        actions = q_funcs[0].unscaled_actions(action)
+        return self.mean_values(q_funcs, x, known, actions).reshape(-1).float()
 
     def inner_sample_action(self, x: TorchObservation) -> torch.Tensor:
         return self._scaled(self._unsquashed(self._distribution(x).sample()))

@@ -186,17 +186,10 @@ class ContinuousOutcomeImpl(OutcomeConstraintAwareQImpl, ContinuousConstraintAwa
         scaler = self._action_scaler
         return actions if scaler is None else scaler.reverse_transform(actions)
 
-    def inner_predict_value(
-        self, x: TorchObservation, action: torch.Tensor
-    ) -> torch.Tensor:
-        critics, known = self._deployed(x)
-        unscaled = self._unscaled_actions(action).double()
-        return self.mean_values(critics, x, known, unscaled).reshape(-1).float()
-
     def outcome_means(self, x: TorchObservation, actions: torch.Tensor) -> torch.Tensor:
-        critics, known = self._deployed(x)
-        unscaled = self._unscaled_actions(actions).double()
-        predictors = _mean_predictors(critics, known, unscaled)
+        critics = [_critic(q_func) for q_func in self._modules.average_q_funcs]
+        known = [q_func.coordinates(x) for q_func in critics]
+        predictors = _mean_predictors(critics, known, self._unscaled_actions(actions))
         return torch.cat(critics[0].means(predictors), dim=1)
 
     def mean_values(
@@ -207,15 +200,8 @@ class ContinuousOutcomeImpl(OutcomeConstraintAwareQImpl, ContinuousConstraintAwa
         actions: torch.Tensor,
     ) -> torch.Tensor:
         # Means are taken on the links' scales, as over discrete actions.
-        actions = actions.double()
         predictors = _mean_predictors(q_funcs, coordinates, actions)
         return q_funcs[0].compose(x, predictors, actions)
-
-    def _deployed(
-        self, x: TorchObservation
-    ) -> tuple[list[OutcomeCritic], list[torch.Tensor]]:
-        critics = [_critic(q_func) for q_func in self._modules.average_q_funcs]
-        return critics, [q.coordinates(x) for q in critics]
 
 
 def _mean_predictors(
@@ -225,7 +211,7 @@ def _mean_predictors(
 ) -> torch.Tensor:
     """Of several critics at unscaled actions ``(B, M)``: ``(n + 1, B, M)``."""
     found = [
-        q.predictors(of_states.double(), actions)
+        q.predictors(of_states.double(), actions.double())
         for q, of_states in zip(critics, coordinates, strict=True)
     ]
     return found[0] if len(found) == 1 else torch.stack(found).mean(dim=0)
