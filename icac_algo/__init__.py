@@ -15,7 +15,6 @@ from .algos import (  # noqa: E402
     DiscreteIQLConfig,
     ShapedIQL,
     ShapedIQLConfig,
-    fit_lagrangian,
 )
 from .critics import (  # noqa: E402
     Afterstates,
@@ -71,6 +70,5 @@ __all__ = [
     "StateMonotone",
     "Unconstrained",
     "check_prior",
-    "fit_lagrangian",
     "select_by_bellman_error",
 ]
