@@ -2,24 +2,16 @@
 
 ``import bidclick_gym`` registers ``BidClick-v0``, ``BidClickMonotone-v0`` and
 ``BidClickBudget-v0``.
-``bidclick_gym.BidClickVecEnv``, for Stable-Baselines3, imports it on first use.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from gymnasium.envs.registration import register, registry
 
 from ._optional import quiet_gym_notice
 from .auction import MONOTONE_COST_RANGE, Auction
 from .behavior import ClippedGaussianPolicy
-from .envs import (
-    BidClickBudgetEnv,
-    BidClickBudgetVectorEnv,
-    BidClickEnv,
-    BidClickVectorEnv,
-)
+from .envs import BidClickBudgetEnv, BidClickEnv, BidClickVectorEnv
 from .evaluators import (
     NormalizedRegretEvaluator,
     RegretEvaluator,
@@ -42,7 +34,6 @@ __all__ = [
     "DATASETS",
     "Auction",
     "BidClickBudgetEnv",
-    "BidClickBudgetVectorEnv",
     "BidClickEnv",
     "BidClickVectorEnv",
     "ClippedGaussianPolicy",
@@ -75,17 +66,4 @@ if "BidClick-v0" not in registry:
         # A list, as JSON gives back, so that a spec read from a file is the same.
         kwargs={"cost_range": list(MONOTONE_COST_RANGE)},
     )
-    register(
-        id="BidClickBudget-v0",
-        entry_point="bidclick_gym.envs:BidClickBudgetEnv",
-        vector_entry_point="bidclick_gym.envs:BidClickBudgetVectorEnv",
-    )
-
-
-def __getattr__(name: str) -> Any:
-    # Its base class is Stable-Baselines3's, which this package works without.
-    if name == "BidClickVecEnv":
-        from .envs import BidClickVecEnv
-
-        return BidClickVecEnv
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    register(id="BidClickBudget-v0", entry_point="bidclick_gym.envs:BidClickBudgetEnv")

@@ -18,6 +18,7 @@ from .parametrization import (
     Parametrization,
     Units,
     log_sigmoid,
+    share_below,
     share_of_room,
     slope_unit,
     softplus,
@@ -84,8 +85,8 @@ class Pieces(Function):
         free = frame.slopes == "free"
         self.n_linear = 2 if starts_straight or self._needs_line(frame) else 1
         super().__init__(positions, frame, self.n_linear + 3 * n_pieces)
-        # Before a softplus, so that heights begin at 0.31 or 0.05.
-        self.first_height = -3.0 if starts_straight else -1.0
+        # Before a softplus, so that heights begin at 0.31 or 0.007.
+        self.first_height = -5.0 if starts_straight else -1.0
         # A line has to bend soon where the log says so: steepness moves slowly.
         self.sharpness = 3.0 if starts_straight else 1.0
         self.signed, self.two_sided = free and not frame.concave, free and frame.concave
@@ -117,9 +118,10 @@ class Pieces(Function):
             total = (height * steepness).sum(dim=1, keepdim=True)
             height = height * share_of_room(total, line, lower, upper)
         if math.isfinite(self.frame.bends[1]):
-            # A piece bends by at most a quarter of this; so does x, against the unit.
+            # Over x each second derivative is at most a quarter of this, which over the
+            # unit is four times as much.
             total = (height * steepness**2).sum(dim=1, keepdim=True) * self.sharpness
-            height = height * share_of_room(total, 0.0, 0.0, limits.bend)
+            height = height * share_below(total, limits.bend)
         steepness = (steepness * self.signs)[:, :, None]
         place = (place + self.places)[:, :, None]
         x = 2.0 * unit - 1.0
