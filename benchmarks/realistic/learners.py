@@ -154,7 +154,6 @@ def _ours(shape: Any = None) -> Callable[..., Mapping[str, Policy]]:
             if shape is None
             else {"constraint": shape(**where)}
         )
-        decay = decay_for(len(log))
         config = ConstraintAwareQConfig(
             **prior,
             gamma=0.0,
@@ -162,7 +161,7 @@ def _ours(shape: Any = None) -> Callable[..., Mapping[str, Policy]]:
             critic_learning_rate=LEARNING_RATE,
             critic_encoder_factory=hidden_layers(),
             actor_encoder_factory=hidden_layers(),
-            critic_optim_factory=GPTAdamWFactory(weight_decay=decay),
+            weight_decay=decay_for(len(log)),
             observation_scaler=_scaler(log),
         )
         if world.actions is None:

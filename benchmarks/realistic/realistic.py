@@ -28,20 +28,20 @@ _OFFLINE = ("CQL", "IQL")
 def _cells(settings: Settings) -> Iterable[Cell]:
     """Small logs first, so that an early end loses least."""
     for seed in range(settings.seeds):
-        for rows in settings["rows"]:
+        for size in settings["rows"]:
             for world in WORLDS:
                 for name in COMPETITORS:
-                    yield Cell.of("realistic", name, seed, world=world, rows=rows)
+                    yield Cell.of("realistic", name, seed, world=world, size=size)
 
 
 def _depends(cell: Cell) -> Any:
-    rows = cell["rows"]
+    rows = cell["size"]
     return TUNED.get(cell.learner), steps_for(rows), decay_for(rows)
 
 
 def fit_one(cell: Cell) -> Rows:
     world = WORLDS[cell["world"]]
-    log = world.log(cell["rows"], cell.seed)
+    log = world.log(cell["size"], cell.seed)
     start = time.process_time()
     policies = COMPETITORS[cell.learner].fit(world, log, cell.seed)
     seconds = time.process_time() - start
@@ -61,12 +61,12 @@ def _names() -> list[str]:
 
 REALISTIC = Part(
     "realistic",
-    ("world", "rows", "learner", "seed", "regret", "seconds"),
+    ("world", "size", "learner", "seed", "regret", "seconds"),
     _cells,
     fit_one,
     _depends,
     arrange=keys_of(
-        *("world", "rows", "learner", "seed"),
+        *("world", "size", "learner", "seed"),
         world=list(WORLDS),
         learner=_names(),
     ),
@@ -78,7 +78,7 @@ REALISTIC = Part(
 
 def regrets(rows: Rows, world: str, size: float) -> dict[str, dict[int, float]]:
     """By learner and seed, of one world and size, in the order of the table."""
-    found = select(rows, world=world, rows=size)
+    found = select(rows, world=world, size=size)
     return {
         name: by_seed(found, "regret", learner=name)
         for name in distinct(found, "learner")
@@ -102,7 +102,7 @@ def against(
 def _places(rows: Rows) -> list[tuple[str, float]]:
     return [
         (world, size)
-        for world, size in distinct(rows, "world", "rows")
+        for world, size in distinct(rows, "world", "size")
         if regrets(rows, world, size).get(OURS_ROW)
     ]
 
@@ -153,7 +153,7 @@ def _sections(results: Results) -> Iterable[str]:
     yield "![Regret by world, size of the log and learner](realistic.png)"
     yield section("Verdict", bullets(_verdicts(rows)))
     for world in WORLDS:
-        sizes = distinct(select(rows, world=world), "rows")
+        sizes = distinct(select(rows, world=world), "size")
         yield section(world.capitalize(), *(_table(rows, world, size) for size in sizes))
     yield section("How to read it", _NOTES)
 
@@ -163,7 +163,7 @@ def _table(rows: Rows, world: str, size: float) -> str:
     trees = best_of(found, _TREES)
     lines = []
     for name, seeds in found.items():
-        seconds = by_seed(rows, "seconds", world=world, rows=size, learner=name)
+        seconds = by_seed(rows, "seconds", world=world, size=size, learner=name)
         less = ""
         if trees is not None and name != trees:
             less = against(found, name, trees)[1].format(4)
@@ -204,7 +204,7 @@ def _picture(results: Results) -> Figure:
     figure, axes = subplots(4.2 * len(worlds) + 1.0, 7.0, columns=len(worlds))
     for axis, world in zip(axes[0], worlds, strict=True):
         lines = []
-        for size in distinct(select(rows, world=world), "rows"):
+        for size in distinct(select(rows, world=world), "size"):
             for name, seeds in regrets(rows, world, size).items():
                 colour = OURS if name.startswith(OURS_ROW) else BASELINE
                 lines.append(Line(f"{name}, {int(size):,}", seeds, colour))
