@@ -32,6 +32,7 @@ from ..critics import (
     Block,
     Critic,
     Euclidean,
+    FeatureMoments,
     Functional,
     Moments,
     OutcomeStandardisation,
@@ -39,6 +40,8 @@ from ..critics import (
     ShapedQFunctionFactory,
     Standardisation,
     blocks_of,
+    check_batches,
+    check_log,
     make_critic_field,
     reward_slope,
 )
@@ -147,11 +150,17 @@ class ConstraintAwareQConfig(LearnableConfig):
         greedy (str): What ``predict`` is greedy for: the ``"critic"`` or the ``"actor"``.
         entropy_temperature (float): :math:`\alpha`, in units of the reward spread; 0 is
             greedy.
+        weight_decay (float | None): Decoupled weight decay of the critic's layers, not of
+            their biases: each step takes ``learning rate * weight_decay`` of every
+            weight.  ``None`` is 0; with outcomes it is :math:`3\, (4000 / N)^{0.7}` for N
+            transitions, at most 10, which let the layers say as much as a log of that
+            size supports; what is linear in the features passes them and does not decay.
         support (str): Where policies take their actions: ``"logged"`` between the lowest
             and the highest action of the log, ``"any"`` also beyond.
         check_prior (str): What ``fit`` does before it imposes the shape over discrete
             actions: ``"off"`` trusts it, ``"warn"`` and ``"error"`` test it against the
-            log (:func:`icac_algo.check_prior`) and say so where it is rejected.
+            log (:func:`icac_algo.check_prior`) and say so where it is rejected; beside
+            outcomes the shape of each (:func:`icac_algo.check_outcomes`).
         compile_graph (bool): Not supported.
 
     Raises:
@@ -181,6 +190,7 @@ class ConstraintAwareQConfig(LearnableConfig):
     actor: str = "softmax"
     greedy: str = "critic"
     entropy_temperature: float = 0.01
+    weight_decay: float | None = None
     support: str = "logged"
     check_prior: str = "off"
 
@@ -211,6 +221,8 @@ class ConstraintAwareQConfig(LearnableConfig):
         check_number("entropy_temperature", self.entropy_temperature, at_least=0.0)
         check_choice("actor", self.actor, ("softmax", "network", "network-sampled"))
         check_choice("greedy", self.greedy, ("critic", "actor"))
+        if self.weight_decay is not None:
+            check_number("weight_decay", self.weight_decay, at_least=0.0)
         check_choice("support", self.support, ("logged", "any"))
         check_choice("check_prior", self.check_prior, ("off", "warn", "error"))
         # Its fields may have been set since it was made.
@@ -280,6 +292,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
 
     _standardisation: Standardisation | None = None
     _support: tuple[float, float] | None = None
+    _decay: float | None = None
 
     def __init__(
         self,
@@ -400,6 +413,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             self._impl.standardise(self._standardisation)
         if self._support is not None:
             self._impl.restrict(*self._support)
+        modules.state.decay.fill_(self._decay or config.weight_decay or 0.0)
 
     def euclidean_impl(self) -> type[EuclideanConstraintAwareQImpl]:
         """What learns with ``critic=Euclidean()``; variants of the paper override it."""
@@ -468,6 +482,13 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             self._impl.standardise(self._standardisation)
         if self._impl is not None and self._support is not None:
             self._impl.restrict(*self._support)
+        if config.outcomes and config.weight_decay is None:
+            counts = [dataset.transition_count]
+            if self._enable_ddp:
+                counts = from_all_processes(dataset.transition_count)
+            self._decay = min(3.0 * (4000.0 / sum(counts)) ** 0.7, 10.0)
+            if self._impl is not None:
+                self._impl.modules.state.decay.fill_(self._decay)
 
     def _logged_range(self, dataset: ReplayBufferBase) -> tuple[float, float]:
         """The lowest and the highest action that policies may take, by this log."""
@@ -497,10 +518,17 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             for block, _ in blocks_of(dataset, config.outcomes, positions):
                 yield block
 
-        rewards = Moments()
+        rewards, part = Moments(), dataset.columns.observations[0]
+        is_vector = not dataset.columns.is_tuple and len(part.row_shape) == 1
+        features = FeatureMoments(part.row_shape[0]) if is_vector else None
         for block, rows in blocks_of(dataset, config.outcomes, positions):
             block.check(rows)
             rewards.add(block.rewards)
+            if features is not None:
+                seen = part.take(rows).astype(np.float32)
+                if config.observation_scaler is not None:
+                    seen = config.observation_scaler.transform_numpy(seen)
+                features.add(seen)
         mean = rewards.mean
         if config.reward_scaler is not None:
             mean = float(config.reward_scaler.transform_numpy(np.array([mean]))[0])
@@ -508,10 +536,11 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         return OutcomeStandardisation.of_log(
             total,
             mean,
-            index.terminals < index.transitions,
+            config.gamma > 0.0 and index.terminals < index.transitions,
             config.reward_scaler,
             config.outcomes,
             blocks,
+            features,
         )
 
     def _check_sizes(self, observation_shape: Shape, action_size: int) -> None:
@@ -531,7 +560,8 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
                 f"check_prior={mode!r} needs discrete actions, the dataset has "
                 "continuous ones; check_prior='off' trusts the shape"
             )
-        check_prior_at_fit(dataset, self._config.constraint, mode)
+        config = self._config
+        check_prior_at_fit(dataset, config.constraint, config.outcomes, mode)
 
     def predict_outcome(
         self, x: Observation, action: Any, column: str
@@ -555,7 +585,13 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         check_built(self)
         assert isinstance(self._impl, OutcomeConstraintAwareQImpl)
         observations = convert_to_torch_recursively(x, self._device)
-        actions = convert_to_torch(action, self._device)
+        actions = convert_to_torch(np.reshape(action, (-1, 1)), self._device)
+        count = len(x[0]) if isinstance(x, (list, tuple)) else len(x)
+        if len(actions) != count:
+            raise ValueError(
+                f"action must have one for each of {count} observations, got shape "
+                f"{np.shape(action)}"
+            )
         with torch.no_grad():
             if self._config.observation_scaler:
                 observations = self._config.observation_scaler.transform(observations)
@@ -565,11 +601,14 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         return means[:, columns.index(column)].cpu().numpy()
 
     def check_dataset(self, dataset: ReplayBufferBase) -> None:
-        if self._config.outcomes and not isinstance(dataset, ColumnarReplayBuffer):
-            raise ValueError(
-                "outcomes need a ColumnarReplayBuffer, whose extras hold their columns, "
-                f"got {type(dataset).__name__}; from_replay_buffer makes one"
-            )
+        if self._config.outcomes:
+            if not isinstance(dataset, ColumnarReplayBuffer):
+                raise ValueError(
+                    "outcomes need a ColumnarReplayBuffer, whose extras hold their "
+                    f"columns, got {type(dataset).__name__}; from_replay_buffer makes one"
+                )
+            check_log(dataset, self._config.outcomes)
+            check_batches(dataset, self._config.outcomes)
         if self._action_type == ActionSpace.DISCRETE:
             super().check_dataset(dataset)
             return

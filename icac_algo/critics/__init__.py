@@ -21,7 +21,15 @@ from .kinds import (
 )
 from .links import eta_of, mean_of, negative_log_likelihood
 from .observation_scalers import ClippedStandardObservationScaler
-from .outcome_log import Block, OutcomeStandardisation, blocks_of, formula
+from .outcome_log import (
+    Block,
+    FeatureMoments,
+    OutcomeStandardisation,
+    blocks_of,
+    check_batches,
+    check_log,
+    formula,
+)
 from .outcomes import ContinuousOutcomeQFunction, OutcomeCritic, OutcomeQFunction
 from .parametrization import Parametrization, Units
 from .quantiles import QuantileQFunction
@@ -39,6 +47,7 @@ __all__ = [
     "Critic",
     "DivergenceError",
     "Euclidean",
+    "FeatureMoments",
     "Function",
     "Functional",
     "Moments",
@@ -58,6 +67,8 @@ __all__ = [
     "StateNetwork",
     "Units",
     "blocks_of",
+    "check_batches",
+    "check_log",
     "eta_of",
     "formula",
     "free_coordinates",

@@ -14,7 +14,13 @@ import torch
 from d3rlpy.preprocessing import RewardScaler
 
 from .._util.checks import check_rows
-from ..data import REWARD, ColumnarReplayBuffer, extra_values, find_extra
+from ..data import (
+    REWARD,
+    BudgetRelabellingTransitionPicker,
+    ColumnarReplayBuffer,
+    extra_values,
+    find_extra,
+)
 from ..shapes import Outcome, Weight, conditions
 from .base import reward_slope
 from .links import eta_of, variance_of
@@ -41,17 +47,22 @@ class OutcomeStandardisation(Standardisation):
         balance: what each outcome's negative log-likelihood counts in the loss:
             :math:`E[\mathbb{1}[\text{given}] (\partial Q / \partial \mu_k)^2]\, Var(y_k)`
             over the variance of rewards.
+        middle: of features, what is taken from each: its mean, or 0 of a flag.
+        spread: of features, what each is divided by: its standard deviation, or 1.
     """
 
     follows: bool
     levels: tuple[float, ...]
     scales: tuple[float, ...]
     balance: tuple[float, ...]
+    middle: tuple[float, ...] = ()
+    spread: tuple[float, ...] = ()
 
     @property
     def numbers(self) -> list[float]:
-        more = (float(self.follows), *self.levels, *self.scales, *self.balance)
-        return [self.level, self.scale, *more]
+        parts = (self.levels, self.scales, self.balance, self.middle, self.spread)
+        more = [number for part in parts for number in part]
+        return [self.level, self.scale, float(self.follows), *more]
 
     @classmethod
     def of_log(
@@ -62,8 +73,12 @@ class OutcomeStandardisation(Standardisation):
         scaler: RewardScaler | None,
         outcomes: Sequence[Outcome],
         blocks: Callable[[], Iterator[Block]],
+        features: FeatureMoments | None = None,
     ) -> OutcomeStandardisation:
-        """From two passes over pieces of a log; ``total`` is that of Q as a whole."""
+        """From two passes over pieces of a log.
+
+        ``total`` is that of Q as a whole, ``features`` are those of vector observations.
+        """
         learned = [i for i, one in enumerate(outcomes) if one.learned]
         moments = {i: Moments() for i in learned}
         for block in blocks():
@@ -94,14 +109,55 @@ class OutcomeStandardisation(Standardisation):
                 for i, v in zip(learned, variances, strict=True)
             ),
             balance=tuple(
-                max(squares[i] / max(rows, 1) * variance / spread, _LEAST_BALANCE)
-                for i, variance in zip(learned, variances, strict=True)
+                max(
+                    squares[i] / max(rows, 1) * v / spread,
+                    # What one unit on the link's scale changes, at least.
+                    _LEAST_SHARE / (1.0 if outcomes[i].link == "identity" else v or 1.0),
+                )
+                for i, v in zip(learned, variances, strict=True)
             ),
+            middle=() if features is None else features.middle,
+            spread=() if features is None else features.spread,
         )
 
 
 # An outcome that hardly counts is still learned: its head has an optimizer's own step.
-_LEAST_BALANCE = 1e-6
+_LEAST_SHARE = 1e-6
+
+
+class FeatureMoments:
+    """Mean and spread of features, ``(N, d)`` in pieces; flags stay 0 and 1.
+
+    A rare category that is divided by its spread would become a huge number.
+    """
+
+    def __init__(self, size: int):
+        self._moments = [Moments() for _ in range(size)]
+        self._is_flag = np.ones(size, dtype=bool)
+
+    def add(self, features: npt.NDArray[Any]) -> None:
+        """Takes rows in."""
+        features = np.asarray(features, np.float64)
+        self._is_flag &= ((features == 0.0) | (features == 1.0)).all(axis=0)
+        for moments, column in zip(self._moments, features.T, strict=True):
+            moments.add(column)
+
+    @property
+    def middle(self) -> tuple[float, ...]:
+        """What is taken from each."""
+        pairs = zip(self._moments, self._is_flag, strict=True)
+        return tuple(0.0 if is_flag else m.mean for m, is_flag in pairs)
+
+    @property
+    def spread(self) -> tuple[float, ...]:
+        """What each is then divided by."""
+        found = []
+        for moments, is_flag in zip(self._moments, self._is_flag, strict=True):
+            std = math.sqrt(moments.variance)
+            # Of a constant only rounding is left.
+            varies = std > 1e-6 * abs(moments.mean)
+            found.append(std if varies and not is_flag else 1.0)
+        return tuple(found)
 
 
 class Block:
@@ -211,17 +267,8 @@ def formula(outcomes: Sequence[Outcome]) -> str:
     return " + ".join(parts)
 
 
-def blocks_of(
-    dataset: ColumnarReplayBuffer,
-    outcomes: Sequence[Outcome],
-    positions: FloatArray | None,
-) -> Iterator[tuple[Block, npt.NDArray[np.int64]]]:
-    """A log's decisions, some at a time, and the numbers of their rows.
-
-    Args:
-        dataset: the log.
-        outcomes: those of the config.
-        positions: of discrete actions, ``(K,)``; ``None`` of a continuous one.
+def check_log(dataset: ColumnarReplayBuffer, outcomes: Sequence[Outcome]) -> None:
+    """Checks that a log has a column for each outcome.
 
     Raises:
         ValueError: there is no such column, or one has more than a number in each row.
@@ -235,13 +282,55 @@ def blocks_of(
             known = sorted({REWARD, *columns.extras})
             raise ValueError(
                 f"outcomes need the column {one.column!r}, the log has {known}; "
-                "ColumnarReplayBuffer.from_arrays takes further columns as extras={...}"
+                "a ColumnarReplayBuffer takes further columns as extras"
             )
         if found[1].row_shape not in ((), (1,)):
             raise ValueError(
                 f"outcome {one.column!r} must have one number a row, {found[0]} has rows "
                 f"of shape {found[1].row_shape}"
             )
+
+
+def check_batches(dataset: ColumnarReplayBuffer, outcomes: Sequence[Outcome]) -> None:
+    """Checks that batches of a log know its columns, and that these are true of them.
+
+    Raises:
+        ValueError: an episode is still open, or the picker makes transitions of its own.
+    """
+    picker = dataset.transition_picker
+    if dataset.transition_count != dataset.columns.index.transitions:
+        raise ValueError(
+            "outcomes need a dataset without an open episode, whose steps have no "
+            "further columns; clip_episode ends one, append_episode takes extras"
+        )
+    if not dataset.picks_logged_batches:
+        raise ValueError(
+            "outcomes need a transition_picker whose transitions are rows of the log, "
+            f"such as BasicTransitionPicker(), got {type(picker).__name__}"
+        )
+    if isinstance(picker, BudgetRelabellingTransitionPicker):
+        for one in outcomes:
+            if picker.budget_feature in Weight(one.weight).features:
+                raise ValueError(
+                    f"weight must not read feature {picker.budget_feature}, which the "
+                    f"dataset's transition_picker relabels, got {one.weight!r}"
+                )
+
+
+def blocks_of(
+    dataset: ColumnarReplayBuffer,
+    outcomes: Sequence[Outcome],
+    positions: FloatArray | None,
+) -> Iterator[tuple[Block, npt.NDArray[np.int64]]]:
+    """A log's decisions, some at a time, and the numbers of their rows.
+
+    Args:
+        dataset: the log.
+        outcomes: those of the config.
+        positions: of discrete actions, ``(K,)``; ``None`` of a continuous one.
+
+    """
+    columns = dataset.columns
     reads = any(Weight(one.weight).features for one in outcomes)
     decisions = columns.index.decisions()
     for start in range(0, len(decisions), _ROWS_AT_ONCE):
