@@ -22,6 +22,7 @@ from icac_algo import (
     DiscreteIQLConfig,
     KnownCost,
     MonotoneConcave,
+    Outcome,
     StateMonotone,
     Unconstrained,
 )
@@ -139,6 +140,20 @@ _AS_LOGGED = registry(
         counted=("rising_in_budget", "falling_in_c", "concave"),
         tuned={"lag": _LAGS},
     ),
+    Learner(
+        "Ours outcomes afterstates",
+        ours(
+            outcomes=[
+                Outcome("click", MonotoneConcave(), link="logit"),
+                Outcome(weight=f"-x{COST} * action"),
+            ],
+            critic=afterstates(MonotoneConcave()),
+        ),
+        kind="ours",
+        # A click's log-odds are concave, the value of a bid need not be.
+        counted=("rising_in_budget", "falling_in_c"),
+        tuned={"lag": _LAGS},
+    ),
 )
 
 #: What the names of learners end in that are given other budgets than those logged.
@@ -150,6 +165,12 @@ CAMPAIGN_LEARNERS: dict[str, Learner] = {
         f"{name}{RELABELLED}": dataclasses.replace(
             _AS_LOGGED[name], name=f"{name}{RELABELLED}", relabelled=True
         )
-        for name in ("CQL", "DiscreteIQL", "Ours afterstates", "Ours shaped afterstates")
+        for name in (
+            "CQL",
+            "DiscreteIQL",
+            "Ours afterstates",
+            "Ours shaped afterstates",
+            "Ours outcomes afterstates",
+        )
     },
 }

@@ -146,7 +146,7 @@ class OutcomeCritic(_Called, StandardisedCritic):
         found = []
         for head, ignores in zip(self._heads, self._ignores, strict=True):
             if ignores not in features:
-                features[ignores] = self._encode(_without(x, ignores))
+                features[ignores] = self._encode(without_features(x, ignores))
             found.append(head(features[ignores]))
         return torch.cat(found, dim=1)
 
@@ -163,13 +163,15 @@ class OutcomeCritic(_Called, StandardisedCritic):
         if self.follows:
             level, scale = self.level.to(coordinates), self.scale.to(coordinates)
             unit = Units(level, scale, self._reward_units[0])
-            values.append(
-                level + scale * self._functions[-1].at(parts[-1], actions, unit)
-            )
+            values.append(self.following(parts[-1], actions, unit))
         else:
             # Processes that share gradients expect one of every parameter.
             values.append((0.0 * parts[-1][:, :1]).expand(shape))
         return torch.stack(values)
+
+    def following(self, part: Tensor, actions: Tensor, unit: Units) -> Tensor:
+        """What follows, in scaled rewards, from its own coordinates, ``(B, M)``."""
+        return unit.level + unit.scale * self._functions[-1].at(part, actions, unit)
 
     def means(self, predictors: Tensor) -> list[Tensor]:
         """Of the learned outcomes, each where what it is given happened, ``(B, M)``."""
@@ -369,7 +371,7 @@ class _Constant(nn.Module):
         return coordinates
 
 
-def _without(x: TorchObservation, features: tuple[int, ...]) -> TorchObservation:
+def without_features(x: TorchObservation, features: tuple[int, ...]) -> TorchObservation:
     """Vector observations with 0 for some features."""
     if not features:
         return x
