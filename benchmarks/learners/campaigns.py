@@ -69,7 +69,7 @@ def _true_states() -> list[StateMonotone]:
     ]
 
 
-def afterstates(later: Constraint) -> Afterstates:
+def afterstates(later: Constraint, **fields: Any) -> Afterstates:
     """A critic that knows that payments leave the budget."""
     campaign = BudgetedCampaign()
     return Afterstates(
@@ -80,7 +80,14 @@ def afterstates(later: Constraint) -> Afterstates:
         clock_feature=CLOCK,
         spend=1.0 / campaign.budget,
         tick=1.0 / campaign.impressions,
+        **fields,
     )
+
+
+def largest_payment() -> float:
+    """The most that one impression can take out of the budget feature."""
+    campaign = BudgetedCampaign()
+    return campaign.cost_range[1] * campaign.bids[-1] / campaign.budget
 
 
 def other_budgets() -> BudgetRelabellingTransitionPicker:
@@ -90,7 +97,7 @@ def other_budgets() -> BudgetRelabellingTransitionPicker:
         budget_feature=BUDGET,
         clock_feature=CLOCK,
         tick=1.0 / campaign.impressions,
-        largest_payment=campaign.cost_range[1] * campaign.bids[-1] / campaign.budget,
+        largest_payment=largest_payment(),
     )
 
 
@@ -141,13 +148,23 @@ _AS_LOGGED = registry(
         tuned={"lag": _LAGS},
     ),
     Learner(
-        "Ours outcomes afterstates",
+        "Ours shaped afterstates per step",
+        ours(
+            constraint=MonotoneConcave(),
+            critic=afterstates(MonotoneConcave(), largest_payment=largest_payment()),
+        ),
+        kind="ours",
+        counted=("rising_in_budget", "falling_in_c", "concave"),
+        tuned={"lag": _LAGS},
+    ),
+    Learner(
+        "Ours outcomes afterstates per step",
         ours(
             outcomes=[
                 Outcome("click", MonotoneConcave(), link="logit"),
                 Outcome(weight=f"-x{COST} * action"),
             ],
-            critic=afterstates(MonotoneConcave()),
+            critic=afterstates(MonotoneConcave(), largest_payment=largest_payment()),
         ),
         kind="ours",
         # A click's log-odds are concave, the value of a bid need not be.
@@ -170,7 +187,8 @@ CAMPAIGN_LEARNERS: dict[str, Learner] = {
             "DiscreteIQL",
             "Ours afterstates",
             "Ours shaped afterstates",
-            "Ours outcomes afterstates",
+            "Ours shaped afterstates per step",
+            "Ours outcomes afterstates per step",
         )
     },
 }

@@ -77,6 +77,10 @@ class Afterstates(Critic):
         clock_feature: feature that falls by ``tick`` with each step and ends at 0.
         spend: what a known cost of 1 takes out of the budget feature.
         tick: what a step takes out of the clock feature.
+        largest_payment: the most that a step can take out of the budget feature, if that
+            is known.  More than all steps to come can take is then worth no more, and
+            the value is a sum of equal parts, one for each of them, of the share that is
+            left of it; the clock begins at about 1.
         n_pieces: pieces of both shaped functions.
 
     Raises:
@@ -93,6 +97,7 @@ class Afterstates(Critic):
     clock_feature: int = 3
     spend: float = 1.0
     tick: float = 1.0
+    largest_payment: float | None = None
     n_pieces: int = 4
 
     def __post_init__(self) -> None:
@@ -105,13 +110,26 @@ class Afterstates(Critic):
         for name in ("spend", "tick"):
             check_number(name, getattr(self, name), above=0.0)
         check_count("n_pieces", self.n_pieces)
+        if self.largest_payment is not None:
+            check_number("largest_payment", self.largest_payment, above=0.0)
+            kept = self.value_shape.shape_set()
+            if (
+                not kept.is_cone
+                or (kept.concave and kept.slope_lower < 0.0)
+                or (kept.convex and kept.slope_upper > 0.0)
+            ):
+                raise ValueError(
+                    "value_shape must allow values that are constant from somewhere on, "
+                    "and have no bounds, beside largest_payment, got "
+                    f"{self.value_shape!r}"
+                )
 
     def check(self, prior: Prior) -> None:
         super().check(dataclasses.replace(prior, outcomes=()))
         if prior.outcomes and not isinstance(prior.constraint, Unconstrained):
             raise ValueError(
-                "constraint must be left out beside outcomes and critic=Afterstates(...), "
-                f"whose value_shape is that of what follows, got {prior.constraint!r}"
+                "constraint must be left out beside outcomes and critic=Afterstates(...):"
+                f" value_shape is that of what follows, got {prior.constraint!r}"
             )
         if prior.constraint.known_cost is not None:
             raise ValueError(
@@ -141,13 +159,34 @@ class Afterstates(Critic):
         cost = self.known_cost(x, actions).to(x.dtype)
         return x[:, self.budget_feature, None] - self.spend * cost
 
+    def worth(
+        self,
+        function: Function,
+        x: torch.Tensor,
+        coordinates: torch.Tensor,
+        left: torch.Tensor,
+        units: Units,
+    ) -> torch.Tensor:
+        """What is left is worth that, in units of the scale, ``(B, K)``.
+
+        Args:
+            function: that of :meth:`value_function`.
+            x: observations, ``(B, d)``.
+            coordinates: of the function, ``(B, n)``.
+            left: of the budget feature, ``(B, K)``.
+            units: of values.
+        """
+        clock, left = self.clock_after(x), left.clamp_min(0.0)
+        steps = 1.0
+        if self.largest_payment is not None:
+            most = self.largest_payment * (clock / self.tick).clamp_min(0.5)
+            left, steps = (left / most).clamp_max(1.0), clock
+        worth = units.level / units.scale + function.at(coordinates, left, units)
+        return torch.where(clock > self.tick / 2.0, steps * worth, 0.0)
+
     def clock_after(self, x: torch.Tensor) -> torch.Tensor:
         """What the next observation has as its clock, ``(B, 1)``."""
         return x[:, self.clock_feature, None] - self.tick
-
-    def goes_on(self, clock: torch.Tensor) -> torch.Tensor:
-        """Whether a step is to come at a clock."""
-        return clock > self.tick / 2.0
 
     def sizes(
         self, encoder: Encoder, constraint: Constraint, action_size: int
@@ -231,18 +270,19 @@ class AfterstateQFunction(StandardisedCritic, DiscreteQFunction):
         settings = self.settings
         known_cost = settings.known_cost(x, self.positions).to(x.dtype)
         left = self.left(x) if left is None else left
-        clock = settings.clock_after(x)
         slope = reward_slope(self._prior.reward_scaler)
         now = self._now(
             self._now_network(x[:, settings.context]),
             Units(self.level, self.scale, slope),
         )
-        later = self._later.at(
-            self._later_network(clock), left.clamp_min(0.0), Units(0.0, self.scale, slope)
+        later = settings.worth(
+            self._later,
+            x,
+            self._later_network(settings.clock_after(x)),
+            left,
+            Units(0.0, self.scale, slope),
         )
-        gross = self.level + self.scale * (
-            now + torch.where(settings.goes_on(clock), later, 0.0)
-        )
+        gross = self.level + self.scale * (now + later)
         q = gross - slope * known_cost
         # Refused, and so worth what the free action is.
         return torch.where(is_refused(left), q[:, :1], q)
@@ -295,9 +335,8 @@ class AfterstateOutcomeQFunction(OutcomeQFunction):
     ) -> torch.Tensor:
         settings, function = self.settings, self._functions[-1]
         later, x = part.tensor_split([function.n_coordinates], dim=1)
-        left = settings.left(x, actions).clamp_min(0.0)
-        worth = unit.level + unit.scale * function.at(later, left, unit)
-        return torch.where(settings.goes_on(settings.clock_after(x)), worth, 0.0)
+        left = settings.left(x, actions)
+        return unit.scale * settings.worth(function, x, later, left, unit)
 
     def compose(
         self, x: Any, predictors: torch.Tensor, actions: torch.Tensor
