@@ -7,7 +7,13 @@ from typing import Any
 import d3rlpy
 from d3rlpy.preprocessing import MinMaxActionScaler
 
-from icac_algo import DiscreteIQLConfig, Euclidean, ShapedQFunctionFactory, shapes
+from icac_algo import (
+    DiscreteIQLConfig,
+    Euclidean,
+    Outcome,
+    ShapedQFunctionFactory,
+    shapes,
+)
 
 from .learner import Learner, configured, constraint_aware_q, hidden_layers, registry
 
@@ -83,4 +89,17 @@ AUCTION_LEARNERS: dict[str, Learner] = registry(
     _ours("Ours-Monotone", shapes.Monotone()),
     _ours("Ours-Concave", shapes.Concave()),
     _ours("Ours-KnownCost", shapes.MonotoneConcave(known_cost=_COST)),
+    Learner(
+        "Ours-Outcomes",
+        constraint_aware_q(
+            outcomes=[
+                Outcome("click", shapes.MonotoneConcave(), link="logit"),
+                Outcome(weight=f"-x{COST_FEATURE} * action"),
+            ],
+            reward_scaler=None,
+        ),
+        kind="ours",
+        shape="MonotoneConcave log-odds + known cost",
+        counted=("monotone", True),
+    ),
 )

@@ -59,7 +59,7 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
         """The loss, every critic's coordinates, and metrics by outcome."""
         logged = _logged(batch.numpy_batch)
         labels = [self._tensor(logged.extra(name)) for name in self._columns]
-        actions = self._unscaled_actions(batch.actions)
+        actions = self._critic_actions(batch.actions)
         target = self._later_target(batch, logged)
         metrics: dict[str, torch.Tensor] = {}
         coordinates, total = [], torch.zeros((), device=self._device)
@@ -87,8 +87,13 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
         )
         return found
 
+    def _critic_actions(self, actions: torch.Tensor) -> torch.Tensor:
+        """Logged actions as critics take them, ``(B, 1)``: indices here."""
+        return actions.long().view(-1, 1)
+
     def _unscaled_actions(self, actions: torch.Tensor) -> torch.Tensor:
-        return self.positions[actions.long().view(-1, 1)]
+        """Logged actions in their own units, ``(B, 1)``."""
+        return self.positions[self._critic_actions(actions)]
 
     def _later_target(
         self, batch: TorchMiniBatch, logged: LoggedMiniBatch
@@ -149,8 +154,7 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
 
     def _all_values(self, q_funcs: Any, x: TorchObservation) -> torch.Tensor:
         critics = [_discrete(q_func) for q_func in q_funcs]
-        predictors = OutcomeQFunction.exact(critics, x)
-        return critics[0].compose(x, predictors, critics[0].positions).float()
+        return critics[0].composed(x, OutcomeQFunction.exact(critics, x))
 
     def outcome_means(self, x: TorchObservation, actions: torch.Tensor) -> torch.Tensor:
         """Means of the learned outcomes at given actions, ``(B, n)``, float64.
@@ -173,6 +177,9 @@ class ContinuousOutcomeImpl(OutcomeConstraintAwareQImpl, ContinuousConstraintAwa
             batch.observations, batch.actions, actions=actions
         )
         return found
+
+    def _critic_actions(self, actions: torch.Tensor) -> torch.Tensor:
+        return self._unscaled_actions(actions)
 
     def _unscaled_actions(self, actions: torch.Tensor) -> torch.Tensor:
         scaler = self._action_scaler

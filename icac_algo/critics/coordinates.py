@@ -6,6 +6,8 @@ them where they come near.  They reach the whole interior.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -32,7 +34,8 @@ class CanonicalBounded(Parametrization):
     """Mean level, then K-1 slopes within their bounds."""
 
     def rising(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
-        slopes = within(coordinates[:, 1:], *limits, slope_unit(len(unit) - 1))
+        largest_unit = slope_unit(len(unit) - 1)
+        slopes = within(coordinates[:, 1:], limits.lower, limits.upper, largest_unit)
         return coordinates[:, :1] + _integrate(slopes * unit.diff())
 
 
@@ -48,25 +51,35 @@ class CanonicalConcave(Parametrization):
     """Mean level, mean slope, then K-2 non-negative curvatures."""
 
     def rising(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
-        drops = _nonnegative(coordinates[:, 2:]) * _between(unit)
+        drops = self._drops(coordinates, unit, limits)
         fall = torch.cumsum(drops, dim=1)
         slopes = -torch.cat([torch.zeros_like(coordinates[:, :1]), fall], dim=1)
         slopes = slopes - slopes.mean(dim=1, keepdim=True) + coordinates[:, 1:2]
         return coordinates[:, :1] + _integrate(slopes * unit.diff())
 
+    def _drops(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
+        """Of the slopes from one interval to the next, ``(B, K-2)``."""
+        bends = coordinates[:, 2:]
+        if math.isfinite(self.frame.bends[1]):
+            bends = within(bends, 0.0, limits.bend)
+        else:
+            bends = _nonnegative(bends)
+        # Times the distances between the midpoints of neighbouring intervals.
+        return bends * ((unit[2:] - unit[:-2]) / 2.0)
 
-class CanonicalBoundedConcave(Parametrization):
+
+class CanonicalBoundedConcave(CanonicalConcave):
     """Mean level, the smallest slope within its bounds, and K-2 curvatures."""
 
     def rising(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
-        drops = _nonnegative(coordinates[:, 2:]) * _between(unit)
+        drops = self._drops(coordinates, unit, limits)
         smallest = coordinates[:, 1:2]
         if self.frame.slopes == "rising":
             smallest = _nonnegative(smallest)
         else:
-            smallest = within(smallest, *limits)
+            smallest = within(smallest, limits.lower, limits.upper)
             drops = drops * share_of_room(
-                drops.sum(dim=1, keepdim=True), smallest, limits
+                drops.sum(dim=1, keepdim=True), smallest, limits.lower, limits.upper
             )
         above = torch.cumsum(drops.flip(1), dim=1).flip(1)
         slopes = smallest + torch.cat([above, torch.zeros_like(smallest)], dim=1)
@@ -84,11 +97,6 @@ def _integrate(steps: Tensor) -> Tensor:
     sums = torch.cumsum(steps, dim=1)
     values = torch.cat([torch.zeros_like(sums[:, :1]), sums], dim=1)
     return values - values.mean(dim=1, keepdim=True)
-
-
-def _between(unit: Tensor) -> Tensor:
-    """Distances between the midpoints of neighbouring intervals, ``(K-2,)``."""
-    return (unit[2:] - unit[:-2]) / 2.0
 
 
 # Kinds of shape in their frame: slopes, and whether they fall.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from d3rlpy.types import TorchObservation
 from torch import Tensor, nn
 
 from ..shapes import (
+    Constraint,
     Weight,
     conditions,
     running_maximum,
@@ -97,9 +99,9 @@ class OutcomeCritic(_Called, StandardisedCritic):
         for one in learned:
             if one.depends_on_action:
                 shape = dataclasses.replace(one.shape, actions=actions)
-                is_straight = one.link != "identity"
+                axis = self._axis(shape, positions)
                 functions.append(
-                    make_function(shape, positions, n_pieces, starts_straight=is_straight)
+                    make_function(shape, axis, n_pieces, starts_straight=True)
                 )
             else:
                 functions.append(_Constant())
@@ -140,6 +142,14 @@ class OutcomeCritic(_Called, StandardisedCritic):
         """The encoder's features, ``(B, hidden_size)``."""
         raise NotImplementedError
 
+    def _axis(self, shape: Constraint, positions: Tensor) -> Tensor:
+        """Where actions lie for a function of this shape, ``(K,)``."""
+        return positions
+
+    def _places(self, k: int, actions: Tensor) -> Tensor:
+        """The same, of some actions: ``(B, M)`` to ``(B, M)`` for the k-th head."""
+        return actions
+
     def coordinates(self, x: TorchObservation) -> Tensor:
         """Coordinates of every head in each state, ``(B, n_coordinates)``."""
         features: dict[tuple[int, ...], Tensor] = {}
@@ -151,14 +161,18 @@ class OutcomeCritic(_Called, StandardisedCritic):
         return torch.cat(found, dim=1)
 
     def predictors(self, coordinates: Tensor, actions: Tensor) -> Tensor:
-        """On the links' scales at unscaled actions, ``(B, M)`` to ``(n + 1, B, M)``."""
+        """On the links' scales, ``(B, M)`` to ``(n + 1, B, M)``.
+
+        Actions are indices, or a continuous one in its own units.
+        """
         parts = coordinates.split(self._sizes, dim=1)
         shape = (coordinates.shape[0], actions.shape[1])
         levels, scales = self.levels.to(coordinates), self.scales.to(coordinates)
         values = []
         for k in range(len(self.learned)):
             unit = Units(levels[k], scales[k])
-            value = self._functions[k].at(parts[k], actions, unit)
+            places = self._places(k, actions).to(coordinates)
+            value = self._functions[k].at(parts[k], places, unit)
             values.append((unit.level + unit.scale * value).expand(shape))
         if self.follows:
             level, scale = self.level.to(coordinates), self.scale.to(coordinates)
@@ -248,6 +262,8 @@ class OutcomeQFunction(OutcomeCritic, DiscreteQFunction):
     """
 
     positions: Tensor
+    axes: Tensor
+    every: Tensor
 
     def __init__(
         self,
@@ -258,10 +274,17 @@ class OutcomeQFunction(OutcomeCritic, DiscreteQFunction):
         *others: Any,
     ):
         super().__init__(encoder, hidden_size, prior, positions, *others)
-        self.register_buffer("positions", positions.double()[None], persistent=False)
+        shapes = [self.outcomes[i].shape for i in self.learned] + [prior.constraint]
+        axes = torch.stack([self._axis(shape, positions).double() for shape in shapes])
+        for name, values in (
+            ("positions", positions.double()),
+            ("axes", axes),
+            ("every", torch.arange(len(positions))[None]),
+        ):
+            self.register_buffer(name, values, persistent=False)
 
     def forward(self, x: TorchObservation, actions: Tensor | None = None) -> Any:
-        """Values of all actions; at given positions ``(B, 1)`` what a loss needs.
+        """Values of all actions; at given indices ``(B, 1)`` what a loss needs.
 
         That is the predictors there, ``(n + 1, B, 1)``, and the coordinates.
         """
@@ -269,16 +292,34 @@ class OutcomeQFunction(OutcomeCritic, DiscreteQFunction):
             q_value = self.values(x)
             return QFunctionOutput(q_value=q_value, quantiles=None, taus=None)
         coordinates = self.coordinates(x)
-        return self.predictors(coordinates, actions.to(coordinates)), coordinates
+        return self.predictors(coordinates, actions), coordinates
 
     def _encode(self, x: TorchObservation) -> Tensor:
         features: Tensor = self._encoder(x)
         return features
 
+    def _axis(self, shape: Constraint, positions: Tensor) -> Tensor:
+        """Shapes that only ask for order do not see how unequal gaps are.
+
+        Lists of bids are often geometric: on ranks a function has room for all of them.
+        """
+        shape_set = shape.shape_set()
+        bounds = {shape_set.slope_lower, shape_set.slope_upper}
+        if shape_set.has_curvature or not bounds <= {-math.inf, 0.0, math.inf}:
+            return positions
+        ends = float(positions[0]), float(positions[-1])
+        return torch.linspace(*ends, len(positions), dtype=positions.dtype)
+
+    def _places(self, k: int, actions: Tensor) -> Tensor:
+        return self.axes[k][actions]
+
     def values(self, x: TorchObservation) -> Tensor:
         """Q of all actions, ``(B, K)``."""
-        q = self.compose(x, self.exact([self], x), self.positions)
-        return q.float()
+        return self.composed(x, self.exact([self], x))
+
+    def composed(self, x: TorchObservation, predictors: Tensor) -> Tensor:
+        """Q of all actions, ``(B, K)``, from their predictors."""
+        return self.compose(x, predictors, self.positions[None]).float()
 
     @classmethod
     def exact(cls, critics: Sequence[OutcomeQFunction], x: TorchObservation) -> Tensor:
@@ -286,16 +327,16 @@ class OutcomeQFunction(OutcomeCritic, DiscreteQFunction):
 
         They have their shapes exactly: rounding is removed in float64.
         """
-        found = [q.predictors(q.coordinates(x).double(), q.positions) for q in critics]
+        found = [q.predictors(q.coordinates(x).double(), q.every) for q in critics]
         mean = found[0] if len(found) == 1 else torch.stack(found).mean(dim=0)
         first = critics[0]
         sets = [first.outcomes[i].shape.shape_set() for i in first.learned]
         sets.append(first._prior.constraint.shape_set().scaled(first._reward_units[0]))
-        positions = first.positions[0].cpu().numpy()
+        positions = first.positions.cpu().numpy()
         return torch.stack(
             [
-                s.remove_rounding(part, positions)
-                for s, part in zip(sets, mean, strict=True)
+                shape_set.remove_rounding(part, positions)
+                for shape_set, part in zip(sets, mean, strict=True)
             ]
         )
 

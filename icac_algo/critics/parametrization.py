@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,13 +12,19 @@ from torch import Tensor, nn
 
 from ..shapes import Constraint, ShapeSet, is_exporting
 
-#: Lower and upper bound, infinite where there is none.
-Limits = tuple[Tensor | float, Tensor | float]
 # Beyond this, network outputs are no longer values anyone meant; it keeps products of
 # coordinates finite in float32 at absurd observations.
 _LARGEST_COORDINATE = 1e6
 # No division by 0 and no infinite room, in float32.
 _SMALLEST_ROOM, _LARGEST_ROOM = 1e-18, 1e30
+
+
+class Limits(NamedTuple):
+    """Bounds over the whole action range, infinite where there are none."""
+
+    lower: Tensor | float  # of slopes
+    upper: Tensor | float
+    bend: Tensor | float  # how fast slopes may fall, beyond how fast they must
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +59,11 @@ class Frame:
         shape_set = constraint.shape_set()
         frame = cls(shape_set)
         refused = None
-        if shape_set.concave and shape_set.convex:
-            refused = "concave and convex at once"
+        least, most = frame.bends
+        if least == most:
+            refused = "concave and convex at once, or a single curvature"
+        elif frame.concave and not (shape_set.concave or shape_set.convex):
+            refused = "curvatures of either sign"
         elif shape_set.has_value_bounds and frame.concave:
             refused = "bounds on values together with curvature"
         elif shape_set.has_value_bounds and frame.slopes == "bounded":
@@ -86,6 +96,12 @@ class Frame:
     def concave(self) -> bool:
         """Whether slopes fall, in this frame."""
         return self.shape_set.has_curvature
+
+    @property
+    def bends(self) -> tuple[float, float]:
+        """How fast slopes fall at least and at most, in this frame."""
+        lower, upper = self.shape_set.curvature_lower, self.shape_set.curvature_upper
+        return (lower, upper) if self.negated else (-upper, -lower)
 
     @property
     def _signed(self) -> tuple[float, float]:
@@ -130,7 +146,13 @@ class Parametrization(nn.Module):
     def _shaped(self, coordinates: Tensor, unit: Tensor, units: Units) -> Tensor:
         """Values at actions of the frame, ``(M,)`` or ``(B, M)``."""
         bound = _LARGEST_COORDINATE
-        values = self.rising(coordinates.clamp(-bound, bound), unit, self._limits(units))
+        least, limits = self._limits(units)
+        values = self.rising(coordinates.clamp(-bound, bound), unit, limits)
+        if self.frame.bends[0] > 0.0:
+            # A parabola whose slope falls to 0 at the end, and beyond its range lines.
+            inside = unit.clamp(0.0, 1.0)
+            rest = 1.0 - inside
+            values = values + least * rest * (unit - inside - rest / 2.0)
         if self.frame.negated:
             values = -values
         shape_set = self.frame.shape_set
@@ -146,13 +168,15 @@ class Parametrization(nn.Module):
         """Values of the frame's shape, whose slopes have these limits."""
         raise NotImplementedError
 
-    def _limits(self, units: Units) -> Limits:
-        """Of slopes, over the whole action range."""
-        if self.frame.slopes != "bounded":
-            return self.frame.slope_bounds
-        lower, upper = self.frame.slope_bounds
+    def _limits(self, units: Units) -> tuple[Tensor | float, Limits]:
+        """How fast slopes must fall, and what is left beyond a parabola that does."""
+        least, most = self.frame.bends if self.frame.concave else (0.0, math.inf)
         per_unit = self._span * units.reward_slope / units.scale
-        return lower * per_unit, upper * per_unit
+        must, may = (self._span * per_unit * each for each in (least, most - least))
+        lower, upper = self.frame.slope_bounds
+        if self.frame.slopes != "bounded":
+            return must, Limits(lower, upper, may)
+        return must, Limits(lower * per_unit, upper * per_unit - must, may)
 
 
 def within(
@@ -204,12 +228,17 @@ def slope_unit(count: int) -> float:
     return math.sqrt(count)
 
 
-def share_of_room(total: Tensor, smallest: Tensor, limits: Limits) -> Tensor:
+def share_of_room(
+    total: Tensor,
+    smallest: Tensor | float,
+    lower: Tensor | float,
+    upper: Tensor | float,
+) -> Tensor:
     """By what to multiply slopes' fall for it to fit between the smallest and the bound.
 
     About 1 where there is far more room than is asked for.
     """
-    lower, upper = _as(total, *limits)
+    smallest, lower, upper = _as(total, smallest, lower, upper)
     unit, room = step_unit(lower, upper), (upper - smallest).clamp(0.0, _LARGEST_ROOM)
     return unit * room / (unit * total + room + _SMALLEST_ROOM)
 

@@ -130,14 +130,14 @@ class PriorCheck:
         widened to what was estimated.  ``None`` if no shape is left.
         """
         bounds: dict[str, float] = {}
-        curvatures = []
-        missed = {contrast.kind for contrast in self.contrasts if contrast.rejected}
         shape = self.constraint.shape_set()
         for kind, bound in {
             "slope >=": shape.slope_lower,
             "slope <=": shape.slope_upper,
             "value >=": shape.lower,
             "value <=": shape.upper,
+            "curvature >=" if shape.curvature_lower else "convex": shape.curvature_lower,
+            "curvature <=" if shape.curvature_upper else "concave": shape.curvature_upper,
         }.items():
             if not math.isfinite(bound):
                 continue
@@ -145,14 +145,19 @@ class PriorCheck:
                 self._room(c) for c in self.contrasts if c.rejected and c.kind == kind
             ]
             room = min(rooms, default=0.0)
-            bounds[kind] = _outwards(bound + room if ">" in kind else bound - room, kind)
-        if shape.concave and "concave" not in missed:
-            curvatures.append(Concave())
-        if shape.convex and "convex" not in missed:
-            curvatures.append(Convex())
+            above = ">" in kind or kind == "convex"
+            bounds[kind] = _outwards(bound + room if above else bound - room, kind)
+        lower = bounds.get("curvature >=", bounds.get("convex", -math.inf))
+        upper = bounds.get("curvature <=", bounds.get("concave", math.inf))
+        parts: list[Constraint] = []
+        if upper <= 0.0:
+            plain = upper == 0.0 and lower in (-math.inf, 0.0)
+            parts.append(Concave(curvature=None if plain else [lower, upper]))
+        if lower >= 0.0:
+            plain = lower == 0.0 and upper in (0.0, math.inf)
+            parts.append(Convex(curvature=None if plain else [lower, upper]))
         slopes = bounds.get("slope >="), bounds.get("slope <=")
         values = bounds.get("value >="), bounds.get("value <=")
-        parts: list[Constraint] = list(curvatures)
         if slopes == (0.0, None) or slopes == (None, 0.0):
             parts.append(Monotone(increasing=slopes[1] is None))
         elif slopes != (None, None):
@@ -171,8 +176,8 @@ class PriorCheck:
         """How far a bound is from what was estimated; negative where it is missed."""
         if contrast.kind.startswith("value"):
             return contrast.estimate
-        first, last = self.positions[list(contrast.actions)]
-        return float(contrast.estimate / (last - first))
+        gaps = np.diff(self.positions[list(contrast.actions)])
+        return float(contrast.estimate / (gaps[0] if len(gaps) == 1 else gaps.prod() / 2))
 
     def __str__(self) -> str:
         advice = "".join(f"\n- {line}" for line in self.advice)
@@ -289,6 +294,10 @@ class PriorCheck:
             return (
                 f"the height at {places[1]} {side} the chord from {places[0]} to "
                 f"{places[2]}"
+            )
+        if contrast.kind.startswith("curvature"):
+            return (
+                f"the room of the curvature from {places[0]} to {places[2]} to its bound"
             )
         if contrast.kind.startswith("value"):
             return f"the room at {places[0]} to its bound"

@@ -33,7 +33,9 @@ class ActionContrast:
     """One inequality ``weights @ means >= bound`` that a shape implies."""
 
     actions: tuple[int, ...]  # it is about, rising
-    kind: str  # "slope >=", "slope <=", "value >=", "value <=", "concave" or "convex"
+    #: ">=" and "<=" of "slope", "value" and "curvature", whose bound of 0 is "concave" or
+    #: "convex".
+    kind: str
     weights: FloatArray  # (K,)
     bound: float  # in units of reward
 
@@ -62,10 +64,13 @@ def action_contrasts(shape: ShapeSet, positions: FloatArray) -> list[ActionContr
     for i, j, k in _far_apart(size, 3):
         share = (positions[j] - positions[i]) / (positions[k] - positions[i])
         chord = {i: -(1.0 - share), j: 1.0, k: -share}
-        if shape.concave:
-            add("concave", chord, 0.0)
-        if shape.convex:
-            add("convex", {a: -w for a, w in chord.items()}, 0.0)
+        # How far a parabola of curvature -1 is above its chord.
+        height = (positions[j] - positions[i]) * (positions[k] - positions[j]) / 2.0
+        if math.isfinite(bound := shape.curvature_upper):
+            add("curvature <=" if bound else "concave", chord, -bound * height)
+        if math.isfinite(bound := shape.curvature_lower):
+            dip = {a: -w for a, w in chord.items()}
+            add("curvature >=" if bound else "convex", dip, bound * height)
     return found
 
 

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import math
 import operator
+from typing import ClassVar
 
 from d3rlpy.serializable_config import (
     generate_config_registration,
@@ -150,17 +151,69 @@ class Bounded(_Bounds):
 
 
 @dataclasses.dataclass()
-class Concave(Constraint):
+class _Curved(Constraint):
+    """Slopes in order, which may also be bounded in how fast they change."""
+
+    _own: ClassVar[tuple[float, float]] = (-math.inf, 0.0)
+    curvature: list[float | None] | None = dataclasses.field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.curvature is None:
+            return
+        name, given = type(self).__name__, self.curvature
+        infinity = self._own[0] or self._own[1]
+        pair = isinstance(given, (list, tuple)) and len(given) == 2
+        bounds = [None if bound == infinity else bound for bound in given] if pair else []
+        if bounds.count(None) == len(bounds) or not all(
+            bound is None or is_finite(bound) for bound in bounds
+        ):
+            raise ValueError(
+                f"{name} curvature must be (lower, upper), two finite numbers or one and "
+                f"None, got {given!r}"
+            )
+        self.curvature = [None if bound is None else float(bound) for bound in bounds]
+        lower, upper = self._interval
+        if not self._own[0] <= lower <= upper <= self._own[1]:
+            side = "at most" if self._own[1] == 0.0 else "at least"
+            raise ValueError(
+                f"{name} curvature must be (lower, upper) with lower <= upper, both "
+                f"{side} 0, got {given!r}"
+            )
+
+    @property
+    def _interval(self) -> tuple[float, float]:
+        lower, upper = self.curvature or (None, None)
+        return (
+            self._own[0] if lower is None else lower,
+            self._own[1] if upper is None else upper,
+        )
+
+    def shape_set(self) -> ShapeSet:
+        lower, upper = self._interval
+        return ShapeSet(curvature_lower=lower, curvature_upper=upper)
+
+
+@dataclasses.dataclass()
+class Concave(_Curved):
     r"""Slopes fall: :math:`(v_{i+1}-v_i)/(a_{i+1}-a_i)` is non-increasing in ``i``.
 
     Diminishing returns.  The projection is *not* sup-norm non-expansive (its Lipschitz
     constant is up to 1.33 at K=3 and 1.57 at K=5), so projecting after every Bellman
     backup is no contraction.  Canonical coordinates: level, mean slope and the K-2
     curvatures, each non-negative.  Over two actions every Q is concave.
-    """
 
-    def shape_set(self) -> ShapeSet:
-        return ShapeSet(concave=True)
+    Args:
+        curvature: lower and upper bound of the second derivative, such as
+            ``(-0.45, 0.0)``; ``None`` for no lower bound, or for 0.  Of a list of actions
+            the curvatures are :math:`2 (s_{i+1}-s_i)/(a_{i+2}-a_i)`; functions of a real
+            action keep an upper bound below 0 within the range of ``actions``.  In units
+            of the *unscaled* reward per squared unit of action.
+
+    Raises:
+        ValueError: ``curvature`` is not two such numbers, ``lower > upper``, or one of
+            them is above 0.
+    """
 
 
 register_constraint, make_constraint_field = generate_config_registration(
@@ -169,20 +222,25 @@ register_constraint, make_constraint_field = generate_config_registration(
 
 
 @dataclasses.dataclass()
-class Convex(Constraint):
+class Convex(_Curved):
     r"""Slopes rise: :math:`(v_{i+1}-v_i)/(a_{i+1}-a_i)` is non-decreasing in ``i``.
 
     Growing returns.  The mirror image of :class:`Concave`: not sup-norm non-expansive;
     canonical coordinates are level, mean slope and the K-2 curvatures.  The minimum of
     several convex critics is not convex.
+
+    Args:
+        curvature: as in :class:`Concave`, with bounds of at least 0.
+
+    Raises:
+        ValueError: ``curvature`` is not two such numbers.
     """
 
-    def shape_set(self) -> ShapeSet:
-        return ShapeSet(convex=True)
+    _own: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
 
 @dataclasses.dataclass()
-class MonotoneConcave(_Directed):
+class MonotoneConcave(_Curved, _Directed):
     r"""Rising with diminishing returns: :class:`Monotone` and :class:`Concave` at once.
 
     :math:`s_1 \ge s_2 \ge \dots \ge s_{K-1} \ge 0` for the slopes
@@ -193,12 +251,11 @@ class MonotoneConcave(_Directed):
 
     Args:
         increasing: whether values rise with the action.
+        curvature: as in :class:`Concave`.
     """
 
     def shape_set(self) -> ShapeSet:
-        if self.increasing:
-            return ShapeSet(slope_lower=0.0, concave=True)
-        return ShapeSet(slope_upper=0.0, concave=True)
+        return super().shape_set() & Monotone(self.increasing).shape_set()
 
 
 @dataclasses.dataclass()
@@ -209,7 +266,7 @@ class Intersection(Constraint):
     after the other); sup-norm non-expansive if no member asks for curvature.  Canonical
     coordinates exist for slope bounds with or without one curvature, and for value
     bounds alone or with :class:`Monotone`; other intersections need
-    ``critic=Euclidean()``.
+    ``critic=Euclidean()``.  Bounds on values do not go with a curvature away from 0.
 
     Args:
         members: shapes without ``actions`` and ``known_cost`` of their own; those belong
@@ -259,6 +316,11 @@ for _shape in (
 
 def _check_not_empty(shape: Constraint) -> None:
     actions = shape.actions or [0.0, 1.0]
+    if shape.shape_set().has_value_bounds and shape.shape_set().flattest_curvature:
+        raise ValueError(
+            "bounds on values do not go with a curvature that is bounded away from 0, as "
+            f"{shape!r} asks for"
+        )
     reason = shape.shape_set().contradiction(actions[-1] - actions[0])
     if reason is not None:
         raise ValueError(f"no values can satisfy {shape!r}: it asks for {reason}")

@@ -1,10 +1,10 @@
-r"""The normal form of every shape: bounds on slopes and values, and a curvature.
+r"""The normal form of every shape: bounds on values, slopes and curvatures.
 
-With the actions at :math:`a_1 < \dots < a_K`, values ``v`` and slopes
-:math:`s_i = (v_{i+1} - v_i) / (a_{i+1} - a_i)`, a :class:`ShapeSet` is
+With the actions at :math:`a_1 < \dots < a_K`, values ``v``, slopes
+:math:`s_i = (v_{i+1} - v_i) / (a_{i+1} - a_i)` and curvatures
+:math:`c_i = 2 (s_{i+1} - s_i) / (a_{i+2} - a_i)`, a :class:`ShapeSet` is
 
-.. math:: \{ v : l \le s_i \le u,\ L \le v_i \le U,\
-    s_i \text{ non-increasing (curvature } -1) \text{ or non-decreasing } (+1) \}.
+.. math:: \{ v : l \le s_i \le u,\ L \le v_i \le U,\ k \le c_i \le m \}.
 
 Intersections of such sets are such sets, whether one is empty is a formula, and
 projections and critics need to know nothing else.
@@ -33,16 +33,17 @@ class ShapeSet:
         slope_upper: largest slope.
         lower: smallest value.
         upper: largest value.
-        concave: slopes do not increase.
-        convex: slopes do not decrease.
+        curvature_lower: smallest curvature, value per squared unit of action; convex
+            from 0 on.
+        curvature_upper: largest curvature; concave up to 0.
     """
 
     slope_lower: float = -math.inf
     slope_upper: float = math.inf
     lower: float = -math.inf
     upper: float = math.inf
-    concave: bool = False
-    convex: bool = False
+    curvature_lower: float = -math.inf
+    curvature_upper: float = math.inf
 
     def __and__(self, other: ShapeSet) -> ShapeSet:
         return ShapeSet(
@@ -50,8 +51,8 @@ class ShapeSet:
             slope_upper=min(self.slope_upper, other.slope_upper),
             lower=max(self.lower, other.lower),
             upper=min(self.upper, other.upper),
-            concave=self.concave or other.concave,
-            convex=self.convex or other.convex,
+            curvature_lower=max(self.curvature_lower, other.curvature_lower),
+            curvature_upper=min(self.curvature_upper, other.curvature_upper),
         )
 
     def scaled(self, slope: float, shift: float = 0.0) -> ShapeSet:
@@ -62,13 +63,57 @@ class ShapeSet:
             slope_upper=slope * self.slope_upper,
             lower=slope * self.lower + shift,
             upper=slope * self.upper + shift,
+            curvature_lower=slope * self.curvature_lower,
+            curvature_upper=slope * self.curvature_upper,
         )
+
+    def without_parabola(self, positions: FloatArray) -> tuple[ShapeSet, FloatArray]:
+        """The set of ``v - p``, and the parabola ``p``, ``(K,)``.
+
+        It has the allowed curvature that is nearest to 0, so it is zero for most sets.
+        """
+        bend = self.flattest_curvature
+        if bend == 0.0:
+            return self, np.zeros(len(positions))
+        middles = (positions[1:] + positions[:-1]) / 2.0
+        # From here on both extreme slopes, the first and the last, move by as much.
+        centre, reach = (middles[0] + middles[-1]) / 2.0, (middles[-1] - middles[0]) / 2.0
+        rest = dataclasses.replace(
+            self,
+            slope_lower=self.slope_lower + abs(bend) * reach,
+            slope_upper=self.slope_upper - abs(bend) * reach,
+            curvature_lower=self.curvature_lower - bend,
+            curvature_upper=self.curvature_upper - bend,
+        )
+        return rest, bend / 2.0 * (positions - centre) ** 2
+
+    @property
+    def flattest_curvature(self) -> float:
+        """The allowed curvature that is nearest to 0."""
+        return min(max(0.0, self.curvature_lower), self.curvature_upper)
+
+    @property
+    def concave(self) -> bool:
+        """Whether slopes do not increase."""
+        return self.curvature_upper <= 0.0
+
+    @property
+    def convex(self) -> bool:
+        """Whether slopes do not decrease."""
+        return self.curvature_lower >= 0.0
 
     @property
     def is_cone(self) -> bool:
         """Whether level and unit of the values do not matter."""
-        finite = (b for b in (self.slope_lower, self.slope_upper) if math.isfinite(b))
-        return not self.has_value_bounds and all(b == 0.0 for b in finite)
+        bounds = (
+            self.slope_lower,
+            self.slope_upper,
+            self.curvature_lower,
+            self.curvature_upper,
+        )
+        return not self.has_value_bounds and not any(
+            bound for bound in bounds if math.isfinite(bound)
+        )
 
     @property
     def has_value_bounds(self) -> bool:
@@ -82,8 +127,9 @@ class ShapeSet:
 
     @property
     def has_curvature(self) -> bool:
-        """Whether slopes are in order."""
-        return self.concave or self.convex
+        """Whether any curvature is bounded: by 0, if slopes are in order."""
+        bounds = self.curvature_lower, self.curvature_upper
+        return any(math.isfinite(bound) for bound in bounds)
 
     def contradiction(self, span: float) -> str | None:
         """Why the set is empty over actions that span so much, or ``None``.
@@ -94,6 +140,17 @@ class ShapeSet:
             return (
                 f"slopes of at least {self.slope_lower:g} and at most "
                 f"{self.slope_upper:g}"
+            )
+        if self.curvature_lower > self.curvature_upper:
+            return (
+                f"curvatures of at least {self.curvature_lower:g} and at most "
+                f"{self.curvature_upper:g}"
+            )
+        change = abs(self.flattest_curvature) * span
+        if change > self.slope_upper - self.slope_lower:
+            return (
+                f"slopes that change by {change:g} over actions that span {span:g}, "
+                f"between {self.slope_lower:g} and {self.slope_upper:g}"
             )
         if self.lower > self.upper:
             return f"values of at least {self.lower:g} and at most {self.upper:g}"
@@ -124,11 +181,12 @@ class ShapeSet:
         steps = np.diff(values, axis=0)
         bends = np.diff(steps / gaps[:, None], axis=0)
         # Times the local spacing: rows of (-1, 2, -1) when actions are equidistant.
-        bends = bends * ((gaps[1:] + gaps[:-1]) / 2.0)[:, None]
-        if self.concave:
-            add(-bends, 0.0)
-        if self.convex:
-            add(bends, 0.0)
+        spacing = (gaps[1:] + gaps[:-1]) / 2.0
+        bends = bends * spacing[:, None]
+        if math.isfinite(self.curvature_upper):
+            add(-bends, -self.curvature_upper * spacing**2)
+        if math.isfinite(self.curvature_lower):
+            add(bends, self.curvature_lower * spacing**2)
         # Slopes in order: the first and the last one are the extreme ones.
         every, first, last = slice(None), slice(0, 1), slice(-1, None)
         smallest = last if self.concave else first if self.convex else every
@@ -161,6 +219,14 @@ class ShapeSet:
         """Moves float64 values ``(B, K)`` that are in the set up to rounding into it."""
         if self == ShapeSet():
             return values
+        rest, parabola = self.without_parabola(positions)
+        if rest is not self:
+            taken = torch.as_tensor(parabola).to(values)
+            values = rest.remove_rounding(values - taken, positions) + taken
+            # Slopes next to 0 may be on the wrong side of it once more.
+            if self.slope_lower >= 0.0:
+                return running_maximum(values)
+            return running_minimum(values) if self.slope_upper <= 0.0 else values
         values = self._with_slopes(values, positions)
         if not self.has_value_bounds:
             return values
@@ -187,10 +253,18 @@ class ShapeSet:
         slopes = (values[:, 1:] - values[:, :-1]) / spacing
         if self.concave and self.convex:
             slopes = ((values[:, -1:] - values[:, :1]) / spacing.sum()).expand_as(slopes)
-        elif self.concave:
-            slopes = running_minimum(slopes)
-        elif self.convex:
-            slopes = running_maximum(slopes)
+        elif self.has_curvature:
+            # Each leaves the other's bound as it is; order, the last, is exact.
+            passes = [
+                (self.curvature_lower, running_maximum),
+                (self.curvature_upper, running_minimum),
+            ]
+            middles = torch.as_tensor((positions[1:] + positions[:-1]) / 2.0).to(values)
+            for bound, running in passes[:: -1 if self.convex else 1]:
+                if bound == 0.0:
+                    slopes = running(slopes)
+                elif math.isfinite(bound):
+                    slopes = running(slopes - bound * middles) + bound * middles
         slopes = slopes.clamp(*bounds)
         first = values[:, :1]
         return torch.cat([first, first + torch.cumsum(slopes * spacing, dim=1)], dim=1)

@@ -151,7 +151,7 @@ class Outcome(NamedConfig):
             slope_upper=0.0 if shape_set.slope_upper <= 0.0 else math.inf,
             lower=below,
             upper=above,
-            convex=self.link == "log" and shape_set.convex,
+            curvature_lower=0.0 if self.link == "log" and shape_set.convex else -math.inf,
         )
         return None if kept == ShapeSet() else kept
 

@@ -31,7 +31,8 @@ def parse_shape(
 ) -> Constraint:
     """A shape from words: ``name[:field=value,...]``, several joined by ``+``.
 
-    ``concave``, ``monotone:increasing=false``, ``slope_bounds:lower=0,upper=2+concave``.
+    ``concave``, ``monotone:increasing=false``, ``slope_bounds:lower=0,upper=2+concave``,
+    ``concave:curvature=-0.45..0`` (and ``-inf..-0.1`` without a lower bound).
     ``actions`` and ``known_cost`` are the shape's, as in :class:`Constraint`.
 
     Raises:
@@ -112,10 +113,15 @@ def _shape(part: str, text: str, common: dict[str, Any]) -> Constraint:
             )
         # A field is a boolean where its default is one.
         is_flag = isinstance(fields[key].default, bool)
+        allowed = "true or false" if is_flag else "a number"
         try:
-            given[key] = _BOOLEANS[value] if is_flag else float(value)
+            if key == "curvature":
+                allowed = "two numbers such as -0.5..0"
+                lower, _, upper = value.partition("..")
+                given[key] = float(lower), float(upper)
+            else:
+                given[key] = _BOOLEANS[value] if is_flag else float(value)
         except (KeyError, ValueError):
-            allowed = "true or false" if is_flag else "a number"
             raise ValueError(
                 f"constraint field {key} must be {allowed}, got {value!r} in {text!r}"
             ) from None

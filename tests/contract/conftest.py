@@ -100,6 +100,12 @@ MAKERS: dict[str, Callable[[str], Any]] = {
     "functional-falling": _ours(constraint=Monotone(increasing=False)),
     "canonical": _ours(constraint=MonotoneConcave(), critic=Canonical()),
     "canonical-uneven": _ours(constraint=Concave(actions=UNEVEN), critic=Canonical()),
+    "functional-curvature": _ours(
+        constraint=Concave(curvature=(-0.5, -0.1), actions=UNEVEN)
+    ),
+    "canonical-curvature": _ours(
+        constraint=MonotoneConcave(curvature=(-0.5, 0.0)), critic=Canonical()
+    ),
     "euclidean": _ours(constraint=Monotone(), critic=Euclidean()),
     "euclidean-concave": _ours(
         constraint=Concave(), critic=Euclidean(inner_iterations=3, pull=0.0)

@@ -168,7 +168,7 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("factory", lambda: ShapedQFunctionFactory(constraint=1), V, "constraint"),  # type: ignore[arg-type]
     # the shape parser
     ("parse", lambda: parse_shape("wavy"), V, "constraint must be made of .*'wavy'"),
-    ("parse field", lambda: parse_shape("concave:a=1"), V, "concave takes no fields"),
+    ("parse field", lambda: parse_shape("concave:a=1"), V, "takes curvature=..., each"),
     ("parse value", lambda: parse_shape("bounded:lower=x"), V, "lower must be a number"),
     ("parse bool", lambda: parse_shape("monotone:increasing=1"), V, "true or false"),
     ("parse none", lambda: parse_shape(""), V, "constraint must be made of"),

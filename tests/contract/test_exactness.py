@@ -20,6 +20,8 @@ EXACT = [
     "functional-falling",
     "canonical",
     "canonical-uneven",
+    "functional-curvature",
+    "canonical-curvature",
     "euclidean",
     "euclidean-concave",
     "euclidean-literal",
@@ -44,14 +46,15 @@ def worst_violation(algo: Any, x: np.ndarray, n_actions: int) -> float:
     constraint = constraint_of(algo.config)
     positions = constraint.positions(n_actions)
     gross = q.astype(np.float64)
+    slope = 1.0
+    if algo.reward_scaler is not None:
+        slope = np.diff(algo.reward_scaler.transform_numpy(np.array([0.0, 1.0])))[0]
     if constraint.known_cost is not None:
         feature = x[:, constraint.known_cost.feature : constraint.known_cost.feature + 1]
         cost = constraint.known_cost.coefficient * feature.astype(np.float64) * positions
-        slope = 1.0
-        if algo.reward_scaler is not None:
-            slope = np.diff(algo.reward_scaler.transform_numpy(np.array([0.0, 1.0])))[0]
         gross = gross + slope * cost
-    shortfall = -(gross @ constraint.inequalities(positions).T)
+    bounds = slope * constraint.bounds(positions)
+    shortfall = bounds - gross @ constraint.inequalities(positions).T
     if constraint.get_type() == "monotone" and constraint.known_cost is None:
         return float(shortfall.max())
     # Q itself is a float32: where a cost dwarfs the rest, its rounding is the limit.

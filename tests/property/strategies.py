@@ -42,14 +42,26 @@ BOUNDED_SHAPES: list[Constraint] = [
     Intersection([SlopeBounds(-2.0, 2.0), Bounded(-0.5, 0.5)]),
     Intersection([Convex(), Bounded(-1.0, 1.0)]),
 ]
+#: Shapes with bounds on how fast slopes change, at 0 and away from it.
+CURVATURE_SHAPES: list[Constraint] = [
+    Concave(curvature=(-2.0, 0.0)),
+    Concave(curvature=(None, -0.3)),
+    Convex(curvature=(0.5, 3.0)),
+    MonotoneConcave(curvature=(-1.0, None)),
+    MonotoneConcave(increasing=False, curvature=(-3.0, -0.2)),
+    Intersection([Concave(curvature=(-2.0, -0.2)), SlopeBounds(-20.0, 20.0)]),
+]
 #: Sets without interior: straight lines, of any slope or of a given one, and one point.
 FLAT_SHAPES: list[Constraint] = [
     Intersection([Concave(), Convex()]),
     Intersection([Monotone(), Monotone(increasing=False)]),
     SlopeBounds(0.5, 0.5),
     Bounded(1.0, 1.0),
+    Concave(curvature=(-0.5, -0.5)),
 ]
-EVERY_SHAPE: list[Constraint] = [*SHAPES, Convex(), *BOUNDED_SHAPES, *FLAT_SHAPES]
+EVERY_SHAPE: list[Constraint] = [
+    *(*SHAPES, Convex(), *BOUNDED_SHAPES, *CURVATURE_SHAPES, *FLAT_SHAPES)
+]
 
 seeds = st.integers(0, 2**31)
 
@@ -66,6 +78,10 @@ def scaled(shape: Constraint, factor: float) -> Constraint:
     if isinstance(shape, Intersection):
         members = [scaled(member, factor) for member in shape.members]
         return dataclasses.replace(shape, members=members)
+    curvature = getattr(shape, "curvature", None)
+    if curvature is not None:
+        bounds = [None if bound is None else factor * bound for bound in curvature]
+        return dataclasses.replace(shape, curvature=bounds)
     if isinstance(shape, (SlopeBounds, Bounded)):
         lower, upper = (
             None if bound is None else factor * bound
@@ -115,6 +131,8 @@ def bound_scale(constraint: Constraint, size: int) -> float:
         shape_set.upper,
         span * shape_set.slope_lower,
         span * shape_set.slope_upper,
+        span**2 * shape_set.curvature_lower,
+        span**2 * shape_set.curvature_upper,
     ]
     return max((abs(bound) for bound in bounds if np.isfinite(bound)), default=0.0)
 

@@ -42,6 +42,13 @@ SHAPES: list[Constraint] = [
 BENT_WITHIN: list[Constraint] = [
     Intersection([Concave(), SlopeBounds(-1.0, 2.0)]),
     Intersection([Convex(), SlopeBounds(-1.0, 2.0)]),
+    Concave(curvature=(-0.45, 0.0)),
+    Concave(curvature=(None, -0.3)),
+    Convex(curvature=(0.2, 3.0)),
+    MonotoneConcave(curvature=(-1.0, -0.1)),
+    MonotoneConcave(increasing=False, curvature=(-1.0, None)),
+    Intersection([Concave(curvature=(-1.0, -0.3)), SlopeBounds(-1.0, 2.0)]),
+    Intersection([Convex(curvature=(0.3, 1.0)), SlopeBounds(upper=0.5)]),
 ]
 every_shape = pytest.mark.parametrize("shape", [*SHAPES, *BENT_WITHIN], ids=repr)
 every_state_shape = pytest.mark.parametrize("shape", SHAPES, ids=repr)
@@ -99,6 +106,12 @@ def test_shape_holds_at_every_real_action(
     sign = -1.0 if of.concave else 1.0
     if of.has_curvature:
         assert float((sign * bends).min()) >= -tolerance
+        fastest = -of.curvature_lower if of.concave else of.curvature_upper
+        assert float((sign * bends).max()) <= fastest + tolerance
+        # Away from 0 within the range.
+        inside = (actions > 0.5) & (actions < 3.0)
+        slow = (sign * bends).masked_fill(~inside, np.inf).min()
+        assert float(slow) >= abs(of.flattest_curvature) - tolerance
         kept = near[:, 1:] * near[:, :-1]
         assert float((sign * chords.diff() * kept).min()) >= -tolerance * 1e4
     assert float(values.min()) >= of.lower - tolerance
@@ -147,8 +160,14 @@ def test_a_fresh_function_can_begin_as_a_line(shape: Constraint, rising: bool) -
         share = torch.linspace(0.0, 1.0, 40, dtype=torch.float64)
         chord = torch.lerp(values[:, :1], values[:, -1:], share)
         bent[straight] = float((values - chord).abs().amax(dim=1).mean())
-    assert bent[True] < 0.03
-    assert bent[True] < bent[False] / 4.0
+    assert bent[True] < 0.04
+    assert bent[True] < 0.7 * bent[False]
+
+
+def test_curvature_bounds_and_state_constraints_are_refused() -> None:
+    shape = MonotoneConcave(curvature=(-1.0, 0.0))
+    with pytest.raises(ValueError, match="with bounds on curvature"):
+        make_function(shape, ENDS, rising_in_coordinates=True)
 
 
 TARGETS = {

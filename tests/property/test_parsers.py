@@ -16,7 +16,21 @@ pyarrow = pytest.importorskip("pyarrow")
 PIECES = st.sampled_from(
     [
         *(*SHAPE_NAMES, "+", ":", ",", "=", "lower", "upper", "increasing", "true"),
-        *("false", "1", "-1", "0.5", "1e9", "nan", "inf", "", " ", "actions", "é"),
+        *(
+            "curvature",
+            "..",
+            "false",
+            "1",
+            "-1",
+            "0.5",
+            "1e9",
+            "nan",
+            "inf",
+            "",
+            " ",
+            "actions",
+            "é",
+        ),
     ]
 )
 

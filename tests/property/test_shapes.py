@@ -116,8 +116,9 @@ def test_projection_is_feasible_and_idempotent(
 
 def feasible(constraint: Constraint, raw: torch.Tensor) -> torch.Tensor:
     """Values with the shape, from any numbers: a level and then slopes."""
-    shape_set = constraint.shape_set()
-    gaps = torch.as_tensor(np.diff(constraint.positions(raw.shape[1])))
+    positions = constraint.positions(raw.shape[1])
+    shape_set, parabola = constraint.shape_set().without_parabola(positions)
+    gaps = torch.as_tensor(np.diff(positions))
     slopes = raw[:, 1:]
     if np.isfinite(shape_set.slope_lower) and np.isfinite(shape_set.slope_upper):
         slopes = slopes.clamp(shape_set.slope_lower, shape_set.slope_upper)
@@ -129,10 +130,15 @@ def feasible(constraint: Constraint, raw: torch.Tensor) -> torch.Tensor:
         slopes = slopes[:, :1].expand_as(slopes)
     elif shape_set.has_curvature:
         slopes = slopes.sort(dim=1, descending=shape_set.concave).values
+        # From the first slope on, by no more than is allowed.
+        bends = slopes.diff() / ((gaps[1:] + gaps[:-1]) / 2.0)
+        bends = bends.clamp(shape_set.curvature_lower, shape_set.curvature_upper)
+        changes = (bends * (gaps[1:] + gaps[:-1]) / 2.0).cumsum(dim=1)
+        slopes = torch.cat([slopes[:, :1], slopes[:, :1] + changes], dim=1)
     level = raw[:, :1]
     values = torch.cat([level, level + (slopes * gaps).cumsum(dim=1)], dim=1)
     if not shape_set.has_value_bounds:
-        return values
+        return values + torch.as_tensor(parabola)
     # Shrunk and shifted into the bounds, which keeps slopes about zero and curvature.
     lowest, highest = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
     room = (shape_set.upper - shape_set.lower) / (highest - lowest).clamp(min=1e-300)

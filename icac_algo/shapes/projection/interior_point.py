@@ -48,7 +48,8 @@ def project_by_interior_point(
     b = torch.as_tensor(bounds / lengths).to(values)
     blocks = [_project_block(block, system, b) for block in values.split(_ROWS)]
     nearest, tight = (torch.cat(parts) for parts in zip(*blocks, strict=True))
-    if len(positions) > _LONGEST_WITHOUT_DRIFT and shape_set.has_curvature:
+    ordered = shape_set.concave or shape_set.convex
+    if len(positions) > _LONGEST_WITHOUT_DRIFT and ordered:
         sign = -1.0 if shape_set.convex else 1.0
         nearest = sign * _concave_majorant(sign * nearest, positions)
 

@@ -52,17 +52,22 @@ def _choose(shape_set: ShapeSet, positions_bytes: bytes) -> tuple[Method | None,
     positions = np.frombuffer(positions_bytes, dtype=np.float64)
     # Two actions have no curvature.
     curved = shape_set.has_curvature and len(positions) > 2
+    rest, parabola = shape_set.without_parabola(positions)
     bounded = shape_set.has_value_bounds
     if not curved and not shape_set.has_slope_bounds:
         return functools.partial(_clip, shape_set) if bounded else None, True
     signs_only = (shape_set.slope_lower, shape_set.slope_upper) in _SIGNS and not curved
-    project, is_formula = _projector(shape_set, positions, signs_only, curved)
+    project, is_formula = _projector(rest, positions, signs_only, curved)
 
     def method(raw: torch.Tensor) -> tuple[torch.Tensor, Jacobian]:
         values = raw.double()
-        projected, jacobian = project(
-            values, raw if raw.dtype == torch.float32 else values
-        )
+        if rest is shape_set:
+            plain = raw if raw.dtype == torch.float32 else values
+            projected, jacobian = project(values, plain)
+        else:
+            taken = torch.as_tensor(parabola).to(values)
+            projected, jacobian = project(values - taken, values - taken)
+            projected = projected + taken
         # Order survives being stored in fewer bits.
         rounded = shape_set.remove_rounding(projected, positions).to(raw.dtype)
         if bounded:

@@ -111,6 +111,12 @@ def test_the_monotone_auction_is_monotone() -> None:
         (lambda o, a: -0.5 * a, Monotone(), Monotone(increasing=False)),
         (lambda o, a: a**2, Concave(), Convex()),
         (lambda o, a: -(a**2), Convex(), Concave()),
+        (
+            lambda o, a: -(a**2),
+            Concave(curvature=(-1.0, 0.0)),
+            Concave(curvature=(-3.0, -1.0)),
+        ),
+        (lambda o, a: a**2, Convex(curvature=(3.0, 9.0)), Convex(curvature=(1.0, 3.0))),
         (lambda o, a: a, SlopeBounds(upper=0.5), SlopeBounds(lower=-2.0, upper=2.0)),
         (lambda o, a: a, Bounded(upper=0.6), Bounded(lower=-0.5, upper=2.0)),
         (lambda o, a: a**2, MonotoneConcave(), Unconstrained()),
@@ -231,7 +237,14 @@ def test_episodes_are_clusters() -> None:
 
 def test_every_contrast_follows_from_its_shape() -> None:
     rng = np.random.default_rng(0)
-    for shape in (Monotone(), Concave(), Convex(), SlopeBounds(lower=-1.0, upper=0.5)):
+    for shape in (
+        Monotone(),
+        Concave(),
+        Convex(),
+        SlopeBounds(lower=-1.0, upper=0.5),
+        Concave(curvature=(-2.0, -0.5)),
+        Convex(curvature=(0.5, 2.0)),
+    ):
         for size in (2, 4, 12):
             positions = np.sort(rng.random(size))
             contrasts = action_contrasts(shape.shape_set(), positions)
@@ -438,6 +451,8 @@ def test_rare_actions_that_were_never_clicked_prove_nothing() -> None:
         (lambda o, a: a**2, MonotoneConcave(actions=[0.25, 0.5, 1.0, 4.0])),
         (lambda o, a: a, SlopeBounds(upper=0.05, actions=[0.25, 0.5, 1.0, 4.0])),
         (lambda o, a: a, Bounded(upper=0.6)),
+        (lambda o, a: -(a**2), Concave(curvature=(-1.0, -0.5))),
+        (lambda o, a: a**2, Convex(curvature=(3.0, None))),
     ],
 )
 def test_a_weaker_shape_that_it_names_is_not_rejected(curve: Any, false: Any) -> None:

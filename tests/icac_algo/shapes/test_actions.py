@@ -29,7 +29,7 @@ from icac_algo.critics import (
     function_over,
     make_coordinates,
 )
-from icac_algo.shapes import Constraint, ShapeSet, register_constraint
+from icac_algo.shapes import Constraint, ShapeSet, parse_shape, register_constraint
 
 ACTIONS = [0.0, 0.5, 0.75, 2.0]
 COST = KnownCost(feature=2, coefficient=-0.25)
@@ -45,6 +45,9 @@ STORED: list[Constraint] = [
     MonotoneConcave(actions=ACTIONS, known_cost=COST),
     MonotoneConcave(actions=ACTIONS, known_cost=COST, increasing=False),
     Convex(actions=ACTIONS),
+    Concave(curvature=(-0.45, 0.0)),
+    Convex(curvature=(None, 2), actions=ACTIONS, known_cost=COST),
+    MonotoneConcave(increasing=False, curvature=(-math.inf, -0.1)),
     SlopeBounds(-1.0, 1.0),
     SlopeBounds(lower=0.5),
     SlopeBounds(upper=0.5),
@@ -64,7 +67,7 @@ class _Convex(Constraint):
     steepest: float = 1.0
 
     def shape_set(self) -> ShapeSet:
-        return ShapeSet(slope_upper=self.steepest, convex=True)
+        return ShapeSet(slope_upper=self.steepest, curvature_lower=0.0)
 
     @staticmethod
     def get_type() -> str:
@@ -206,7 +209,9 @@ def test_intersections_are_sets() -> None:
     both = Intersection([Monotone(), Concave()])
     assert both.shape_set() == MonotoneConcave().shape_set()
     nested = Intersection([both, SlopeBounds(-1.0, 2.0)])
-    assert nested.shape_set() == ShapeSet(slope_lower=0.0, slope_upper=2.0, concave=True)
+    assert nested.shape_set() == ShapeSet(
+        slope_lower=0.0, slope_upper=2.0, curvature_upper=0.0
+    )
     alone = Intersection([Concave()])
     np.testing.assert_array_equal(
         alone.inequalities(alone.positions(6)),
@@ -237,6 +242,17 @@ def test_intersections_are_sets() -> None:
             ),
             "a slope of 0.5 over actions that span 4",
         ),
+        (
+            lambda: Intersection(
+                [Concave(curvature=(-1.0, -0.5)), SlopeBounds(-1.0, 0.5)],
+                actions=[0.0, 4.0],
+            ),
+            "slopes that change by 2 over actions that span 4, between -1 and 0.5",
+        ),
+        (
+            lambda: Intersection([Concave(curvature=(-2.0, -1.0)), Convex()]),
+            "curvatures of at least 0 and at most -1",
+        ),
     ],
 )
 def test_contradictory_shapes_are_refused(make: Any, reason: str) -> None:
@@ -262,6 +278,58 @@ def test_bounds_are_refused(shape: Any) -> None:
     with pytest.raises(ValueError, match="upper must be a finite number, or None"):
         shape(upper=-math.inf)
     assert shape(-math.inf, 1) == shape(upper=1.0)
+
+
+@pytest.mark.parametrize(
+    "given", [(-1.0,), (None, None), "-1..0", 3.0, (math.nan, 0.0), (True, 0.0), {}]
+)
+@pytest.mark.parametrize("shape", [Concave, Convex, MonotoneConcave])
+def test_curvatures_are_refused(shape: Any, given: Any) -> None:
+    with pytest.raises(ValueError, match=f"{shape.__name__} curvature must be .* number"):
+        shape(curvature=given)
+
+
+@pytest.mark.parametrize("shape", [Concave, Convex, MonotoneConcave])
+def test_curvatures_have_the_sign_of_the_shape(shape: Any) -> None:
+    side = "at least" if shape is Convex else "at most"
+    for given in ((-1.0, 0.5), (-0.5, 1.0), (1.0, -1.0)):
+        with pytest.raises(ValueError, match=f"lower <= upper, both {side} 0, got"):
+            shape(curvature=given)
+
+
+def test_curvatures_away_from_zero_and_bounds_on_values_are_refused() -> None:
+    Intersection([Concave(curvature=(-1.0, 0.0)), Bounded(0.0, 1.0)])
+    with pytest.raises(ValueError, match="bounds on values do not go with a curvature"):
+        Intersection([Concave(curvature=(-1.0, -0.1)), Bounded(0.0, 1.0)])
+
+
+def test_curvature_is_the_second_derivative() -> None:
+    """Of a parabola, over unequal actions, in the units of rewards that are scaled."""
+    positions = np.array([0.0, 0.1, 0.7, 3.0])
+    parabola = -0.3 * positions**2  # second derivative -0.6
+    for slope in (1.0, 100.0):
+        for curvature, holds in (
+            ((-0.61, -0.59), True),
+            ((-0.59, 0.0), False),
+            ((None, -0.61), False),
+        ):
+            shape = Concave(curvature=curvature).shape_set().scaled(slope)
+            matrix, bounds = shape.inequalities(positions)
+            assert bool((matrix @ (slope * parabola) >= bounds).all()) == holds
+
+
+def test_curvature_in_words() -> None:
+    assert parse_shape("concave:curvature=-0.45..0") == Concave(curvature=(-0.45, 0.0))
+    assert parse_shape("convex:curvature=0.1..inf+monotone") == Intersection(
+        [Convex(curvature=(0.1, None)), Monotone()]
+    )
+    for text in (
+        "concave:curvature=-1",
+        "concave:curvature=..",
+        "concave:curvature=a..0",
+    ):
+        with pytest.raises(ValueError, match=r"curvature must be two numbers such as"):
+            parse_shape(text)
 
 
 def test_members_are_refused() -> None:
@@ -332,6 +400,7 @@ def test_shapes_that_only_a_projection_has() -> None:
     for both in (
         [Concave(), Bounded(0.0, 1.0)],
         [Concave(), Convex()],
+        [Concave(curvature=(-1.0, -1.0))],
         [SlopeBounds(0.5), Bounded(0.0, 1.0)],
     ):
         with pytest.raises(ValueError, match=r"Canonical\(\) does not know"):
