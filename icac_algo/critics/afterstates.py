@@ -335,7 +335,7 @@ class AfterstateOutcomeQFunction(OutcomeQFunction):
     ) -> torch.Tensor:
         settings, function = self.settings, self._functions[-1]
         later, x = part.tensor_split([function.n_coordinates], dim=1)
-        left = settings.left(x, actions)
+        left = settings.left(x, self.positions[actions])
         return unit.scale * settings.worth(function, x, later, left, unit)
 
     def compose(

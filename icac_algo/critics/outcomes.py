@@ -185,7 +185,8 @@ class OutcomeCritic(_Called, StandardisedCritic):
 
     def following(self, part: Tensor, actions: Tensor, unit: Units) -> Tensor:
         """What follows, in scaled rewards, from its own coordinates, ``(B, M)``."""
-        return unit.level + unit.scale * self._functions[-1].at(part, actions, unit)
+        places = self._places(len(self.learned), actions).to(part)
+        return unit.level + unit.scale * self._functions[-1].at(part, places, unit)
 
     def means(self, predictors: Tensor) -> list[Tensor]:
         """Of the learned outcomes, each where what it is given happened, ``(B, M)``."""
