@@ -147,18 +147,33 @@ _AS_LOGGED = registry(
         counted=("rising_in_budget", "falling_in_c", "concave"),
         tuned={"lag": _LAGS},
     ),
+)
+
+#: Critics that also know the most that a payment can be, and so what steps to come can
+#: spend; the last states the click on its log-odds and the payment as known.  Their lag
+#: is not tuned: it hardly matters to them.
+_PER_STEP = registry(
     Learner(
-        "Ours shaped afterstates per step",
+        "Ours afterstates per step relabelled",
+        ours(
+            constraint=Unconstrained(),
+            critic=afterstates(Unconstrained(), largest_payment=largest_payment()),
+        ),
+        kind="bare",
+        relabelled=True,
+    ),
+    Learner(
+        "Ours shaped afterstates per step relabelled",
         ours(
             constraint=MonotoneConcave(),
             critic=afterstates(MonotoneConcave(), largest_payment=largest_payment()),
         ),
         kind="ours",
         counted=("rising_in_budget", "falling_in_c", "concave"),
-        tuned={"lag": _LAGS},
+        relabelled=True,
     ),
     Learner(
-        "Ours outcomes afterstates per step",
+        "Ours outcomes afterstates per step relabelled",
         ours(
             outcomes=[
                 Outcome("click", MonotoneConcave(), link="logit"),
@@ -169,7 +184,7 @@ _AS_LOGGED = registry(
         kind="ours",
         # A click's log-odds are concave, the value of a bid need not be.
         counted=("rising_in_budget", "falling_in_c"),
-        tuned={"lag": _LAGS},
+        relabelled=True,
     ),
 )
 
@@ -182,13 +197,7 @@ CAMPAIGN_LEARNERS: dict[str, Learner] = {
         f"{name}{RELABELLED}": dataclasses.replace(
             _AS_LOGGED[name], name=f"{name}{RELABELLED}", relabelled=True
         )
-        for name in (
-            "CQL",
-            "DiscreteIQL",
-            "Ours afterstates",
-            "Ours shaped afterstates",
-            "Ours shaped afterstates per step",
-            "Ours outcomes afterstates per step",
-        )
+        for name in ("CQL", "DiscreteIQL", "Ours afterstates", "Ours shaped afterstates")
     },
+    **_PER_STEP,
 }
