@@ -2,12 +2,9 @@
 
 ``import bidclick_gym`` registers ``BidClick-v0``, ``BidClickMonotone-v0`` and
 ``BidClickBudget-v0``.
-``bidclick_gym.BidClickVecEnv``, for Stable-Baselines3, imports it on first use.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from gymnasium.envs.registration import register, registry
 
@@ -80,12 +77,3 @@ if "BidClick-v0" not in registry:
         entry_point="bidclick_gym.envs:BidClickBudgetEnv",
         vector_entry_point="bidclick_gym.envs:BidClickBudgetVectorEnv",
     )
-
-
-def __getattr__(name: str) -> Any:
-    # Its base class is Stable-Baselines3's, which this package works without.
-    if name == "BidClickVecEnv":
-        from .envs import BidClickVecEnv
-
-        return BidClickVecEnv
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -32,3 +33,15 @@ def quiet_gym_notice() -> None:
         from gym_notices import notices
 
         notices.notices.clear()
+
+
+@contextlib.contextmanager
+def progress_bar(show: bool, **options: Any) -> Iterator[Callable[[int], Any]]:
+    """What moves a bar of tqdm on, or does nothing where there is none to be shown."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        yield lambda count: None
+        return
+    with tqdm(disable=not show, **options) as bar:
+        yield bar.update

@@ -17,7 +17,6 @@ import torch
 from d3rlpy.algos import DQNConfig
 from d3rlpy.models import VectorEncoderFactory
 from d3rlpy.ope import FQEConfig
-from matplotlib.figure import Figure
 
 from bidclick_gym.auction import Auction, click_probability
 from icac_algo import ColumnarReplayBuffer
@@ -26,7 +25,6 @@ from icac_algo.evidence import ESTIMATORS, BanditLog, fitted_q_estimate
 
 from ..engine import Cell, Part, Results, Settings
 from ..engine.markdown import section, share, table
-from ..engine.pictures import subplots
 from ..engine.rows import Rows, distinct, select
 
 CAMPAIGNS = (2, 3, 4, 5, 10, 50)
@@ -100,35 +98,19 @@ def draw(
 
 
 def cells(settings: Settings) -> list[Cell]:
-    parts = range(-(-settings.seeds // LOGS_OF_A_CELL))
     logs = min(settings.seeds, LOGS_OF_A_CELL)
-    found = [
-        Cell.of(
-            "campaigns",
-            seed=part,
-            logs=logs,
-            sizes=sizes,
-            propensities=propensities,
-            campaigns=campaigns,
-        )
+    places = [
+        ("", count, {"sizes": sizes, "propensities": propensities})
         for sizes, propensities in SETTINGS
-        for campaigns in CAMPAIGNS
-        for part in parts
+        for count in CAMPAIGNS
     ]
-    found += [
-        Cell.of(
-            "campaigns",
-            FQE,
-            part,
-            logs=logs,
-            sizes="equal",
-            propensities="not needed",
-            campaigns=campaigns,
-        )
-        for campaigns in CAMPAIGNS_OF_FQE
-        for part in parts
+    where = {"sizes": "equal", "propensities": "not needed"}
+    places += [(FQE, count, where) for count in CAMPAIGNS_OF_FQE]
+    return [
+        Cell.of("campaigns", learner, part, logs=logs, campaigns=count, **where)
+        for learner, count, where in places
+        for part in range(-(-settings.seeds // LOGS_OF_A_CELL))
     ]
-    return found
 
 
 def measure(cell: Cell) -> Rows:
@@ -253,7 +235,6 @@ def sections(results: Results) -> list[str]:
             "Unequal sizes are lognormal. Fitted Q evaluation discounts by "
             f"{GAMMA:g}.",
             table(head, lines, "llll" + "r" * len(CAMPAIGNS)),
-            "![the same as a picture](campaigns.png)",
         )
     ]
 
@@ -266,36 +247,6 @@ def _held(rows: Rows) -> str:
         return "no interval"
     held = sum(row["held"] for row in rows)
     return share(number < held for number in range(logs))
-
-
-def picture(results: Results) -> Figure:
-    rows = [row for row in results["campaigns"] if row["without"] < row["logs"]]
-    settings = distinct(rows, "sizes", "propensities")
-    figure, axes = subplots(11.0, 3.4, 1, max(len(settings), 1), sharey=True)
-    for axis, (sizes, propensities) in zip(axes[0], settings, strict=False):
-        mine = select(rows, sizes=sizes, propensities=propensities)
-        for estimator, of in distinct(mine, "estimator", "of"):
-            line = select(mine, estimator=estimator, of=of)
-            counts = sorted(distinct(line, "campaigns"))
-            shares = []
-            for count in counts:
-                at = select(line, campaigns=count)
-                shares.append(
-                    sum(row["held"] for row in at) / sum(row["logs"] for row in at)
-                )
-            style = "--" if of == "lift" else "-"
-            axis.plot(counts, shares, style, marker="o", ms=3, label=f"{estimator}, {of}")
-        axis.axhline(0.95, color="black", lw=0.8)
-        axis.set_xscale("log")
-        axis.set_xticks(CAMPAIGNS, [str(count) for count in CAMPAIGNS])
-        axis.minorticks_off()
-        axis.set_ylim(0.88, 1.005)
-        axis.set_xlabel("campaigns")
-        axis.set_title(f"{sizes} sizes\npropensities {propensities}", fontsize=9)
-        axis.grid(color="0.92")
-        axis.legend(fontsize=7, ncols=2, loc="lower center", frameon=False)
-    axes[0][0].set_ylabel("share that holds the truth")
-    return figure
 
 
 PART = Part(

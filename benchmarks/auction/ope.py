@@ -296,10 +296,7 @@ register(
         ],
         title="How far off-policy estimates can be trusted",
         sections=_sections,
-        pictures={
-            "example.png": lambda results: _example().plot(),
-            "campaigns.png": campaign_coverage.picture,
-        },
+        pictures={"example.png": lambda results: _example().plot()},
         defaults={"seeds": 200, "workers": 2},
         quick={"seeds": 2},
     )

@@ -2,13 +2,13 @@
 
 ``Concave``, and outcomes that state the click, against the same network, training and
 defaults without a shape, over many bids, reward sizes, and campaigns where bootstrapping
-matters.  And what does a bound cost that is true, but far wider than it need be?
+matters.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,19 +16,14 @@ import numpy as np
 from bidclick_gym import Auction, RegretEvaluator, simulate_log
 from bidclick_gym.logs.datasets import to_replay_buffer
 from icac_algo import (
-    Bounded,
     Canonical,
-    ColumnarReplayBuffer,
     Concave,
     ConstraintAwareQConfig,
-    Euclidean,
     Functional,
     MonotoneConcave,
     Outcome,
-    SlopeBounds,
     Unconstrained,
 )
-from icac_algo.shapes import Constraint
 
 from ..engine import Cell, Experiment, Part, Results, Settings, register
 from ..engine.intervals import paired_difference
@@ -55,20 +50,6 @@ SCENARIOS: dict[str, Scenario] = {
     "campaigns, gamma 0.99": Scenario(campaigns=True),
 }
 VARIANTS = ("Unconstrained", "functional", "canonical", "outcomes")
-#: Mean rewards of five actions, whose slopes are within 2.4.
-MEANS = (0.1, 0.3, 0.9, 0.4, 0.2)
-LOOSE_STEPS = 500
-BOUNDS: dict[str, Callable[[float], Constraint]] = {
-    "none": lambda width: Unconstrained(),
-    "SlopeBounds": lambda width: SlopeBounds(-width, width),
-    "Bounded": lambda width: Bounded(-width, width),
-}
-WIDTHS = (3.0, 1e2, 1e3, 1e9)
-CRITICS = {
-    "functional": Functional(),
-    "canonical": Canonical(),
-    "euclidean": Euclidean(),
-}
 
 
 def _cells(settings: Settings) -> Iterable[Cell]:
@@ -119,36 +100,6 @@ def _measure(cell: Cell) -> Rows:
     return [{"regret": RegretEvaluator(auction)(algo)}]
 
 
-def _loose_cells(settings: Settings) -> Iterable[Cell]:
-    # One seed: differences to no bound at all are what counts, and they are nil.
-    for width in WIDTHS:
-        for bound in BOUNDS:
-            for critic in CRITICS if bound != "none" or width == WIDTHS[0] else ():
-                yield Cell.of("loose_bounds", critic, 0, bound=bound, width=width)
-
-
-def _loose_config(cell: Cell) -> ConstraintAwareQConfig:
-    width = float(cell["width"])
-    return ConstraintAwareQConfig(
-        constraint=BOUNDS[cell["bound"]](width),
-        critic=CRITICS[cell.learner],
-        critic_encoder_factory=hidden_layers(),
-        critic_learning_rate=3e-3,
-    )
-
-
-def _measure_loose(cell: Cell) -> Rows:
-    """Trains one critic under one bound on a small log; one row with its regret."""
-    rng = np.random.default_rng(cell.seed)
-    actions = rng.integers(0, len(MEANS), 2000)
-    rewards = np.array(MEANS)[actions] + 0.3 * rng.normal(size=len(actions))
-    observations = rng.uniform(size=(len(actions), 2)).astype(np.float32)
-    dataset = ColumnarReplayBuffer.from_arrays(observations, actions, rewards)
-    algo = trained(_loose_config(cell), dataset, cell.seed, LOOSE_STEPS)
-    chosen = np.array(MEANS)[algo.predict(observations)]
-    return [{"regret": float((max(MEANS) - chosen).mean())}]
-
-
 def _sections(results: Results) -> Iterable[str]:
     rows = results["robustness"]
     seeds = plural(len(distinct(rows, "seed")), "seed")
@@ -175,29 +126,6 @@ def _sections(results: Results) -> Iterable[str]:
     for variant in VARIANTS[1:]:
         head += [variant, "difference"]
     yield table(["Scenario", *head], lines)
-    means = ", ".join(map(str, MEANS))
-    yield (
-        "**Bounds that are true but loose** cost no more than none: regret after "
-        f"{LOOSE_STEPS} steps on 2,000 rewards of five actions with means {means} and a "
-        "noise of 0.3, where slopes, or values, are bounded by minus and plus a width."
-    )
-    loose = results["loose_bounds"]
-    yield table(
-        ["Bound", "Width", *CRITICS],
-        [
-            [
-                bound,
-                "" if bound == "none" else f"{float(width):g}",
-                *(
-                    interval(
-                        by_seed(loose, "regret", bound=bound, width=width, critic=c), 5
-                    )
-                    for c in CRITICS
-                ),
-            ]
-            for bound, width in distinct(loose, "bound", "width")
-        ],
-    )
 
 
 register(
@@ -212,14 +140,6 @@ register(
                 _measure,
                 _depends,
                 learner="variant",
-            ),
-            Part(
-                "loose_bounds",
-                ("bound", "width", "critic", "seed", "regret"),
-                _loose_cells,
-                _measure_loose,
-                _loose_config,
-                learner="critic",
             ),
         ],
         title="Shapes against the same critic without one",

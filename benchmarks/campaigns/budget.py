@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bidclick_gym.campaigns import BudgetedCampaign, shape_report, shape_table, solve
+from bidclick_gym.campaigns import BudgetedCampaign
 
 from ..engine import Experiment, Option, Results, register
 from ..engine.command_line import fraction, list_of, one_of
-from ..engine.markdown import section
 from ..learners import CAMPAIGN_LEARNERS
 from . import learned
 from .training import LOGGERS
@@ -25,9 +24,6 @@ intervals, and each table says how many seeds it has. Raw rows are in `results.c
 beside this report."""
     yield learned.verdict_section(rows)
     yield learned.learner_section(rows)
-    yield section(
-        "What is true of the optimum", shape_table(shape_report(solve(campaign)))
-    )
 
 
 BUDGET = register(

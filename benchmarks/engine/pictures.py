@@ -151,24 +151,3 @@ def paths(
             axis.fill_between(x, *ends, color=drawn.get_color(), alpha=0.15, linewidth=0)
     axis.grid(color="0.92")
     axis.legend(fontsize=8, frameon=False)
-
-
-def heat(
-    axis: Any,
-    values: npt.NDArray[Any],
-    extent: tuple[float, float, float, float],
-    lowest: float,
-    highest: float,
-    colours: str = "viridis",
-) -> Any:
-    """A map, the first row at the bottom; returns the image, for a colour bar."""
-    return axis.imshow(
-        values,
-        extent=extent,
-        origin="lower",
-        aspect="auto",
-        cmap=colours,
-        vmin=lowest,
-        vmax=highest,
-        interpolation="nearest",
-    )

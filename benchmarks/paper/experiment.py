@@ -9,7 +9,6 @@ from .cost import COST_PART
 from .curves import CURVES_PART
 from .interpretations import INTERPRETATIONS_PART
 from .pictures import PICTURES
-from .policies import POLICIES_PART
 from .report import TITLE, finish, sections
 from .table1 import TABLE1_PART
 from .table2 import TABLE2_PART
@@ -22,7 +21,6 @@ PAPER = register(
         parts=[
             THEORY_PART,
             INTERPRETATIONS_PART,
-            POLICIES_PART,
             COST_PART,
             TABLE1_PART,
             TABLE2_PART,

@@ -8,15 +8,12 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from bidclick_gym import Auction
-
 from ..engine import Results
-from ..engine.pictures import Line, dots, heat, paths, subplots
-from ..engine.rows import Rows, by_seed, distinct, select
+from ..engine.pictures import Line, dots, paths, subplots
+from ..engine.rows import by_seed, distinct, select
 from ..learners import AUCTION_LEARNERS
 from .curves import REFRESH
-from .measurements import FloatArray, Measurements, MissingError
-from .policies import CONTEXTS
+from .measurements import Measurements, MissingError
 
 #: Of lines; dots have those of their learners' kinds.
 _COLOURS = {
@@ -31,7 +28,6 @@ _COLOURS = {
 #: Smaller values are drawn here, as a logarithmic axis needs.
 _LEAST = 1e-6
 _SIZE = (4.6, 3.5)
-Runs = dict[str, tuple[FloatArray, FloatArray]]
 
 
 def _regret(results: Results) -> Figure | None:
@@ -102,61 +98,6 @@ def _legend_below(figure: Figure) -> None:
     figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
 
 
-def _q_values(results: Results, x: float, c: float) -> Figure | None:
-    rows = select(results["policies"], kind="q", x=x, c=c)
-    if not rows:
-        return None
-    auction = Auction()
-    figure, axes = subplots(*_SIZE)
-    truth = auction.reward_table(np.array([[x, c]]))[0]
-    axes[0, 0].plot(auction.bids, truth, "o-", color="black", label="truth", linewidth=2)
-    for model, label, colour in (
-        ("raw", "paper, raw", "#e08e45"),
-        ("projected", "paper, projected (Monotone)", "#d1495b"),
-        ("canonical", "canonical (Concave)", "#2a7fba"),
-    ):
-        values = {row["bid"]: row["value"] for row in select(rows, model=model)}
-        points = [values[bid] for bid in auction.bids]
-        axes[0, 0].plot(auction.bids, points, "o--", color=colour, label=label, ms=4)
-    axes[0, 0].set(xlabel="bid", ylabel="expected reward", xticks=auction.bids)
-    axes[0, 0].set(title=f"Q at x = {x:g}, c = {c:g}")
-    axes[0, 0].grid(color="0.92")
-    axes[0, 0].legend(fontsize=8, frameon=False)
-    return figure
-
-
-def _map(results: Results, model: str, title: str) -> Figure | None:
-    rows = _map_rows(results, model)
-    if not rows:
-        return None
-    bids = {(row["x"], row["c"]): row["bid"] for row in rows}
-    x, c = (sorted({context[i] for context in bids}) for i in (0, 1))
-    half = (c[1] - c[0]) / 2.0
-    figure, axes = subplots(*_SIZE)
-    drawn = heat(
-        axes[0, 0],
-        np.array([[bids[a, b] for a in x] for b in c]),
-        (0.0, 1.0, c[0] - half, c[-1] + half),
-        lowest=0.0,
-        highest=1.0,
-    )
-    figure.colorbar(drawn, ax=axes[0, 0], ticks=Auction().bids, label="bid")
-    axes[0, 0].set(xlabel="query descriptor x", ylabel="cost c", title=title)
-    return figure
-
-
-def _map_rows(results: Results, model: str) -> Rows:
-    maps = select(results["policies"], kind="map")
-    if model != "optimal":
-        return select(maps, model=model)
-    auction, contexts = Auction(), select(maps, model="raw")
-    if not contexts:
-        return []
-    table = auction.reward_table(np.array([[row["x"], row["c"]] for row in contexts]))
-    best = auction.bid_array[table.argmax(axis=1)]
-    return [{**row, "bid": bid} for row, bid in zip(contexts, best, strict=True)]
-
-
 Draw = Callable[[Results], Figure | None]
 
 #: By heading: what to know, and pictures by name.
@@ -183,25 +124,6 @@ ALBUM: Mapping[str, tuple[str, Mapping[str, Draw]]] = {
                     "linear",
                 ),
                 ("lambda", "The penalty weight lambda", "linear"),
-            )
-        },
-    ),
-    "Values over the bid": (
-        "The truth, the paper's raw critic, its projection onto Monotone, and the "
-        "canonical critic with the prior Concave.",
-        {f"q-{i}": partial(_q_values, x=x, c=c) for i, (x, c) in enumerate(CONTEXTS)},
-    ),
-    "Greedy bids in every context": (
-        "The optimum, and what critics make of it; IQL and CQL are tuned by the oracle.",
-        {
-            f"map-{model}": partial(_map, model=model, title=title)
-            for model, title in (
-                ("optimal", "Optimal bid"),
-                ("canonical", "Canonical, Concave"),
-                ("raw", "The paper's raw critic"),
-                ("projected", "The paper's, projected onto Monotone"),
-                ("IQL", "IQL"),
-                ("CQL", "CQL"),
             )
         },
     ),

@@ -1,4 +1,4 @@
-"""Wall-clock per ``fit`` step: d3rlpy on its own buffer, on ours, ours, and the floor."""
+"""Wall-clock per ``fit`` step: d3rlpy on its own buffer and on ours, and ours."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from d3rlpy import algos
 from d3rlpy.models import VectorEncoderFactory
 
@@ -26,10 +25,8 @@ from ..engine.timing import (
     spread,
 )
 from ..learners import fit_quietly
-from .bare_loop import BareLoop
 
 OURS = "ConstraintAwareQ"
-FLOOR = "bare loop"
 BASELINES = ("DQN", "DiscreteCQL", "DiscreteBC", "IQL")
 
 SHAPES = [((64, 64), 256), ((64, 64), 1024), ((256, 256), 256), ((256, 256), 1024)]
@@ -98,27 +95,7 @@ def _runners(
         constraint=Concave(), batch_size=batch, critic_encoder_factory=encoder
     )
     runners[OURS, "ours"] = runner(mine.create(device="cpu:0"), ours)
-    runners[FLOOR, "none"] = _bare(hidden, batch, ours)
     return runners
-
-
-def _bare(hidden: tuple[int, ...], batch: int, dataset: Any) -> Callable[[int], None]:
-    drawn = [dataset.sample_transition_batch(batch) for _ in range(50)]
-    batches = [
-        (
-            torch.from_numpy(b.observations),
-            torch.from_numpy(b.actions).long(),
-            torch.from_numpy(b.rewards),
-        )
-        for b in drawn
-    ]
-    loop = BareLoop(hidden, dataset.dataset_info.action_size, 0.6, 0.5)
-
-    def run(steps: int) -> None:
-        for step in range(steps):
-            loop.update(*batches[step % len(batches)])
-
-    return run
 
 
 FIT = Part(
@@ -154,8 +131,6 @@ def report(rows: Rows) -> str:
     return section(
         "Milliseconds for a step of `fit`",
         table(["Algorithm", "Buffer", *heads], lines, "ll" + "r" * len(heads)),
-        "The bare loop does the arithmetic of `ConstraintAwareQ` on tensors that are "
-        "drawn beforehand: no sampling, no d3rlpy, no logging.",
     )
 
 
@@ -165,11 +140,9 @@ def draw(axis: Any, rows: Rows) -> None:
     )
     lines = [
         pictures.Line(
-            name if buffer == "none" else f"{name} on {buffer}",
+            f"{name} on {buffer}",
             [1e3 * seconds],
-            pictures.LIMIT
-            if name == FLOOR
-            else (pictures.OURS if buffer == "ours" else pictures.BASELINE),
+            pictures.OURS if buffer == "ours" else pictures.BASELINE,
         )
         for (name, buffer), seconds in found.items()
     ]

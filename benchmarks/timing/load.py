@@ -33,8 +33,6 @@ FIRST = "Arrow shards, first time"
 FROM_MINARI = "from_minari"
 KINDS = (THEIRS, FROM_MINARI, FIRST, OURS)
 FULL = 10_000_000
-HUGE = 100_000_000
-HUGE_TEXT = f"{HUGE:,} impressions"
 
 DATASET = "speed/logged-v0"
 COLUMNS: dict[str, Any] = {
@@ -42,6 +40,7 @@ COLUMNS: dict[str, Any] = {
     "action": "action",
     "reward": "reward",
     "propensity": "propensity",
+    "episode": "campaign",
 }
 
 
@@ -83,10 +82,9 @@ def _measure(kind: str, path: str) -> dict[str, Any]:
     import bidclick_gym  # noqa: F401
     import icac_algo.data.files.minari
     import icac_algo.data.files.tables  # noqa: F401
-    from icac_algo import ColumnarReplayBuffer, Concave, ConstraintAwareQConfig
+    from icac_algo import ColumnarReplayBuffer
 
     from ..engine import quiet_logs
-    from ..learners import fit_quietly
 
     quiet_logs()
     gc.collect()
@@ -99,17 +97,10 @@ def _measure(kind: str, path: str) -> dict[str, Any]:
     elif kind == FROM_MINARI:
         buffer = ColumnarReplayBuffer.from_minari(DATASET)
     else:
-        # As a bandit log for training; else with its campaigns, as Minari has them.
-        episode = None if kind == "train" else "campaign"
-        buffer = ColumnarReplayBuffer.from_parquet(
-            path, episode=episode, show_progress=False, **COLUMNS
-        )
+        buffer = ColumnarReplayBuffer.from_parquet(path, show_progress=False, **COLUMNS)
     seconds = time.perf_counter() - started
     for _ in range(100):
         buffer.sample_transition_batch(256)
-    if kind == "train":
-        algo = ConstraintAwareQConfig(constraint=Concave()).create(device="cpu:0")
-        fit_quietly(algo, buffer, 200)
     peak.stop()
     return {
         "seconds": seconds,
@@ -154,28 +145,6 @@ def _at(
                     "round": turn,
                     **_in_process(kind, shards, place),
                 }
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _compute_huge(settings: Settings) -> Iterator[Row]:
-    """Opens and trains on 100 million impressions, mapped and converted."""
-    with showing("huge") as show:
-        for format in ("arrow", "parquet"):
-            yield from _huge(settings.out / f"huge-{format}", format, show)
-
-
-def _huge(place: pathlib.Path, format: str, show: Callable[[str], None]) -> Iterator[Row]:
-    from bidclick_gym import write_shards
-
-    try:
-        show(f"writing {HUGE_TEXT}, {format}")
-        shards = write_shards(place / "shards", HUGE, format=format)
-        for kind in ("first", "reopened", "train"):
-            show(f"{format}, {kind}")
-            named = {"kind": f"{format}, {kind}", "impressions": HUGE, "round": 0}
-            # The bandit reading of the log is what training uses.
-            yield {**named, **_in_process("train", shards, place)}
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -248,13 +217,6 @@ _COLUMNS = (
     "transitions",
 )
 LOAD = Part("load", _COLUMNS, compute=_compute, file="speed-load.csv")
-LONG = Part(
-    "huge",
-    _COLUMNS,
-    compute=_compute_huge,
-    file="speed-huge.csv",
-    planned=lambda settings: settings["huge"],
-)
 
 
 def report(rows: Rows) -> str:
@@ -281,21 +243,6 @@ def report(rows: Rows) -> str:
         "(RssAnon above what the process had before, sampled every 10 ms), while opening "
         "and drawing 100 batches of 256.",
         table(["", "Impressions", "Seconds", "Peak MB", "Kept MB"], lines, "lrrrr"),
-    )
-
-
-def report_of_huge(rows: Rows) -> str:
-    """The same of a log that does not fit in memory, in Markdown."""
-    lines = [
-        (row["kind"], f"{row['seconds']:.3g}", f"{row['peak_bytes'] / 1e6:.3g}")
-        for row in rows
-    ]
-    head = ["", "Seconds to open", "Peak anonymous MB, training included"]
-    return section(
-        HUGE_TEXT,
-        "Opened as a bandit log, then 200 steps of `ConstraintAwareQ.fit`.  The first "
-        "opening examines Arrow files and converts Parquet files.",
-        table(head, lines, "lrr"),
     )
 
 

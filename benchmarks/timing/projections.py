@@ -4,206 +4,248 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
-from collections.abc import Iterator, Mapping, Sequence
+import importlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
 from d3rlpy.algos import DQNConfig
 from d3rlpy.models import VectorEncoderFactory
+from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression as of_scipy
+from sklearn.isotonic import isotonic_regression as of_sklearn
 
 from bidclick_gym.logs import simulate_log, to_replay_buffer
-from icac_algo import ConstraintAwareQConfig
+from icac_algo import ConstraintAwareQConfig, shapes
 
-from ..engine import Experiment, Option, Part, Settings, quiet_logs, register
-from ..engine.rows import Row, Rows
-from ..engine.timing import in_turn, one_thread, seconds_of, showing
-from .methods import IDENTITY, OURS, Runner, local_methods
-from .problems import SHAPES, make_problem, solve_trusted
-from .projection_report import BATCH, CHECKED, DQN, OURS_UPDATE, PATIENCE, draw, sections
-from .rivals import NotRun, Rivals, RivalsPythonError, rivals_of
-
-COLUMNS = (
-    *("part", "shape", "size", "batch", "method", "round", "repeats", "seconds"),
-    *("error", "residual", "note"),
+from ..engine import Experiment, Part, Results, Settings, quiet_logs, register
+from ..engine.markdown import section, table
+from ..engine.pictures import BASELINE, subplots
+from ..engine.rows import Row, Rows, by_seed, distinct, select
+from ..engine.timing import (
+    Target,
+    growth_exponent,
+    in_turn,
+    median,
+    medians,
+    one_thread,
+    ratio,
+    seconds_of,
+    showing,
+    spread,
+    targets_table,
 )
-_BLANK = dict.fromkeys(COLUMNS)
+
+FloatArray = npt.NDArray[np.float64]
+OURS, IDENTITY = "icac_algo", "identity"
+SCIPY, SKLEARN = "scipy, row by row", "scikit-learn, row by row"
+OURS_UPDATE, DQN = "ConstraintAwareQ.update", "DQN.update"
+
+# Actions are equidistant on [0, 1]: at every K some bounds bind and some do not.
+SHAPES: dict[str, shapes.Constraint] = {
+    "Monotone": shapes.Monotone(),
+    "SlopeBounds(-1, 1)": shapes.SlopeBounds(-1.0, 1.0),
+    "Bounded(-1, 1)": shapes.Bounded(-1.0, 1.0),
+    "Concave": shapes.Concave(),
+    "Convex": shapes.Convex(),
+    "MonotoneConcave": shapes.MonotoneConcave(),
+    "Concave and SlopeBounds(-5, 5)": shapes.Intersection(
+        [shapes.Concave(), shapes.SlopeBounds(-5.0, 5.0)]
+    ),
+}
+SIZES, QUICK_SIZES = (3, 5, 11, 21, 51, 101, 201), (5, 11)
+#: Numbers of actions whose table shows every method.
+TABLED = (5, 21, 101)
+BATCH = 256
+JUDGED_SIZE, LARGE = 5, 101
+#: Rows that are solved by the reference.
+CHECKED = 32
+#: What one timing should take; faster methods are repeated.
+SECONDS = 0.05
+MAX_ERROR = 1e-6
+MAX_UPDATE = 1.25
+MAX_IDENTITY = {name: 4.0 if name == "Monotone" else 6.0 for name in SHAPES}
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """How much is measured."""
+class Problem:
+    """One batch to project onto a shape, and a loss on the result."""
 
-    sizes: tuple[int, ...] = (5, 21, 101)
-    #: Numbers of actions over which ours is followed.
-    growth: tuple[int, ...] = (2, 3, 5, 11, 21, 51, 101, 201, 501, 1001)
-    batch: int = BATCH  # rows of each projection
-    rounds: int = 7  # how often each method is timed, in turn with the others
-    growth_rounds: int = 3  # the same for growth
-    updates: int = 200  # gradient steps in each round
-    seconds: float = 0.05  # what one timing should take; faster methods are repeated
-    patience: float = PATIENCE  # seconds of a pass beyond which K grows no further
-    checked: int = CHECKED  # rows that are solved by the reference
+    shape: str  # a name in ``SHAPES``
+    q: npt.NDArray[np.float32]  # ``(B, K)``
+    weights: npt.NDArray[np.float32]  # of the loss ``(u * weights).sum()``
+
+    @classmethod
+    def of(cls, shape: str, size: int, batch: int = BATCH) -> Problem:
+        """A random parabola over the actions plus noise of unit size in each row.
+
+        The rows depend on ``size`` and ``batch`` only, so all shapes project the same.
+        """
+        rng = np.random.default_rng([size, batch])
+        x = np.linspace(0.0, 1.0, size)
+        slope, bend = rng.normal(size=(2, batch, 1)) * 2.0
+        q = slope * x + bend * (x - 0.5) ** 2 + rng.normal(size=(batch, size))
+        weights = rng.normal(size=(batch, size))
+        return cls(shape, q.astype(np.float32), weights.astype(np.float32))
+
+    def methods(self) -> dict[str, Callable[[], npt.NDArray[Any]]]:
+        """Passes forward and backward, to the solution."""
+        found: dict[str, Callable[[], npt.NDArray[Any]]] = {
+            IDENTITY: functools.partial(self._by_torch, lambda q: q * 1.0),
+            OURS: functools.partial(self._by_torch, SHAPES[self.shape].project),
+        }
+        if self.shape == "Monotone":
+            found[SCIPY] = functools.partial(self._by_row, lambda row: of_scipy(row).x)
+            found[SKLEARN] = functools.partial(self._by_row, of_sklearn)
+        return found
+
+    def _by_torch(
+        self, layer: Callable[[torch.Tensor], torch.Tensor]
+    ) -> npt.NDArray[Any]:
+        q = torch.from_numpy(self.q).requires_grad_()
+        u = layer(q)
+        (u * torch.from_numpy(self.weights)).sum().backward()
+        return u.detach().numpy()
+
+    def _by_row(
+        self, solve: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+    ) -> npt.NDArray[Any]:
+        u = np.stack([solve(row) for row in self.q])
+        # These libraries go forward only; this is what they would have to do.
+        pool_average(u, self.weights)
+        return u
 
 
-FULL = Plan()
-QUICK = Plan(
-    sizes=(5, 11),
-    growth=(2, 5, 11),
-    rounds=2,
-    growth_rounds=2,
-    updates=3,
-    seconds=0.001,
-    checked=4,
+def pool_average(
+    solution: npt.NDArray[Any], gradient: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Gradient of isotonic regression: the mean over each run of equal values."""
+    starts = np.ones(solution.shape, dtype=bool)
+    starts[:, 1:] = solution[:, 1:] != solution[:, :-1]
+    first = np.flatnonzero(starts.ravel())
+    counts = np.diff(np.append(first, solution.size))
+    means = np.add.reduceat(gradient.ravel(), first) / counts
+    return np.repeat(means, counts).reshape(solution.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """Trusted solutions of some rows of a problem, by quadprog's active set method."""
+
+    rows: npt.NDArray[np.int64]  # which, ``(n,)``
+    values: FloatArray  # ``(n, K)``
+    scales: FloatArray  # size of each row, its largest distance from its mean, ``(n, 1)``
+    residual: float  # largest violation of the optimality conditions, of the row's scale
+
+    @classmethod
+    def of(cls, problem: Problem, count: int = CHECKED) -> Reference:
+        solve_qp = importlib.import_module("quadprog").solve_qp
+        batch, size = problem.q.shape
+        constraint = SHAPES[problem.shape]
+        positions = constraint.positions(size)
+        matrix, bounds = constraint.inequalities(positions), constraint.bounds(positions)
+        # It stops at an absolute residual: it gets rows of one length.
+        lengths = np.linalg.norm(matrix, axis=1)
+        matrix, bounds = matrix / lengths[:, None], bounds / lengths
+        rows = np.unique(np.linspace(0, batch - 1, min(count, batch)).astype(np.int64))
+        q = problem.q[rows].astype(np.float64)
+        scales = np.abs(q - q.mean(axis=1, keepdims=True)).max(axis=1, keepdims=True)
+        identity, columns = np.eye(size), np.ascontiguousarray(matrix.T)
+        values, residual = np.empty_like(q), 0.0
+        for i, row in enumerate(q):
+            found = solve_qp(identity, row, columns, bounds)
+            values[i], multipliers = found[0], found[4]
+            slack = matrix @ values[i] - bounds
+            violations = (
+                -slack.min(),
+                -multipliers.min(),
+                np.abs(slack * multipliers).max() / scales[i, 0],
+                np.abs(values[i] - row - columns @ multipliers).max(),
+            )
+            residual = max(residual, float(max(violations) / scales[i, 0]))
+        return cls(rows, values, scales, residual)
+
+    def error_of(self, solution: npt.NDArray[Any]) -> float:
+        """Largest absolute error of a ``(B, K)`` solution, relative to its row."""
+        errors = np.abs(solution[self.rows].astype(np.float64) - self.values)
+        return float((errors / self.scales).max())
+
+
+# -- measuring -----------------------------------------------------------------
+
+COLUMNS = (
+    *("part", "shape", "size", "batch", "method", "round", "seconds"),
+    *("error", "residual"),
 )
 
 
-def measure(plan: Plan, rivals: Rivals) -> Iterator[Row]:
-    """Every measurement, and the versions of what the other interpreter has."""
-    for name, version in rivals.versions.items():
-        yield {**_BLANK, "part": "rival", "method": name, "note": version}
-    growth = Growth(plan)
-    with showing("shapes") as show:
-        for size in plan.sizes:
+def _compute(settings: Settings) -> Iterator[Row]:
+    quick = settings.quick
+    with one_thread(), showing("shapes") as show:
+        for size in QUICK_SIZES if quick else SIZES:
             for shape in SHAPES:
                 show(f"{shape}, K = {size}")
-                yield from measure_methods(shape, size, plan, rivals)
-        for size in plan.growth:
-            show(f"growth, K = {size}")
-            yield from growth.measure(size)
+                yield from measure_methods(Problem.of(shape, size), quick)
         show("updates")
-        yield from measure_updates(plan)
+        yield from measure_updates(quick)
 
 
-def measure_methods(shape: str, size: int, plan: Plan, rivals: Rivals) -> Rows:
+def measure_methods(problem: Problem, quick: bool) -> Iterator[Row]:
     """All methods on one problem, in turn, with the errors of their solutions."""
-    problem = make_problem(shape, size, plan.batch)
-    reference = solve_trusted(problem, plan.checked)
-    runners: dict[str, Runner] = {}
-    failed: dict[str, str] = {}
-    for name, build in local_methods(problem).items():
-        runners[name] = build()
-    for package in rivals_of(shape, size):
-        try:
-            runners[package] = rivals.prepare(package, problem)
-        except NotRun as reason:
-            failed[package] = str(reason)
-    timed, fallen = _timed(runners, plan.rounds, plan.seconds)
-    failed.update(fallen)
-    place = {"part": "projection", "shape": shape, "size": size, "batch": plan.batch}
-    rows = []
-    for row in timed:
-        if row["method"] in failed:
-            continue
+    reference = Reference.of(problem, 4 if quick else CHECKED)
+    batch, size = problem.q.shape
+    methods, timed, errors = problem.methods(), {}, {}
+    for name, one_pass in methods.items():
         # The identity solves another problem.
-        error = None
-        if row["method"] != IDENTITY:
-            error = reference.error_of(runners[row["method"]].solution)
-        measured = {"error": error, "residual": reference.residual}
-        rows.append({**_BLANK, **place, **row, **measured})
-    return rows + [
-        {**_BLANK, **place, "method": name, "note": reason}
-        for name, reason in failed.items()
-    ]
+        error = reference.error_of(one_pass())
+        errors[name] = None if name == IDENTITY else error
+        most = 1 if quick else round(SECONDS / seconds_of(one_pass))
+        timed[name] = functools.partial(_repeated, one_pass, max(1, min(2000, most)))
+    for name, turn, seconds in in_turn(timed, 2 if quick else 7):
+        yield {
+            "part": "projection",
+            "shape": problem.shape,
+            "size": size,
+            "batch": batch,
+            "method": name,
+            "round": turn,
+            "seconds": seconds,
+            "error": errors[name],
+            "residual": reference.residual,
+        }
 
 
-def _timed(
-    runners: Mapping[str, Runner], rounds: int, seconds: float
-) -> tuple[Rows, dict[str, str]]:
-    """Rows of all rounds, and why those that fell on the way fell."""
-    rows: Rows = []
-    failed: dict[str, str] = {}
-    repeats: dict[str, int] = {}
-    # Turn -1 only finds out how often to repeat.
-    for turn in range(-1, rounds):
-        for name, runner in runners.items():
-            if name in failed:
-                continue
-            try:
-                took = runner.seconds(repeats.get(name, 1))
-            except NotRun as reason:
-                failed[name] = str(reason)
-                continue
-            if turn < 0:
-                repeats[name] = max(1, min(2000, round(seconds / took)))
-                continue
-            named = {"method": name, "round": turn, "repeats": repeats[name]}
-            rows.append({**named, "seconds": took})
-    return rows, failed
+def _repeated(one_pass: Callable[[], Any], repeats: int) -> float:
+    return seconds_of(lambda: [one_pass() for _ in range(repeats)]) / repeats
 
 
-class Growth:
-    """Ours over growing K, all shapes in turn, until one takes too long."""
-
-    def __init__(self, plan: Plan):
-        self._plan = plan
-        self._slow: dict[str, int] = {}
-
-    def measure(self, size: int) -> Rows:
-        """A row for each shape and round, and the identity's; sizes in rising order."""
-        plan = self._plan
-        place = {**_BLANK, "part": "growth", "size": size, "batch": plan.batch}
-        anything = make_problem("Monotone", size, plan.batch)
-        runners: dict[str, Runner] = {IDENTITY: local_methods(anything)[IDENTITY]()}
-        rows: Rows = []
-        for shape in SHAPES:
-            named: Row = {**place, "shape": shape, "method": OURS}
-            if shape in self._slow:
-                note = f"over {plan.patience:g} s a pass at K = {self._slow[shape]}"
-                rows.append({**named, "note": note})
-                continue
-            build = local_methods(make_problem(shape, size, plan.batch))[OURS]
-            started = time.perf_counter()
-            runner = build()
-            took = time.perf_counter() - started
-            if took <= plan.patience:
-                runners[shape] = runner
-                continue
-            # One pass, the first, is all it gets.
-            self._slow[shape] = size
-            rows.append({**named, "round": 0, "repeats": 1, "seconds": took})
-        for row in _timed(runners, plan.growth_rounds, plan.seconds)[0]:
-            shape = row["method"]
-            method = IDENTITY if shape == IDENTITY else OURS
-            rows.append({**place, **row, "shape": shape, "method": method})
-        return rows
-
-
-# -- a whole update ------------------------------------------------------------
-
-_DRAWN = 50
-_WARM = 20
-
-
-def measure_updates(plan: Plan) -> Rows:
+def measure_updates(quick: bool) -> Iterator[Row]:
     """Updates of ours and of DQN, in turn, on the same batches, drawn beforehand."""
     quiet_logs()
     auction = gym.make("BidClick-v0").unwrapped.auction  # type: ignore[attr-defined]
     dataset = to_replay_buffer(simulate_log(auction, campaigns=10, seed=0))
-    batches = [dataset.sample_transition_batch(plan.batch) for _ in range(_DRAWN)]
+    batches = [dataset.sample_transition_batch(BATCH) for _ in range(50)]
     encoder = VectorEncoderFactory([64, 64])
     configs: dict[str, Any] = {
         OURS_UPDATE: ConstraintAwareQConfig(
-            batch_size=plan.batch, critic_encoder_factory=encoder
+            batch_size=BATCH, critic_encoder_factory=encoder
         ),
-        DQN: DQNConfig(batch_size=plan.batch, encoder_factory=encoder),
+        DQN: DQNConfig(batch_size=BATCH, encoder_factory=encoder),
     }
-    timed = {}
+    steps, timed = 3 if quick else 200, {}
     for name, config in configs.items():
         algo = config.create(device="cpu:0")
         algo.build_with_dataset(dataset)
-        update = functools.partial(_update, algo, batches)
-        update(min(_WARM, plan.updates))
-        several = functools.partial(update, plan.updates)
+        _update(algo, batches, min(20, steps))
+        several = functools.partial(_update, algo, batches, steps)
         timed[name] = functools.partial(seconds_of, several)
-    return [
-        {
-            **_BLANK,
-            **{"part": "update", "size": 5, "batch": plan.batch, "method": name},
-            **{"round": turn, "repeats": plan.updates, "seconds": took / plan.updates},
-        }
-        for name, turn, took in in_turn(timed, plan.rounds)
-    ]
+    for name, turn, took in in_turn(timed, 2 if quick else 7):
+        place = {"part": "update", "size": 5, "batch": BATCH, "method": name}
+        yield {**place, "round": turn, "seconds": took / steps}
 
 
 def _update(algo: Any, batches: Sequence[Any], steps: int) -> None:
@@ -211,40 +253,144 @@ def _update(algo: Any, batches: Sequence[Any], steps: int) -> None:
         algo.update(batches[step % len(batches)])
 
 
-def _compute(settings: Settings) -> Iterator[Row]:
-    try:
-        with one_thread(), Rivals(settings["rivals_python"]) as rivals:
-            yield from measure(QUICK if settings.quick else FULL, rivals)
-    except KeyboardInterrupt:
-        raise SystemExit("interrupted; nothing was written") from None
+# -- report --------------------------------------------------------------------
+
+RULES = f"""\
+All ratios are medians over rounds of two times of the same round, at batch {BATCH} and \
+K = {JUDGED_SIZE}; figures at any other size decide nothing.
+
+- Cost: a pass of ours takes at most {MAX_IDENTITY["Monotone"]:g} times a pass of the \
+identity for Monotone, {MAX_IDENTITY["Concave"]:g} times for the other shapes.
+- Error: ours is within {MAX_ERROR:g} of the reference, as the largest absolute \
+difference relative to the row's scale (its largest distance from its mean).
+- Update: an update of `ConstraintAwareQ` takes at most {MAX_UPDATE:g} times \
+`DQN.update`."""
 
 
-def _check_rivals(settings: Settings) -> None:
-    """Ends the command before anything is written if the interpreter is none."""
-    try:
-        Rivals(settings["rivals_python"]).close()
-    except RivalsPythonError as error:
-        raise SystemExit(str(error)) from None
+def targets(rows: Rows) -> list[Target]:
+    judged = select(rows, size=JUDGED_SIZE, batch=BATCH)
+    found = []
+    for shape, bound in MAX_IDENTITY.items():
+        cost = ratio(*(_times(judged, shape=shape, method=m) for m in (OURS, IDENTITY)))
+        found.append(Target(f"{shape}: ours / identity", cost, bound, False))
+    for shape in SHAPES:
+        ours = select(judged, shape=shape, method=OURS)
+        error = float(ours[0]["error"]) if ours else math.nan
+        found.append(Target(f"{shape}: error of ours", error, MAX_ERROR, False))
+    cost = ratio(*(_times(judged, method=name) for name in (OURS_UPDATE, DQN)))
+    return [*found, Target(f"{OURS_UPDATE} / {DQN}", cost, MAX_UPDATE, False)]
+
+
+def _times(rows: Rows, **where: Any) -> dict[int, float]:
+    return by_seed(rows, "seconds", "round", **where)
+
+
+def _sections(results: Results) -> Iterable[str]:
+    rows = results["shapes"]
+    yield (
+        "A pass is forward, the loss `(u * weights).sum()` with fixed random weights, "
+        "and backward, from float32 to float32, on one thread.  Medians over rounds in "
+        "which all is timed in turn; the smallest and largest round in brackets."
+    )
+    yield section("Verdict", RULES, targets_table(targets(rows)))
+    yield "![Time of a pass over the number of actions](shapes.png)"
+    compared = select(rows, part="projection")
+    for size in TABLED:
+        yield _methods(select(compared, size=size))
+    residual = max(r["residual"] for r in compared if r["residual"] is not None)
+    yield (
+        f"Errors are against quadprog in float64, on up to {CHECKED} rows of each "
+        f"problem, relative to the row's scale; quadprog itself meets the optimality "
+        f"conditions to {residual:.1e} of it.  Rows are a random parabola plus noise of "
+        f"unit size.  {SCIPY} and {SKLEARN} go forward only: their time holds an average "
+        "of the gradient over pools, in numpy, that we wrote."
+    )
+    yield _growth(compared)
+    updates = select(rows, part="update")
+    yield section(
+        "Milliseconds an update",
+        "A log of BidClick-v0 (2 features, 5 bids), batches of 256 drawn beforehand; "
+        "encoders of [64, 64], all else default: the functional critic over Concave.",
+        table(
+            ["", "Time"],
+            [
+                (name, spread(_times(updates, method=name), 1e3))
+                for name in distinct(updates, "method")
+            ],
+            "lr",
+        ),
+    )
+
+
+def _methods(rows: Rows) -> str:
+    lines: list[tuple[Any, ...]] = []
+    for shape, method in distinct(rows, "shape", "method"):
+        times, identity, ours = (
+            _times(rows, shape=shape, method=m) for m in (method, IDENTITY, OURS)
+        )
+        error = select(rows, shape=shape, method=method)[0]["error"]
+        ratios = (f"{ratio(times, base):.3g}" for base in (identity, ours))
+        shown = "" if error is None else f"{error:.1e}"
+        lines.append((shape, method, spread(times, 1e3), *ratios, shown))
+    if not lines:
+        return ""
+    return section(
+        f"Milliseconds a pass, K = {rows[0]['size']:.0f}, batch {BATCH}",
+        table(
+            ["Shape", "Method", "Time", "x identity", "x ours", "Error"], lines, "llrrrr"
+        ),
+    )
+
+
+def _growth(rows: Rows) -> str:
+    sizes = sorted(distinct(rows, "size"))
+    lines = []
+    for shape in SHAPES:
+        times = [
+            median(_times(rows, shape=shape, method=OURS, size=size)) for size in sizes
+        ]
+        large = [i for i, size in enumerate(sizes) if size >= LARGE]
+        slope = growth_exponent([sizes[i] for i in large], [times[i] for i in large])
+        cells = [f"{1e3 * seconds:.3g}" for seconds in times]
+        lines.append((shape, *cells, "" if math.isnan(slope) else f"{slope:.2f}"))
+    heads = [f"K = {size:,.0f}" for size in sizes]
+    return section(
+        "Growth of ours with K",
+        f"Milliseconds a pass, batch {BATCH}, median; the exponent is the slope of log "
+        f"time against log K from K = {LARGE}.",
+        table(["", *heads, "Exponent"], lines, "l" + "r" * (len(heads) + 1)),
+    )
+
+
+def _draw(results: Results) -> Figure:
+    rows = select(results["shapes"], part="projection")
+    figure, ((axis,),) = subplots(7.0, 4.6)
+    for shape, marker in zip(SHAPES, "osD^vP*", strict=True):
+        found = medians(select(rows, shape=shape, method=OURS), "seconds", "size")
+        sizes = [size for (size,) in found]
+        times = [1e3 * seconds for seconds in found.values()]
+        axis.plot(sizes, times, marker=marker, markersize=4, label=shape)
+    found = medians(select(rows, shape="Monotone", method=IDENTITY), "seconds", "size")
+    times = [1e3 * seconds for seconds in found.values()]
+    axis.plot([size for (size,) in found], times, color=BASELINE, label=IDENTITY)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xlabel("actions, K")
+    axis.set_ylabel(f"milliseconds, forward and backward, batch of {BATCH}")
+    axis.grid(alpha=0.25)
+    axis.legend(fontsize=8, frameon=False)
+    return figure
 
 
 register(
     Experiment(
         "shapes",
-        "the projection layer: time and error, against other solvers",
+        "the projection layer: time, and error against an exact solver",
         parts=[Part("shapes", COLUMNS, compute=_compute)],
         title="Projection layers",
-        sections=sections,
-        pictures={"shapes.png": draw},
+        sections=_sections,
+        pictures={"shapes.png": _draw},
         quick={},
-        options=[
-            Option(
-                "--rivals-python",
-                metavar="PATH",
-                help="interpreter of an environment with qpth, cvxpylayers and "
-                "torchisotonic; without it they are not run",
-            )
-        ],
         report="shapes.md",
-        prepare=_check_rivals,
     )
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..engine import Experiment, Option, Results, register
+from ..engine import Experiment, Results, register
 from ..engine.markdown import section
 from ..engine.pictures import subplots
 from ..engine.rows import Rows, by_seed
@@ -33,25 +33,15 @@ def targets(results: Results | Mapping[str, Rows]) -> list[Target]:
     batched = by_seed(results["env"], "impressions_per_second", "round", **large)
     million = median(batched) / 1e6
     stock = fit.ratio_of(fits, ours, ("DiscreteCQL", "d3rlpy's"))
-    bare = fit.ratio_of(fits, ours, (fit.FLOOR, "none"))
     buffers = fit.ratio_of(fits, ("DQN", "d3rlpy's"), ("DQN", "ours"))
     batch = "million impressions a second, 4,096 environments, horizon 1,000"
-    found = [
+    return [
         Target("a step of ours / of stock DiscreteCQL", stock, 0.25, False),
-        Target("a step of ours / of the bare loop", bare, 1.5, False),
         Target("DQN on d3rlpy's buffer / on ours", buffers, 3.5, True),
         Target(f"{opening} (time)", ratio(*times), 50.0, True),
         Target(f"{opening} (peak memory)", theirs / max(mine, 1.0), 10.0, True),
         Target(batch, million, 50.0, True),
     ]
-    for row in results["huge"]:
-        name = f"{load.HUGE_TEXT}, {row['kind']}"
-        if row["kind"].endswith("reopened"):
-            found.append(Target(f"{name}: seconds", row["seconds"], 2.0, False))
-        if row["kind"].endswith("train"):
-            gib = row["peak_bytes"] / 2**30
-            found.append(Target(f"{name}ing: peak anonymous GiB", gib, 1.0, False))
-    return found
 
 
 def _sections(results: Results) -> Iterable[str]:
@@ -61,8 +51,8 @@ def _sections(results: Results) -> Iterable[str]:
         "brackets."
     )
     yield section("Verdict", targets_table(targets(results)))
-    reports = {"fit": fit.report, "load": load.report, "huge": load.report_of_huge}
-    for name, report in {**reports, "env": env.report}.items():
+    reports = {"fit": fit.report, "load": load.report, "env": env.report}
+    for name, report in reports.items():
         yield report(results[name]) if results[name] else ""
 
 
@@ -82,18 +72,11 @@ register(
     Experiment(
         "speed",
         "training, loading and stepping, timed against d3rlpy",
-        parts=[fit.FIT, load.LOAD, load.LONG, env.ENV],
+        parts=[fit.FIT, load.LOAD, env.ENV],
         title="Speed",
         sections=_sections,
         pictures={"speed.png": _draw},
         quick={},
-        options=[
-            Option(
-                "--huge",
-                action="store_true",
-                help="also 100 million impressions (3 GB of disk)",
-            )
-        ],
         report="speed.md",
     )
 )

@@ -13,7 +13,6 @@ from .evaluators import (
     campaign_values,
     fixed_observations,
 )
-from .shapes import ShapeCheck, shape_report, shape_table
 from .simulation import play, simulate
 from .solver import Solution, solve
 
@@ -28,7 +27,6 @@ __all__ = [
     "Evaluation",
     "PacedPolicy",
     "Policy",
-    "ShapeCheck",
     "Solution",
     "StateViolationEvaluator",
     "UnpacedPolicy",
@@ -37,8 +35,6 @@ __all__ = [
     "evaluate_all",
     "fixed_observations",
     "play",
-    "shape_report",
-    "shape_table",
     "simulate",
     "solve",
 ]

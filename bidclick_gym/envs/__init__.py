@@ -1,11 +1,6 @@
-"""Gymnasium environments of the auction, alone, in batches and under a budget.
-
-``BidClickVecEnv``, for Stable-Baselines3, imports that on first use.
-"""
+"""Gymnasium environments of the auction, alone, in batches and under a budget."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from .budget import BidClickBudgetEnv
 from .budget_vector import BidClickBudgetVectorEnv
@@ -18,12 +13,3 @@ __all__ = [
     "BidClickEnv",
     "BidClickVectorEnv",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    # Its base class is Stable-Baselines3's, which this package works without.
-    if name == "BidClickVecEnv":
-        from .sb3 import BidClickVecEnv
-
-        return BidClickVecEnv
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

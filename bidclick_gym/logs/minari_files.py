@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from .._optional import needed
+from .._optional import needed, progress_bar
 from .campaign_log import BudgetLog
 from .log import Log
 
@@ -119,22 +119,25 @@ def _write(
         infos = {
             info: getattr(log, name) for info, name in INFOS.items() if hasattr(log, name)
         }
-        episodes = (
-            EpisodeBuffer(
-                id=i,
-                seed=int(log.seeds[i]),
-                observations=log.observations[i],
-                actions=log.actions[i],
-                rewards=log.rewards[i],
-                terminations=at_last if terminates else never,
-                truncations=never if terminates else at_last,
-                infos={info: column[i] for info, column in infos.items()},
-            )
-            for i in range(len(log.actions))
-        )
-        storage.update_episodes(
-            _progress(episodes, metadata["dataset_id"], len(log.actions), show_progress)
-        )
+        count = len(log.actions)
+        bar = {"desc": f"making {metadata['dataset_id']}", "total": count, "leave": False}
+
+        def episodes() -> Iterator[Any]:
+            with progress_bar(show_progress, **bar) as advance:
+                for i in range(count):
+                    yield EpisodeBuffer(
+                        id=i,
+                        seed=int(log.seeds[i]),
+                        observations=log.observations[i],
+                        actions=log.actions[i],
+                        rewards=log.rewards[i],
+                        terminations=at_last if terminates else never,
+                        truncations=never if terminates else at_last,
+                        infos={info: column[i] for info, column in infos.items()},
+                    )
+                    advance(1)
+
+        storage.update_episodes(episodes())
 
 
 def _space_needed(log: Log) -> int:
@@ -171,11 +174,3 @@ def _renamed_when_complete(path: pathlib.Path) -> Iterator[pathlib.Path]:
                 raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _progress(episodes: Any, title: str, total: int, show: bool) -> Any:
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        return episodes
-    return tqdm(episodes, f"making {title}", total, disable=not show, leave=False)

@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import importlib.metadata
+import json
 import os
 import pathlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from .._arrays import AnyArray
 from .._checks import check_choice, check_integer
-from .._optional import import_pyarrow, needed
-from .log import HORIZON
-from .shard_files import (
-    AUCTIONS,
-    FORMATS,
-    MOST_ROWS,
-    MOST_SHARDS,
-    ShardPlan,
-    claim,
-    package_version,
-    write_shard,
-)
+from .._optional import import_pyarrow, needed, progress_bar
+from ..auction import MONOTONE_COST_RANGE, Auction
+from .log import HORIZON, simulate_log
+
+AUCTIONS = {
+    "BidClick-v0": Auction(),
+    "BidClickMonotone-v0": Auction(cost_range=MONOTONE_COST_RANGE),
+}
+FORMATS = ("arrow", "parquet")
+COLUMNS = {
+    "x": "float32",
+    "c": "float32",
+    "action": "int8",
+    "bid": "float32",
+    "reward": "float32",
+    "propensity": "float32",
+    "click": "int8",
+    "campaign": "int32",
+}
+
+MANIFEST = "manifest.json"
+#: Their names have five digits.
+MOST_SHARDS = 100_000
+#: Of a shard; a process holds a whole one, some 100 bytes a row.
+MOST_ROWS = 100_000_000
 
 
 def write_shards(
@@ -48,8 +67,7 @@ def write_shards(
 
     Shards that a folder already holds are kept, which makes an interrupted call go on
     where it stopped; a shard has its name only once it is whole.  ``manifest.json``, in
-    the same folder, says what made them and lists all that there will be.  Several calls
-    for the same log may write to a folder at once; each writes whatever it finds missing.
+    the same folder, says what made them and lists all that there will be.
 
     Args:
         out: the folder, made if missing.
@@ -92,8 +110,7 @@ def write_shards(
             f"impressions must be at most {most} in shards of {shard_size}, "
             f"got {impressions}"
         )
-    if workers is None:
-        workers = _cores()
+    workers = (os.cpu_count() or 1) if workers is None else workers
     check_integer("workers", workers, 1)
     if "\0" in str(out):
         raise ValueError(f"out must be a folder without null characters, got {out!r}")
@@ -102,13 +119,94 @@ def write_shards(
     plan = ShardPlan(
         env_id, int(impressions), int(seed), int(shard_size), format, package_version()
     )
-    claim(folder, plan)
+    _claim(folder, plan)
     missing = [i for i in range(plan.shards) if not (folder / plan.file(i)).exists()]
-    done = plan.impressions - sum(map(plan.rows, missing))
-    with _progress_bar(progress, plan.impressions, done) as advance:
+    bar = {
+        "total": plan.impressions,
+        "initial": plan.impressions - sum(map(plan.rows, missing)),
+        "unit": " impressions",
+        "unit_scale": True,
+    }
+    with progress_bar(progress, **bar) as advance:
         for shard in _written(plan, folder, missing, min(workers, len(missing))):
             advance(plan.rows(shard))
     return folder
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardPlan:
+    """All that decides what the shards hold, to the last byte."""
+
+    env_id: str
+    impressions: int
+    seed: int
+    shard_size: int
+    format: str
+    version: str
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.impressions // self.shard_size)
+
+    def file(self, shard: int) -> str:
+        """Name of a whole shard's file."""
+        return f"shard-{shard:05d}.{self.format}"
+
+    def rows(self, shard: int) -> int:
+        """Impressions in a shard; the last one may have fewer."""
+        return min(self.shard_size, self.impressions - shard * self.shard_size)
+
+    def manifest(self) -> dict[str, Any]:
+        """What ``manifest.json`` says: the plan, what it implies and every shard."""
+        auction = AUCTIONS[self.env_id]
+        return {
+            **dataclasses.asdict(self),
+            "horizon": HORIZON,
+            "bids": auction.bids,
+            "cost_range": auction.cost_range,
+            "columns": COLUMNS,
+            "shards": [
+                {"file": self.file(shard), "impressions": self.rows(shard)}
+                for shard in range(self.shards)
+            ],
+        }
+
+
+def package_version() -> str:
+    """Version of this package as installed, or ``"unknown"``."""
+    try:
+        return importlib.metadata.version("bidclick-icac")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _claim(folder: pathlib.Path, plan: ShardPlan) -> None:
+    """Makes the folder this plan's; raises if it holds anything else."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"out must be a folder, got the file {str(folder)!r}")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / MANIFEST
+    wanted = f"out must be an empty folder or one with a {MANIFEST} of shards, got "
+    if not path.exists():
+        found = sorted(p.name for p in folder.iterdir() if p.suffix != ".part")
+        if found:
+            raise FileExistsError(f"{wanted}{str(folder)!r} with {found[0]!r} in it")
+        with _whole_or_absent(path) as part:
+            part.write_text(json.dumps(plan.manifest(), indent=1) + "\n")
+    try:
+        held = json.loads(path.read_text())
+        held = {field: held[field] for field in dataclasses.asdict(plan)}
+    except (ValueError, KeyError, TypeError):
+        raise FileExistsError(
+            f"{wanted}{str(folder)!r}, whose {MANIFEST} is of something else"
+        ) from None
+    for field, value in dataclasses.asdict(plan).items():
+        if held[field] != value:
+            raise ValueError(
+                f"{field} must be {held[field]!r}, which made the shards in "
+                f"{str(folder)!r}, got {value!r}; choose another folder for another log"
+            )
 
 
 def _written(
@@ -116,12 +214,10 @@ def _written(
 ) -> Iterator[int]:
     """Writes shards and yields their numbers as they become whole."""
     if workers <= 1:
-        for shard in missing:
-            yield write_shard(plan, folder, shard)
+        yield from (_write_shard(plan, folder, shard) for shard in missing)
         return
     with needed("joblib", "tables"):
         import joblib
-    run = joblib.delayed(write_shard)
     parallel = joblib.Parallel(
         workers,
         batch_size=1,
@@ -129,28 +225,12 @@ def _written(
         initializer=_leave_with_parent,
         initargs=(os.getpid(),),
     )
-    with _interrupts_for_us_alone():
-        written = parallel(run(plan, folder, shard) for shard in missing)
-    yield from written
-
-
-@contextlib.contextmanager
-def _interrupts_for_us_alone() -> Iterator[None]:
-    """Processes started here do not see Ctrl-C: this process ends them by itself."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    # A blocked signal stays blocked in a child, also while it still imports.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    run = joblib.delayed(_write_shard)
+    yield from parallel(run(plan, folder, shard) for shard in missing)
 
 
 def _leave_with_parent(parent: int) -> None:
-    """Ends this worker soon after its parent was killed outright."""
-    # What blocked it at the start may be undone by Python's own trackers.
+    """Ends this worker when its parent ends, and not by a Ctrl-C of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
@@ -161,20 +241,62 @@ def _leave_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _write_shard(plan: ShardPlan, folder: pathlib.Path, shard: int) -> int:
+    """Simulates and writes one shard, and returns its number."""
+    pa = import_pyarrow()
+    columns = _columns(plan, shard)
+    batch = pa.record_batch(
+        [pa.array(column) for column in columns.values()], names=list(columns)
+    )
+    path = folder / plan.file(shard)
+    with _whole_or_absent(path) as part, pa.OSFile(str(part), "wb") as sink:
+        if plan.format == "arrow":
+            with pa.ipc.new_file(sink, batch.schema) as writer:
+                writer.write_batch(batch)
+        else:
+            import pyarrow.parquet
+
+            pyarrow.parquet.write_table(pa.Table.from_batches([batch]), sink)
+    return shard
+
+
+def _columns(plan: ShardPlan, shard: int) -> dict[str, AnyArray]:
+    rows = plan.rows(shard)
+    first_campaign = shard * plan.shard_size // HORIZON
+    log = simulate_log(
+        AUCTIONS[plan.env_id],
+        campaigns=-(-rows // HORIZON),
+        seed=np.random.SeedSequence(plan.seed, spawn_key=(shard,)),
+    )
+    contexts = log.observations[:, :-1].reshape(-1, 2)
+    actions = log.actions.reshape(-1)
+    columns: dict[str, Any] = {
+        "x": contexts[:, 0],
+        "c": contexts[:, 1],
+        "action": actions,
+        "bid": np.asarray(log.bids, dtype=np.float32)[actions],
+        "reward": log.rewards.reshape(-1),
+        "propensity": log.propensities.reshape(-1),
+        "click": log.clicks.reshape(-1),
+        "campaign": first_campaign + np.arange(len(actions)) // HORIZON,
+    }
+    return {
+        name: np.ascontiguousarray(columns[name][:rows], dtype=dtype)
+        for name, dtype in COLUMNS.items()
+    }
+
+
 @contextlib.contextmanager
-def _progress_bar(show: bool, total: int, done: int) -> Iterator[Callable[[int], Any]]:
+def _whole_or_absent(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A hidden file that becomes ``path`` if the block succeeds."""
+    part = path.with_name(f".{path.name}.part")
     try:
-        if not show:
-            raise ImportError
-        from tqdm import tqdm
-    except ImportError:
-        yield lambda rows: None
-        return
-    with tqdm(total=total, initial=done, unit=" impressions", unit_scale=True) as bar:
-        yield bar.update
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # The error of a full disk names no path.
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    finally:
+        part.unlink(missing_ok=True)

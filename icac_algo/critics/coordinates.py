@@ -17,6 +17,7 @@ from .parametrization import (
     Frame,
     Limits,
     Parametrization,
+    share_below,
     share_of_room,
     slope_unit,
     within,
@@ -59,11 +60,9 @@ class CanonicalConcave(Parametrization):
 
     def _drops(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
         """Of the slopes from one interval to the next, ``(B, K-2)``."""
-        bends = coordinates[:, 2:]
+        bends = _nonnegative(coordinates[:, 2:])
         if math.isfinite(self.frame.bends[1]):
-            bends = within(bends, 0.0, limits.bend)
-        else:
-            bends = _nonnegative(bends)
+            bends = bends * share_below(bends, limits.bend)
         # Times the distances between the midpoints of neighbouring intervals.
         return bends * ((unit[2:] - unit[:-2]) / 2.0)
 

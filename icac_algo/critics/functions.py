@@ -18,6 +18,7 @@ from .parametrization import (
     Parametrization,
     Units,
     log_sigmoid,
+    share_below,
     share_of_room,
     slope_unit,
     softplus,
@@ -117,9 +118,10 @@ class Pieces(Function):
             total = (height * steepness).sum(dim=1, keepdim=True)
             height = height * share_of_room(total, line, lower, upper)
         if math.isfinite(self.frame.bends[1]):
-            # A piece bends by at most a quarter of this; so does x, against the unit.
+            # Over x each second derivative is at most a quarter of this, which over the
+            # unit is four times as much.
             total = (height * steepness**2).sum(dim=1, keepdim=True) * self.sharpness
-            height = height * share_of_room(total, 0.0, 0.0, limits.bend)
+            height = height * share_below(total, limits.bend)
         steepness = (steepness * self.signs)[:, :, None]
         place = (place + self.places)[:, :, None]
         x = 2.0 * unit - 1.0

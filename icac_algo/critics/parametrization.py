@@ -229,18 +229,26 @@ def slope_unit(count: int) -> float:
 
 
 def share_of_room(
-    total: Tensor,
-    smallest: Tensor | float,
-    lower: Tensor | float,
-    upper: Tensor | float,
+    total: Tensor, smallest: Tensor, lower: Tensor | float, upper: Tensor | float
 ) -> Tensor:
     """By what to multiply slopes' fall for it to fit between the smallest and the bound.
 
     About 1 where there is far more room than is asked for.
     """
-    smallest, lower, upper = _as(total, smallest, lower, upper)
+    lower, upper = _as(total, lower, upper)
     unit, room = step_unit(lower, upper), (upper - smallest).clamp(0.0, _LARGEST_ROOM)
     return unit * room / (unit * total + room + _SMALLEST_ROOM)
+
+
+def share_below(total: Tensor, bound: Tensor | float) -> Tensor:
+    r"""By what to multiply non-negative numbers for their total to stay below a bound.
+
+    :math:`t / \sqrt{1 + (t / b)^2}` is left of a total: about 1 times it where it is
+    small, yet half of a bound and more is soon reached.
+    """
+    (bound,) = _as(total, bound)
+    largest = bound.clamp(min=1.0)
+    return bound / largest / torch.sqrt(1.0 + (total / largest) ** 2)
 
 
 def _as(like: Tensor, *numbers: Tensor | float) -> list[Tensor]:

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import math
 import operator
+from collections.abc import Sequence
 from typing import ClassVar
 
 from d3rlpy.serializable_config import (
@@ -155,7 +156,9 @@ class _Curved(Constraint):
     """Slopes in order, which may also be bounded in how fast they change."""
 
     _own: ClassVar[tuple[float, float]] = (-math.inf, 0.0)
-    curvature: list[float | None] | None = dataclasses.field(default=None, kw_only=True)
+    curvature: Sequence[float | None] | None = dataclasses.field(
+        default=None, kw_only=True
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

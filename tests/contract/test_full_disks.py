@@ -392,8 +392,6 @@ OWN_SCRATCH = {
     "engine/files.py",
     "engine/pictures.py",
     "timing/load.py",
-    "timing/rivals.py",
-    "timing/rivals_server.py",
 }
 
 

@@ -108,10 +108,9 @@ def test_numbers_of_impressions_that_cannot_be(
     impressions: str, tmp_path: pathlib.Path, capsys: Any
 ) -> None:
     out = tmp_path / "log"
-    with pytest.raises(SystemExit) as end:
-        bidclick_main(["log", "--out", str(out), "--impressions", impressions])
-    assert end.value.code == 2
-    assert "--impressions" in capsys.readouterr().err
+    words = ["log", "--out", str(out), "--impressions", impressions]
+    assert exit_status(lambda: bidclick_main(words)) == 2
+    assert "impressions" in capsys.readouterr().err
     assert not out.exists()
 
 

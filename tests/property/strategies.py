@@ -78,9 +78,9 @@ def scaled(shape: Constraint, factor: float) -> Constraint:
     if isinstance(shape, Intersection):
         members = [scaled(member, factor) for member in shape.members]
         return dataclasses.replace(shape, members=members)
-    curvature = getattr(shape, "curvature", None)
-    if curvature is not None:
-        bounds = [None if bound is None else factor * bound for bound in curvature]
+    curved = isinstance(shape, (Concave, Convex, MonotoneConcave))
+    if curved and shape.curvature is not None:
+        bounds = [None if bound is None else factor * bound for bound in shape.curvature]
         return dataclasses.replace(shape, curvature=bounds)
     if isinstance(shape, (SlopeBounds, Bounded)):
         lower, upper = (

@@ -293,48 +293,6 @@ def test_without_pyarrow_the_error_says_what_to_install(
     assert contents(tmp_path) == {}
 
 
-def test_two_calls_may_write_to_one_folder(
-    reference: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-    script = "import sys, bidclick_gym; bidclick_gym.write_shards(sys.argv[1], "
-    script += "workers=1, impressions=7_300, shard_size=2_000, seed=3)"
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    calls = [subprocess.Popen(command) for _ in range(2)]
-    assert [call.wait() for call in calls] == [0, 0]
-    assert contents(tmp_path) == contents(reference)
-
-
-def test_of_two_logs_at_once_the_first_has_the_folder(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = write_shards(tmp_path / "other", workers=1, **{**SMALL, "seed": 4})
-    out = tmp_path / "out"
-    link = os.link
-
-    def late(part: pathlib.Path, path: pathlib.Path) -> None:
-        path.write_bytes((other / path.name).read_bytes())  # Another call, just before.
-        link(part, path)
-
-    monkeypatch.setattr(os, "link", late)
-    with pytest.raises(ValueError, match=r"seed must be 4, .* got 3"):
-        write_shards(out, workers=1, **SMALL)
-    assert [p.name for p in out.iterdir()] == ["manifest.json"]
-
-
-def test_what_a_killed_writer_left_is_deleted_and_what_a_living_one_has_is_not(
-    tmp_path: pathlib.Path,
-) -> None:
-    import fcntl
-
-    left, held = tmp_path / ".shard-00000.arrow.1.part", tmp_path / ".a.2.part"
-    left.write_bytes(b"half")
-    with held.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        write_shards(tmp_path, workers=1, **SMALL)
-        assert held.exists()
-    assert not left.exists()
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
