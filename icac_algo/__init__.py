@@ -15,7 +15,6 @@ from .algos import (  # noqa: E402
     DiscreteIQLConfig,
     ShapedIQL,
     ShapedIQLConfig,
-    fit_lagrangian,
 )
 from .critics import (  # noqa: E402
     Afterstates,
@@ -26,6 +25,7 @@ from .critics import (  # noqa: E402
 )
 from .data import BudgetRelabellingTransitionPicker, ColumnarReplayBuffer  # noqa: E402
 from .evidence import (  # noqa: E402
+    check_outcomes,
     check_prior,
     select_by_bellman_error,
 )
@@ -70,7 +70,7 @@ __all__ = [
     "StateLipschitz",
     "StateMonotone",
     "Unconstrained",
+    "check_outcomes",
     "check_prior",
-    "fit_lagrangian",
     "select_by_bellman_error",
 ]

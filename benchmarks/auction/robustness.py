@@ -67,7 +67,7 @@ def _outcomes(scenario: Scenario) -> list[Outcome]:
     factor = scenario.reward_factor
     shape = MonotoneConcave(actions=bids)
     return [
-        Outcome("click", shape, link="logit", weight=factor),
+        Outcome("click", shape, link="logit", weight=str(factor)),
         Outcome(weight=f"-{factor} * x1 * action"),
     ]
 

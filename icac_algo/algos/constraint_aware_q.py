@@ -39,6 +39,8 @@ from ..critics import (
     ShapedQFunctionFactory,
     Standardisation,
     blocks_of,
+    check_batches,
+    check_log,
     make_critic_field,
     reward_slope,
 )
@@ -151,7 +153,8 @@ class ConstraintAwareQConfig(LearnableConfig):
             and the highest action of the log, ``"any"`` also beyond.
         check_prior (str): What ``fit`` does before it imposes the shape over discrete
             actions: ``"off"`` trusts it, ``"warn"`` and ``"error"`` test it against the
-            log (:func:`icac_algo.check_prior`) and say so where it is rejected.
+            log (:func:`icac_algo.check_prior`) and say so where it is rejected; beside
+            outcomes the shape of each (:func:`icac_algo.check_outcomes`).
         compile_graph (bool): Not supported.
 
     Raises:
@@ -508,7 +511,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         return OutcomeStandardisation.of_log(
             total,
             mean,
-            index.terminals < index.transitions,
+            config.gamma > 0.0 and index.terminals < index.transitions,
             config.reward_scaler,
             config.outcomes,
             blocks,
@@ -531,7 +534,8 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
                 f"check_prior={mode!r} needs discrete actions, the dataset has "
                 "continuous ones; check_prior='off' trusts the shape"
             )
-        check_prior_at_fit(dataset, self._config.constraint, mode)
+        config = self._config
+        check_prior_at_fit(dataset, config.constraint, config.outcomes, mode)
 
     def predict_outcome(
         self, x: Observation, action: Any, column: str
@@ -555,7 +559,13 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         check_built(self)
         assert isinstance(self._impl, OutcomeConstraintAwareQImpl)
         observations = convert_to_torch_recursively(x, self._device)
-        actions = convert_to_torch(action, self._device)
+        actions = convert_to_torch(np.reshape(action, (-1, 1)), self._device)
+        count = len(x[0]) if isinstance(x, (list, tuple)) else len(x)
+        if len(actions) != count:
+            raise ValueError(
+                f"action must have one for each of {count} observations, got shape "
+                f"{np.shape(action)}"
+            )
         with torch.no_grad():
             if self._config.observation_scaler:
                 observations = self._config.observation_scaler.transform(observations)
@@ -565,11 +575,14 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         return means[:, columns.index(column)].cpu().numpy()
 
     def check_dataset(self, dataset: ReplayBufferBase) -> None:
-        if self._config.outcomes and not isinstance(dataset, ColumnarReplayBuffer):
-            raise ValueError(
-                "outcomes need a ColumnarReplayBuffer, whose extras hold their columns, "
-                f"got {type(dataset).__name__}; from_replay_buffer makes one"
-            )
+        if self._config.outcomes:
+            if not isinstance(dataset, ColumnarReplayBuffer):
+                raise ValueError(
+                    "outcomes need a ColumnarReplayBuffer, whose extras hold their "
+                    f"columns, got {type(dataset).__name__}; from_replay_buffer makes one"
+                )
+            check_log(dataset, self._config.outcomes)
+            check_batches(dataset, self._config.outcomes)
         if self._action_type == ActionSpace.DISCRETE:
             super().check_dataset(dataset)
             return

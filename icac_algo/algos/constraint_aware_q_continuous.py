@@ -85,11 +85,10 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
     def inner_predict_value(
         self, x: TorchObservation, action: torch.Tensor
     ) -> torch.Tensor:
-        values = []
-        for wrapped in self._modules.average_q_funcs:
-            q_func = _critic(wrapped)
-            values.append(q_func.at(x, q_func.unscaled_actions(action)).double())
-        return torch.stack(values).mean(dim=0).reshape(-1).float()
+        q_funcs = [_critic(q_func) for q_func in self._modules.average_q_funcs]
+        known = [q_func.coordinates(x) for q_func in q_funcs]
+        actions = q_funcs[0].unscaled_actions(action)
+        return self.mean_values(q_funcs, x, known, actions).reshape(-1).float()
 
     def inner_sample_action(self, x: TorchObservation) -> torch.Tensor:
         return self._scaled(self._unsquashed(self._distribution(x).sample()))
@@ -98,16 +97,28 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
         self, q_funcs: Sequence[Critic], x: TorchObservation
     ) -> torch.Tensor:
         """Greedy unscaled actions for the mean of critics, float64 ``(B, 1)``."""
-        known = [(q_func, q_func.coordinates(x)) for q_func in q_funcs]
-
-        def mean_value(actions: torch.Tensor) -> torch.Tensor:
-            values = [q.fine_values(x, at, actions) for q, at in known]
-            return values[0] if len(values) == 1 else torch.stack(values).mean(dim=0)
-
+        known = [q_func.coordinates(x) for q_func in q_funcs]
         # Not len(), which a traced graph would take for a constant.
-        count = known[0][1].shape[0]
-        ends = self._modules.state.support.expand(count, 2)
-        return best_continuous_actions(mean_value, self._constraint, ends)
+        ends = self._modules.state.support.expand(known[0].shape[0], 2)
+        return best_continuous_actions(
+            lambda actions: self.mean_values(q_funcs, x, known, actions),
+            self._constraint,
+            ends,
+        )
+
+    def mean_values(
+        self,
+        q_funcs: Sequence[Any],
+        x: TorchObservation,
+        coordinates: Sequence[torch.Tensor],
+        actions: torch.Tensor,
+    ) -> torch.Tensor:
+        """What several critics together say of unscaled actions, float64 ``(B, M)``."""
+        values = [
+            q.fine_values(x, of_states, actions)
+            for q, of_states in zip(q_funcs, coordinates, strict=True)
+        ]
+        return values[0] if len(values) == 1 else torch.stack(values).mean(dim=0)
 
     # -- units of actions ------------------------------------------------------
 

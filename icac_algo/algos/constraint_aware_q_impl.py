@@ -244,7 +244,8 @@ class ConstraintAwareQImpl(ActorCriticImpl):
 
     def restrict(self, lowest: float, highest: float) -> None:
         """Lets policies take actions from here to there only."""
-        self._modules.state.support.copy_(torch.tensor([lowest, highest]))
+        ends = torch.tensor([lowest, highest], dtype=torch.float64)
+        self._modules.state.support.copy_(ends)
 
     def supported(self, values: torch.Tensor) -> torch.Tensor:
         """Values ``(B, K)`` with minus infinity for actions outside the support."""
@@ -304,7 +305,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
     # -- copying ---------------------------------------------------------------
 
     def copy_q_function_from(self, impl: QLearningAlgoImplBase) -> None:
-        """Also copies level and scale, and deploys the copy."""
+        """Also copies level, scale and support, and deploys the copy."""
         super().copy_q_function_from(impl)
         assert isinstance(impl, ConstraintAwareQImpl)
         modules, other = self._modules, impl._modules
@@ -312,6 +313,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         polyak_update(modules.targ_q_funcs, other.targ_q_funcs, 1.0)
         polyak_update(modules.average_q_funcs, other.average_q_funcs, 1.0)
         modules.state.standardised.copy_(other.state.standardised)
+        modules.state.support.copy_(other.state.support)
 
     def copy_policy_from(self, impl: QLearningAlgoImplBase) -> None:
         """Where the actor is a softmax of the values, copies the critic.

@@ -66,7 +66,8 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
         for wrapped in self._modules.q_funcs:
             predictors, of_states = self._learn(wrapped, batch, actions)
             terms = {
-                f"{name}_loss": term
+                # Loggers make a file of each name.
+                f"{name.replace('/', '_')}_loss": term
                 for name, term in _critic(wrapped).fit_terms(predictors, labels).items()
             }
             if target is not None:
@@ -76,7 +77,7 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
                 total = total + term
                 metrics[name] = metrics.get(name, 0.0) + term.detach()
             coordinates.append(of_states)
-        return total, coordinates, {"critic_loss": total.detach(), **metrics}
+        return total, coordinates, {**metrics, "critic_loss": total.detach()}
 
     def _learn(
         self, q_func: Any, batch: TorchMiniBatch, actions: torch.Tensor
@@ -139,7 +140,7 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
             OutcomeStandardisation.of_log(
                 Standardisation.of_batch(batch.rewards, batch.terminals, self._gamma),
                 float(batch.rewards.mean()),
-                not all_terminal(batch),
+                self._gamma > 0.0 and not all_terminal(batch),
                 self._reward_scaler,
                 self._outcomes,
                 blocks,
@@ -187,10 +188,33 @@ class ContinuousOutcomeImpl(OutcomeConstraintAwareQImpl, ContinuousConstraintAwa
 
     def outcome_means(self, x: TorchObservation, actions: torch.Tensor) -> torch.Tensor:
         critics = [_critic(q_func) for q_func in self._modules.average_q_funcs]
-        unscaled = self._unscaled_actions(actions).double()
-        found = [q.predictors(q.coordinates(x).double(), unscaled) for q in critics]
-        means = critics[0].means(torch.stack(found).mean(dim=0))
-        return torch.cat(means, dim=1)
+        known = [q_func.coordinates(x) for q_func in critics]
+        predictors = _mean_predictors(critics, known, self._unscaled_actions(actions))
+        return torch.cat(critics[0].means(predictors), dim=1)
+
+    def mean_values(
+        self,
+        q_funcs: Sequence[OutcomeCritic],
+        x: TorchObservation,
+        coordinates: Sequence[torch.Tensor],
+        actions: torch.Tensor,
+    ) -> torch.Tensor:
+        # Means are taken on the links' scales, as over discrete actions.
+        predictors = _mean_predictors(q_funcs, coordinates, actions)
+        return q_funcs[0].compose(x, predictors, actions)
+
+
+def _mean_predictors(
+    critics: Sequence[OutcomeCritic],
+    coordinates: Sequence[torch.Tensor],
+    actions: torch.Tensor,
+) -> torch.Tensor:
+    """Of several critics at unscaled actions ``(B, M)``: ``(n + 1, B, M)``."""
+    found = [
+        q.predictors(of_states.double(), actions.double())
+        for q, of_states in zip(critics, coordinates, strict=True)
+    ]
+    return found[0] if len(found) == 1 else torch.stack(found).mean(dim=0)
 
 
 def _logged(batch: TransitionMiniBatch | None) -> LoggedMiniBatch:

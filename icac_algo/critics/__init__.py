@@ -25,7 +25,14 @@ from .kinds import (
 )
 from .links import eta_of, mean_of, negative_log_likelihood
 from .observation_scalers import ClippedStandardObservationScaler
-from .outcome_log import Block, OutcomeStandardisation, blocks_of, formula
+from .outcome_log import (
+    Block,
+    OutcomeStandardisation,
+    blocks_of,
+    check_batches,
+    check_log,
+    formula,
+)
 from .outcomes import ContinuousOutcomeQFunction, OutcomeCritic, OutcomeQFunction
 from .parametrization import Parametrization, Units
 from .quantiles import QuantileQFunction
@@ -63,6 +70,8 @@ __all__ = [
     "StateNetwork",
     "Units",
     "blocks_of",
+    "check_batches",
+    "check_log",
     "eta_of",
     "formula",
     "free_coordinates",

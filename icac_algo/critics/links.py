@@ -23,7 +23,9 @@ def mean_of(link: str, eta: Tensor) -> Tensor:
         return eta
     if link == "logit":
         return torch.sigmoid(eta)
-    return eta.clamp(max=_LARGEST_LOG).exp()
+    # Beyond goes on as a straight line, which is finite, rises and is convex.
+    within = eta.clamp(max=_LARGEST_LOG)
+    return within.exp() * (1.0 + (eta - within))
 
 
 def eta_of(link: str, mean: float, count: float) -> float:
@@ -34,7 +36,8 @@ def eta_of(link: str, mean: float, count: float) -> float:
     if link == "logit":
         mean = min(max(mean, least), 1.0 - least)
         return math.log(mean) - math.log1p(-mean)
-    return math.log(max(mean, least))
+    # In whatever unit: only a mean of 0 has no logarithm.
+    return math.log(mean if mean > 0.0 else least)
 
 
 def negative_log_likelihood(link: str, eta: Tensor, y: Tensor, spread: Tensor) -> Tensor:

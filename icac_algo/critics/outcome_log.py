@@ -14,7 +14,13 @@ import torch
 from d3rlpy.preprocessing import RewardScaler
 
 from .._util.checks import check_rows
-from ..data import REWARD, ColumnarReplayBuffer, extra_values, find_extra
+from ..data import (
+    REWARD,
+    BudgetRelabellingTransitionPicker,
+    ColumnarReplayBuffer,
+    extra_values,
+    find_extra,
+)
 from ..shapes import Outcome, Weight, conditions
 from .base import reward_slope
 from .links import eta_of, variance_of
@@ -94,14 +100,18 @@ class OutcomeStandardisation(Standardisation):
                 for i, v in zip(learned, variances, strict=True)
             ),
             balance=tuple(
-                max(squares[i] / max(rows, 1) * variance / spread, _LEAST_BALANCE)
-                for i, variance in zip(learned, variances, strict=True)
+                max(
+                    squares[i] / max(rows, 1) * v / spread,
+                    # What one unit on the link's scale changes, at least.
+                    _LEAST_SHARE / (1.0 if outcomes[i].link == "identity" else v or 1.0),
+                )
+                for i, v in zip(learned, variances, strict=True)
             ),
         )
 
 
 # An outcome that hardly counts is still learned: its head has an optimizer's own step.
-_LEAST_BALANCE = 1e-6
+_LEAST_SHARE = 1e-6
 
 
 class Block:
@@ -211,17 +221,8 @@ def formula(outcomes: Sequence[Outcome]) -> str:
     return " + ".join(parts)
 
 
-def blocks_of(
-    dataset: ColumnarReplayBuffer,
-    outcomes: Sequence[Outcome],
-    positions: FloatArray | None,
-) -> Iterator[tuple[Block, npt.NDArray[np.int64]]]:
-    """A log's decisions, some at a time, and the numbers of their rows.
-
-    Args:
-        dataset: the log.
-        outcomes: those of the config.
-        positions: of discrete actions, ``(K,)``; ``None`` of a continuous one.
+def check_log(dataset: ColumnarReplayBuffer, outcomes: Sequence[Outcome]) -> None:
+    """Checks that a log has a column for each outcome.
 
     Raises:
         ValueError: there is no such column, or one has more than a number in each row.
@@ -235,13 +236,55 @@ def blocks_of(
             known = sorted({REWARD, *columns.extras})
             raise ValueError(
                 f"outcomes need the column {one.column!r}, the log has {known}; "
-                "ColumnarReplayBuffer.from_arrays takes further columns as extras={...}"
+                "a ColumnarReplayBuffer takes further columns as extras"
             )
         if found[1].row_shape not in ((), (1,)):
             raise ValueError(
                 f"outcome {one.column!r} must have one number a row, {found[0]} has rows "
                 f"of shape {found[1].row_shape}"
             )
+
+
+def check_batches(dataset: ColumnarReplayBuffer, outcomes: Sequence[Outcome]) -> None:
+    """Checks that batches of a log know its columns, and that these are true of them.
+
+    Raises:
+        ValueError: an episode is still open, or the picker makes transitions of its own.
+    """
+    picker = dataset.transition_picker
+    if dataset.transition_count != dataset.columns.index.transitions:
+        raise ValueError(
+            "outcomes need a dataset without an open episode, whose steps have no "
+            "further columns; clip_episode ends one, append_episode takes extras"
+        )
+    if not dataset.picks_logged_batches:
+        raise ValueError(
+            "outcomes need a transition_picker whose transitions are rows of the log, "
+            f"such as BasicTransitionPicker(), got {type(picker).__name__}"
+        )
+    if isinstance(picker, BudgetRelabellingTransitionPicker):
+        for one in outcomes:
+            if picker.budget_feature in Weight(one.weight).features:
+                raise ValueError(
+                    f"weight must not read feature {picker.budget_feature}, which the "
+                    f"dataset's transition_picker relabels, got {one.weight!r}"
+                )
+
+
+def blocks_of(
+    dataset: ColumnarReplayBuffer,
+    outcomes: Sequence[Outcome],
+    positions: FloatArray | None,
+) -> Iterator[tuple[Block, npt.NDArray[np.int64]]]:
+    """A log's decisions, some at a time, and the numbers of their rows.
+
+    Args:
+        dataset: the log.
+        outcomes: those of the config.
+        positions: of discrete actions, ``(K,)``; ``None`` of a continuous one.
+
+    """
+    columns = dataset.columns
     reads = any(Weight(one.weight).features for one in outcomes)
     decisions = columns.index.decisions()
     for start in range(0, len(decisions), _ROWS_AT_ONCE):

@@ -8,7 +8,7 @@ from .files.shards import DamagedFileError
 from .fingerprint import fingerprint
 from .pickers import BudgetRelabellingTransitionPicker
 from .scaling import check_scaler
-from .steps import LoggedSteps, logged_steps
+from .steps import LoggedSteps, logged_buffer, logged_steps
 from .views import LoggedMiniBatch
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "extra_values",
     "find_extra",
     "fingerprint",
+    "logged_buffer",
     "logged_steps",
 ]

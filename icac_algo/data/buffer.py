@@ -120,6 +120,9 @@ class ColumnarReplayBuffer(ColumnSampler):
     def from_sb3(cls, source: Any, **options: Any) -> ColumnarReplayBuffer:
         """A copy of a Stable-Baselines3 ``ReplayBuffer`` or ``DictReplayBuffer``.
 
+        SB3 keeps no infos there, so the copy has no extras;
+        :func:`icac_algo.sb3.record_log` makes a log that has.
+
         Args:
             source: the buffer; dictionaries of observations become tuples, in the order
                 of their keys.
@@ -141,6 +144,7 @@ class ColumnarReplayBuffer(ColumnSampler):
         action: str | Sequence[str],
         reward: str,
         propensity: str | None = None,
+        extras: str | Sequence[str] = (),
         episode: str | None = None,
         terminal: str | None = None,
         timeout: str | None = None,
@@ -171,6 +175,7 @@ class ColumnarReplayBuffer(ColumnSampler):
                 columns, hold a continuous action.
             reward: column of rewards.
             propensity: column of the logger's probability of the action, in (0, 1].
+            extras: further columns of numbers, such as what outcomes are learned from.
             episode: column that is constant over an episode's rows, which follow each
                 other.  If neither this nor ``terminal`` nor ``timeout`` is given, every
                 row is an episode of its own that terminates.
@@ -200,7 +205,7 @@ class ColumnarReplayBuffer(ColumnSampler):
 
         marks = {"terminal": terminal, "timeout": timeout, "final": final}
         names = {"reward": reward, "propensity": propensity, "episode": episode, **marks}
-        mapping = Mapping.of(observation, action, **names)
+        mapping = Mapping.of(observation, action, extras, **names)
         if cache_folder is not None:
             check_path("cache_folder", cache_folder)
             if pathlib.Path(cache_folder).is_file():
@@ -340,11 +345,14 @@ class ColumnarReplayBuffer(ColumnSampler):
         """Writes one ``.parquet``, ``.arrow``, ``.feather`` or ``.csv`` file, as a whole
         or not at all.
 
+        Extras of one finite number a row are written too.
+
         Returns:
             the arguments with which :meth:`from_parquet` reads it back.
 
         Raises:
-            ValueError: the extension is another one, or observations are no vectors.
+            ValueError: the extension is another one, observations are no vectors, or an
+                extra has the name of another column of the table.
         """
         from .files.tables import write_table
 

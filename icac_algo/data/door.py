@@ -280,7 +280,7 @@ def _check_propensities(columns: Columns, size: int, where: Where) -> None:
     found = find_extra(columns, "propensity")
     if found is None:
         return
-    name, column, later = found
+    name, column = found
     rule, index = PROPENSITY, columns.index
     if column.row_shape == (size,) and size > 1:
         rule = Rule("from 0 to 1", 0.0, 1.0)
@@ -293,7 +293,7 @@ def _check_propensities(columns: Columns, size: int, where: Where) -> None:
         check_values(name, column.whole(), rule, where=where)
         return
     rows = index.decisions()
-    values = column.take(rows + later)
+    values = column.take(rows)
     check_values(name, values, rule, where=lambda i: where(int(rows[i])))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,11 +114,6 @@ class EpisodeIndex:
     def terminals(self) -> int:
         """Number of episodes that terminated."""
         return self.rows if self._ends is None else int(self._terminated.sum())
-
-    @functools.cached_property
-    def all_have_final(self) -> bool:
-        """Whether what was observed last is known of every episode."""
-        return self._ends is not None and bool(self._has_final.all())
 
     def arrays(self) -> tuple[Rows, Flags, Flags]:
         """``ends``, ``terminated`` and ``has_final``, all explicit."""

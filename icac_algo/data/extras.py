@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,21 +13,16 @@ from .columns import Column, Columns
 REWARD = "reward"
 
 
-def find_extra(columns: Columns, name: str) -> tuple[str, Column, int] | None:
-    """The column of this name, its full name, and how many rows later its values stand.
+def find_extra(columns: Columns, name: str) -> tuple[str, Column] | None:
+    """The full name and the column of this name; ``None`` if there is none.
 
-    ``"click"`` also finds the infos ``"click"`` of a Minari dataset, which begin with
-    that of a reset: there the value of a step stands one row later.
+    ``"click"`` also finds the infos ``"click"`` of a Minari dataset.
     """
-    if name == REWARD and name not in columns.extras:
-        return "rewards", columns.rewards, 0
-    shifted = int(columns.index.all_have_final)
-    found: Mapping[str, int] = {name: 0, f"info/{name}/steps": 0, f"info/{name}": shifted}
-    if name.startswith("info/") and not name.endswith("/steps"):
-        found = {name: shifted}
-    for full, later in found.items():
+    if name == REWARD:
+        return "rewards", columns.rewards
+    for full in (name, f"info/{name}/steps", f"info/{name}"):
         if full in columns.extras:
-            return f"extras: {full}", columns.extras[full], later
+            return f"extras: {full}", columns.extras[full]
     return None
 
 
@@ -43,6 +37,5 @@ def extra_values(
     found = find_extra(columns, name)
     if found is None:
         raise KeyError(name)
-    _, column, later = found
-    values = column.take(rows + later)
+    values = found[1].take(rows)
     return values[:, 0] if values.shape[1:] == (1,) else values

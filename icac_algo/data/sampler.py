@@ -348,6 +348,11 @@ class ColumnSampler(ReplayBufferBase):
         return self._picker(*self._locate(number))
 
     @property
+    def picks_logged_batches(self) -> bool:
+        """Whether batches know the further columns of the log, if no episode is open."""
+        return self._reach is not None
+
+    @property
     def random_state(self) -> dict[str, Any] | None:
         """Where the buffer's own random stream stands; ``None`` without a ``seed``."""
         return None if self._rng is None else dict(self._rng.bit_generator.state)

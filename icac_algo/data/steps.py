@@ -135,14 +135,20 @@ def logged_steps(dataset: Any, propensities: npt.ArrayLike | None = None) -> Log
         ValueError: it is empty, has continuous actions, observations that are no vectors
             or values that are not finite, or a propensity is not in (0, 1].
     """
-    steps = dataset if isinstance(dataset, LoggedSteps) else _read(_as_buffer(dataset))
+    steps = dataset if isinstance(dataset, LoggedSteps) else _read(logged_buffer(dataset))
     if propensities is None:
         return steps
     given = as_numbers("propensities", propensities, "fiu")
     return dataclasses.replace(steps, propensities=given, source="given", unread=())
 
 
-def _as_buffer(dataset: Any) -> ReplayBufferBase:
+def logged_buffer(dataset: Any) -> ColumnarReplayBuffer:
+    """What :func:`logged_steps` takes, as columns.
+
+    Raises:
+        TypeError: ``dataset`` is something else.
+        ValueError: it is empty or cannot be read.
+    """
     if isinstance(dataset, str) and pathlib.Path(dataset).exists():
         raise ValueError(
             "dataset must be the id of a Minari dataset or a buffer, got the path "
@@ -150,15 +156,17 @@ def _as_buffer(dataset: Any) -> ReplayBufferBase:
         )
     if isinstance(dataset, str) or is_minari(dataset):
         return ColumnarReplayBuffer.from_minari(dataset)
-    if isinstance(dataset, ReplayBufferBase):
+    if isinstance(dataset, ColumnarReplayBuffer):
         return dataset
+    if isinstance(dataset, ReplayBufferBase):
+        return ColumnarReplayBuffer.from_replay_buffer(dataset)
     raise TypeError(
         "dataset must be a d3rlpy replay buffer, a Minari dataset or the id of one, "
         f"got {type(dataset).__name__}"
     )
 
 
-def _read(buffer: ReplayBufferBase) -> LoggedSteps:
+def _read(buffer: ColumnarReplayBuffer) -> LoggedSteps:
     info = buffer.dataset_info
     if info.action_space != ActionSpace.DISCRETE:
         raise ValueError(
@@ -170,15 +178,10 @@ def _read(buffer: ReplayBufferBase) -> LoggedSteps:
         raise ValueError(
             f"dataset must have vector observations, got observations of shape {shapes}"
         )
-    if not isinstance(buffer, ColumnarReplayBuffer):
-        buffer = ColumnarReplayBuffer.from_replay_buffer(buffer)
     columns = buffer.columns
     rows = columns.index.decisions()
     logged = find_extra(columns, "propensity")
-    propensities = None
-    if logged is not None:
-        _, column, later = logged
-        propensities = column.take(rows + later)
+    propensities = None if logged is None else logged[1].take(rows)
     unread = [n for n in columns.extras if any(part in n.lower() for part in _LIKE_ONES)]
     return LoggedSteps(
         observations=np.asarray(columns.observations[0].take(rows)),

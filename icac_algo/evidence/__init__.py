@@ -4,7 +4,8 @@ from .comparison import Comparison, PolicyReport, compare
 from .estimates import ESTIMATORS, BanditLog, Estimate, OffPolicyEvaluator, estimate
 from .fitted_q import fitted_q_estimate
 from .nuisance import action_scores
-from .prior_check import PriorRejectedError, PriorWarning, check_prior, check_prior_at_fit
+from .outcome_checks import check_outcomes, check_prior_at_fit
+from .prior_check import PriorRejectedError, PriorWarning, check_prior
 from .prior_report import Contrast, PriorCheck
 from .selection import Selection, select_by_bellman_error
 from .simultaneous_tests import Estimates, action_contrasts, max_test
@@ -27,6 +28,7 @@ __all__ = [
     "action_contrasts",
     "action_probabilities",
     "action_scores",
+    "check_outcomes",
     "check_prior",
     "check_prior_at_fit",
     "compare",

@@ -56,8 +56,11 @@ def make_candidate(name: str, make: Callable[[], Any]) -> Any:
 
 
 def shape_of(algo: Any) -> Constraint | None:
-    """The shape over actions that an algorithm imposes, if it does."""
+    """The shape of Q over actions that an algorithm imposes, if it does."""
     config = getattr(algo, "config", None)
+    if getattr(config, "outcomes", None):
+        # A sum of outcomes has no shape of its own.
+        return None
     for holder in (config, getattr(config, "q_func_factory", None)):
         shape = getattr(holder, "constraint", None)
         if isinstance(shape, Constraint) and not isinstance(shape, Unconstrained):

@@ -7,7 +7,6 @@ shape in every region is tested at once.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 from scipy.special import ndtri
 from tqdm.auto import tqdm
 
-from .._util.checks import check_choice, check_count, check_flag, check_number, check_seed
+from .._util.checks import check_count, check_flag, check_number, check_seed
 from ..data import LoggedSteps, logged_steps
 from ..shapes import Constraint, as_shape
 from .prior_report import Contrast, Curve, PriorCheck
@@ -52,8 +51,8 @@ class PriorWarning(UserWarning):
 class PriorRejectedError(ValueError):
     """The log contradicts the shape; ``check`` holds the whole result."""
 
-    def __init__(self, check: PriorCheck):
-        super().__init__(f"the log contradicts the constraint: {check.explanation}")
+    def __init__(self, check: PriorCheck, of: str = ""):
+        super().__init__(f"the log contradicts the constraint: {of}{check.explanation}")
         self.check = check
 
 
@@ -143,25 +142,6 @@ def check_prior(
         without_support=unsupported,
         min_support=min_support,
     )
-
-
-def check_prior_at_fit(dataset: Any, constraint: Constraint, mode: str) -> None:
-    """Checks a shape before training, as ``ConstraintAwareQConfig(check_prior=...)``.
-
-    ``mode`` is ``"warn"``, ``"error"`` or ``"off"``.
-
-    Raises:
-        PriorRejectedError: the shape is rejected and ``mode`` is ``"error"``.
-        ValueError: the mode is unknown, or the log is not one that can be checked.
-    """
-    check_choice("check_prior", mode, ("warn", "error", "off"))
-    if mode == "off":
-        return
-    check = check_prior(dataset, constraint)
-    if check.rejected and mode == "error":
-        raise PriorRejectedError(check)
-    if check.verdict != "not rejected":
-        warnings.warn(check.explanation, PriorWarning, stacklevel=4)
 
 
 def _gross(

@@ -11,13 +11,11 @@ import numpy.typing as npt
 
 from .._util.packages import new_figure
 from ..shapes import (
-    Bounded,
-    Concave,
     Constraint,
-    Convex,
     Intersection,
-    Monotone,
-    SlopeBounds,
+    ShapeSet,
+    Unconstrained,
+    shape_of_set,
 )
 from .regions import EVERYWHERE
 
@@ -129,48 +127,39 @@ class PriorCheck:
         Inequalities of the kinds that are missed are left out or, where they are bounds,
         widened to what was estimated.  ``None`` if no shape is left.
         """
-        bounds: dict[str, float] = {}
         shape = self.constraint.shape_set()
-        for kind, bound in {
-            "slope >=": shape.slope_lower,
-            "slope <=": shape.slope_upper,
-            "value >=": shape.lower,
-            "value <=": shape.upper,
-            "curvature >=" if shape.curvature_lower else "convex": shape.curvature_lower,
-            "curvature <=" if shape.curvature_upper else "concave": shape.curvature_upper,
-        }.items():
-            if not math.isfinite(bound):
-                continue
-            rooms = [
-                self._room(c) for c in self.contrasts if c.rejected and c.kind == kind
-            ]
-            room = min(rooms, default=0.0)
-            above = ">" in kind or kind == "convex"
-            bounds[kind] = _outwards(bound + room if above else bound - room, kind)
-        lower = bounds.get("curvature >=", bounds.get("convex", -math.inf))
-        upper = bounds.get("curvature <=", bounds.get("concave", math.inf))
-        parts: list[Constraint] = []
-        if upper <= 0.0:
-            plain = upper == 0.0 and lower in (-math.inf, 0.0)
-            parts.append(Concave(curvature=None if plain else [lower, upper]))
-        if lower >= 0.0:
-            plain = lower == 0.0 and upper in (0.0, math.inf)
-            parts.append(Convex(curvature=None if plain else [lower, upper]))
-        slopes = bounds.get("slope >="), bounds.get("slope <=")
-        values = bounds.get("value >="), bounds.get("value <=")
-        if slopes == (0.0, None) or slopes == (None, 0.0):
-            parts.append(Monotone(increasing=slopes[1] is None))
-        elif slopes != (None, None):
-            parts.append(SlopeBounds(*slopes))
-        if values != (None, None):
-            parts.append(Bounded(*values))
-        if not parts:
-            return None
-        return dataclasses.replace(
-            parts[0] if len(parts) == 1 else Intersection(parts),
+        kept = ShapeSet(
+            *(
+                self._widened(bound, kind)
+                for kind, bound in {
+                    "slope >=": shape.slope_lower,
+                    "slope <=": shape.slope_upper,
+                    "value >=": shape.lower,
+                    "value <=": shape.upper,
+                    "curvature >=" if shape.curvature_lower else "convex": (
+                        shape.curvature_lower
+                    ),
+                    "curvature <=" if shape.curvature_upper else "concave": (
+                        shape.curvature_upper
+                    ),
+                }.items()
+            )
+        )
+        weaker = shape_of_set(
+            kept,
             actions=self.constraint.actions,
             known_cost=self.constraint.known_cost,
         )
+        return None if isinstance(weaker, Unconstrained) else weaker
+
+    def _widened(self, bound: float, kind: str) -> float:
+        """A bound that allows what was estimated."""
+        if not math.isfinite(bound):
+            return bound
+        rooms = [self._room(c) for c in self.contrasts if c.rejected and c.kind == kind]
+        room = min(rooms, default=0.0)
+        above = ">" in kind or kind == "convex"
+        return _outwards(bound + room if above else bound - room, kind)
 
     def _room(self, contrast: Contrast) -> float:
         """How far a bound is from what was estimated; negative where it is missed."""

@@ -48,6 +48,7 @@ from .candidates import (
     shape_of,
 )
 from .jackknife import FEWEST_EPISODES, Interval, Ratio, jackknife
+from .outcome_checks import check_outcomes
 from .prior_check import PriorWarning, check_prior
 from .prior_report import PriorCheck
 
@@ -338,11 +339,24 @@ def select_by_bellman_error(
 def _prior_checks(
     log: ColumnarReplayBuffer, made: Mapping[str, Any]
 ) -> dict[str, PriorCheck]:
-    shapes = {name: shape_of(algo) for name, algo in made.items()}
     if len(log.columns.observations[0].row_shape) != 1:
         return {}
-    steps = logged_steps(log)
-    return {n: check_prior(steps, s) for n, s in shapes.items() if s is not None}
+    steps, checks = logged_steps(log), {}
+    for name, algo in made.items():
+        if (shape := shape_of(algo)) is not None:
+            checks[name] = check_prior(steps, shape)
+        elif outcomes := getattr(algo.config, "outcomes", None):
+            actions = algo.config.constraint.actions
+            found = check_outcomes(log, outcomes, actions=actions).values()
+            tested = [check for check in found if check is not None]
+            if tested:
+                # Each at its share of the level, so that one rejection counts for all.
+                checks[name] = min(tested, key=_p_value)
+    return checks
+
+
+def _p_value(check: PriorCheck) -> float:
+    return 1.0 if check.p_value is None else check.p_value
 
 
 def _check_shifts(names: Sequence[str], answers: Sequence[Answers]) -> None:

@@ -151,6 +151,12 @@ class ConstraintAwareDQNPolicy(DQNPolicy):
         critic: Critic | str = "functional",
         **kwargs: Any,
     ):
+        if "outcomes" in kwargs:
+            raise ValueError(
+                "outcomes are learned by ConstraintAwareQ, from a log with a column for "
+                "each (record_log keeps infos): SB3's buffers have rewards only; got "
+                f"{kwargs['outcomes']!r}"
+            )
         constraint = as_shape(Concave() if constraint is None else constraint)
         if isinstance(critic, str):
             check_choice("critic", critic, tuple(_CRITICS))

@@ -11,7 +11,14 @@ import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from .._util.checks import check_count, check_number, check_seed, check_type
+from .._util.checks import (
+    check_count,
+    check_number,
+    check_seed,
+    check_type,
+    is_finite,
+)
+from .._util.fields import plain
 from ..data import ColumnarReplayBuffer
 
 
@@ -75,7 +82,8 @@ def record_log(
 
     Returns:
         a replay buffer whose ``"info/propensity/steps"`` is the probability of each
-        action.
+        action; an info that is one finite number at every step, such as a click, is an
+        extra in the same way, which :class:`~icac_algo.Outcome` finds by its name.
 
     Raises:
         TypeError: ``env`` is no environment, or as in ``sb3_action_probabilities``.
@@ -89,17 +97,20 @@ def record_log(
     observation, _ = env.reset(seed=seed)
     sb3_action_probabilities(model, np.asarray(observation)[None], epsilon)
     rows: list[tuple[Any, int, float, float, bool, bool, bool]] = []
+    infos: list[dict[str, Any]] = []
     for step in range(n_steps):
         chances = sb3_action_probabilities(model, np.asarray(observation)[None], epsilon)
         action = int(rng.choice(chances.shape[1], p=chances[0]))
-        following, reward, terminated, truncated, _ = env.step(action)
+        following, reward, terminated, truncated, info = env.step(action)
         truncated = not terminated and (truncated or step + 1 == n_steps)
         row = (observation, action, float(reward), float(chances[0, action]))
         rows.append((*row, terminated, truncated, False))
+        infos.append(info)
         observation = following
         if terminated or truncated:
             # What was seen last has no decision of its own.
             rows.append((following, 0, 0.0, 1.0, False, False, True))
+            infos.append(dict.fromkeys(info, 0.0))
             if step + 1 < n_steps:
                 observation, _ = env.reset()
     observations, actions, rewards, propensities, ended, cut, final = zip(
@@ -112,9 +123,19 @@ def record_log(
         terminals=np.asarray(ended),
         timeouts=np.asarray(cut),
         final=np.asarray(final),
-        extras={"info/propensity/steps": np.asarray(propensities)},
+        extras={**_numbers(infos), "info/propensity/steps": np.asarray(propensities)},
         action_size=int(env.action_space.n),  # type: ignore[attr-defined]
     )
+
+
+def _numbers(infos: list[dict[str, Any]]) -> dict[str, npt.NDArray[np.float64]]:
+    """Infos that are one number at every step, as columns."""
+    columns = {}
+    for name in infos[0]:
+        values = [plain(info.get(name)) for info in infos]
+        if all(isinstance(value, bool) or is_finite(value) for value in values):
+            columns[f"info/{name}/steps"] = np.array(values, np.float64)
+    return columns
 
 
 def _check_spaces(model: Any, env: Any) -> None:

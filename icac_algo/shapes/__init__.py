@@ -11,6 +11,7 @@ from .actions import (
     Unconstrained,
     make_constraint_field,
     register_constraint,
+    shape_of_set,
 )
 from .base import Constraint, KnownCost
 from .normal_form import (
@@ -83,5 +84,6 @@ __all__ = [
     "rehearsal",
     "running_maximum",
     "running_minimum",
+    "shape_of_set",
     "shared_actions",
 ]

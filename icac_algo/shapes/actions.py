@@ -13,7 +13,7 @@ import functools
 import math
 import operator
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from d3rlpy.serializable_config import (
     generate_config_registration,
@@ -315,6 +315,27 @@ for _shape in (
     Intersection,
 ):
     register_constraint(_shape)
+
+
+def shape_of_set(shape_set: ShapeSet, **fields: Any) -> Constraint:
+    """A shape that has this normal form; ``fields`` are its other ones."""
+    parts: list[Constraint] = []
+    bends = shape_set.curvature_lower, shape_set.curvature_upper
+    for curved in (Concave, Convex):
+        if not curved._own[0] <= bends[0] <= bends[1] <= curved._own[1]:
+            continue
+        parts.append(curved(curvature=None if bends == curved._own else list(bends)))
+    slopes = shape_set.slope_lower, shape_set.slope_upper
+    if slopes in ((0.0, math.inf), (-math.inf, 0.0)):
+        parts.append(Monotone(increasing=slopes[0] == 0.0))
+    elif shape_set.has_slope_bounds:
+        parts.append(SlopeBounds(*(b if math.isfinite(b) else None for b in slopes)))
+    if shape_set.has_value_bounds:
+        values = shape_set.lower, shape_set.upper
+        parts.append(Bounded(*(b if math.isfinite(b) else None for b in values)))
+    if len(parts) < 2:
+        return dataclasses.replace((parts or [Unconstrained()])[0], **fields)
+    return Intersection(parts, **fields)
 
 
 def _check_not_empty(shape: Constraint) -> None:

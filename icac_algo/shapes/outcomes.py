@@ -139,20 +139,20 @@ class Outcome(NamedConfig):
                    bounds on the mean
         log        the same, and convexity
         ========== =====================================================
+
+        One that does not depend on the action has no slope.
         """
-        shape_set = self.shape.shape_set()
-        if self.link == "identity":
-            return shape_set
-        below, above = (
-            _mean_at(self.link, bound) for bound in (shape_set.lower, shape_set.upper)
-        )
-        kept = ShapeSet(
-            slope_lower=0.0 if shape_set.slope_lower >= 0.0 else -math.inf,
-            slope_upper=0.0 if shape_set.slope_upper <= 0.0 else math.inf,
-            lower=below,
-            upper=above,
-            curvature_lower=0.0 if self.link == "log" and shape_set.convex else -math.inf,
-        )
+        kept = self.shape.shape_set()
+        if not self.depends_on_action:
+            kept = ShapeSet(slope_lower=0.0, slope_upper=0.0)
+        elif self.link != "identity":
+            kept = ShapeSet(
+                slope_lower=0.0 if kept.slope_lower >= 0.0 else -math.inf,
+                slope_upper=0.0 if kept.slope_upper <= 0.0 else math.inf,
+                lower=_mean_at(self.link, kept.lower),
+                upper=_mean_at(self.link, kept.upper),
+                curvature_lower=0.0 if self.link == "log" and kept.convex else -math.inf,
+            )
         return None if kept == ShapeSet() else kept
 
 

@@ -49,7 +49,7 @@ class Weight:
                 for factors, coefficient in _polynomial(parsed).items()
                 if coefficient != 0.0 or not factors
             }
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, SyntaxError, OverflowError, RecursionError, MemoryError):
             raise ValueError(refused) from None
         if not all(math.isfinite(number) for number in self._terms.values()):
             raise ValueError(refused)
@@ -100,6 +100,8 @@ class Weight:
 
 def _polynomial(node: ast.expr) -> dict[_Factors, float]:
     """Products of names to coefficients.  Raises ``ValueError`` for anything else."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        raise ValueError("no formula")
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
         return {(): float(node.value)}
     if isinstance(node, ast.Name) and _is_name(node.id):

@@ -16,6 +16,7 @@ class Mapping:
     action: tuple[str, ...]
     reward: str
     propensity: str | None = None
+    extras: tuple[str, ...] = ()
     episode: str | None = None
     terminal: str | None = None
     timeout: str | None = None
@@ -23,16 +24,27 @@ class Mapping:
 
     @classmethod
     def of(
-        cls, observation: str | Sequence[str], action: str | Sequence[str], **others: Any
+        cls,
+        observation: str | Sequence[str],
+        action: str | Sequence[str],
+        extras: str | Sequence[str] = (),
+        **others: Any,
     ) -> Mapping:
         """Checks the arguments of ``from_parquet``."""
         for name, given in others.items():
             needed = name == "reward"
             if not isinstance(given, str) and (needed or given is not None):
                 raise ValueError(f"{name} must be a column name, got {given!r}")
+        further = _column_names("extras", extras) if extras else ()
+        if "propensity" in further:
+            raise ValueError(
+                "extras must not name 'propensity', which has an argument of its own, "
+                f"got {extras!r}"
+            )
         return cls(
             _column_names("observation", observation),
             _column_names("action", action),
+            extras=further,
             **others,
         )
 
@@ -45,8 +57,25 @@ class Mapping:
     @property
     def values(self) -> list[str]:
         """The columns that hold values."""
-        names = [*self.observation, *self.action, self.reward]
-        return names if self.propensity is None else [*names, self.propensity]
+        return list(
+            dict.fromkeys(name for names in self.parts.values() for name in names)
+        )
+
+    @property
+    def parts(self) -> dict[str, Sequence[str]]:
+        """The columns of a table that make up each column of the log.
+
+        Extras are numbered: their names need not be names of files.
+        """
+        parts = {
+            "observations": self.observation,
+            "actions": self.action,
+            "rewards": (self.reward,),
+        }
+        scalars = {f"extra_{i}": name for i, name in enumerate(self.extras)}
+        if self.propensity is not None:
+            scalars["propensity"] = self.propensity
+        return {**parts, **{part: (name,) for part, name in scalars.items()}}
 
     @functools.cached_property
     def all(self) -> list[str]:

@@ -138,7 +138,10 @@ def _goal_keys(space: gym.Space[Any]) -> tuple[str, ...] | None:
 
 
 def _infos(episodes: Sequence[Any], steps: Sequence[int]) -> dict[str, Array]:
-    """Infos that every episode has as arrays of T or T + 1 rows of numbers."""
+    """Infos that every episode has as arrays of T or T + 1 rows of numbers.
+
+    What a step said stands in its row; what a reset said, in the row after the last step.
+    """
     found: dict[str, Array] = {}
     for name in dict.fromkeys(name for e in episodes for name in e.infos or {}):
         values = [(e.infos or {}).get(name) for e in episodes]
@@ -153,7 +156,10 @@ def _infos(episodes: Sequence[Any], steps: Sequence[int]) -> dict[str, Array]:
             if len(arrays) < len(values):
                 lacking = next(i for i, v in enumerate(values) if v is None)
                 raise ValueError(f"episode {lacking} has none")
-            found[key] = joined(name, values, rows, padded=int(of_steps), before=0)
+            pieces = [
+                v if of_steps else np.roll(np.asarray(v), -1, axis=0) for v in values
+            ]
+            found[key] = joined(name, pieces, rows, padded=int(of_steps), before=0)
         except ValueError as error:
             warnings.warn(f"the info {name!r} is left out: {error}", LogWarning, 5)
     return found
@@ -265,7 +271,9 @@ def _episode_buffers(columns: Columns, info: DatasetInfo) -> Iterator[Any]:
             if name.startswith(_INFO):
                 name = name.removeprefix(_INFO)
                 of_steps = name.endswith("/steps")
-                infos[name.removesuffix("/steps")] = column.read(start, stop - of_steps)
+                values = column.read(start, stop - of_steps)
+                name = name.removesuffix("/steps")
+                infos[name] = values if of_steps else np.roll(values, 1, axis=0)
         yield EpisodeBuffer(
             id=number,
             observations=_observations(columns, start, stop),

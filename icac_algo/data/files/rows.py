@@ -82,6 +82,7 @@ def _rules(
     rules = [(name, FLAG) for name in mapping.marks.values()]
     rules += [(name, VALUE) for name in (*mapping.observation, mapping.reward)]
     rules += [(name, indices(None) if is_index else VALUE) for name in mapping.action]
+    rules += [(name, EXTRA) for name in mapping.extras]
     if mapping.propensity is not None:
         rules.append((mapping.propensity, PROPENSITY))
     if mapping.episode in types:

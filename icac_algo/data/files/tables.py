@@ -21,6 +21,8 @@ from .rows import read_rows
 from .shards import Shard, common_types, import_pyarrow, reading
 
 Types = dict[str, np.dtype[Any]]
+# The columns of a log that have vectors in their rows; others have numbers.
+_VECTORS = ("observations", "actions", "rewards")
 
 
 def open_tables(
@@ -41,7 +43,8 @@ def open_tables(
     for _ in range(3):
         if (kept := entry.load()) is not None:
             meta, arrays = kept
-            log = _log(arrays, meta["rows"], _map_all(shards, mapping, arrays))
+            mapped = _map_all(shards, mapping, arrays)
+            log = _log(arrays, meta["rows"], mapped, mapping)
             # Frozen, but what it would compute when asked is known already.
             vars(log)["digest"] = meta["digest"]
             return log, meta["actions"] and tuple(meta["actions"])
@@ -49,7 +52,9 @@ def open_tables(
     raise ValueError(f"the log {files} changes while it is read")
 
 
-def _log(arrays: dict[str, Array], rows: int, mapped: dict[str, Column]) -> Columns:
+def _log(
+    arrays: dict[str, Array], rows: int, mapped: dict[str, Column], mapping: Mapping
+) -> Columns:
     """The log of an entry's arrays, and of columns that are mapped from its files."""
     columns = {
         **mapped,
@@ -59,26 +64,16 @@ def _log(arrays: dict[str, Array], rows: int, mapped: dict[str, Column]) -> Colu
     if EPISODES[0] in arrays:
         ends, terminated, has_final = (np.array(arrays[name]) for name in EPISODES)
         index = EpisodeIndex(ends, terminated, has_final)
+    observations, actions, rewards = (columns.pop(part) for part in _VECTORS)
+    names = {f"extra_{i}": name for i, name in enumerate(mapping.extras)}
     return Columns(
-        observations=[columns.pop("observations")],
-        actions=columns.pop("actions"),
-        rewards=columns.pop("rewards"),
+        observations=[observations],
+        actions=actions,
+        rewards=rewards,
         index=index,
-        extras=columns,
+        extras={names.get(part, part): column for part, column in columns.items()},
         in_memory=False,
     )
-
-
-def _columns_of_parts(mapping: Mapping) -> dict[str, Sequence[str]]:
-    """The columns of a table that make up each column of the log."""
-    parts: dict[str, Sequence[str]] = {
-        "observations": mapping.observation,
-        "actions": mapping.action,
-        "rewards": [mapping.reward],
-    }
-    if mapping.propensity is not None:
-        parts["propensity"] = [mapping.propensity]
-    return parts
 
 
 def _map_all(
@@ -98,13 +93,12 @@ def _map_all(
             return {}
         files.append(mapped)
     scalars = {name: MappedColumn([f[name] for f in files]) for name in mapping.values}
-    columns: dict[str, Column] = {
+    return {
         part: StackedColumn([scalars[name] for name in names])
-        for part, names in _columns_of_parts(mapping).items()
+        if part in _VECTORS
+        else scalars[names[0]]
+        for part, names in mapping.parts.items()
     }
-    if mapping.propensity is not None:
-        columns["propensity"] = scalars[mapping.propensity]
-    return columns
 
 
 def _fill(
@@ -117,7 +111,7 @@ def _fill(
     """Checks all rows; keeps where episodes end, and values that cannot be mapped."""
     rows = sum(shard.rows for shard in shards)
     mapped = _map_all(shards, mapping)
-    parts = {} if mapped else _columns_of_parts(mapping)
+    parts = {} if mapped else mapping.parts
     kinds = {
         part: np.result_type(*(types[name] for name in names))
         for part, names in parts.items()
@@ -128,7 +122,7 @@ def _fill(
             part: _new_array(
                 folder / f"{part}.npy",
                 kinds[part],
-                (rows,) if part == "propensity" else (rows, len(names)),
+                (rows, len(names)) if part in _VECTORS else (rows,),
             )
             for part, names in parts.items()
         }
@@ -147,7 +141,7 @@ def _fill(
                 arrays[name][...] = array
         for array in arrays.values():
             array.flush()
-        digest = _log(arrays, rows, mapped).digest
+        digest = _log(arrays, rows, mapped, mapping).digest
         meta.update(rows=rows, actions=seen, digest=digest, arrays=arrays)
 
 
@@ -190,10 +184,23 @@ def write_table(
         marks = index.marks()
         more["episode"] = index.episode_of(np.arange(index.rows))
         more.update(terminal=marks["terminal"], final=marks["final"])
-    if "propensity" in columns.extras:
-        more["propensity"] = columns.extras["propensity"].whole()
-    values.update(more)
     mapping.update({name: name for name in more})
+    for name, column in columns.extras.items():
+        # Infos may be anything; what is read back are finite numbers.
+        found = column.whole()
+        if column.row_shape not in ((), (1,)) or not np.isfinite(found).all():
+            continue
+        if name in values or name in more:
+            raise ValueError(
+                f"extras: {name!r} must have another name in a table, which has a "
+                "column of its own of that name"
+            )
+        more[name] = found.reshape(-1)
+        if name == "propensity":
+            mapping["propensity"] = name
+        else:
+            mapping.setdefault("extras", []).append(name)
+    values.update(more)
     table = pa.table({name: np.ascontiguousarray(v) for name, v in values.items()})
     with written_beside(path) as beside:
         if ends_with(path, CSV):

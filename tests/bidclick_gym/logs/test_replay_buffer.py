@@ -18,7 +18,12 @@ from bidclick_gym import (
     get_log,
     simulate_log,
 )
-from bidclick_gym.logs import subsample_impressions, to_replay_buffer
+from bidclick_gym.campaigns import BudgetedCampaign
+from bidclick_gym.logs import (
+    simulate_budget_log,
+    subsample_impressions,
+    to_replay_buffer,
+)
 
 pytest.importorskip("minari")
 ActionSpace = pytest.importorskip("d3rlpy").constants.ActionSpace
@@ -203,3 +208,26 @@ def test_without_d3rlpy_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, "icac_algo", None)
     with pytest.raises(ImportError, match=r"needs d3rlpy: .*bidclick-icac\[icac\]"):
         to_replay_buffer(log)
+
+
+@pytest.mark.parametrize("as_bandit", [True, False])
+@pytest.mark.parametrize("continuous", [False, True])
+def test_clicks_come_along_in_every_form(as_bandit: bool, continuous: bool) -> None:
+    buffer, _ = get_dataset(NAME, 0.0625, as_bandit=as_bandit, continuous=continuous)
+    arrays = buffer.to_arrays()
+    bids = arrays["actions"][:, 0]
+    if not continuous:
+        bids = np.linspace(0.0, 1.0, 5)[bids]
+    click = arrays["extras"]["click"]
+    assert set(np.unique(click)) == {0, 1}
+    costs = arrays["observations"][:, 1] * bids
+    np.testing.assert_allclose(arrays["rewards"][:, 0], click - costs, atol=1e-6)
+
+
+def test_clicks_of_campaigns_under_a_budget_come_along() -> None:
+    campaign = BudgetedCampaign(impressions=20)
+    log = simulate_budget_log(campaign, campaigns=9)
+    arrays = to_replay_buffer(log, 0.5).to_arrays()
+    click = arrays["extras"]["click"]
+    assert 0 < click.sum() < len(click)
+    assert np.array_equal(click > 0, arrays["rewards"][:, 0] > 0.0)

@@ -471,15 +471,15 @@ def test_propensities_of_the_named_minari_log_are_the_loggers() -> None:
     assert steps.propensities == pytest.approx(exact[steps.actions], rel=1e-6)
 
 
-def test_infos_that_begin_with_the_resets_are_read_one_row_later() -> None:
-    # Two episodes of 2 and 1 steps; Gymnasium's reset has an info of its own.
+def test_infos_are_those_of_the_step_in_their_row() -> None:
+    # Two episodes of 2 and 1 steps, each with a last observation.
     buffer = ColumnarReplayBuffer.from_arrays(
         np.zeros((5, 1), np.float32),
         np.array([0, 1, 0, 1, 0]),
         np.zeros(5),
         terminals=np.array([0, 1, 0, 1, 0]),
         final=np.array([0, 0, 1, 0, 1]),
-        extras={"info/propensity": np.array([0.0, 0.25, 0.5, 0.0, 0.75])},
+        extras={"info/propensity": np.array([0.25, 0.5, 0.0, 0.75, 0.0])},
         action_size=2,
     )
     found = logged_steps(buffer).propensities

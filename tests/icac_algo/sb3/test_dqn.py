@@ -33,11 +33,13 @@ import bidclick_gym  # noqa: E402
 from icac_algo import (  # noqa: E402
     ColumnarReplayBuffer,
     Concave,
+    ConstraintAwareQConfig,
     Convex,
     Euclidean,
     Intersection,
     KnownCost,
     Monotone,
+    Outcome,
     Unconstrained,
 )
 from icac_algo.critics import DivergenceError  # noqa: E402
@@ -617,6 +619,36 @@ def test_an_sb3_model_writes_a_log_with_propensities(kind: Any) -> None:
     uniform = np.full((300, 5), 0.2)
     found = estimate(back, lambda observations: uniform, as_bandit=True)
     assert found["dr"].value == pytest.approx(0.6, abs=0.25)
+
+
+def test_recorded_infos_are_what_outcomes_are_learned_from() -> None:
+    model = DQN("MlpPolicy", auction(), seed=0, device="cpu")
+    log = record_log(model, auction(horizon=7), 60, epsilon=1.0)
+    extras = log.to_arrays()["extras"]
+    assert {"info/click/steps", "info/payment/steps"} <= set(extras)
+    config = ConstraintAwareQConfig(
+        outcomes=[
+            Outcome("click", "monotone", link="logit"),
+            Outcome(weight="-x1 * action"),
+        ],
+        batch_size=8,
+    )
+    algo = config.create(device="cpu:0")
+    algo.fit(
+        log,
+        n_steps=2,
+        n_steps_per_epoch=2,
+        show_progress=False,
+        logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
+    )
+    x = np.full((3, 2), 0.3, np.float32)
+    assert (algo.predict_outcome(x, np.arange(3), "click") > 0.0).all()
+
+
+def test_outcomes_are_refused() -> None:
+    kwargs = {"outcomes": ["click: monotone; link=logit"]}
+    with pytest.raises(ValueError, match=r"outcomes are learned by ConstraintAwareQ"):
+        ConstraintAwareDQN("MlpPolicy", auction(), policy_kwargs=kwargs, device="cpu")
 
 
 def test_models_that_cannot_log() -> None:
