@@ -177,7 +177,7 @@ class Afterstates(Critic):
             units: of values.
         """
         clock, left = self.clock_after(x), left.clamp_min(0.0)
-        steps = 1.0
+        steps: torch.Tensor | float = 1.0
         if self.largest_payment is not None:
             most = self.largest_payment * (clock / self.tick).clamp_min(0.5)
             left, steps = (left / most).clamp_max(1.0), clock
