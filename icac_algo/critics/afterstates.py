@@ -317,6 +317,7 @@ class AfterstateOutcomeQFunction(OutcomeQFunction):
         inputs = len(settings.context)
         self._heads = nn.ModuleList(make_network(inputs, hidden, n) for n in now)
         self._heads.append(make_network(1, hidden, later))
+        self._past = nn.ParameterList()
         # What an action leaves is known from the observation.
         self._sizes[-1] = later + size
 
