@@ -152,9 +152,10 @@ class ConstraintAwareQConfig(LearnableConfig):
             greedy.
         weight_decay (float | None): Decoupled weight decay of the critic's layers, not of
             their biases: each step takes ``learning rate * weight_decay`` of every
-            weight.  ``None`` is 0; with outcomes, but for afterstates, it is :math:`3\, (4000 / N)^{0.7}` for N
-            transitions, at most 10, which let the layers say as much as a log of that
-            size supports; what is linear in the features passes them and does not decay.
+            weight.  ``None`` is 0; with outcomes, but for afterstates, it is
+            :math:`3\, (4000 / N)^{0.7}` for N transitions, at most 10, which let the
+            layers say as much as a log of that size supports; what is linear in the
+            features passes them and does not decay.
         support (str): Where policies take their actions: ``"logged"`` between the lowest
             and the highest action of the log, ``"any"`` also beyond.
         check_prior (str): What ``fit`` does before it imposes the shape over discrete

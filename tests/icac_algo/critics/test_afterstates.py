@@ -331,8 +331,9 @@ def outcome_critic(
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.mul_(spread)
-    learned = len(made.learned)
-    made.standardise(0.2, 0.7, 1.0, *[0.5] * learned, *[1.0] * learned, *[1.0] * learned)
+    levels, ones, features = [0.5] * len(made.learned), [1.0] * len(made.learned), 4
+    more = [*levels, *ones, *ones, *[0.0] * features, *[1.0] * features]
+    made.standardise(0.2, 0.7, 1.0, *more)
     return made.eval()
 
 
