@@ -78,7 +78,7 @@ def values_of(algo: Any, x: np.ndarray, size: int | None) -> np.ndarray:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("size", [5, None])
-@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("scaled", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_values_are_composed_of_outcomes(
     variant: str, size: int | None, scaled: bool
 ) -> None:
@@ -105,6 +105,7 @@ def test_any_number_of_actions(size: int) -> None:
     assert set(algo.predict(x)) <= set(range(size))
 
 
+@pytest.mark.slow
 def test_means_come_near_the_truth() -> None:
     log = log_of(rows=8000)
     algo = fitted(config_of(batch_size=256), log, steps=600)
@@ -120,6 +121,7 @@ def test_means_come_near_the_truth() -> None:
         assert error < 0.12 * expected.mean(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2.0**-30, 1e-9, 1e9, 2.0**30])
 @pytest.mark.parametrize("size", [5, None])
 def test_units_of_outcomes_do_not_matter(scale: float, size: int | None) -> None:
@@ -178,6 +180,7 @@ def test_what_follows_is_learned_where_episodes_go_on(
     assert np.abs(later).max() > 0.1
 
 
+@pytest.mark.slow
 def test_a_chain_of_two_steps_is_worth_what_it_pays() -> None:
     """Every first step pays click, every second 2: Q is click + 0.5 * 2."""
     rng = np.random.default_rng(0)
@@ -304,7 +307,7 @@ def test_a_checkpoint_of_other_outcomes_is_refused(tmp_path: pathlib.Path) -> No
         fitted(other, log_of(), 4, checkpoint=file)
 
 
-@pytest.mark.parametrize("size", [5, None])
+@pytest.mark.parametrize("size", [5, pytest.param(None, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("suffix", [".pt", ".onnx"])
 def test_graphs_answer_as_the_model(
     size: int | None, suffix: str, tmp_path: pathlib.Path
