@@ -11,12 +11,7 @@ from gymnasium.envs.registration import register, registry
 from ._optional import quiet_gym_notice
 from .auction import MONOTONE_COST_RANGE, Auction
 from .behavior import ClippedGaussianPolicy
-from .envs import (
-    BidClickBudgetEnv,
-    BidClickBudgetVectorEnv,
-    BidClickEnv,
-    BidClickVectorEnv,
-)
+from .envs import BidClickBudgetEnv, BidClickEnv, BidClickVectorEnv
 from .evaluators import (
     NormalizedRegretEvaluator,
     RegretEvaluator,
@@ -39,7 +34,6 @@ __all__ = [
     "DATASETS",
     "Auction",
     "BidClickBudgetEnv",
-    "BidClickBudgetVectorEnv",
     "BidClickEnv",
     "BidClickVectorEnv",
     "ClippedGaussianPolicy",
@@ -72,8 +66,4 @@ if "BidClick-v0" not in registry:
         # A list, as JSON gives back, so that a spec read from a file is the same.
         kwargs={"cost_range": list(MONOTONE_COST_RANGE)},
     )
-    register(
-        id="BidClickBudget-v0",
-        entry_point="bidclick_gym.envs:BidClickBudgetEnv",
-        vector_entry_point="bidclick_gym.envs:BidClickBudgetVectorEnv",
-    )
+    register(id="BidClickBudget-v0", entry_point="bidclick_gym.envs:BidClickBudgetEnv")

@@ -38,11 +38,9 @@ def subplots(
 class Line:
     """One line of a picture of dots or bars: a figure for each seed."""
 
-    label: str  # on the axis; lines of one label stand close together
+    label: str  # on the axis
     values: Mapping[int, float] | Sequence[float]  # one for each seed
     colour: str = BASELINE  # of its dot and interval
-    legend: str = ""  # what the colour means
-    note: str = ""  # written beside the picture
 
 
 def dots(
@@ -51,46 +49,30 @@ def dots(
     smallest: float = -np.inf,
     each_seed: bool = False,
     digits: int | None = None,
-    marker: str = "o",
-) -> dict[str, float]:
+) -> None:
     """Means with their bootstrap intervals over seeds, the first line on top.
 
     Values below ``smallest`` are drawn there, as a logarithmic axis needs; ``digits``
-    writes the mean above its dot.  Returns the place of every label.
+    writes the mean above its dot.
     """
-    places = _places(axis, lines)
-    shifts = _shifts(lines)
-    legends: set[str] = set()
-    for line, shift in zip(lines, shifts, strict=True):
-        if not len(line.values):
-            continue
-        y, colour = places[line.label] + shift, line.colour
+    for y, line in _placed(axis, lines):
         values = np.maximum(figures_of(line.values), smallest)
-        mean = bootstrap_mean(values.tolist())
+        mean, colour = bootstrap_mean(values.tolist()), line.colour
         if each_seed:
             axis.plot(values, np.full(len(values), y), ".", color=colour, alpha=0.35)
         axis.plot([mean.low, mean.high], [y, y], color=colour, linewidth=2)
-        label = line.legend if line.legend not in legends else ""
-        legends.add(line.legend)
-        axis.plot(mean.mean, y, marker, color=colour, label=label)
+        axis.plot(mean.mean, y, "o", color=colour)
         if digits is not None:
             text = f"{max(mean.mean, 0.0):.{digits}f}"
-            _write(axis, text, (mean.mean, y), (0, 6), color=colour, ha="center")
-        if line.note:
-            _write(axis, line.note, (1.01, y), coords=("axes fraction", "data"))
+            style = {"color": colour, "ha": "center", "va": "bottom"}
+            _write(axis, text, (mean.mean, y), (0, 6), **style)
     axis.grid(axis="x", color="0.92")
-    if legends - {""}:
-        axis.legend(fontsize=8, frameon=False)
-    return places
 
 
 def bars(axis: Any, lines: Sequence[Line], digits: int = 0) -> None:
     """The same lines as bars with their means written behind them."""
-    places = _places(axis, lines)
-    for line in lines:
-        if not len(line.values):
-            continue
-        y, mean = places[line.label], bootstrap_mean(line.values)
+    for y, line in _placed(axis, lines):
+        mean = bootstrap_mean(line.values)
         axis.barh(y, mean.mean, height=0.6, color=line.colour, alpha=0.8)
         axis.plot([mean.low, mean.high], [y, y], color="black", linewidth=1.2)
         _write(axis, f"{mean.mean:.{digits}f}", (mean.high, y), (4, 0), va="center")
@@ -99,37 +81,24 @@ def bars(axis: Any, lines: Sequence[Line], digits: int = 0) -> None:
     axis.grid(axis="x", color="0.92")
 
 
-def _places(axis: Any, lines: Sequence[Line]) -> dict[str, float]:
-    labels = list(dict.fromkeys(line.label for line in lines))
-    places = {label: float(len(labels) - 1 - i) for i, label in enumerate(labels)}
-    axis.set_yticks(list(places.values()), labels, fontsize=8)
-    axis.set_ylim(-0.6, len(labels) - 0.25)
-    return places
-
-
-def _shifts(lines: Sequence[Line]) -> list[float]:
-    """Lines of one label stand below each other within half a place."""
-    shared: dict[str, list[int]] = {}
-    for i, line in enumerate(lines):
-        shared.setdefault(line.label, []).append(i)
-    shifts = np.zeros(len(lines))
-    for members in shared.values():
-        if len(members) > 1:
-            shifts[members] = np.linspace(0.22, -0.22, len(members))
-    return list(shifts)
+def _placed(axis: Any, lines: Sequence[Line]) -> list[tuple[float, Line]]:
+    """Lines that have figures, at their heights."""
+    heights = [float(len(lines) - 1 - i) for i in range(len(lines))]
+    axis.set_yticks(heights, [line.label for line in lines], fontsize=8)
+    axis.set_ylim(-0.6, len(lines) - 0.25)
+    pairs = zip(heights, lines, strict=True)
+    return [(y, line) for y, line in pairs if len(line.values)]
 
 
 def _write(
     axis: Any,
     text: str,
-    place: tuple[float, float],
-    shift: tuple[float, float] = (0, 0),
-    coords: Any = "data",
+    at: tuple[float, float],
+    shift: tuple[float, float],
     **style: Any,
 ) -> None:
-    style = {"fontsize": 7.5, "va": "bottom" if shift[1] else "center", **style}
     axis.annotate(
-        text, place, xytext=shift, xycoords=coords, textcoords="offset points", **style
+        text, at, xytext=shift, textcoords="offset points", fontsize=7.5, **style
     )
 
 

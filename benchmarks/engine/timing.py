@@ -14,7 +14,6 @@ from tqdm.auto import tqdm
 
 from .intervals import figures_of
 from .markdown import table
-from .rows import Row
 
 Key = TypeVar("Key")
 
@@ -64,15 +63,6 @@ def in_turn(
 def median(values: Mapping[int, float] | Sequence[float]) -> float:
     """The median; ``nan`` of nothing."""
     return float(np.median(figures_of(values))) if len(values) else math.nan
-
-
-def medians(rows: Sequence[Row], field: str, *keys: str) -> dict[tuple[Any, ...], float]:
-    """The median of a column for all values of others; empty fields are left out."""
-    found: dict[tuple[Any, ...], list[float]] = {}
-    for row in rows:
-        if row[field] is not None:
-            found.setdefault(tuple(row[k] for k in keys), []).append(float(row[field]))
-    return {key: median(values) for key, values in found.items()}
 
 
 def ratio(first: Mapping[int, float], second: Mapping[int, float]) -> float:

@@ -11,9 +11,8 @@ import numpy as np
 
 from ..engine import Part, Settings
 from ..engine.markdown import section, table
-from ..engine.pictures import BASELINE, OURS
 from ..engine.rows import Row, Rows, by_seed, distinct, select
-from ..engine.timing import growth_exponent, median, medians, showing, spread
+from ..engine.timing import growth_exponent, median, showing, spread
 
 SINGLE = "gym.make, one step at a time"
 SYNC = "SyncVectorEnv"
@@ -131,34 +130,3 @@ def report(rows: Rows) -> str:
         "Growth exponent of the rate in the number of environments (horizon 1,000): "
         f"{growth_exponent(sizes, speeds):.2f}.",
     )
-
-
-def draw(axis: Any, rows: Rows) -> None:
-    found = medians(
-        rows, "impressions_per_second", "environment", "horizon", "autoreset", "num_envs"
-    )
-    for group in dict.fromkeys(key[:3] for key in found):
-        name, horizon, mode = group
-        counts = [key[3] for key in found if key[:3] == group]
-        style = "o-" if horizon == 1000 else "s--"
-        if mode == "same_step":
-            style = "^"
-        elif name == SYNC:
-            style = "D"
-        label = f"{name}, horizon {horizon:,.0f}"
-        if name == BATCHED:
-            label += f", {mode.replace('_', '-')} reset"
-        axis.plot(
-            counts,
-            [found[(*group, count)] for count in counts],
-            style,
-            color=OURS if name == BATCHED else BASELINE,
-            label=label,
-            markersize=6,
-        )
-    axis.axhline(50e6, color="tab:red", linestyle=":", linewidth=1)
-    axis.set_xscale("log", base=2)
-    axis.set_yscale("log")
-    axis.set_xlabel("environments in a batch (dotted: 50 million a second)")
-    axis.set_ylabel("real impressions a second")
-    axis.legend(fontsize=7)

@@ -12,12 +12,11 @@ from d3rlpy.models import VectorEncoderFactory
 import bidclick_gym
 from icac_algo import Concave, ConstraintAwareQConfig
 
-from ..engine import Part, Settings, pictures, quiet_logs
+from ..engine import Part, Settings, quiet_logs
 from ..engine.markdown import section, table
 from ..engine.rows import Row, Rows, by_seed, distinct, select
 from ..engine.timing import (
     in_turn,
-    medians,
     one_thread,
     ratio,
     seconds_of,
@@ -132,19 +131,3 @@ def report(rows: Rows) -> str:
         "Milliseconds for a step of `fit`",
         table(["Algorithm", "Buffer", *heads], lines, "ll" + "r" * len(heads)),
     )
-
-
-def draw(axis: Any, rows: Rows) -> None:
-    found = medians(
-        select(rows, hidden="64x64", batch=256), "seconds_per_step", "algorithm", "buffer"
-    )
-    lines = [
-        pictures.Line(
-            f"{name} on {buffer}",
-            [1e3 * seconds],
-            pictures.OURS if buffer == "ours" else pictures.BASELINE,
-        )
-        for (name, buffer), seconds in found.items()
-    ]
-    pictures.bars(axis, lines, digits=2)
-    axis.set_xlabel("milliseconds for a step of fit (64x64, batch 256)")

@@ -22,10 +22,8 @@ import numpy as np
 
 from ..engine import Part, Settings
 from ..engine.markdown import section, table
-from ..engine.pictures import BASELINE
-from ..engine.pictures import OURS as OUR_COLOUR
 from ..engine.rows import Row, Rows, by_seed, distinct
-from ..engine.timing import growth_exponent, median, medians, showing, spread
+from ..engine.timing import growth_exponent, median, showing, spread
 
 THEIRS = "Minari + d3rlpy"
 OURS = "Arrow shards, reopened"
@@ -244,41 +242,6 @@ def report(rows: Rows) -> str:
         "and drawing 100 batches of 256.",
         table(["", "Impressions", "Seconds", "Peak MB", "Kept MB"], lines, "lrrrr"),
     )
-
-
-def draw(axis: Any, rows: Rows) -> None:
-    styles = {
-        THEIRS: (BASELINE, "-"),
-        FROM_MINARI: ("tab:orange", "-"),
-        FIRST: (OUR_COLOUR, "--"),
-        OURS: (OUR_COLOUR, "-"),
-    }
-    seconds = medians(rows, "seconds", "kind", "impressions")
-    memory = medians(rows, "peak_bytes", "kind", "impressions")
-    for kind, (colour, line) in styles.items():
-        sizes = [size for k, size in seconds if k == kind]
-        times = [seconds[kind, size] for size in sizes]
-        axis.plot(sizes, times, f"o{line}", color=colour, label=kind, markersize=4)
-        for size, took in zip(sizes, times, strict=True):
-            axis.annotate(
-                _megabytes(memory[kind, size]),
-                (size, took),
-                xytext=(0, 5),
-                textcoords="offset points",
-                ha="center",
-                fontsize=7,
-                color=colour,
-            )
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.margins(x=0.12, y=0.12)
-    axis.set_xlabel("impressions")
-    axis.set_ylabel("seconds to open (label: peak anonymous memory)")
-    axis.legend(fontsize=8)
-
-
-def _megabytes(size: float) -> str:
-    return f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"
 
 
 if __name__ == "__main__":

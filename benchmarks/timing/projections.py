@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 from d3rlpy.algos import DQNConfig
 from d3rlpy.models import VectorEncoderFactory
-from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression as of_scipy
 from sklearn.isotonic import isotonic_regression as of_sklearn
 
@@ -24,14 +23,12 @@ from icac_algo import ConstraintAwareQConfig, shapes
 
 from ..engine import Experiment, Part, Results, Settings, quiet_logs, register
 from ..engine.markdown import section, table
-from ..engine.pictures import BASELINE, subplots
 from ..engine.rows import Row, Rows, by_seed, distinct, select
 from ..engine.timing import (
     Target,
     growth_exponent,
     in_turn,
     median,
-    medians,
     one_thread,
     ratio,
     seconds_of,
@@ -293,7 +290,6 @@ def _sections(results: Results) -> Iterable[str]:
         "which all is timed in turn; the smallest and largest round in brackets."
     )
     yield section("Verdict", RULES, targets_table(targets(rows)))
-    yield "![Time of a pass over the number of actions](shapes.png)"
     compared = select(rows, part="projection")
     for size in TABLED:
         yield _methods(select(compared, size=size))
@@ -362,26 +358,6 @@ def _growth(rows: Rows) -> str:
     )
 
 
-def _draw(results: Results) -> Figure:
-    rows = select(results["shapes"], part="projection")
-    figure, ((axis,),) = subplots(7.0, 4.6)
-    for shape, marker in zip(SHAPES, "osD^vP*", strict=True):
-        found = medians(select(rows, shape=shape, method=OURS), "seconds", "size")
-        sizes = [size for (size,) in found]
-        times = [1e3 * seconds for seconds in found.values()]
-        axis.plot(sizes, times, marker=marker, markersize=4, label=shape)
-    found = medians(select(rows, shape="Monotone", method=IDENTITY), "seconds", "size")
-    times = [1e3 * seconds for seconds in found.values()]
-    axis.plot([size for (size,) in found], times, color=BASELINE, label=IDENTITY)
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.set_xlabel("actions, K")
-    axis.set_ylabel(f"milliseconds, forward and backward, batch of {BATCH}")
-    axis.grid(alpha=0.25)
-    axis.legend(fontsize=8, frameon=False)
-    return figure
-
-
 register(
     Experiment(
         "shapes",
@@ -389,7 +365,6 @@ register(
         parts=[Part("shapes", COLUMNS, compute=_compute)],
         title="Projection layers",
         sections=_sections,
-        pictures={"shapes.png": _draw},
         quick={},
         report="shapes.md",
     )

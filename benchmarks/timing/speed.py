@@ -6,11 +6,8 @@ import platform
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from ..engine import Experiment, Results, register
 from ..engine.markdown import section
-from ..engine.pictures import subplots
 from ..engine.rows import Rows, by_seed
 from ..engine.timing import Target, median, ratio, targets_table
 from . import env, fit, load
@@ -56,18 +53,6 @@ def _sections(results: Results) -> Iterable[str]:
         yield report(results[name]) if results[name] else ""
 
 
-def _draw(results: Results) -> Figure | None:
-    panels = {"fit": fit.draw, "load": load.draw, "env": env.draw}
-    drawn = [name for name in panels if results[name]]
-    if not drawn:
-        return None
-    figure, ((*axes,),) = subplots(5.6 * len(drawn), 4.6, columns=len(drawn))
-    for axis, name in zip(axes, drawn, strict=True):
-        panels[name](axis, results[name])
-        axis.grid(alpha=0.25)
-    return figure
-
-
 register(
     Experiment(
         "speed",
@@ -75,7 +60,6 @@ register(
         parts=[fit.FIT, load.LOAD, env.ENV],
         title="Speed",
         sections=_sections,
-        pictures={"speed.png": _draw},
         quick={},
         report="speed.md",
     )

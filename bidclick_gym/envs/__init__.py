@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from .budget import BidClickBudgetEnv
-from .budget_vector import BidClickBudgetVectorEnv
 from .single import BidClickEnv
 from .vector import BidClickVectorEnv
 
 __all__ = [
     "BidClickBudgetEnv",
-    "BidClickBudgetVectorEnv",
     "BidClickEnv",
     "BidClickVectorEnv",
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -27,7 +27,6 @@ from .stepping import (
 )
 
 Values = dict[str, AnyArray]
-NOTHING: Mapping[str, Any] = {}
 Step = tuple[Float32Array, FloatArray, BoolArray, BoolArray, dict[str, Any]]
 
 
@@ -69,8 +68,6 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         "render_modes": [],
         "autoreset_mode": NEXT_STEP,
     }
-
-    _single_information: ClassVar[dict[str, Any]] = BidClickEnv.no_impression
 
     def __init__(
         self,
@@ -142,7 +139,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         for name in ("x", "c"):
             if name in start:
                 self._stream.choose(name, mask, start[name])
-        self._start(mask, start)
+        self._start(mask)
         if self._ended is not None:
             self._ended = self._ended & ~mask if (self._ended & ~mask).any() else None
         nothing = np.zeros(self.num_envs, dtype=np.bool_)
@@ -150,7 +147,7 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     def _no_impression(self) -> Values:
         """Zeros for all that a step says."""
-        one = self._single_information if self.full_info else {}
+        one = BidClickEnv.no_impression if self.full_info else {}
         return {name: np.full(self.num_envs, zero) for name, zero in one.items()}
 
     def step(self, actions: Any) -> Step:
@@ -216,8 +213,8 @@ class BidClickVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def _observe(self) -> Float32Array:
         return self._stream.observations.copy()
 
-    def _start(self, where: BoolArray, start: Mapping[str, Any] = NOTHING) -> None:
-        """Starts the clocks of episodes, with the reset options that were given."""
+    def _start(self, where: BoolArray) -> None:
+        """Starts the clocks of episodes."""
         self._started[where] = self._clock
         self._next_end = int(self._started.min()) + self.horizon
 

@@ -30,15 +30,13 @@ import torch.nn.functional as F
 from d3rlpy.algos import QLearningAlgoBase
 from d3rlpy.algos.qlearning.torch.bcq_impl import DiscreteBCQImpl
 from d3rlpy.constants import ActionSpace
-from d3rlpy.dataset import is_tuple_shape
 from d3rlpy.models.torch import QFunctionOutput
 from d3rlpy.serializable_config import SerializableConfig
-from d3rlpy.torch_utility import convert_to_torch_recursively
-from d3rlpy.types import Observation, TorchObservation
+from d3rlpy.torch_utility import convert_to_torch
+from d3rlpy.types import TorchObservation
 
 from .._util.checks import is_finite
 from .greedy import best_actions, favours_last
-from .masked import Mask, allowed_actions
 
 #: Quantiles ``(..., N)`` to what they are worth, ``(...)``.
 Risk = Callable[[torch.Tensor], torch.Tensor]
@@ -100,10 +98,9 @@ class CVaR(SerializableConfig):
 
 def greedy_actions(
     algo: QLearningAlgoBase[Any, Any],
-    observations: Observation,
+    observations: npt.NDArray[Any],
     risk: Risk,
     batch: int = 4096,
-    mask: Mask | None = None,
 ) -> npt.NDArray[np.int64]:
     """The actions whose return is best under a risk measure.
 
@@ -119,19 +116,17 @@ def greedy_actions(
 
     Args:
         algo: the algorithm; its observation scaler is applied.
-        observations: raw, ``(B, ...)``, or a list of such for tuple observations.
+        observations: raw, ``(B, ...)``.
         risk: quantiles ``(B, K, N)`` to what they are worth, ``(B, K)``: ``CVaR(0.1)``.
         batch: how many observations pass through the critics at once.
-        mask: observations ``(N, ...)`` to bool ``(N, K)``, which actions are allowed, at
-            least one in each row; all if not given.
 
     Returns:
         actions, int64, ``(B,)``.
 
     Raises:
         ValueError: the algorithm is not built, has continuous actions or no such
-            critics, observations do not fit it or have no finite value, ``batch`` is
-            not an integer of at least 1, or the mask says something else.
+            critics, observations do not fit it or have no finite value, or ``batch`` is
+            not an integer of at least 1.
     """
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise ValueError(f"batch must be an integer >= 1, got {batch!r}")
@@ -140,54 +135,26 @@ def greedy_actions(
         raise ValueError(f"{type(algo).__name__} is not built yet: fit or build it first")
     if algo.get_action_type() != ActionSpace.DISCRETE:
         raise ValueError(f"{type(algo).__name__} has no discrete actions to choose from")
-    size = _checked_size(observations, impl.observation_shape)
+    shape = tuple(impl.observation_shape)
+    fits = isinstance(observations, np.ndarray) and observations.ndim > 0
+    if not fits or observations.shape[1:] != shape:
+        raise ValueError(
+            f"observations must be an array of shape (batch, *{shape}), got "
+            f"{getattr(observations, 'shape', type(observations).__name__)}"
+        )
     impl.modules.set_eval()
-    actions = np.empty(size, dtype=np.int64)
-    for start in range(0, size, batch):
+    actions = np.empty(len(observations), dtype=np.int64)
+    for start in range(0, len(observations), batch):
         rows = slice(start, start + batch)
-        if isinstance(observations, (list, tuple)):
-            raw: Any = [np.asarray(part[rows]) for part in observations]
-        else:
-            raw = observations[rows]
-        x: Any = convert_to_torch_recursively(raw, impl.device)
+        x: Any = convert_to_torch(observations[rows], impl.device)
         with torch.no_grad():
             if algo.observation_scaler is not None:
                 x = algo.observation_scaler.transform(x)
             worth = _worth(algo, x, risk)
             if isinstance(impl, DiscreteBCQImpl):
                 worth = worth.masked_fill(~_imitated(impl, x), -math.inf)
-        if mask is not None:
-            allowed = allowed_actions(mask, raw, tuple(worth.shape))
-            forbidden = torch.as_tensor(~allowed, device=worth.device)
-            worth = worth.masked_fill(forbidden, -math.inf)
-            if (worth.amax(dim=1) == -math.inf).any():
-                raise ValueError(
-                    "mask must allow one of the actions that DiscreteBCQ's imitator does"
-                )
         actions[rows] = best_actions(worth, favours_last(algo)).cpu().numpy()
     return actions
-
-
-def _checked_size(observations: Any, shape: Any) -> int:
-    """How many observations there are."""
-    if is_tuple_shape(shape):
-        fits = isinstance(observations, (list, tuple)) and len(observations) == len(shape)
-        shapes = [np.shape(part) for part in observations] if fits else []
-        fits = fits and all(
-            len(s) > 0 and tuple(s[1:]) == tuple(w)
-            for s, w in zip(shapes, shape, strict=True)
-        )
-        fits = fits and len({s[0] for s in shapes}) == 1
-    else:
-        shapes = [np.shape(observations)]
-        is_array = isinstance(observations, np.ndarray)
-        fits = is_array and len(shapes[0]) > 0 and shapes[0][1:] == tuple(shape)
-    if not fits:
-        raise ValueError(
-            f"observations must be numpy arrays of shape (batch, ...) for observations "
-            f"of shape {shape}, got {shapes or type(observations).__name__}"
-        )
-    return int(shapes[0][0])
 
 
 def _worth(

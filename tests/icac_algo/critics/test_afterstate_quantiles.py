@@ -197,29 +197,6 @@ def test_algorithms_train_save_and_load_it(
         assert np.array_equal(loaded, greedy_actions(algo, x, CVaR(level)))
 
 
-def test_greedy_actions_keep_to_a_mask() -> None:
-    algo: Any = d3rlpy.algos.DQNConfig(q_func_factory=factory()).create()
-    algo.build_with_dataset(campaigns())
-    x = states(9, 50)
-    allowed = np.random.default_rng(0).random((50, K)) < 0.5
-    allowed[:, 2] = True
-    by_row = {row.tobytes(): mask for row, mask in zip(x, allowed, strict=True)}
-
-    def mask(seen: Any) -> Any:
-        return np.stack([by_row[row.tobytes()] for row in seen])
-
-    chosen = greedy_actions(algo, x, CVaR(0.2), batch=7, mask=mask)
-    with torch.no_grad():
-        worth = CVaR(0.2)(algo.impl.q_function[0](torch.as_tensor(x)).quantiles).numpy()
-    assert np.array_equal(chosen, np.where(allowed, worth, -np.inf).argmax(axis=1))
-    assert not np.array_equal(chosen, greedy_actions(algo, x, CVaR(0.2)))
-    allowed[3] = False
-    with pytest.raises(ValueError, match="mask must allow an action in each row, row 3"):
-        greedy_actions(algo, x, CVaR(0.2), mask=lambda seen: allowed)
-    with pytest.raises(ValueError, match="mask must give bools of shape"):
-        greedy_actions(algo, x, CVaR(0.2), mask=lambda seen: allowed[:, :2])
-
-
 def test_every_network_of_it_learns() -> None:
     algo: Any = d3rlpy.algos.DQNConfig(q_func_factory=factory(), batch_size=16).create()
     algo.build_with_dataset(campaigns())

@@ -569,7 +569,7 @@ def test_what_cannot_be_acted_on_is_refused() -> None:
         with pytest.raises(ValueError, match="batch must be an integer >= 1"):
             greedy_actions(algo, x, CVaR(0.1), batch)  # type: ignore[arg-type]
     for bad in (x[0], x[:, :2], [x], x.tolist()):
-        with pytest.raises(ValueError, match="observations must be numpy arrays"):
+        with pytest.raises(ValueError, match="observations must be an array"):
             greedy_actions(algo, bad, CVaR(0.1))
     with pytest.raises(ValueError, match="not finite"):
         greedy_actions(algo, np.full_like(x, np.nan), CVaR(0.1))
