@@ -28,6 +28,7 @@ from icac_algo import (
     Outcome,
     Unconstrained,
 )
+from icac_algo.decisions import MaskedGreedy
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from outcome_worlds import (
@@ -135,6 +136,28 @@ def test_units_of_outcomes_do_not_matter(scale: float, size: int | None) -> None
         found = other.predict_outcome(x, actions, name) / unit
         # A Poisson likelihood in other units weighs the same errors.
         np.testing.assert_allclose(found, expected, rtol=0.15, atol=0.05)
+
+
+@pytest.mark.parametrize("size", [5, None])
+def test_a_known_part_may_be_given(size: int | None) -> None:
+    """``-action`` where won is the same as a weight of won itself."""
+    outcomes = outcomes_of()
+    apart = [Outcome("won", outcomes[0].shape, link="logit", weight=0.0), *outcomes[1:]]
+    apart.append(Outcome(weight="-action", given="won"))
+    x, actions = states(20), actions_of(size, 20)
+    algo = fitted(config_of(size, outcomes=apart), log_of(size), 5)
+    np.testing.assert_allclose(
+        algo.predict_value(x, actions),
+        composed(algo, x, actions, size),
+        rtol=1e-5,
+        atol=2e-5,
+    )
+    other = fitted(config_of(size), log_of(size), 5)
+    np.testing.assert_allclose(
+        algo.predict_outcome(x, actions, "won"),
+        other.predict_outcome(x, actions, "won"),
+        rtol=1e-4,
+    )
 
 
 @pytest.mark.parametrize("size", [5, None])
@@ -260,6 +283,9 @@ SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
+from icac_algo.decisions import MaskedGreedy
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from outcome_worlds import config_of, fitted, log_of, states
 algo = fitted(config_of(gamma=0.9, actor="network"), log_of(campaigns=6), steps=8)
 x = states(30)
@@ -378,6 +404,14 @@ def test_continuous_policies_stay_where_the_log_is(fields: dict[str, Any]) -> No
         assert (chosen <= ends[1]).all()
 
 
+def test_masked_policies_stay_too_where_they_can() -> None:
+    algo, x = fitted(config_of(), log_of(lowest=3)), states(50)
+    for allowed, expected in (([1, 3], {3}), ([0, 1], {0, 1}), (range(5), {3, 4})):
+        mask = np.isin(np.arange(5), list(allowed))
+        policy = MaskedGreedy(algo, lambda seen, mask=mask: np.tile(mask, (len(seen), 1)))
+        assert set(policy.predict(x)) <= expected
+
+
 def test_targets_know_the_support_too() -> None:
     """An action that was never logged promises a bonus; nobody counts on it."""
     log = log_of(size=5, lowest=3, campaigns=6)
@@ -426,7 +460,11 @@ def broken(**changes: Any) -> ColumnarReplayBuffer:
     [
         ({"won": 0.5}, r"outcome 'won' \(link='logit'\) must be 0 or 1, row 7 has 0.5"),
         ({"won": -1.0}, "must be 0 or 1, row 7 has -1"),
-        ({"units": -1.0}, r"'units' \(link='log'\) must be at least 0, row 7 has -1"),
+        (
+            {"units": -1.0},
+            r"'units' \(link='log'\) must be at least 0 and finite, row 7 has -1",
+        ),
+        ({"units": 1e300}, r"'units' .* must be at least 0 and finite, row 7 has 1e.300"),
         ({"rewards": 50.0}, "rewards must be what outcomes add up to.*row 7 has the"),
         ({"units": 50.0}, "rewards must be what outcomes add up to.*row 7 has the"),
     ],
