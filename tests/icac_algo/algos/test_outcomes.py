@@ -138,6 +138,19 @@ def test_units_of_outcomes_do_not_matter(scale: float, size: int | None) -> None
         np.testing.assert_allclose(found, expected, rtol=0.15, atol=0.05)
 
 
+@pytest.mark.parametrize("scale", [2.0**-30, 2.0**30])
+def test_what_an_outcome_counts_does_not_depend_on_its_unit(scale: float) -> None:
+    shares = []
+    for unit in (1.0, scale):
+        algo = config_of(5, unit).create(device="cpu:0")
+        algo.build_with_dataset(log_of(5, scale=unit))
+        critic = algo.impl.q_function[0]
+        # Of a Poisson likelihood its mean is the information of a row.
+        mean = critic.levels[2].double().exp()
+        shares.append((critic.balance[2].double() * mean).item())
+    assert shares[1] == pytest.approx(shares[0], rel=1e-4)
+
+
 @pytest.mark.parametrize("size", [5, None])
 def test_a_known_part_may_be_given(size: int | None) -> None:
     """``-action`` where won is the same as a weight of won itself."""
