@@ -32,6 +32,7 @@ from ..critics import (
     Block,
     Critic,
     Euclidean,
+    FeatureMoments,
     Functional,
     Moments,
     OutcomeStandardisation,
@@ -149,6 +150,11 @@ class ConstraintAwareQConfig(LearnableConfig):
         greedy (str): What ``predict`` is greedy for: the ``"critic"`` or the ``"actor"``.
         entropy_temperature (float): :math:`\alpha`, in units of the reward spread; 0 is
             greedy.
+        weight_decay (float | None): Decoupled weight decay of the critic's layers, not of
+            their biases: each step takes ``learning rate * weight_decay`` of every
+            weight.  ``None`` is 0; with outcomes it is :math:`3\, (4000 / N)^{0.7}` for N
+            transitions, at most 10, which let the layers say as much as a log of that
+            size supports; what is linear in the features passes them and does not decay.
         support (str): Where policies take their actions: ``"logged"`` between the lowest
             and the highest action of the log, ``"any"`` also beyond.
         check_prior (str): What ``fit`` does before it imposes the shape over discrete
@@ -184,6 +190,7 @@ class ConstraintAwareQConfig(LearnableConfig):
     actor: str = "softmax"
     greedy: str = "critic"
     entropy_temperature: float = 0.01
+    weight_decay: float | None = None
     support: str = "logged"
     check_prior: str = "off"
 
@@ -214,6 +221,8 @@ class ConstraintAwareQConfig(LearnableConfig):
         check_number("entropy_temperature", self.entropy_temperature, at_least=0.0)
         check_choice("actor", self.actor, ("softmax", "network", "network-sampled"))
         check_choice("greedy", self.greedy, ("critic", "actor"))
+        if self.weight_decay is not None:
+            check_number("weight_decay", self.weight_decay, at_least=0.0)
         check_choice("support", self.support, ("logged", "any"))
         check_choice("check_prior", self.check_prior, ("off", "warn", "error"))
         # Its fields may have been set since it was made.
@@ -283,6 +292,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
 
     _standardisation: Standardisation | None = None
     _support: tuple[float, float] | None = None
+    _decay: float | None = None
 
     def __init__(
         self,
@@ -403,6 +413,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             self._impl.standardise(self._standardisation)
         if self._support is not None:
             self._impl.restrict(*self._support)
+        modules.state.decay.fill_(self._decay or config.weight_decay or 0.0)
 
     def euclidean_impl(self) -> type[EuclideanConstraintAwareQImpl]:
         """What learns with ``critic=Euclidean()``; variants of the paper override it."""
@@ -471,6 +482,13 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             self._impl.standardise(self._standardisation)
         if self._impl is not None and self._support is not None:
             self._impl.restrict(*self._support)
+        if config.outcomes and config.weight_decay is None:
+            counts = [dataset.transition_count]
+            if self._enable_ddp:
+                counts = from_all_processes(dataset.transition_count)
+            self._decay = min(3.0 * (4000.0 / sum(counts)) ** 0.7, 10.0)
+            if self._impl is not None:
+                self._impl.modules.state.decay.fill_(self._decay)
 
     def _logged_range(self, dataset: ReplayBufferBase) -> tuple[float, float]:
         """The lowest and the highest action that policies may take, by this log."""
@@ -500,10 +518,17 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             for block, _ in blocks_of(dataset, config.outcomes, positions):
                 yield block
 
-        rewards = Moments()
+        rewards, part = Moments(), dataset.columns.observations[0]
+        is_vector = not dataset.columns.is_tuple and len(part.row_shape) == 1
+        features = FeatureMoments(part.row_shape[0]) if is_vector else None
         for block, rows in blocks_of(dataset, config.outcomes, positions):
             block.check(rows)
             rewards.add(block.rewards)
+            if features is not None:
+                seen = part.take(rows).astype(np.float32)
+                if config.observation_scaler is not None:
+                    seen = config.observation_scaler.transform_numpy(seen)
+                features.add(seen)
         mean = rewards.mean
         if config.reward_scaler is not None:
             mean = float(config.reward_scaler.transform_numpy(np.array([mean]))[0])
@@ -515,6 +540,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             config.reward_scaler,
             config.outcomes,
             blocks,
+            features,
         )
 
     def _check_sizes(self, observation_shape: Shape, action_size: int) -> None:

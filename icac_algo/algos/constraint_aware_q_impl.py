@@ -29,11 +29,14 @@ class TrainingState(nn.Module):
     standardised: torch.Tensor
     #: Lowest and highest action that a policy may take, in units of actions.
     support: torch.Tensor
+    #: Decoupled weight decay of the critic.
+    decay: torch.Tensor
 
     def __init__(self, multiplier: float, actions: Sequence[float]):
         super().__init__()
         ends = torch.tensor([actions[0], actions[-1]], dtype=torch.float64)
         self.register_buffer("support", ends)
+        self.register_buffer("decay", torch.zeros((), dtype=torch.float64))
         self.register_buffer("multiplier", torch.tensor(float(multiplier)))
         self.register_buffer("updates", torch.tensor(0))
         self.register_buffer("standardised", torch.tensor(False))
@@ -108,6 +111,13 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         self._trained = [*modules.q_funcs.parameters()]
         if modules.policy is not None:
             self._trained += modules.policy.parameters()
+        self._decayed = [
+            parameter
+            for module in modules.q_funcs.modules()
+            if isinstance(module, (nn.Linear, nn.Conv2d))
+            for parameter in module.parameters()
+            if parameter.dim() > 1
+        ]
         self._target = Follower(modules.targ_q_funcs, modules.q_funcs)
         self._average = Follower(modules.average_q_funcs, modules.q_funcs)
         self._target.follow(1.0)
@@ -129,6 +139,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
             # Critic and actor share no parameters: one pass backward serves both.
             loss = loss + actor_loss
         loss.backward()
+        self._decay_weights()
         modules.critic_optim.step()
         if modules.actor_optim is not None:
             modules.actor_optim.step()
@@ -196,6 +207,14 @@ class ConstraintAwareQImpl(ActorCriticImpl):
 
     def after_step(self, metrics: dict[str, torch.Tensor]) -> None:
         """Called after the optimizers, with what the update reports."""
+
+    @torch.no_grad()
+    def _decay_weights(self) -> None:
+        """Shrinks weights, not biases, as AdamW does (Loshchilov and Hutter, 2019)."""
+        decay = float(self._modules.state.decay)
+        if decay > 0.0:
+            rate = self._modules.critic_optim.optim.param_groups[0]["lr"]
+            torch._foreach_mul_(self._decayed, 1.0 - min(rate * decay, 1.0))
 
     def _move_copies(self) -> None:
         """Moves the target and the deployed average towards the critic."""

@@ -15,6 +15,7 @@ from d3rlpy.types import TorchObservation
 
 from ..critics import (
     Block,
+    FeatureMoments,
     OutcomeCritic,
     OutcomeQFunction,
     OutcomeStandardisation,
@@ -136,6 +137,10 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
         def blocks() -> Iterator[Block]:
             yield block
 
+        features = None
+        if isinstance(x, torch.Tensor) and x.dim() == 2:
+            features = FeatureMoments(x.shape[1])
+            features.add(batch.observations.cpu().numpy())
         self.standardise(
             OutcomeStandardisation.of_log(
                 Standardisation.of_batch(batch.rewards, batch.terminals, self._gamma),
@@ -144,6 +149,7 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
                 self._reward_scaler,
                 self._outcomes,
                 blocks,
+                features,
             )
         )
 

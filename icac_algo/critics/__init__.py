@@ -23,6 +23,7 @@ from .links import eta_of, mean_of, negative_log_likelihood
 from .observation_scalers import ClippedStandardObservationScaler
 from .outcome_log import (
     Block,
+    FeatureMoments,
     OutcomeStandardisation,
     blocks_of,
     check_batches,
@@ -46,6 +47,7 @@ __all__ = [
     "Critic",
     "DivergenceError",
     "Euclidean",
+    "FeatureMoments",
     "Function",
     "Functional",
     "Moments",

@@ -85,8 +85,8 @@ class Pieces(Function):
         free = frame.slopes == "free"
         self.n_linear = 2 if starts_straight or self._needs_line(frame) else 1
         super().__init__(positions, frame, self.n_linear + 3 * n_pieces)
-        # Before a softplus, so that heights begin at 0.31 or 0.05.
-        self.first_height = -3.0 if starts_straight else -1.0
+        # Before a softplus, so that heights begin at 0.31 or 0.007.
+        self.first_height = -5.0 if starts_straight else -1.0
         # A line has to bend soon where the log says so: steepness moves slowly.
         self.sharpness = 3.0 if starts_straight else 1.0
         self.signed, self.two_sided = free and not frame.concave, free and frame.concave

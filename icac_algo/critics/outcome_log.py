@@ -52,17 +52,22 @@ class OutcomeStandardisation(Standardisation):
         balance: what each outcome's negative log-likelihood counts in the loss:
             :math:`E[\mathbb{1}[\text{given}] (\partial Q / \partial \mu_k)^2]\, Var(y_k)`
             over the variance of rewards.
+        middle: of features, what is taken from each: its mean, or 0 of a flag.
+        spread: of features, what each is divided by: its standard deviation, or 1.
     """
 
     follows: bool
     levels: tuple[float, ...]
     scales: tuple[float, ...]
     balance: tuple[float, ...]
+    middle: tuple[float, ...] = ()
+    spread: tuple[float, ...] = ()
 
     @property
     def numbers(self) -> list[float]:
-        more = (float(self.follows), *self.levels, *self.scales, *self.balance)
-        return [self.level, self.scale, *more]
+        parts = (self.levels, self.scales, self.balance, self.middle, self.spread)
+        more = [number for part in parts for number in part]
+        return [self.level, self.scale, float(self.follows), *more]
 
     @classmethod
     def of_log(
@@ -73,8 +78,12 @@ class OutcomeStandardisation(Standardisation):
         scaler: RewardScaler | None,
         outcomes: Sequence[Outcome],
         blocks: Callable[[], Iterator[Block]],
+        features: FeatureMoments | None = None,
     ) -> OutcomeStandardisation:
-        """From two passes over pieces of a log; ``total`` is that of Q as a whole."""
+        """From two passes over pieces of a log.
+
+        ``total`` is that of Q as a whole, ``features`` are those of vector observations.
+        """
         learned = [i for i, one in enumerate(outcomes) if one.learned]
         moments = {i: Moments() for i in learned}
         for block in blocks():
@@ -112,11 +121,48 @@ class OutcomeStandardisation(Standardisation):
                 )
                 for i, v in zip(learned, variances, strict=True)
             ),
+            middle=() if features is None else features.middle,
+            spread=() if features is None else features.spread,
         )
 
 
 # An outcome that hardly counts is still learned: its head has an optimizer's own step.
 _LEAST_SHARE = 1e-6
+
+
+class FeatureMoments:
+    """Mean and spread of features, ``(N, d)`` in pieces; flags stay 0 and 1.
+
+    A rare category that is divided by its spread would become a huge number.
+    """
+
+    def __init__(self, size: int):
+        self._moments = [Moments() for _ in range(size)]
+        self._is_flag = np.ones(size, dtype=bool)
+
+    def add(self, features: npt.NDArray[Any]) -> None:
+        """Takes rows in."""
+        features = np.asarray(features, np.float64)
+        self._is_flag &= ((features == 0.0) | (features == 1.0)).all(axis=0)
+        for moments, column in zip(self._moments, features.T, strict=True):
+            moments.add(column)
+
+    @property
+    def middle(self) -> tuple[float, ...]:
+        """What is taken from each."""
+        pairs = zip(self._moments, self._is_flag, strict=True)
+        return tuple(0.0 if is_flag else m.mean for m, is_flag in pairs)
+
+    @property
+    def spread(self) -> tuple[float, ...]:
+        """What each is then divided by."""
+        found = []
+        for moments, is_flag in zip(self._moments, self._is_flag, strict=True):
+            std = math.sqrt(moments.variance)
+            # Of a constant only rounding is left.
+            varies = std > 1e-6 * abs(moments.mean)
+            found.append(std if varies and not is_flag else 1.0)
+        return tuple(found)
 
 
 class Block:

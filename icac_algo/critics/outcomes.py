@@ -19,6 +19,8 @@ from d3rlpy.models.torch import (
     Encoder,
     EncoderWithAction,
     QFunctionOutput,
+    VectorEncoder,
+    VectorEncoderWithAction,
 )
 from d3rlpy.types import TorchObservation
 from torch import Tensor, nn
@@ -41,6 +43,7 @@ from .base import (
 from .functions import make_function
 from .links import mean_of, negative_log_likelihood
 from .parametrization import Units
+from .states import vector_sizes
 
 
 class _Called(nn.Module):
@@ -69,6 +72,8 @@ class OutcomeCritic(_Called, StandardisedCritic):
     scales: Tensor
     balance: Tensor
     follows: Tensor
+    middle: Tensor
+    spread: Tensor
 
     def __init__(
         self,
@@ -109,12 +114,17 @@ class OutcomeCritic(_Called, StandardisedCritic):
         self._functions: Any = nn.ModuleList(functions)
         self._sizes: list[int] = [function.n_coordinates for function in functions]
         self._heads = nn.ModuleList(nn.Linear(hidden_size, n) for n in self._sizes)
-        # What each head does not see, and what is multiplied with observations for it.
+        # Past the hidden layers: what is linear in the features needs none of them.
+        self._features = _observation_size(encoder)
+        self._past = nn.ParameterList(torch.zeros(n, self._features) for n in self._sizes)
+        # The features that each head does not see.
         self._ignores = [tuple(sorted(set(one.ignores))) for one in learned] + [()]
         count = len(learned)
         for name, start in (("levels", 0.0), ("scales", 1.0), ("balance", 1.0)):
             self.register_buffer(name, torch.full((count,), start))
         self.register_buffer("follows", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("middle", torch.zeros(self._features))
+        self.register_buffer("spread", torch.ones(self._features))
         if spectral_norm:
             normalise_spectrally(self)
 
@@ -130,9 +140,11 @@ class OutcomeCritic(_Called, StandardisedCritic):
         if more:
             follows, *others = more
             self.follows.fill_(follows > 0.0)
-            parts = torch.tensor(others).reshape(3, -1)
+            count = len(self.learned)
+            buffers = (self.levels, self.scales, self.balance, self.middle, self.spread)
+            sizes = [count, count, count, self._features, self._features]
             for buffer, values in zip(
-                (self.levels, self.scales, self.balance), parts, strict=True
+                buffers, torch.tensor(others).split(sizes), strict=True
             ):
                 buffer.copy_(values)
 
@@ -152,12 +164,20 @@ class OutcomeCritic(_Called, StandardisedCritic):
 
     def coordinates(self, x: TorchObservation) -> Tensor:
         """Coordinates of every head in each state, ``(B, n_coordinates)``."""
-        features: dict[tuple[int, ...], Tensor] = {}
+        seen: dict[tuple[int, ...], tuple[Any, Tensor]] = {}
         found = []
-        for head, ignores in zip(self._heads, self._ignores, strict=True):
-            if ignores not in features:
-                features[ignores] = self._encode(_without(x, ignores))
-            found.append(head(features[ignores]))
+        for head, past, ignores in zip(
+            self._heads, self._past, self._ignores, strict=True
+        ):
+            if ignores not in seen:
+                inputs = _without(x, ignores)
+                seen[ignores] = inputs, self._encode(inputs)
+            inputs, features = seen[ignores]
+            coordinates = head(features)
+            if self._features:
+                inputs = (inputs - self.middle) / self.spread
+                coordinates = coordinates + nn.functional.linear(inputs, past)
+            found.append(coordinates)
         return torch.cat(found, dim=1)
 
     def predictors(self, coordinates: Tensor, actions: Tensor) -> Tensor:
@@ -408,6 +428,13 @@ class _Constant(nn.Module):
 
     def at(self, coordinates: Tensor, actions: Tensor, units: Units) -> Tensor:
         return coordinates
+
+
+def _observation_size(encoder: Any) -> int:
+    """How many features a vector encoder takes; 0 of other observations."""
+    if not isinstance(encoder, (VectorEncoder, VectorEncoderWithAction)):
+        return 0
+    return vector_sizes(encoder, "outcomes")[0]
 
 
 def _without(x: TorchObservation, features: tuple[int, ...]) -> TorchObservation:
