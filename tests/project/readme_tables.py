@@ -17,7 +17,14 @@ RESULTS = ROOT / "docs" / "results"
 FRACTIONS = (1.0, 0.25, 0.0625)
 
 AUCTION_ROWS = (
-    *("ClickModel", "Ours-Outcomes", "Ours-KnownCost", "CQL + Concave", "Ours-Concave", "IQL"),
+    *(
+        "ClickModel",
+        "Ours-Outcomes",
+        "Ours-KnownCost",
+        "CQL + Concave",
+        "Ours-Concave",
+        "IQL",
+    ),
     *("DiscreteIQL", "CQL", "DQN", "IQL-default", "CQL-default"),
     *("Ours-paper", "BC (sampled)"),
 )
