@@ -296,9 +296,7 @@ SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
-from icac_algo.decisions import MaskedGreedy
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from outcome_worlds import config_of, fitted, log_of, states
 algo = fitted(config_of(gamma=0.9, actor="network"), log_of(campaigns=6), steps=8)
 x = states(30)
@@ -317,8 +315,9 @@ def test_one_seed_gives_one_model_in_one_process_and_in_two() -> None:
         [sys.executable, "-c", SCRIPT, folder],
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    assert said.returncode == 0, said.stderr
     assert train() == train() == said.stdout.split()[-1]
 
 
