@@ -22,7 +22,6 @@ class Variant:
 
     name: str  # short name, key of ``paper_figures.TABLE2``
     counted: str  # the critic that the variant deploys, whose errors are counted
-    note: str  # how the paper's words were read
     #: Of the critic, where they differ from the full method.
     switches: dict[str, Any] = dataclasses.field(default_factory=dict)
     ablation: str = ""  # a name in ``ABLATIONS``, if it is another algorithm
@@ -49,51 +48,25 @@ class Variant:
 VARIANTS: dict[str, Variant] = {
     variant.name: variant
     for variant in (
-        Variant("full", "proximal", "one warm-started step, as the text says"),
+        # One warm-started step, as the text says.
+        Variant("full", "proximal"),
+        # Fixed: no dual update.
         Variant(
             "lambda 0.01",
             "proximal",
-            "lambda fixed, no dual update",
             {"multiplier": 0.01, "multiplier_learning_rate": 0.0},
         ),
         Variant(
             "lambda 10",
             "proximal",
-            "lambda fixed, no dual update",
             {"multiplier": 10.0, "multiplier_learning_rate": 0.0},
         ),
-        Variant(
-            "soft penalty",
-            "raw",
-            "lambda C(f) in the loss, dual lambda, nothing projected",
-            ablation="soft penalty",
-        ),
-        Variant(
-            "no warm start",
-            "proximal",
-            "starts at zero, goes on to the tolerance that one warm step reaches",
-            ablation="cold start",
-        ),
-        Variant(
-            "1 inner iteration",
-            "proximal",
-            "identical to the full method, whose text says one step; the paper prints "
-            "different numbers for the two",
-            same_as="full",
-        ),
-        Variant("5 inner iterations", "proximal", "warm start", {"inner_iterations": 5}),
-        Variant(
-            "no spectral norm",
-            "proximal",
-            "plain linear layers",
-            {"spectral_norm": False},
-        ),
-        Variant(
-            "actor only",
-            "actor",
-            "free critic; lambda C(log pi) in the actor's loss; the actor bids and its "
-            "log-probabilities are counted",
-            ablation="actor only",
-        ),
+        Variant("soft penalty", "raw", ablation="soft penalty"),
+        Variant("no warm start", "proximal", ablation="cold start"),
+        # The paper prints different numbers for this and the full method.
+        Variant("1 inner iteration", "proximal", same_as="full"),
+        Variant("5 inner iterations", "proximal", {"inner_iterations": 5}),
+        Variant("no spectral norm", "proximal", {"spectral_norm": False}),
+        Variant("actor only", "actor", ablation="actor only"),
     )
 }

@@ -15,8 +15,6 @@ import numpy.typing as npt
 import torch
 from d3rlpy.algos import DQNConfig
 from d3rlpy.models import VectorEncoderFactory
-from scipy.optimize import isotonic_regression as of_scipy
-from sklearn.isotonic import isotonic_regression as of_sklearn
 
 from bidclick_gym.logs import simulate_log, to_replay_buffer
 from icac_algo import ConstraintAwareQConfig, shapes
@@ -39,7 +37,6 @@ from ..engine.timing import (
 
 FloatArray = npt.NDArray[np.float64]
 OURS, IDENTITY = "icac_algo", "identity"
-SCIPY, SKLEARN = "scipy, row by row", "scikit-learn, row by row"
 OURS_UPDATE, DQN = "ConstraintAwareQ.update", "DQN.update"
 
 # Actions are equidistant on [0, 1]: at every K some bounds bind and some do not.
@@ -55,8 +52,6 @@ SHAPES: dict[str, shapes.Constraint] = {
     ),
 }
 SIZES, QUICK_SIZES = (3, 5, 11, 21, 51, 101, 201), (5, 11)
-#: Numbers of actions whose table shows every method.
-TABLED = (5, 21, 101)
 BATCH = 256
 JUDGED_SIZE, LARGE = 5, 101
 #: Rows that are solved by the reference.
@@ -91,42 +86,16 @@ class Problem:
 
     def methods(self) -> dict[str, Callable[[], npt.NDArray[Any]]]:
         """Passes forward and backward, to the solution."""
-        found: dict[str, Callable[[], npt.NDArray[Any]]] = {
-            IDENTITY: functools.partial(self._by_torch, lambda q: q * 1.0),
-            OURS: functools.partial(self._by_torch, SHAPES[self.shape].project),
+        return {
+            IDENTITY: functools.partial(self._passed, lambda q: q * 1.0),
+            OURS: functools.partial(self._passed, SHAPES[self.shape].project),
         }
-        if self.shape == "Monotone":
-            found[SCIPY] = functools.partial(self._by_row, lambda row: of_scipy(row).x)
-            found[SKLEARN] = functools.partial(self._by_row, of_sklearn)
-        return found
 
-    def _by_torch(
-        self, layer: Callable[[torch.Tensor], torch.Tensor]
-    ) -> npt.NDArray[Any]:
+    def _passed(self, layer: Callable[[torch.Tensor], torch.Tensor]) -> npt.NDArray[Any]:
         q = torch.from_numpy(self.q).requires_grad_()
         u = layer(q)
         (u * torch.from_numpy(self.weights)).sum().backward()
         return u.detach().numpy()
-
-    def _by_row(
-        self, solve: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
-    ) -> npt.NDArray[Any]:
-        u = np.stack([solve(row) for row in self.q])
-        # These libraries go forward only; this is what they would have to do.
-        pool_average(u, self.weights)
-        return u
-
-
-def pool_average(
-    solution: npt.NDArray[Any], gradient: npt.NDArray[Any]
-) -> npt.NDArray[Any]:
-    """Gradient of isotonic regression: the mean over each run of equal values."""
-    starts = np.ones(solution.shape, dtype=bool)
-    starts[:, 1:] = solution[:, 1:] != solution[:, :-1]
-    first = np.flatnonzero(starts.ravel())
-    counts = np.diff(np.append(first, solution.size))
-    means = np.add.reduceat(gradient.ravel(), first) / counts
-    return np.repeat(means, counts).reshape(solution.shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,22 +255,19 @@ def _sections(results: Results) -> Iterable[str]:
     rows = results["shapes"]
     yield (
         "A pass is forward, the loss `(u * weights).sum()` with fixed random weights, "
-        "and backward, from float32 to float32, on one thread.  Medians over rounds in "
-        "which all is timed in turn; the smallest and largest round in brackets."
+        "and backward, from float32 to float32, on one thread; all is timed in turn, "
+        "round after round."
     )
     yield section("Verdict", RULES, targets_table(targets(rows)))
     compared = select(rows, part="projection")
-    for size in TABLED:
-        yield _methods(select(compared, size=size))
+    yield _growth(compared)
     residual = max(r["residual"] for r in compared if r["residual"] is not None)
     yield (
         f"Errors are against quadprog in float64, on up to {CHECKED} rows of each "
         f"problem, relative to the row's scale; quadprog itself meets the optimality "
         f"conditions to {residual:.1e} of it.  Rows are a random parabola plus noise of "
-        f"unit size.  {SCIPY} and {SKLEARN} go forward only: their time holds an average "
-        "of the gradient over pools, in numpy, that we wrote."
+        "unit size."
     )
-    yield _growth(compared)
     updates = select(rows, part="update")
     yield section(
         "Milliseconds an update",
@@ -318,43 +284,24 @@ def _sections(results: Results) -> Iterable[str]:
     )
 
 
-def _methods(rows: Rows) -> str:
-    lines: list[tuple[Any, ...]] = []
-    for shape, method in distinct(rows, "shape", "method"):
-        times, identity, ours = (
-            _times(rows, shape=shape, method=m) for m in (method, IDENTITY, OURS)
-        )
-        error = select(rows, shape=shape, method=method)[0]["error"]
-        ratios = (f"{ratio(times, base):.3g}" for base in (identity, ours))
-        shown = "" if error is None else f"{error:.1e}"
-        lines.append((shape, method, spread(times, 1e3), *ratios, shown))
-    if not lines:
-        return ""
-    return section(
-        f"Milliseconds a pass, K = {rows[0]['size']:.0f}, batch {BATCH}",
-        table(
-            ["Shape", "Method", "Time", "x identity", "x ours", "Error"], lines, "llrrrr"
-        ),
-    )
-
-
 def _growth(rows: Rows) -> str:
     sizes = sorted(distinct(rows, "size"))
     lines = []
     for shape in SHAPES:
-        times = [
-            median(_times(rows, shape=shape, method=OURS, size=size)) for size in sizes
-        ]
+        ours = select(rows, shape=shape, method=OURS)
+        times = [median(_times(ours, size=size)) for size in sizes]
         large = [i for i, size in enumerate(sizes) if size >= LARGE]
         slope = growth_exponent([sizes[i] for i in large], [times[i] for i in large])
+        error = max(row["error"] for row in ours if row["error"] is not None)
         cells = [f"{1e3 * seconds:.3g}" for seconds in times]
-        lines.append((shape, *cells, "" if math.isnan(slope) else f"{slope:.2f}"))
+        shown = "" if math.isnan(slope) else f"{slope:.2f}"
+        lines.append((shape, *cells, shown, f"{error:.1e}"))
     heads = [f"K = {size:,.0f}" for size in sizes]
     return section(
-        "Growth of ours with K",
-        f"Milliseconds a pass, batch {BATCH}, median; the exponent is the slope of log "
-        f"time against log K from K = {LARGE}.",
-        table(["", *heads, "Exponent"], lines, "l" + "r" * (len(heads) + 1)),
+        "Milliseconds a pass",
+        f"Batch {BATCH}, median over rounds; the exponent is the slope of log time "
+        f"against log K from K = {LARGE}, the error the largest at any size.",
+        table(["", *heads, "Exponent", "Error"], lines, "l" + "r" * (len(heads) + 2)),
     )
 
 

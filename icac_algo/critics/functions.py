@@ -262,10 +262,9 @@ def make_function(
             over state features need.
         lipschitz_in_coordinates: whether they must also be Lipschitz in their sup norm;
             then the function is a :class:`Spline`.
-        starts_straight: whether a fresh network gives a line that hardly bends.  Right
-            for log-odds and logarithms, which often are nearly straight; of clicks as
-            they are, which saturate, it made the regret on the bidding log six times as
-            large.
+        starts_straight: whether a fresh network gives a line that hardly bends: right
+            for log-odds and logarithms, which often are nearly straight.  Pieces alone
+            can hardly become straight, and begin nearer to a mean that saturates.
 
     Raises:
         ValueError: the shape has no such function class.
