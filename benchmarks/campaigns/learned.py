@@ -20,7 +20,7 @@ from ..engine.markdown import bullets, figures, interval, percent, said, section
 from ..engine.pictures import Line, dots, subplots
 from ..engine.rows import Rows, by_seed, distinct, select
 from ..engine.tuning import best_settings, tune
-from ..learners.campaigns import CAMPAIGN_LEARNERS, GAMMA, RELABELLED, other_budgets
+from ..learners.campaigns import CAMPAIGN_LEARNERS, GAMMA, LAG, RELABELLED, other_budgets
 from . import training
 
 SHAPES = (*STATE_SHAPES, "concave")
@@ -145,7 +145,9 @@ quarter of its campaigns, our learners by the same search as the baselines:
 Rows that end in "{RELABELLED.strip()}" know that a budget only pays:
 {percent(picker.share)} of their transitions are under other budgets than their own,
 {percent(picker.ends)} of those with nothing left, as many with as much left as can be
-spent.""",
+spent. Rows with "per step" also know the most that a payment can be, and read what is
+left as a share of what the impressions to come can spend; their lag is {LAG:g}, not
+tuned.""",
     )
 
 

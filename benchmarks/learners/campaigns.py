@@ -22,6 +22,7 @@ from icac_algo import (
     DiscreteIQLConfig,
     KnownCost,
     MonotoneConcave,
+    Outcome,
     StateMonotone,
     Unconstrained,
 )
@@ -68,7 +69,7 @@ def _true_states() -> list[StateMonotone]:
     ]
 
 
-def afterstates(later: Constraint) -> Afterstates:
+def afterstates(later: Constraint, **fields: Any) -> Afterstates:
     """A critic that knows that payments leave the budget."""
     campaign = BudgetedCampaign()
     return Afterstates(
@@ -79,7 +80,14 @@ def afterstates(later: Constraint) -> Afterstates:
         clock_feature=CLOCK,
         spend=1.0 / campaign.budget,
         tick=1.0 / campaign.impressions,
+        **fields,
     )
+
+
+def largest_payment() -> float:
+    """The most that one impression can take out of the budget feature."""
+    campaign = BudgetedCampaign()
+    return campaign.cost_range[1] * campaign.bids[-1] / campaign.budget
 
 
 def other_budgets() -> BudgetRelabellingTransitionPicker:
@@ -89,7 +97,7 @@ def other_budgets() -> BudgetRelabellingTransitionPicker:
         budget_feature=BUDGET,
         clock_feature=CLOCK,
         tick=1.0 / campaign.impressions,
-        largest_payment=campaign.cost_range[1] * campaign.bids[-1] / campaign.budget,
+        largest_payment=largest_payment(),
     )
 
 
@@ -141,6 +149,45 @@ _AS_LOGGED = registry(
     ),
 )
 
+#: Critics that also know the most that a payment can be, and so what steps to come can
+#: spend; the last states the click on its log-odds and the payment as known.  Their lag
+#: is not tuned: it hardly matters to them.
+_PER_STEP = registry(
+    Learner(
+        "Ours afterstates per step relabelled",
+        ours(
+            constraint=Unconstrained(),
+            critic=afterstates(Unconstrained(), largest_payment=largest_payment()),
+        ),
+        kind="bare",
+        relabelled=True,
+    ),
+    Learner(
+        "Ours shaped afterstates per step relabelled",
+        ours(
+            constraint=MonotoneConcave(),
+            critic=afterstates(MonotoneConcave(), largest_payment=largest_payment()),
+        ),
+        kind="ours",
+        counted=("rising_in_budget", "falling_in_c", "concave"),
+        relabelled=True,
+    ),
+    Learner(
+        "Ours outcomes afterstates per step relabelled",
+        ours(
+            outcomes=[
+                Outcome("click", MonotoneConcave(), link="logit"),
+                Outcome(weight=f"-x{COST} * action"),
+            ],
+            critic=afterstates(MonotoneConcave(), largest_payment=largest_payment()),
+        ),
+        kind="ours",
+        # A click's log-odds are concave, the value of a bid need not be.
+        counted=("rising_in_budget", "falling_in_c"),
+        relabelled=True,
+    ),
+)
+
 #: What the names of learners end in that are given other budgets than those logged.
 RELABELLED = " relabelled"
 #: Ours and the best baselines, once more with budgets relabelled.
@@ -152,4 +199,5 @@ CAMPAIGN_LEARNERS: dict[str, Learner] = {
         )
         for name in ("CQL", "DiscreteIQL", "Ours afterstates", "Ours shaped afterstates")
     },
+    **_PER_STEP,
 }

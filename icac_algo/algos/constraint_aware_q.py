@@ -152,9 +152,10 @@ class ConstraintAwareQConfig(LearnableConfig):
             greedy.
         weight_decay (float | None): Decoupled weight decay of the critic's layers, not of
             their biases: each step takes ``learning rate * weight_decay`` of every
-            weight.  ``None`` is 0; with outcomes it is :math:`3\, (4000 / N)^{0.7}` for N
-            transitions, at most 10, which let the layers say as much as a log of that
-            size supports; what is linear in the features passes them and does not decay.
+            weight.  ``None`` is 0; with outcomes, but for afterstates, it is
+            :math:`3\, (4000 / N)^{0.7}` for N transitions, at most 10, which let the
+            layers say as much as a log of that size supports; what is linear in the
+            features passes them and does not decay.
         support (str): Where policies take their actions: ``"logged"`` between the lowest
             and the highest action of the log, ``"any"`` also beyond.
         check_prior (str): What ``fit`` does before it imposes the shape over discrete
@@ -482,7 +483,9 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             self._impl.standardise(self._standardisation)
         if self._impl is not None and self._support is not None:
             self._impl.restrict(*self._support)
-        if config.outcomes and config.weight_decay is None:
+        # Of what is left of a budget, networks learn from targets, not from samples.
+        from_log = config.outcomes and not isinstance(config.critic, Afterstates)
+        if from_log and config.weight_decay is None:
             counts = [dataset.transition_count]
             if self._enable_ddp:
                 counts = from_all_processes(dataset.transition_count)

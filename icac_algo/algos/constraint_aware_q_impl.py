@@ -111,7 +111,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         self._trained = [*modules.q_funcs.parameters()]
         if modules.policy is not None:
             self._trained += modules.policy.parameters()
-        self._decayed = [
+        self._decayed: list[torch.Tensor] = [
             parameter
             for module in modules.q_funcs.modules()
             if isinstance(module, (nn.Linear, nn.Conv2d))

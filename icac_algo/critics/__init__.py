@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from .afterstates import AfterstateQFunction, Afterstates
+from .afterstates import (
+    AfterstateOutcomeQFunction,
+    AfterstateQFunction,
+    Afterstates,
+)
 from .base import Prior, ShapedCritic, StandardisedCritic, reward_slope
 from .continuous import ContinuousShapedQFunction
 from .coordinates import free_coordinates, make_coordinates
@@ -37,6 +41,7 @@ from .standardisation import Moments, Standardisation
 from .states import StateNetwork, lipschitz_bound, normed_linear
 
 __all__ = [
+    "AfterstateOutcomeQFunction",
     "AfterstateQFunction",
     "Afterstates",
     "Block",

@@ -11,6 +11,9 @@ where :math:`g` has a shape over actions and :math:`W` one over the budget.  If 
 concave and :math:`W` rises, then Q is concave in every action that the budget can pay,
 rises in the budget and falls in a price.  An action that it cannot pay is worth what the
 first action is, which costs nothing.
+
+Beside outcomes, what an action earns now is their weighted sum, each learned on the
+context alone, and :math:`W` is what follows.
 """
 
 from __future__ import annotations
@@ -28,12 +31,14 @@ from ..shapes import (
     Constraint,
     KnownCost,
     MonotoneConcave,
+    Unconstrained,
     as_shape,
     make_constraint_field,
 )
 from .base import Prior, StandardisedCritic, reward_slope
-from .functions import make_function
+from .functions import Function, make_function
 from .kinds import Critic, function_over, register_critic
+from .outcomes import OutcomeQFunction, without_features
 from .parametrization import Units
 from .states import vector_sizes
 
@@ -58,6 +63,11 @@ class Afterstates(Critic):
     actions of what is earned now, the known cost added back; it has no ``known_cost`` of
     its own, and its first action is at 0.
 
+    Beside ``outcomes`` of the config no ``constraint`` is needed, because each outcome
+    has its own shape, and the known cost only leaves the budget: where it counts in the
+    reward as well, an outcome says so, such as ``Outcome(weight="-x1 * action")``.  Means
+    of outcomes are those of an action that is paid.
+
     Args:
         known_cost: what an action costs, in units of the reward.
         value_shape: the shape of the afterstate's value over the budget feature, on
@@ -67,6 +77,10 @@ class Afterstates(Critic):
         clock_feature: feature that falls by ``tick`` with each step and ends at 0.
         spend: what a known cost of 1 takes out of the budget feature.
         tick: what a step takes out of the clock feature.
+        largest_payment: the most that a step can take out of the budget feature, if that
+            is known.  More than all steps to come can take is then worth no more, and
+            the value is a sum of equal parts, one for each of them, of the share that is
+            left of it; the clock begins at about 1.
         n_pieces: pieces of both shaped functions.
 
     Raises:
@@ -83,6 +97,7 @@ class Afterstates(Critic):
     clock_feature: int = 3
     spend: float = 1.0
     tick: float = 1.0
+    largest_payment: float | None = None
     n_pieces: int = 4
 
     def __post_init__(self) -> None:
@@ -95,9 +110,27 @@ class Afterstates(Critic):
         for name in ("spend", "tick"):
             check_number(name, getattr(self, name), above=0.0)
         check_count("n_pieces", self.n_pieces)
+        if self.largest_payment is not None:
+            check_number("largest_payment", self.largest_payment, above=0.0)
+            kept = self.value_shape.shape_set()
+            if (
+                not kept.is_cone
+                or (kept.concave and kept.slope_lower < 0.0)
+                or (kept.convex and kept.slope_upper > 0.0)
+            ):
+                raise ValueError(
+                    "value_shape must allow values that are constant from somewhere on, "
+                    "and have no bounds, beside largest_payment, got "
+                    f"{self.value_shape!r}"
+                )
 
     def check(self, prior: Prior) -> None:
-        super().check(prior)
+        super().check(dataclasses.replace(prior, outcomes=()))
+        if prior.outcomes and not isinstance(prior.constraint, Unconstrained):
+            raise ValueError(
+                "constraint must be left out beside outcomes and critic=Afterstates(...):"
+                f" value_shape is that of what follows, got {prior.constraint!r}"
+            )
         if prior.constraint.known_cost is not None:
             raise ValueError(
                 "constraint must have no known_cost beside critic=Afterstates(...), "
@@ -112,8 +145,82 @@ class Afterstates(Critic):
 
     def create_discrete(
         self, encoder: Encoder, hidden_size: int, action_size: int, prior: Prior
-    ) -> AfterstateQFunction:
-        return AfterstateQFunction(encoder, action_size, self, prior)
+    ) -> AfterstateQFunction | AfterstateOutcomeQFunction:
+        kind = AfterstateOutcomeQFunction if prior.outcomes else AfterstateQFunction
+        return kind(encoder, action_size, self, prior)
+
+    def left(self, x: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """What actions leave of the budget feature, below 0 if refused, ``(B, K)``.
+
+        Args:
+            x: observations, ``(B, d)``.
+            actions: in their own units, ``(K,)`` or ``(B, K)``.
+        """
+        cost = self.known_cost(x, actions).to(x.dtype)
+        return x[:, self.budget_feature, None] - self.spend * cost
+
+    def worth(
+        self,
+        function: Function,
+        x: torch.Tensor,
+        coordinates: torch.Tensor,
+        left: torch.Tensor,
+        units: Units,
+    ) -> torch.Tensor:
+        """What is left is worth that, in units of the scale, ``(B, K)``.
+
+        Args:
+            function: that of :meth:`value_function`.
+            x: observations, ``(B, d)``.
+            coordinates: of the function, ``(B, n)``.
+            left: of the budget feature, ``(B, K)``.
+            units: of values.
+        """
+        clock, left = self.clock_after(x), left.clamp_min(0.0)
+        steps: torch.Tensor | float = 1.0
+        if self.largest_payment is not None:
+            most = self.largest_payment * (clock / self.tick).clamp_min(0.5)
+            left, steps = (left / most).clamp_max(1.0), clock
+        worth = units.level / units.scale + function.at(coordinates, left, units)
+        return torch.where(clock > self.tick / 2.0, steps * worth, 0.0)
+
+    def clock_after(self, x: torch.Tensor) -> torch.Tensor:
+        """What the next observation has as its clock, ``(B, 1)``."""
+        return x[:, self.clock_feature, None] - self.tick
+
+    def sizes(
+        self, encoder: Encoder, constraint: Constraint, action_size: int
+    ) -> tuple[int, list[int], torch.Tensor]:
+        """Size of the observation, those of hidden layers, and the actions, ``(K,)``.
+
+        Raises:
+            ValueError: the encoder is of another kind, a feature is beyond the
+                observation, or the first action is not at 0.
+        """
+        size, hidden_units = vector_sizes(encoder, "afterstates")
+        features = [
+            *self.context,
+            self.known_cost.feature,
+            self.budget_feature,
+            self.clock_feature,
+        ]
+        if max(features) >= size:
+            raise ValueError(
+                "features of context, known_cost, budget and clock must be below the "
+                f"observation size {size}, got {features}"
+            )
+        positions = torch.as_tensor(constraint.positions(action_size))
+        if float(positions[0]) != 0.0:
+            raise ValueError(
+                "constraint must have its first action at 0, which costs nothing, got "
+                f"{constraint!r}"
+            )
+        return size, hidden_units, positions
+
+    def value_function(self) -> Function:
+        """What is left of the budget to its value."""
+        ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+        return make_function(self.value_shape, ends, self.n_pieces)
 
     @staticmethod
     def get_type() -> str:
@@ -130,8 +237,7 @@ class AfterstateQFunction(StandardisedCritic, DiscreteQFunction):
         prior: the shape over actions and the reward scaler.
 
     Raises:
-        ValueError: the encoder is of another kind, a feature is beyond the observation,
-            or the first action is not at 0.
+        ValueError: as :meth:`Afterstates.sizes`.
     """
 
     positions: torch.Tensor
@@ -140,32 +246,15 @@ class AfterstateQFunction(StandardisedCritic, DiscreteQFunction):
         self, encoder: Encoder, action_size: int, settings: Afterstates, prior: Prior
     ):
         super().__init__()
-        size, self.hidden_units = vector_sizes(encoder, "afterstates")
-        features = [
-            *settings.context,
-            settings.known_cost.feature,
-            settings.budget_feature,
-            settings.clock_feature,
-        ]
-        if max(features) >= size:
-            raise ValueError(
-                "features of context, known_cost, budget and clock must be below the "
-                f"observation size {size}, got {features}"
-            )
-        constraint = prior.constraint
-        positions = torch.as_tensor(constraint.positions(action_size))
-        if float(positions[0]) != 0.0:
-            raise ValueError(
-                "constraint must have its first action at 0, which costs nothing, got "
-                f"{constraint!r}"
-            )
+        _, self.hidden_units, positions = settings.sizes(
+            encoder, prior.constraint, action_size
+        )
         self.settings = settings
         self._prior = prior
         self._encoder = encoder
         self.register_buffer("positions", positions)
-        self._now = function_over(constraint, action_size, settings.n_pieces)
-        ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
-        self._later = make_function(settings.value_shape, ends, settings.n_pieces)
+        self._now = function_over(prior.constraint, action_size, settings.n_pieces)
+        self._later = settings.value_function()
         self._now_network = make_network(
             len(settings.context), self.hidden_units, self._now.n_coordinates
         )
@@ -178,45 +267,89 @@ class AfterstateQFunction(StandardisedCritic, DiscreteQFunction):
 
     def values(self, x: torch.Tensor, left: torch.Tensor | None = None) -> torch.Tensor:
         """Values, ``(B, K)``; what actions leave may be known already."""
-        settings, known_cost = self.settings, self.known_cost(x)
+        settings = self.settings
+        known_cost = settings.known_cost(x, self.positions).to(x.dtype)
         left = self.left(x) if left is None else left
-        clock = x[:, settings.clock_feature, None] - settings.tick
         slope = reward_slope(self._prior.reward_scaler)
         now = self._now(
             self._now_network(x[:, settings.context]),
             Units(self.level, self.scale, slope),
         )
-        later = self._later.at(
-            self._later_network(clock), left.clamp_min(0.0), Units(0.0, self.scale, slope)
+        later = settings.worth(
+            self._later,
+            x,
+            self._later_network(settings.clock_after(x)),
+            left,
+            Units(0.0, self.scale, slope),
         )
-        gross = self.level + self.scale * (
-            now + torch.where(clock > settings.tick / 2.0, later, 0.0)
-        )
+        gross = self.level + self.scale * (now + later)
         q = gross - slope * known_cost
         # Refused, and so worth what the free action is.
-        return torch.where(self.is_refused(left), q[:, :1], q)
+        return torch.where(is_refused(left), q[:, :1], q)
 
     #: They have the shape up to their own rounding in either mode.
     exact_values = values
 
-    def known_cost(self, x: torch.Tensor) -> torch.Tensor:
-        """What actions cost, in units of the reward, ``(B, K)``."""
-        return self.settings.known_cost(x, self.positions).to(x.dtype)
-
     def left(self, x: torch.Tensor) -> torch.Tensor:
         """What actions leave of the budget feature, below 0 if refused, ``(B, K)``."""
-        settings = self.settings
-        return x[:, settings.budget_feature, None] - settings.spend * self.known_cost(x)
-
-    @staticmethod
-    def is_refused(left: torch.Tensor) -> torch.Tensor:
-        """Which actions cost more than there is, from what they would leave."""
-        return left < -_ROUNDING
+        return self.settings.left(x, self.positions)
 
     @property
     def encoder(self) -> Any:
         """The encoder that was given; its layers are not used."""
         return self._encoder
+
+
+class AfterstateOutcomeQFunction(OutcomeQFunction):
+    """Outcomes of the context now, and what follows of the afterstate.
+
+    Each has a network of its own.  Arguments are those of :class:`AfterstateQFunction`.
+    """
+
+    def __init__(
+        self, encoder: Encoder, action_size: int, settings: Afterstates, prior: Prior
+    ):
+        size, hidden, positions = settings.sizes(encoder, prior.constraint, action_size)
+        super().__init__(encoder, 1, prior, positions, settings.n_pieces)
+        self.settings = settings
+        self._functions[-1] = settings.value_function()
+        *now, later = [function.n_coordinates for function in self._functions]
+        inputs = len(settings.context)
+        self._heads = nn.ModuleList(make_network(inputs, hidden, n) for n in now)
+        self._heads.append(make_network(1, hidden, later))
+        self._past = nn.ParameterList()
+        # What an action leaves is known from the observation.
+        self._sizes[-1] = later + size
+
+    def coordinates(self, x: Any) -> torch.Tensor:
+        """Those of every head, and after them the observation."""
+        *now, later = self._heads
+        found = [
+            network(without_features(x, ignores)[:, self.settings.context])
+            for network, ignores in zip(now, self._ignores[:-1], strict=True)
+        ]
+        clock = self.settings.clock_after(x)
+        return torch.cat([*found, later(clock), x], dim=1)
+
+    def following(
+        self, part: torch.Tensor, actions: torch.Tensor, unit: Units
+    ) -> torch.Tensor:
+        settings, function = self.settings, self._functions[-1]
+        later, x = part.tensor_split([function.n_coordinates], dim=1)
+        left = settings.left(x, self.positions[actions])
+        return unit.scale * settings.worth(function, x, later, left, unit)
+
+    def compose(
+        self, x: Any, predictors: torch.Tensor, actions: torch.Tensor
+    ) -> torch.Tensor:
+        """As of other critics; a refused action is worth what the first one is."""
+        q = super().compose(x, predictors, actions)
+        return torch.where(is_refused(self.settings.left(x, actions)), q[:, :1], q)
+
+
+def is_refused(left: torch.Tensor) -> torch.Tensor:
+    """Which actions cost more than there is, from what they would leave."""
+    return left < -_ROUNDING
 
 
 def _check_features(name: str, features: Any) -> None:

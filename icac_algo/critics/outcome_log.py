@@ -31,7 +31,12 @@ _ROWS_AT_ONCE = 1 << 18
 # Features, actions and rewards are float32, and formulas add several of them.
 _ROUNDING = 1e-5
 _RANGES = {"identity": (-math.inf, math.inf), "logit": (0.0, 1.0), "log": (0.0, math.inf)}
-_ALLOWED = {"identity": "finite", "logit": "from 0 to 1", "log": "at least 0"}
+_LARGEST = float(np.finfo(np.float32).max)
+_ALLOWED = {
+    "identity": "finite in float32",
+    "logit": "from 0 to 1",
+    "log": "at least 0 and finite",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,7 +237,8 @@ class Block:
             counts, y = self.counts(i), self.values.get(i, np.ones(len(self)))
             low, high = _RANGES[one.link]
             allowed = _ALLOWED[one.link]
-            bad = ~(np.isfinite(y) & (y >= low) & (y <= high))
+            # Networks take float32.
+            bad = ~((np.abs(y) <= _LARGEST) & (y >= low) & (y <= high))
             if one.column in given and one.learned:
                 allowed, bad = "0 or 1", bad | ((y != 0.0) & (y != 1.0))
             if one.given is not None:

@@ -170,7 +170,7 @@ class OutcomeCritic(_Called, StandardisedCritic):
             self._heads, self._past, self._ignores, strict=True
         ):
             if ignores not in seen:
-                inputs = _without(x, ignores)
+                inputs = without_features(x, ignores)
                 seen[ignores] = inputs, self._encode(inputs)
             inputs, features = seen[ignores]
             coordinates = head(features)
@@ -197,13 +197,16 @@ class OutcomeCritic(_Called, StandardisedCritic):
         if self.follows:
             level, scale = self.level.to(coordinates), self.scale.to(coordinates)
             unit = Units(level, scale, self._reward_units[0])
-            values.append(
-                level + scale * self._functions[-1].at(parts[-1], actions, unit)
-            )
+            values.append(self.following(parts[-1], actions, unit))
         else:
             # Processes that share gradients expect one of every parameter.
             values.append((0.0 * parts[-1][:, :1]).expand(shape))
         return torch.stack(values)
+
+    def following(self, part: Tensor, actions: Tensor, unit: Units) -> Tensor:
+        """What follows, in scaled rewards, from its own coordinates, ``(B, M)``."""
+        places = self._places(len(self.learned), actions).to(part)
+        return unit.level + unit.scale * self._functions[-1].at(part, places, unit)
 
     def means(self, predictors: Tensor) -> list[Tensor]:
         """Of the learned outcomes, each where what it is given happened, ``(B, M)``."""
@@ -437,7 +440,7 @@ def _observation_size(encoder: Any) -> int:
     return vector_sizes(encoder, "outcomes")[0]
 
 
-def _without(x: TorchObservation, features: tuple[int, ...]) -> TorchObservation:
+def without_features(x: TorchObservation, features: tuple[int, ...]) -> TorchObservation:
     """Vector observations with 0 for some features."""
     if not features:
         return x

@@ -38,7 +38,7 @@ from d3rlpy.types import TorchObservation
 from torch import nn
 
 from ..shapes import running_maximum
-from .afterstates import AfterstateQFunction, make_network
+from .afterstates import AfterstateQFunction, is_refused, make_network
 from .discrete import ShapedQFunction
 
 # As for the coordinates of a mean: it keeps quantiles finite at absurd observations.
@@ -157,7 +157,7 @@ class _AfterstateSpread(nn.Module):
 
     def forward(self, x: torch.Tensor, left: torch.Tensor) -> torch.Tensor:
         settings, shape = self._settings, left.shape
-        refused = AfterstateQFunction.is_refused(left)[:, :, None]
+        refused = is_refused(left)[:, :, None]
         context = (x[:, feature, None].expand(shape) for feature in settings.context)
         positions = self._positions.to(x.dtype).expand(shape)
         now = self._now_network(torch.stack([*context, positions], dim=2))

@@ -22,7 +22,8 @@ Mask = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 class MaskedGreedy:
     """The best of the allowed actions by an algorithm's own values.
 
-    Ties go to the end that the algorithm's ``predict`` favours.
+    Ties go to the end that the algorithm's ``predict`` favours.  Where the mask leaves
+    any, actions are within the support of a :class:`~icac_algo.ConstraintAwareQ`.
 
     Args:
         algo: a built or fitted discrete d3rlpy algorithm that has values.
@@ -67,6 +68,8 @@ class MaskedGreedy:
         """
         values = self.values(observations)
         mask = allowed_actions(self._mask, observations, values.shape)
+        both = mask & _supported(self._algo, values.shape[1])
+        mask = np.where(both.any(axis=1, keepdims=True), both, mask)
         if np.isnan(values).any():
             raise ValueError("observations have values that are not numbers")
         allowed = torch.from_numpy(np.where(mask, values, -np.inf))
@@ -90,6 +93,14 @@ def allowed_actions(
             f"{np.flatnonzero(empty)[0]} has none"
         )
     return allowed
+
+
+def _supported(algo: Any, size: int) -> npt.NDArray[np.bool_]:
+    """Which actions an algorithm's own policy may take, ``(K,)``."""
+    if not hasattr(algo.impl, "supported"):
+        return np.ones(size, bool)
+    values = torch.zeros((1, size), device=algo.impl.device)
+    return torch.isfinite(algo.impl.supported(values))[0].cpu().numpy()
 
 
 def _values_at_once(algo: Any, observations: npt.NDArray[Any]) -> FloatArray | None:

@@ -28,6 +28,7 @@ from icac_algo import (
     Outcome,
     Unconstrained,
 )
+from icac_algo.decisions import MaskedGreedy
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from outcome_worlds import (
@@ -78,7 +79,7 @@ def values_of(algo: Any, x: np.ndarray, size: int | None) -> np.ndarray:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("size", [5, None])
-@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("scaled", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_values_are_composed_of_outcomes(
     variant: str, size: int | None, scaled: bool
 ) -> None:
@@ -105,6 +106,7 @@ def test_any_number_of_actions(size: int) -> None:
     assert set(algo.predict(x)) <= set(range(size))
 
 
+@pytest.mark.slow
 def test_means_come_near_the_truth() -> None:
     log = log_of(rows=8000)
     algo = fitted(config_of(batch_size=256), log, steps=600)
@@ -120,6 +122,7 @@ def test_means_come_near_the_truth() -> None:
         assert error < 0.12 * expected.mean(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2.0**-30, 1e-9, 1e9, 2.0**30])
 @pytest.mark.parametrize("size", [5, None])
 def test_units_of_outcomes_do_not_matter(scale: float, size: int | None) -> None:
@@ -133,6 +136,41 @@ def test_units_of_outcomes_do_not_matter(scale: float, size: int | None) -> None
         found = other.predict_outcome(x, actions, name) / unit
         # A Poisson likelihood in other units weighs the same errors.
         np.testing.assert_allclose(found, expected, rtol=0.15, atol=0.05)
+
+
+@pytest.mark.parametrize("scale", [2.0**-30, 2.0**30])
+def test_what_an_outcome_counts_does_not_depend_on_its_unit(scale: float) -> None:
+    shares = []
+    for unit in (1.0, scale):
+        algo = config_of(5, unit).create(device="cpu:0")
+        algo.build_with_dataset(log_of(5, scale=unit))
+        critic = algo.impl.q_function[0]
+        # Of a Poisson likelihood its mean is the information of a row.
+        mean = critic.levels[2].double().exp()
+        shares.append((critic.balance[2].double() * mean).item())
+    assert shares[1] == pytest.approx(shares[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [5, None])
+def test_a_known_part_may_be_given(size: int | None) -> None:
+    """``-action`` where won is the same as a weight of won itself."""
+    outcomes = outcomes_of()
+    apart = [Outcome("won", outcomes[0].shape, link="logit", weight=0.0), *outcomes[1:]]
+    apart.append(Outcome(weight="-action", given="won"))
+    x, actions = states(20), actions_of(size, 20)
+    algo = fitted(config_of(size, outcomes=apart), log_of(size), 5)
+    np.testing.assert_allclose(
+        algo.predict_value(x, actions),
+        composed(algo, x, actions, size),
+        rtol=1e-5,
+        atol=2e-5,
+    )
+    other = fitted(config_of(size), log_of(size), 5)
+    np.testing.assert_allclose(
+        algo.predict_outcome(x, actions, "won"),
+        other.predict_outcome(x, actions, "won"),
+        rtol=1e-4,
+    )
 
 
 @pytest.mark.parametrize("size", [5, None])
@@ -178,6 +216,7 @@ def test_what_follows_is_learned_where_episodes_go_on(
     assert np.abs(later).max() > 0.1
 
 
+@pytest.mark.slow
 def test_a_chain_of_two_steps_is_worth_what_it_pays() -> None:
     """Every first step pays click, every second 2: Q is click + 0.5 * 2."""
     rng = np.random.default_rng(0)
@@ -257,6 +296,7 @@ SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
+
 from outcome_worlds import config_of, fitted, log_of, states
 algo = fitted(config_of(gamma=0.9, actor="network"), log_of(campaigns=6), steps=8)
 x = states(30)
@@ -275,8 +315,9 @@ def test_one_seed_gives_one_model_in_one_process_and_in_two() -> None:
         [sys.executable, "-c", SCRIPT, folder],
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    assert said.returncode == 0, said.stderr
     assert train() == train() == said.stdout.split()[-1]
 
 
@@ -304,7 +345,7 @@ def test_a_checkpoint_of_other_outcomes_is_refused(tmp_path: pathlib.Path) -> No
         fitted(other, log_of(), 4, checkpoint=file)
 
 
-@pytest.mark.parametrize("size", [5, None])
+@pytest.mark.parametrize("size", [5, pytest.param(None, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("suffix", [".pt", ".onnx"])
 def test_graphs_answer_as_the_model(
     size: int | None, suffix: str, tmp_path: pathlib.Path
@@ -375,6 +416,14 @@ def test_continuous_policies_stay_where_the_log_is(fields: dict[str, Any]) -> No
         assert (chosen <= ends[1]).all()
 
 
+def test_masked_policies_stay_too_where_they_can() -> None:
+    algo, x = fitted(config_of(), log_of(lowest=3)), states(50)
+    for allowed, expected in (([1, 3], {3}), ([0, 1], {0, 1}), (range(5), {3, 4})):
+        mask = np.isin(np.arange(5), list(allowed))
+        policy = MaskedGreedy(algo, lambda seen, mask=mask: np.tile(mask, (len(seen), 1)))
+        assert set(policy.predict(x)) <= expected
+
+
 def test_targets_know_the_support_too() -> None:
     """An action that was never logged promises a bonus; nobody counts on it."""
     log = log_of(size=5, lowest=3, campaigns=6)
@@ -423,7 +472,11 @@ def broken(**changes: Any) -> ColumnarReplayBuffer:
     [
         ({"won": 0.5}, r"outcome 'won' \(link='logit'\) must be 0 or 1, row 7 has 0.5"),
         ({"won": -1.0}, "must be 0 or 1, row 7 has -1"),
-        ({"units": -1.0}, r"'units' \(link='log'\) must be at least 0, row 7 has -1"),
+        (
+            {"units": -1.0},
+            r"'units' \(link='log'\) must be at least 0 and finite, row 7 has -1",
+        ),
+        ({"units": 1e300}, r"'units' .* must be at least 0 and finite, row 7 has 1e.300"),
         ({"rewards": 50.0}, "rewards must be what outcomes add up to.*row 7 has the"),
         ({"units": 50.0}, "rewards must be what outcomes add up to.*row 7 has the"),
     ],

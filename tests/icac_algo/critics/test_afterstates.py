@@ -7,6 +7,7 @@ from typing import Any
 
 import d3rlpy
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from d3rlpy.models.encoders import DefaultEncoderFactory, PixelEncoderFactory
@@ -20,18 +21,28 @@ from hypothesis import strategies as st
 
 from icac_algo import (
     Afterstates,
+    BudgetRelabellingTransitionPicker,
     ColumnarReplayBuffer,
     Concave,
     ConstraintAwareQConfig,
+    Convex,
     KnownCost,
     Monotone,
     MonotoneConcave,
+    Outcome,
     ShapedQFunctionFactory,
+    SlopeBounds,
     StateMonotone,
     Unconstrained,
 )
-from icac_algo.critics import AfterstateQFunction, reward_slope
+from icac_algo.critics import (
+    AfterstateOutcomeQFunction,
+    AfterstateQFunction,
+    Prior,
+    reward_slope,
+)
 from icac_algo.decisions import MaskedGreedy
+from icac_algo.export import load, save, save_graph
 
 PAYMENT = KnownCost(feature=1)
 K = 5
@@ -77,7 +88,7 @@ def critic(seed: int = 0, spread: float = 1.0, **changes: Any) -> AfterstateQFun
     return made.eval()
 
 
-def values(made: AfterstateQFunction, observations: Any) -> Any:
+def values(made: Any, observations: Any) -> Any:
     with torch.no_grad():
         x = torch.as_tensor(np.asarray(observations, dtype=np.float32))
         return made(x).q_value.double().numpy()
@@ -276,6 +287,7 @@ def test_constraint_aware_q_refuses_it_for_continuous_actions() -> None:
         ({"context": [4]}, "must be below the observation size 4"),
         ({"spend": 0.0}, "spend must be a number > 0"),
         ({"tick": float("nan")}, "tick must be a number > 0"),
+        ({"largest_payment": 0.0}, "largest_payment must be a number > 0"),
         ({"n_pieces": 0}, "n_pieces must be an integer >= 1"),
         ({"scale": -1.0}, "scale must be a number > 0"),
     ],
@@ -291,3 +303,251 @@ def test_only_vectors_and_discrete_actions() -> None:
         factory().create_discrete(encoder, 512, K)
     with pytest.raises(ValueError, match="continuous actions need critic"):
         factory().create_continuous(encoder, 512)  # type: ignore[arg-type]
+
+
+# -- outcomes ------------------------------------------------------------------
+
+BIDS = np.linspace(0.0, 1.0, K)
+
+
+def auction_outcomes() -> list[Outcome]:
+    click = Outcome("click", MonotoneConcave(), link="logit")
+    return [click, Outcome(weight="-x1 * action")]
+
+
+def outcome_critic(
+    seed: int = 0, spread: float = 1.0, outcomes: Any = None, **changes: Any
+) -> AfterstateOutcomeQFunction:
+    torch.manual_seed(seed)
+    scaler = StandardRewardScaler(mean=0.3, std=0.5)
+    prior = Prior(
+        Unconstrained(),
+        outcomes=outcomes or auction_outcomes(),
+        reward_scaler=scaler,
+    )
+    encoder = DefaultEncoderFactory().create((4,))
+    made = afterstates(**changes).create_discrete(encoder, 256, K, prior)
+    assert isinstance(made, AfterstateOutcomeQFunction)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.mul_(spread)
+    levels, ones, features = [0.5] * len(made.learned), [1.0] * len(made.learned), 4
+    more = [*levels, *ones, *ones, *[0.0] * features, *[1.0] * features]
+    made.standardise(0.2, 0.7, 1.0, *more)
+    return made.eval()
+
+
+def parts_of(made: AfterstateOutcomeQFunction, observations: Any) -> Any:
+    """Predictors of every outcome and of what follows, ``(n + 1, B, K)``."""
+    with torch.no_grad():
+        return made.exact([made], torch.as_tensor(observations)).numpy()
+
+
+SHARE = {"largest_payment": 0.1}
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.floats(0.2, 3.0), st.sampled_from([{}, SHARE]))
+def test_outcomes_have_their_shape_and_what_is_left_its_own(
+    seed: int, spread: float, changes: dict[str, Any]
+) -> None:
+    made, x = outcome_critic(seed, spread, **changes), states(seed)
+    eta, later = parts_of(made, x)
+    paid = is_paid(x)
+    slopes = np.diff(eta)
+    assert (slopes >= 0.0).all()
+    assert (np.diff(slopes) <= 1e-15 * np.abs(eta).max()).all()
+    slack = 1e-12 * np.abs(later).max()
+    assert (np.diff(later)[paid[:, 1:]] <= slack).all()
+    assert (np.diff(later, n=2)[paid[:, 2:]] <= slack).all()
+    richer, dearer = x.copy(), x.copy()
+    richer[:, 2] += 0.1
+    dearer[:, 1] += 0.05
+    q = values(made, x)
+    tolerance = 2e-6 * np.abs(q).max()
+    assert (values(made, richer)[paid] >= q[paid] - tolerance).all()
+    both = paid & is_paid(dearer)
+    assert (values(made, dearer)[both] <= q[both] + tolerance).all()
+
+
+def test_q_is_what_outcomes_add_up_to_and_what_follows() -> None:
+    made, x = outcome_critic(), states(1)
+    x[:, 2] *= 0.3
+    eta, later = parts_of(made, x)
+    q, paid = values(made, x), is_paid(x)
+    reward = 1.0 / (1.0 + np.exp(-eta)) - x[:, 1:2] * BIDS
+    scaler = made._prior.reward_scaler
+    assert scaler is not None
+    whole = scaler.transform_numpy(reward) + later
+    assert 0.1 < paid.mean() < 0.9
+    assert q[paid] == pytest.approx(whole[paid], abs=1e-6)
+    free = np.broadcast_to(q[:, :1], q.shape)
+    assert (q[~paid] == free[~paid]).all()
+
+
+def test_outcomes_see_their_context_and_what_follows_the_rest() -> None:
+    made, x = outcome_critic(), states(1)
+    eta, later = parts_of(made, x)
+    other = states(2)
+    other[:, 0] = x[:, 0]
+    assert np.array_equal(parts_of(made, other)[0], eta)
+    other = x.copy()
+    other[:, 0] = 0.5
+    assert np.array_equal(parts_of(made, other)[1], later)
+    assert not np.allclose(parts_of(made, other)[0], eta)
+    click = Outcome("click", link="logit", ignores=[0])
+    blind = outcome_critic(outcomes=[click, Outcome("sale", "monotone")], context=[0, 1])
+    eta = parts_of(blind, x)
+    assert np.array_equal(eta[0], parts_of(blind, other)[0])
+    assert not np.allclose(eta[1], parts_of(blind, other)[1])
+
+
+@pytest.mark.parametrize("make", [critic, outcome_critic])
+def test_money_that_cannot_be_spent_is_worth_nothing(make: Any) -> None:
+    made, x = make(**SHARE), states(2)
+    x[:, 3] = np.repeat([0.02, 0.04, 0.1, 0.2], 50)
+    x[:, 2] = 0.1
+    richer = x.copy()
+    richer[:, 2] = 0.9
+    gain = values(made, richer)[:, 0] - values(made, x)[:, 0]
+    # What is left of .1 lasts for the last two steps.
+    assert (gain[:100] == 0.0).all()
+    assert (gain[100:] > 0.0).all()
+
+
+def outcome_log(actions: Any = None, **changes: Any) -> ColumnarReplayBuffer:
+    rng = np.random.default_rng(0)
+    x = states(4, 400)
+    x[:, 3] = np.tile(np.arange(10, 0, -1) / 50, 40)
+    actions = rng.integers(0, K, 400) if actions is None else actions
+    click = (rng.random(400) < 0.3 + 0.5 * BIDS[actions]).astype(np.float64)
+    columns: dict[str, Any] = {
+        "rewards": click - x[:, 1] * BIDS[actions],
+        "extras": {"click": click},
+        **changes,
+    }
+    return ColumnarReplayBuffer.from_arrays(
+        x, actions, terminals=np.arange(400) % 10 == 9, action_size=K, **columns
+    )
+
+
+def outcome_config(**fields: Any) -> ConstraintAwareQConfig:
+    fields = {
+        "outcomes": auction_outcomes(),
+        "critic": afterstates(**SHARE),
+        "gamma": 0.999,
+        "tau": 0.2,
+        "reward_scaler": StandardRewardScaler(multiplier=0.5),
+        "batch_size": 64,
+        **fields,
+    }
+    return ConstraintAwareQConfig(**fields)
+
+
+def trained(dataset: Any = None, steps: int = 20, **fields: Any) -> Any:
+    d3rlpy.seed(1)
+    algo = outcome_config(**fields).create(device="cpu:0")
+    algo.fit(
+        dataset or outcome_log(),
+        n_steps=steps,
+        n_steps_per_epoch=steps,
+        show_progress=False,
+        logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
+    )
+    return algo
+
+
+@pytest.mark.parametrize("file", ["graph.pt", "graph.onnx"])
+def test_outcomes_are_learned_saved_and_exported(
+    file: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    algo, x = trained(n_critics=2), states(6, 50)
+    x[:, 2] *= 0.3
+    again = load(save(algo, "model"), device="cpu:0")
+    assert again.config == algo.config
+    q = np.stack([algo.predict_value(x, np.full(50, a)) for a in range(K)], axis=1)
+    assert np.array_equal(again.predict_value(x, np.full(50, 2)), q[:, 2])
+    assert (q[~is_paid(x)] == np.broadcast_to(q[:, :1], q.shape)[~is_paid(x)]).all()
+    clicks = [again.predict_outcome(x, np.full(50, a), "click") for a in range(K)]
+    assert (np.diff(clicks, axis=0) >= 0.0).all()
+    save_graph(algo, file)
+    if file.endswith(".onnx"):
+        session = onnxruntime.InferenceSession(file)
+        found = dict(
+            zip(
+                [output.name for output in session.get_outputs()],
+                session.run(None, {"input_0": x}),
+                strict=True,
+            )
+        )["q_values"]
+    else:
+        found = torch.jit.load(file)(torch.as_tensor(x))[2].numpy()
+    assert found == pytest.approx(q, abs=1e-5)
+
+
+def test_the_same_seed_learns_the_same_under_other_budgets() -> None:
+    picker = BudgetRelabellingTransitionPicker(
+        budget_feature=2, clock_feature=3, tick=1 / 50, largest_payment=0.1
+    )
+    dataset = outcome_log().replace(transition_picker=picker)
+    one, two = trained(dataset), trained(dataset)
+    x = states(6, 50)
+    assert np.array_equal(
+        one.predict_value(x, np.zeros(50)), two.predict_value(x, np.zeros(50))
+    )
+    clicks = [one.predict_outcome(x, np.full(50, a), "click") for a in range(K)]
+    assert np.isfinite(clicks).all()
+    assert not np.array_equal(
+        one.predict_value(x, np.zeros(50)), trained().predict_value(x, np.zeros(50))
+    )
+
+
+def test_the_click_is_learned() -> None:
+    algo = trained(steps=100, critic_learning_rate=1e-2)
+    x = states(6, 50)
+    clicks = [algo.predict_outcome(x, np.full(50, a), "click").mean() for a in range(K)]
+    assert clicks == pytest.approx(0.3 + 0.5 * BIDS, abs=0.1)
+
+
+def test_a_log_whose_rewards_are_not_the_sum_of_outcomes_is_refused() -> None:
+    with pytest.raises(ValueError, match="rewards must be what outcomes add up to"):
+        trained(outcomes=auction_outcomes()[:1])
+    bids = np.full(400, 4)
+    with pytest.raises(ValueError, match="rewards must be what outcomes add up to"):
+        # The bid of 1 was refused: it cost nothing, and so a bid of 0 was made.
+        trained(outcome_log(bids, rewards=np.zeros(400), extras={"click": np.zeros(400)}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"constraint": Monotone()}, "constraint must be left out beside outcomes"),
+        ({"state_constraints": [StateMonotone(features=[0])]}, "state_constraints need"),
+        ({"observation_scaler": MinMaxObservationScaler()}, "observation_scaler must be"),
+    ],
+)
+def test_outcomes_refuse_what_they_would_leave_out(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        outcome_config(**changes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [
+        (MonotoneConcave(), True),
+        (Monotone(), True),
+        (Unconstrained(), True),
+        (Concave(), False),
+        (Convex(), False),
+        (SlopeBounds(0.0, 2.0), False),
+    ],
+)
+def test_which_values_can_be_constant_from_somewhere_on(shape: Any, fits: bool) -> None:
+    if fits:
+        afterstates(value_shape=shape, **SHARE)
+        return
+    with pytest.raises(ValueError, match="value_shape must allow values"):
+        afterstates(value_shape=shape, **SHARE)

@@ -212,7 +212,7 @@ def test_a_sum_has_no_shape(algo: Any) -> None:
     assert shape_of(follows) is None
 
 
-@pytest.mark.parametrize("campaigns", [0, 5])
+@pytest.mark.parametrize("campaigns", [0, pytest.param(5, marks=pytest.mark.slow)])
 def test_selection_among_outcome_models(campaigns: int) -> None:
     wrong = outcomes_of()
     wrong[2] = Outcome("units", "monotone", link="log", weight="action - x2")
