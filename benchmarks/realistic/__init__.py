@@ -1,0 +1,1 @@
+"""Realistic logs with a known truth: profit from outcomes of known shape."""
