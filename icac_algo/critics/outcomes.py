@@ -280,7 +280,8 @@ class OutcomeCritic(_Called, StandardisedCritic):
         """Parameters of what is linear in the features, and their share of the decay."""
         links = [self.outcomes[i].link for i in self.learned] + ["identity"]
         shares = [_LINEAR_DECAY[link] for link in links]
-        return list(zip(self._past, shares, strict=True))
+        # Critics whose parts have networks of their own have none.
+        return list(zip(self._past, shares, strict=False))
 
     @property
     def encoder(self) -> Any:
