@@ -14,7 +14,7 @@ from d3rlpy.torch_utility import Modules, TorchMiniBatch, unwrap_ddp_model
 from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
-from ..critics import ShapedCritic, Standardisation, StandardisedCritic
+from ..critics import OutcomeCritic, ShapedCritic, Standardisation, StandardisedCritic
 from ..decisions import best_actions
 from ..shapes import Constraint
 from .base import ActorCriticImpl, all_terminal
@@ -111,13 +111,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         self._trained = [*modules.q_funcs.parameters()]
         if modules.policy is not None:
             self._trained += modules.policy.parameters()
-        self._decayed: list[torch.Tensor] = [
-            parameter
-            for module in modules.q_funcs.modules()
-            if isinstance(module, (nn.Linear, nn.Conv2d))
-            for parameter in module.parameters()
-            if parameter.dim() > 1
-        ]
+        self._decayed = decayed_parameters(modules.q_funcs)
         self._target = Follower(modules.targ_q_funcs, modules.q_funcs)
         self._average = Follower(modules.average_q_funcs, modules.q_funcs)
         self._target.follow(1.0)
@@ -214,7 +208,9 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         decay = float(self._modules.state.decay)
         if decay > 0.0:
             rate = self._modules.critic_optim.optim.param_groups[0]["lr"]
-            torch._foreach_mul_(self._decayed, 1.0 - min(rate * decay, 1.0))
+            for share, parameters in self._decayed.items():
+                kept = 1.0 - min(share * rate * decay, 1.0)
+                torch._foreach_mul_(parameters, kept)
 
     def _move_copies(self) -> None:
         """Moves the target and the deployed average towards the critic."""
@@ -361,6 +357,18 @@ class ConstraintAwareQImpl(ActorCriticImpl):
                     f"{names[others]}"
                 )
         return have
+
+
+def decayed_parameters(q_funcs: nn.ModuleList) -> dict[float, list[torch.Tensor]]:
+    """Weights that decay, by their share of the rate; biases do not."""
+    found: dict[float, list[torch.Tensor]] = {}
+    for module in q_funcs.modules():
+        shares = module.decays() if isinstance(module, OutcomeCritic) else []
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            shares = [(p, 1.0) for p in module.parameters() if p.dim() > 1]
+        for parameter, share in shares:
+            found.setdefault(share, []).append(parameter)
+    return found
 
 
 # Dividing by less would overflow.

@@ -68,8 +68,8 @@ class Pieces(Function):
         positions: as in :class:`Function`.
         frame: the frame of the shape.
         n_pieces: how many pieces, at least 1.
-        starts_straight: whether it begins as a line that hardly bends; else a rising
-            function has no line, and begins as the sum of its pieces.
+        straightness: 0, or above it a line that bends the less the higher it is; else a
+            rising function has no line, and begins as the sum of its pieces.
     """
 
     places: Tensor
@@ -80,15 +80,15 @@ class Pieces(Function):
         positions: Tensor,
         frame: Frame,
         n_pieces: int,
-        starts_straight: bool = False,
+        straightness: float = 0.0,
     ):
         free = frame.slopes == "free"
-        self.n_linear = 2 if starts_straight or self._needs_line(frame) else 1
+        self.n_linear = 2 if straightness or self._needs_line(frame) else 1
         super().__init__(positions, frame, self.n_linear + 3 * n_pieces)
-        # Before a softplus, so that heights begin at 0.31 or 0.007.
-        self.first_height = -5.0 if starts_straight else -1.0
+        # Before a softplus: heights begin at 0.31, or at 0.05 and 0.007 for 3 and 5.
+        self.first_height = -(straightness or 1.0)
         # A line has to bend soon where the log says so: steepness moves slowly.
-        self.sharpness = 3.0 if starts_straight else 1.0
+        self.sharpness = 3.0 if straightness else 1.0
         self.signed, self.two_sided = free and not frame.concave, free and frame.concave
         places, signs = torch.linspace(-1.0, 1.0, n_pieces), torch.ones(n_pieces)
         if self.two_sided:
@@ -189,12 +189,12 @@ class Spline(Function):
         positions: Tensor,
         frame: Frame,
         n_pieces: int,
-        starts_straight: bool = False,
+        straightness: float = 0.0,
     ):
         super().__init__(positions, frame, n_pieces + (2 if frame.concave else 1))
         self.n_pieces = n_pieces
         # Where slopes do not fall it begins straight anyhow.
-        self.first_bend = -3.0 if starts_straight else -1.0
+        self.first_bend = -(straightness or 1.0)
         count = n_pieces if frame.concave else n_pieces - 1
         knots = (torch.arange(count) + 0.5) / max(1, count)
         self.register_buffer("knots", knots, persistent=False)
@@ -250,7 +250,7 @@ def make_function(
     n_pieces: int = 4,
     rising_in_coordinates: bool = False,
     lipschitz_in_coordinates: bool = False,
-    starts_straight: bool = False,
+    straightness: float = 0.0,
 ) -> Function:
     """The function of a continuous action that has a shape.
 
@@ -262,9 +262,10 @@ def make_function(
             over state features need.
         lipschitz_in_coordinates: whether they must also be Lipschitz in their sup norm;
             then the function is a :class:`Spline`.
-        starts_straight: whether a fresh network gives a line that hardly bends: right
-            for log-odds and logarithms, which often are nearly straight.  Pieces alone
-            can hardly become straight, and begin nearer to a mean that saturates.
+        straightness: 0 for pieces alone, which begin nearer to a mean that saturates;
+            above it a fresh network gives a line, and the higher it is the less does the
+            line bend: right for log-odds and logarithms, which often are nearly straight
+            and which pieces alone can hardly become.
 
     Raises:
         ValueError: the shape has no such function class.
@@ -291,4 +292,4 @@ def make_function(
         has_pieces = frame.slopes != "bounded" and not shapeless
         rises = has_pieces and not lipschitz_in_coordinates
         kind = RisingPieces if rises else Spline
-    return kind(positions, frame, n_pieces, starts_straight)
+    return kind(positions, frame, n_pieces, straightness)

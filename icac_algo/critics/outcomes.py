@@ -45,6 +45,11 @@ from .links import mean_of, negative_log_likelihood
 from .parametrization import Units
 from .states import vector_sizes
 
+# Log-odds and logarithms are often nearly straight in the action; means bend sooner.
+_STRAIGHTNESS = {"identity": 3.0, "logit": 5.0, "log": 5.0}
+# Likewise in the features: what is linear in them decays at this share of the rate.
+_LINEAR_DECAY = {"identity": 1.0, "logit": 0.1, "log": 0.1}
+
 
 class _Called(nn.Module):
     """Called as any module: d3rlpy's critics take observations and actions alone."""
@@ -105,8 +110,9 @@ class OutcomeCritic(_Called, StandardisedCritic):
             if one.depends_on_action:
                 shape = dataclasses.replace(one.shape, actions=actions)
                 axis = self._axis(shape, positions)
+                straightness = _STRAIGHTNESS[one.link]
                 functions.append(
-                    make_function(shape, axis, n_pieces, starts_straight=True)
+                    make_function(shape, axis, n_pieces, straightness=straightness)
                 )
             else:
                 functions.append(_Constant())
@@ -269,6 +275,13 @@ class OutcomeCritic(_Called, StandardisedCritic):
                 loss = torch.where(counts, loss, 0.0)
             terms[outcome.name] = self.balance[k] * loss.mean()
         return terms
+
+    def decays(self) -> list[tuple[Tensor, float]]:
+        """Parameters of what is linear in the features, and their share of the decay."""
+        links = [self.outcomes[i].link for i in self.learned] + ["identity"]
+        shares = [_LINEAR_DECAY[link] for link in links]
+        # Critics whose parts have networks of their own have none.
+        return list(zip(self._past, shares, strict=False))
 
     @property
     def encoder(self) -> Any:

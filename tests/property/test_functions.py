@@ -85,7 +85,7 @@ def test_shape_holds_at_every_real_action(
     if rising and shape in BENT_WITHIN:
         return
     function = make_function(
-        shape, ENDS, n_pieces, rising_in_coordinates=rising, starts_straight=straight
+        shape, ENDS, n_pieces, rising_in_coordinates=rising, straightness=5.0 * straight
     ).double()
     units = Units(level=0.4, scale=0.5, reward_slope=2.0) if in_units else Units()
     coordinates = drawn(function, seed)
@@ -150,8 +150,8 @@ def test_values_rise_in_every_coordinate(
 )
 def test_a_fresh_function_can_begin_as_a_line(shape: Constraint, rising: bool) -> None:
     bent = {}
-    for straight in (True, False):
-        function = make_function(shape, ENDS, 4, rising, starts_straight=straight)
+    for straight in (5.0, 0.0):
+        function = make_function(shape, ENDS, 4, rising, straightness=straight)
         # Twenty fresh networks: small numbers.
         rows = 0.1 * torch.randn(
             20, function.n_coordinates, generator=torch.Generator().manual_seed(0)
@@ -160,8 +160,8 @@ def test_a_fresh_function_can_begin_as_a_line(shape: Constraint, rising: bool) -
         share = torch.linspace(0.0, 1.0, 40, dtype=torch.float64)
         chord = torch.lerp(values[:, :1], values[:, -1:], share)
         bent[straight] = float((values - chord).abs().amax(dim=1).mean())
-    assert bent[True] < 0.04
-    assert bent[True] < 0.7 * bent[False]
+    assert bent[5.0] < 0.02
+    assert bent[5.0] < 0.3 * bent[0.0]
 
 
 def test_curvature_bounds_and_state_constraints_are_refused() -> None:
