@@ -20,6 +20,8 @@ from .worlds import WORLDS
 SIZES = (4000, 20_000, 200_000)
 #: Of these worlds and sizes at most half of the best trees' regret was asked.
 HALF_ASKED = {"first price": SIZES, "pricing": SIZES[:2]}
+#: Defaults were found on seeds 0 to 2, so that the table begins at others.
+FIRST_SEED = 100
 OURS_ROW, ANYWHERE = "ours", ", any action"
 _TREES = ("trees on outcomes", "trees on the reward")
 _OFFLINE = tuple(n for n, one in COMPETITORS.items() if one.kind == "offline RL")
@@ -27,7 +29,7 @@ _OFFLINE = tuple(n for n, one in COMPETITORS.items() if one.kind == "offline RL"
 
 def _cells(settings: Settings) -> Iterable[Cell]:
     """Small logs first, so that an early end loses least."""
-    for seed in range(settings.seeds):
+    for seed in range(FIRST_SEED, FIRST_SEED + settings.seeds):
         for size in settings["rows"]:
             for world in WORLDS:
                 for name in COMPETITORS:
