@@ -15,6 +15,7 @@ from .algos import (  # noqa: E402
     DiscreteIQLConfig,
     ShapedIQL,
     ShapedIQLConfig,
+    fit_lagrangian,
 )
 from .critics import (  # noqa: E402
     Afterstates,
@@ -72,5 +73,6 @@ __all__ = [
     "Unconstrained",
     "check_outcomes",
     "check_prior",
+    "fit_lagrangian",
     "select_by_bellman_error",
 ]

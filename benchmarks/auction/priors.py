@@ -27,9 +27,9 @@ from icac_algo.shapes import Constraint
 from ..engine import Cell, Experiment, Part, Results, keys_of, register
 from ..engine.markdown import percent, plural, share, table
 from ..engine.rows import Rows, distinct, select
+from .prior_worlds import LEVEL, SHAPES, WORLDS, check_world
 
 FRACTIONS = (1.0, 0.25, 0.0625)
-LEVEL = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +169,35 @@ def _sections(results: Results) -> Iterable[str]:
         [[f"{oracle_power(fraction):.3f}" for fraction in FRACTIONS]],
     )
     yield "![Monotone, tested on one log of BidClick](example.png)"
+    yield from _worlds(results)
+
+
+def _worlds(results: Results) -> Iterable[str]:
+    rows = results["worlds"]
+    if not rows:
+        return
+    logs = plural(len(distinct(rows, "seed")), "log")
+    yield (
+        f"## Categories, rare clicks, heavy tails, episodes\n\nShares of {logs} on which "
+        "each shape is rejected. All shapes are true, with nothing to spare, but in the "
+        "last row, where rewards fall by 1 standard deviation in one of 40 categories; "
+        '"found there" is how often the worst inequality was in that category. "Cannot '
+        'tell" is counted too: an episode is one piece of evidence.'
+    )
+    lines = []
+    for name, world in WORLDS.items():
+        mine = select(rows, world=name)
+        shares = [
+            share(row["verdict"] == "rejected" for row in select(mine, shape=shape))
+            for shape in SHAPES
+        ]
+        unknown = share(row["verdict"] == "cannot tell" for row in mine)
+        found = ""
+        if world.fall:
+            monotone = select(mine, shape="Monotone")
+            found = share(row["region"] == "feature 0 = 1" for row in monotone)
+        lines.append([name, f"{world.steps:,}", *shares, unknown, found])
+    yield table(["log", "steps", *SHAPES, "cannot tell", "found there"], lines)
 
 
 def _example(results: Results) -> Figure:
@@ -190,6 +219,18 @@ register(
                 check_all,
                 arrange=keys_of("auction", "shape", "fraction", "seed"),
                 file="results.csv",
+            ),
+            Part(
+                "worlds",
+                ("world", "shape", "seed", "verdict", "p_value", "region"),
+                lambda settings: [
+                    Cell.of("worlds", "", s, world=world)
+                    for s in range(settings.seeds)
+                    for world in WORLDS
+                ],
+                check_world,
+                config=lambda cell: WORLDS[str(cell["world"])],
+                arrange=keys_of("world", "shape", "seed"),
             ),
         ],
         title="Would the log have said so?",

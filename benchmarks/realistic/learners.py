@@ -147,30 +147,35 @@ def outcomes_of(world: World) -> list[Outcome]:
     return found
 
 
+def train_ours(world: World, log: Log, seed: int, shape: Any = None) -> Any:
+    """``ConstraintAwareQ`` of the world's outcomes, or of a shape of profit."""
+    where = {} if world.actions is None else {"actions": world.actions.tolist()}
+    prior = (
+        {"outcomes": outcomes_of(world)}
+        if shape is None
+        else {"constraint": shape(**where)}
+    )
+    config = ConstraintAwareQConfig(
+        **prior,
+        gamma=0.0,
+        batch_size=BATCH_SIZE,
+        critic_learning_rate=LEARNING_RATE,
+        critic_encoder_factory=hidden_layers(),
+        actor_encoder_factory=hidden_layers(),
+        weight_decay=decay_for(len(log)),
+        observation_scaler=_scaler(log),
+    )
+    if world.actions is None:
+        dataset = _dataset(log, log.actions[:, None].astype(np.float32))
+    else:
+        size = len(world.actions)
+        dataset = _dataset(log, _indices(log, world.actions), action_size=size)
+    return trained(config, dataset, seed, steps_for(len(log)), epochs=1)
+
+
 def _ours(shape: Any = None) -> Callable[..., Mapping[str, Policy]]:
     def policies(world: World, log: Log, seed: int) -> Mapping[str, Policy]:
-        where = {} if world.actions is None else {"actions": world.actions.tolist()}
-        prior = (
-            {"outcomes": outcomes_of(world)}
-            if shape is None
-            else {"constraint": shape(**where)}
-        )
-        config = ConstraintAwareQConfig(
-            **prior,
-            gamma=0.0,
-            batch_size=BATCH_SIZE,
-            critic_learning_rate=LEARNING_RATE,
-            critic_encoder_factory=hidden_layers(),
-            actor_encoder_factory=hidden_layers(),
-            weight_decay=decay_for(len(log)),
-            observation_scaler=_scaler(log),
-        )
-        if world.actions is None:
-            dataset = _dataset(log, log.actions[:, None].astype(np.float32))
-        else:
-            size = len(world.actions)
-            dataset = _dataset(log, _indices(log, world.actions), action_size=size)
-        algo = trained(config, dataset, seed, steps_for(len(log)), epochs=1)
+        algo = train_ours(world, log, seed, shape)
 
         def act(contexts: Array) -> Array:
             actions = algo.predict(contexts.astype(np.float32)).reshape(len(contexts))

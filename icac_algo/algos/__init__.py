@@ -8,6 +8,7 @@ from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig
 from .constraint_aware_q_euclidean import EuclideanConstraintAwareQImpl
 from .constraint_aware_q_impl import ConstraintAwareQImpl
 from .discrete_iql import DiscreteIQL, DiscreteIQLConfig
+from .lagrangian import LagrangianFit, fit_lagrangian
 from .networks import polyak_update
 from .proximal import (
     conjugate_gradient,
@@ -28,9 +29,11 @@ __all__ = [
     "DiscreteIQLConfig",
     "DivergenceError",
     "EuclideanConstraintAwareQImpl",
+    "LagrangianFit",
     "ShapedIQL",
     "ShapedIQLConfig",
     "conjugate_gradient",
+    "fit_lagrangian",
     "implicit_proximal",
     "inner_step_size",
     "load_checkpoint",

@@ -42,10 +42,10 @@ def regret_report(rows: list[dict[str, Any]]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("ours", "holds", "third"),
+    ("ours", "holds", "sixth"),
     [(1e-4, True, "reached"), (4e-4, True, "missed"), (9e-4, False, "missed")],
 )
-def test_verdict_follows_the_figures(ours: float, holds: bool, third: str) -> None:
+def test_verdict_follows_the_figures(ours: float, holds: bool, sixth: str) -> None:
     rows = rows_with({OURS: ours, RIVAL: 1e-3})
     comparison = compare(rows, "5 bids", 1.0)
     assert comparison is not None
@@ -53,7 +53,7 @@ def test_verdict_follows_the_figures(ours: float, holds: bool, third: str) -> No
     word = "holds" if holds else "does not hold"
     text = regret_report(rows)
     assert f"baseline **{word}**: *concave*" in text
-    assert f"One third, the aim: {third}" in text
+    assert f"One sixth, the aim: {sixth}" in text
 
 
 def test_the_limit_is_no_rival() -> None:
