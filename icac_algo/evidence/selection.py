@@ -343,10 +343,11 @@ def _prior_checks(
         return {}
     steps, checks = logged_steps(log), {}
     for name, algo in made.items():
+        config: Any = getattr(algo, "config", None)
         if (shape := shape_of(algo)) is not None:
             checks[name] = check_prior(steps, shape)
-        elif outcomes := getattr(algo.config, "outcomes", None):
-            actions = algo.config.constraint.actions
+        elif outcomes := getattr(config, "outcomes", None):
+            actions = config.constraint.actions
             found = check_outcomes(log, outcomes, actions=actions).values()
             tested = [check for check in found if check is not None]
             if tested:

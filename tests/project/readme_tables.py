@@ -115,7 +115,7 @@ def ratio_table() -> str:
         [words, *(f"{of_outcomes(name, fraction):.2f}" for fraction in FRACTIONS)]
         for words, name in (
             (
-                "the log-odds of a click rise concavely and ignore the cost, which is known",
+                "log-odds of clicks rise concavely and ignore the cost, which is known",
                 "... and do not depend on the cost",
             ),
             (

@@ -75,6 +75,8 @@ def critics_of(
             1.0,
         ),
         *np.ones(learned),
+        *np.zeros(DIMENSIONS),
+        *np.ones(DIMENSIONS),
     ]
     found = []
     for _ in range(count):
@@ -192,7 +194,11 @@ def test_shapes_hold_at_every_step_of_training(continuous: bool) -> None:
         Outcome("count", Monotone(increasing=False), link="log"),
     ]
     config = ConstraintAwareQConfig(
-        outcomes=outcomes, batch_size=16, critic_learning_rate=0.1, gamma=0.0, n_critics=2
+        outcomes=outcomes,
+        batch_size=16,
+        critic_learning_rate=0.02,
+        gamma=0.0,
+        n_critics=2,
     )
     x = np.repeat(rng.normal(0, 3, (5, 2)).astype(np.float32), 6, axis=0)
     asked: Any = np.tile(actions[:, None], (5, 1)) if continuous else np.tile(range(6), 5)

@@ -261,8 +261,8 @@ def test_afterstates_bound_what_is_earned_in_units_of_the_reward() -> None:
     # The last step: nothing comes later.
     x[:, 1] = 1.0
     with torch.no_grad():
-        earned = q_func.values(x) + q_func.known_cost(x)
-    paid = ~q_func.is_refused(q_func.left(x))
+        earned = q_func.values(x) + critic.known_cost(x, q_func.positions)
+    paid = q_func.left(x) >= 0.0
     slopes = earned.diff(dim=1)[paid[:, 1:]] / 0.25
     assert len(slopes) > 20
     assert float(slopes.min()) >= -1e-4
