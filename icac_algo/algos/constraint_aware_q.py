@@ -6,7 +6,6 @@ The update itself is in ``constraint_aware_q_impl``.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -29,12 +28,9 @@ from .._util.checks import check_built, check_choice, check_count, check_number
 from .._util.fields import cast_fields
 from ..critics import (
     Afterstates,
-    Block,
     Critic,
     Euclidean,
-    FeatureMoments,
     Functional,
-    Moments,
     OutcomeStandardisation,
     Prior,
     ShapedQFunctionFactory,
@@ -154,8 +150,9 @@ class ConstraintAwareQConfig(LearnableConfig):
             their biases: each step takes ``learning rate * weight_decay`` of every
             weight.  ``None`` is 0; with outcomes, but for afterstates, it is
             :math:`3\, (4000 / N)^{0.7}` for N transitions, at most 10, which let the
-            layers say as much as a log of that size supports; what is linear in the
-            features passes them and does not decay.
+            layers say as much as a log of that size supports.  What is linear in the
+            features passes them; it decays likewise, at a tenth of the rate for links
+            logit and log.
         support (str): Where policies take their actions: ``"logged"`` between the lowest
             and the highest action of the log, ``"any"`` also beyond.
         check_prior (str): What ``fit`` does before it imposes the shape over discrete
@@ -517,33 +514,14 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         if self._action_type == ActionSpace.DISCRETE:
             positions = config.constraint.positions(dataset.dataset_info.action_size)
 
-        def blocks() -> Iterator[Block]:
-            for block, _ in blocks_of(dataset, config.outcomes, positions):
-                yield block
-
-        rewards, part = Moments(), dataset.columns.observations[0]
-        is_vector = not dataset.columns.is_tuple and len(part.row_shape) == 1
-        features = FeatureMoments(part.row_shape[0]) if is_vector else None
-        for block, rows in blocks_of(dataset, config.outcomes, positions):
-            block.check(rows)
-            rewards.add(block.rewards)
-            if features is not None:
-                seen = part.take(rows).astype(np.float32)
-                if config.observation_scaler is not None:
-                    seen = config.observation_scaler.transform_numpy(seen)
-                features.add(seen)
-        mean = rewards.mean
-        if config.reward_scaler is not None:
-            mean = float(config.reward_scaler.transform_numpy(np.array([mean]))[0])
         index = dataset.columns.index
         return OutcomeStandardisation.of_log(
             total,
-            mean,
             config.gamma > 0.0 and index.terminals < index.transitions,
-            config.reward_scaler,
             config.outcomes,
-            blocks,
-            features,
+            lambda: blocks_of(dataset, config.outcomes, positions),
+            config.observation_scaler,
+            config.reward_scaler,
         )
 
     def _check_sizes(self, observation_shape: Shape, action_size: int) -> None:

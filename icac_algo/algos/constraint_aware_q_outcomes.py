@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from d3rlpy.types import TorchObservation
 
 from ..critics import (
     Block,
-    FeatureMoments,
     OutcomeCritic,
     OutcomeQFunction,
     OutcomeStandardisation,
@@ -120,36 +119,28 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
     # -- level and scale -------------------------------------------------------
 
     def standardise_by_batch(self, batch: TorchMiniBatch) -> None:
-        logged = _logged(batch.numpy_batch)
-        own = np.asarray(logged.extra(REWARD), np.float64)
+        logged, x = _logged(batch.numpy_batch), batch.observations
         scaler = self._observation_scaler
-        x = batch.observations
-        if isinstance(x, torch.Tensor) and scaler is not None:
-            x = scaler.reverse_transform(x)
+        observations: npt.NDArray[Any] | None = None
+        if isinstance(x, torch.Tensor) and x.dim() == 2:
+            unscaled = x if scaler is None else scaler.reverse_transform(x)
+            observations = unscaled.cpu().numpy()
         block = Block(
             self._outcomes,
-            x.cpu().numpy() if isinstance(x, torch.Tensor) else None,
+            lambda: observations,
             self._unscaled_actions(batch.actions)[:, 0].double().cpu().numpy(),
-            own,
+            np.asarray(logged.extra(REWARD), np.float64),
             logged.extra,
+            np.arange(len(batch.rewards)),
         )
-
-        def blocks() -> Iterator[Block]:
-            yield block
-
-        features = None
-        if isinstance(x, torch.Tensor) and x.dim() == 2:
-            features = FeatureMoments(x.shape[1])
-            features.add(batch.observations.cpu().numpy())
         self.standardise(
             OutcomeStandardisation.of_log(
                 Standardisation.of_batch(batch.rewards, batch.terminals, self._gamma),
-                float(batch.rewards.mean()),
                 self._gamma > 0.0 and not all_terminal(batch),
-                self._reward_scaler,
                 self._outcomes,
-                blocks,
-                features,
+                lambda: iter([block]),
+                scaler,
+                self._reward_scaler,
             )
         )
 

@@ -23,16 +23,14 @@ from .kinds import (
     make_critic_field,
     register_critic,
 )
-from .links import eta_of, mean_of, negative_log_likelihood
+from .links import mean_of, negative_log_likelihood
 from .observation_scalers import ClippedStandardObservationScaler
 from .outcome_log import (
     Block,
-    FeatureMoments,
     OutcomeStandardisation,
     blocks_of,
     check_batches,
     check_log,
-    formula,
 )
 from .outcomes import ContinuousOutcomeQFunction, OutcomeCritic, OutcomeQFunction
 from .parametrization import Parametrization, Units
@@ -52,7 +50,6 @@ __all__ = [
     "Critic",
     "DivergenceError",
     "Euclidean",
-    "FeatureMoments",
     "Function",
     "Functional",
     "Moments",
@@ -74,8 +71,6 @@ __all__ = [
     "blocks_of",
     "check_batches",
     "check_log",
-    "eta_of",
-    "formula",
     "free_coordinates",
     "function_over",
     "lipschitz_bound",

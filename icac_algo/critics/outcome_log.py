@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from d3rlpy.preprocessing import RewardScaler
+from d3rlpy.preprocessing import ObservationScaler, RewardScaler
 
 from .._util.checks import check_rows
 from ..data import (
     REWARD,
     BudgetRelabellingTransitionPicker,
     ColumnarReplayBuffer,
+    Columns,
     extra_values,
     find_extra,
 )
@@ -73,22 +74,32 @@ class OutcomeStandardisation(Standardisation):
     def of_log(
         cls,
         total: Standardisation,
-        mean_reward: float,
         follows: bool,
-        scaler: RewardScaler | None,
         outcomes: Sequence[Outcome],
         blocks: Callable[[], Iterator[Block]],
-        features: FeatureMoments | None = None,
+        observation_scaler: ObservationScaler | None,
+        reward_scaler: RewardScaler | None,
     ) -> OutcomeStandardisation:
-        """From two passes over pieces of a log.
+        """From two passes over pieces of a log, which the first one checks.
 
-        ``total`` is that of Q as a whole, ``features`` are those of vector observations.
+        ``total`` is that of Q as a whole.
+
+        Raises:
+            ValueError: as :meth:`Block.check`.
         """
         learned = [i for i, one in enumerate(outcomes) if one.learned]
         moments = {i: Moments() for i in learned}
+        features: FeatureMoments | None = None
         for block in blocks():
+            block.check()
             for i in learned:
                 moments[i].add(block.values[i][block.counts(i)])
+            seen = block.observations
+            if seen is not None:
+                if observation_scaler is not None:
+                    seen = observation_scaler.transform_numpy(seen)
+                features = features or FeatureMoments(seen.shape[1])
+                features.add(seen)
         means = {i: moments[i].mean for i in learned}
         squares, rows = dict.fromkeys(learned, 0.0), 0
         for block in blocks():
@@ -96,13 +107,14 @@ class OutcomeStandardisation(Standardisation):
             for i in learned:
                 effect = block.effect(i, means)[block.counts(i)]
                 squares[i] += float(np.square(effect).sum())
-        spread = (total.scale / reward_slope(scaler)) ** 2
+        spread = (total.scale / reward_slope(reward_scaler)) ** 2
         variances = [
             variance_of(outcomes[i].link, means[i], moments[i].variance) for i in learned
         ]
         return cls(
-            level=total.level - mean_reward if follows else 0.0,
+            level=total.level - total.mean if follows else 0.0,
             scale=total.scale,
+            mean=total.mean,
             follows=follows,
             levels=tuple(
                 eta_of(outcomes[i].link, means[i], moments[i].count) for i in learned
@@ -170,24 +182,25 @@ class Block:
 
     Args:
         outcomes: all of them.
-        observations: unscaled, ``(B, d)``; or nothing where no weight reads a feature.
+        observations: gives unscaled float32 vectors, ``(B, d)``, ``None`` if there are
+            no vectors; asked for when they are looked at.
         actions: in their own units, ``(B,)``.
         rewards: unscaled, ``(B,)``.
         read: from a column's name to its values, ``(B,)``.
+        rows: their numbers in the log, for errors.
     """
 
     def __init__(
         self,
         outcomes: Sequence[Outcome],
-        observations: Any,
+        observations: Callable[[], npt.NDArray[Any] | None],
         actions: FloatArray,
         rewards: FloatArray,
         read: Callable[[str], npt.NDArray[Any]],
+        rows: npt.NDArray[np.int64],
     ):
-        self._outcomes, self.rewards = outcomes, rewards
-        self._observations = None
-        if observations is not None:
-            self._observations = torch.as_tensor(np.asarray(observations))
+        self._outcomes, self._rewards, self._rows = outcomes, rewards, rows
+        self._read_observations = observations
         self._actions = torch.as_tensor(actions)[:, None]
         self.values = {
             i: np.asarray(read(one.column), np.float64)
@@ -195,8 +208,13 @@ class Block:
             if one.column is not None
         }
 
+    @functools.cached_property
+    def observations(self) -> npt.NDArray[Any] | None:
+        """Unscaled vectors, ``(B, d)``, if these are any."""
+        return self._read_observations()
+
     def __len__(self) -> int:
-        return len(self.rewards)
+        return len(self._rewards)
 
     def counts(self, i: int) -> npt.NDArray[np.bool_]:
         """Rows where everything happened that an outcome is given."""
@@ -207,8 +225,10 @@ class Block:
 
     def weight(self, i: int, magnitude: bool = False) -> FloatArray:
         """An outcome's weight in each row."""
-        weight = Weight(self._outcomes[i].weight)
-        values = weight(self._observations, self._actions, magnitude)[:, 0].numpy()
+        weight, observations = Weight(self._outcomes[i].weight), None
+        if weight.features:
+            observations = torch.as_tensor(self.observations)
+        values = weight(observations, self._actions, magnitude)[:, 0].numpy()
         return np.broadcast_to(values, (len(self),))
 
     def effect(self, i: int, means: dict[int, float]) -> FloatArray:
@@ -219,19 +239,17 @@ class Block:
                 effect = effect + means.get(j, 1.0) * self.effect(j, means)
         return effect
 
-    def check(self, rows: npt.NDArray[np.int64]) -> None:
+    def check(self) -> None:
         """Refuses values that an outcome cannot have, and rewards that they do not make.
-
-        ``rows`` are their numbers in the log, for errors.
 
         Raises:
             ValueError: a row has such; it is named.
         """
 
         def where(i: int) -> str:
-            return f"row {rows[i]}"
+            return f"row {self._rows[i]}"
 
-        total, magnitude = np.zeros(len(self)), np.abs(self.rewards)
+        total, magnitude = np.zeros(len(self)), np.abs(self._rewards)
         given = {one.given for one in self._outcomes}
         for i, one in enumerate(self._outcomes):
             counts, y = self.counts(i), self.values.get(i, np.ones(len(self)))
@@ -248,21 +266,17 @@ class Block:
             y = np.where(counts, y, 0.0)
             total = total + self.weight(i) * y
             magnitude = magnitude + self.weight(i, magnitude=True) * np.abs(y)
-        off = ~(np.abs(total - self.rewards) <= _ROUNDING * magnitude)
+        off = ~(np.abs(total - self._rewards) <= _ROUNDING * magnitude)
         if off.any():
             row = int(np.argmax(off))
             raise ValueError(
-                f"rewards must be what outcomes add up to, {formula(self._outcomes)}: "
-                f"{where(row)} has the reward {self.rewards[row]:g}, its outcomes "
+                f"rewards must be what outcomes add up to, {_formula(self._outcomes)}: "
+                f"{where(row)} has the reward {self._rewards[row]:g}, its outcomes "
                 f"give {total[row]:g}"
             )
 
 
-def _read(columns: Any, rows: npt.NDArray[np.int64], name: str) -> npt.NDArray[Any]:
-    return extra_values(columns, name, rows)
-
-
-def formula(outcomes: Sequence[Outcome]) -> str:
+def _formula(outcomes: Sequence[Outcome]) -> str:
     """The reward in words, such as ``click + (-x1 * action)``."""
     parts = []
     for one in outcomes:
@@ -327,28 +341,35 @@ def blocks_of(
     dataset: ColumnarReplayBuffer,
     outcomes: Sequence[Outcome],
     positions: FloatArray | None,
-) -> Iterator[tuple[Block, npt.NDArray[np.int64]]]:
-    """A log's decisions, some at a time, and the numbers of their rows.
+) -> Iterator[Block]:
+    """A log's decisions, some at a time.
 
     Args:
         dataset: the log.
         outcomes: those of the config.
         positions: of discrete actions, ``(K,)``; ``None`` of a continuous one.
-
     """
     columns = dataset.columns
-    reads = any(Weight(one.weight).features for one in outcomes)
     decisions = columns.index.decisions()
     for start in range(0, len(decisions), _ROWS_AT_ONCE):
         rows = decisions[start : start + _ROWS_AT_ONCE]
         taken = columns.actions.take(rows).reshape(len(rows), -1)[:, 0]
-        yield (
-            Block(
-                outcomes,
-                columns.observations[0].take(rows) if reads else None,
-                np.asarray(taken if positions is None else positions[taken], np.float64),
-                columns.rewards.take(rows).reshape(-1).astype(np.float64),
-                functools.partial(_read, columns, rows),
-            ),
+        yield Block(
+            outcomes,
+            functools.partial(_vectors, columns, rows),
+            np.asarray(taken if positions is None else positions[taken], np.float64),
+            columns.rewards.take(rows).reshape(-1).astype(np.float64),
+            functools.partial(_read, columns, rows),
             rows,
         )
+
+
+def _vectors(columns: Columns, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any] | None:
+    part = columns.observations[0]
+    if columns.is_tuple or len(part.row_shape) != 1:
+        return None
+    return part.take(rows).astype(np.float32)
+
+
+def _read(columns: Columns, rows: npt.NDArray[np.int64], name: str) -> npt.NDArray[Any]:
+    return extra_values(columns, name, rows)

@@ -27,10 +27,12 @@ class Standardisation:
     Args:
         level: the expected discounted sum of the mean reward.
         scale: standard deviation of the reward; positive.
+        mean: that of the reward.
     """
 
     level: float
     scale: float
+    mean: float
 
     @property
     def numbers(self) -> list[float]:
@@ -55,7 +57,7 @@ class Standardisation:
         # A constant reward has no spread; its own size is the next best unit.
         tiny = 1e-6 * abs(mean)
         scale = std if std > tiny else (abs(mean) or 1.0)
-        return cls(level, scale)
+        return cls(level, scale, mean)
 
     @classmethod
     def of_dataset(

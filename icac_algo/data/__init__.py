@@ -2,6 +2,7 @@
 
 from .buffer import ColumnarReplayBuffer
 from .checks import action_range, blocks, check_continuous_dataset, check_dataset
+from .columns import Columns
 from .door import LogWarning, as_numbers
 from .extras import REWARD, extra_values, find_extra
 from .files.shards import DamagedFileError
@@ -15,6 +16,7 @@ __all__ = [
     "REWARD",
     "BudgetRelabellingTransitionPicker",
     "ColumnarReplayBuffer",
+    "Columns",
     "DamagedFileError",
     "LogWarning",
     "LoggedMiniBatch",

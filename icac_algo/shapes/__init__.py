@@ -22,8 +22,6 @@ from .normal_form import (
     running_minimum,
 )
 from .outcomes import (
-    LINKS,
-    REWARD,
     Outcome,
     as_outcomes,
     check_outcome_features,
@@ -46,8 +44,6 @@ from .weights import Weight
 from .words import SHAPE_NAMES, as_shape, parse_known_cost, parse_shape
 
 __all__ = [
-    "LINKS",
-    "REWARD",
     "SHAPE_NAMES",
     "Bounded",
     "Concave",

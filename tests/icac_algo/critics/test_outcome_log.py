@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,19 +24,15 @@ ROWS = 200_000
 def units(outcomes: Any, columns: dict[str, Any], rewards: Any, **more: Any) -> Any:
     block = Block(
         as_outcomes(outcomes),
-        more.get("observations"),
+        lambda: None,
         more.get("actions", np.zeros(len(rewards))),
         rewards,
         columns.__getitem__,
+        np.arange(len(rewards)),
     )
-    block.check(np.arange(len(rewards)))
-
-    def blocks() -> Iterator[Block]:
-        yield block
-
-    total = Standardisation(0.0, float(np.std(rewards)))
+    total = Standardisation(0.0, float(np.std(rewards)), float(np.mean(rewards)))
     return OutcomeStandardisation.of_log(
-        total, float(np.mean(rewards)), False, None, outcomes, blocks
+        total, False, outcomes, lambda: iter([block]), None, None
     )
 
 
