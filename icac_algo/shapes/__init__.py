@@ -22,6 +22,7 @@ from .normal_form import (
     running_minimum,
 )
 from .outcomes import (
+    LINKS,
     Outcome,
     as_outcomes,
     check_outcome_features,
@@ -44,6 +45,7 @@ from .weights import Weight
 from .words import SHAPE_NAMES, as_shape, parse_known_cost, parse_shape
 
 __all__ = [
+    "LINKS",
     "SHAPE_NAMES",
     "Bounded",
     "Concave",

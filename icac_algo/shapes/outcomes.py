@@ -28,7 +28,7 @@ from .normal_form import ShapeSet
 from .weights import Weight, check_features
 from .words import as_shape
 
-_LINKS = ("identity", "logit", "log")
+LINKS = ("identity", "logit", "log")
 
 
 @dataclasses.dataclass()
@@ -85,7 +85,7 @@ class Outcome(NamedConfig):
 
     def __post_init__(self) -> None:
         self.shape = as_shape(self.shape, "shape")
-        check_choice("link", self.link, _LINKS)
+        check_choice("link", self.link, LINKS)
         self.weight = str(plain(self.weight))
         Weight(self.weight)
         check_flag("depends_on_action", self.depends_on_action)

@@ -26,6 +26,7 @@ from icac_algo import (
     ConstraintAwareQConfig,
     Functional,
     Outcome,
+    SlopeBounds,
     Unconstrained,
 )
 from icac_algo.decisions import MaskedGreedy
@@ -214,6 +215,50 @@ def test_what_follows_is_learned_where_episodes_go_on(
     later = algo.predict_value(x, actions) - composed(algo, x, actions, size)
     assert np.isfinite(later).all()
     assert np.abs(later).max() > 0.1
+
+
+def test_what_follows_is_read_where_actions_lie() -> None:
+    """Not at their numbers: its slopes would be tenths of what they may be."""
+    positions = [0.0, 10.0, 40.0]
+    rows = 90
+    rng = np.random.default_rng(0)
+    click = (rng.random(rows) < 0.5).astype(float)
+    log = ColumnarReplayBuffer.from_arrays(
+        rng.random((rows, 2)).astype(np.float32),
+        np.arange(rows) % 3,
+        click,
+        terminals=np.arange(rows) % 10 == 9,
+        extras={"click": click},
+    )
+    config = ConstraintAwareQConfig(
+        outcomes=[Outcome("click", link="logit")],
+        constraint=SlopeBounds(0.9, 1.1, actions=positions),
+        gamma=0.5,
+    )
+    algo = config.create(device="cpu:0")
+    algo.build_with_dataset(log)
+    (critic,) = algo.impl.modules.q_funcs
+    x = torch.rand(8, 2)
+    with torch.no_grad():
+        later = critic.predictors(critic.coordinates(x), critic.every)[-1]
+    slopes = later.diff(dim=1) / torch.tensor([10.0, 30.0])
+    assert ((slopes > 0.89) & (slopes < 1.11)).all()
+
+
+def test_features_are_measured_by_their_spread_and_flags_are_not() -> None:
+    rng = np.random.default_rng(0)
+    rare = (rng.random(500) < 0.01).astype(float)
+    x = np.stack([rng.normal(7.0, 3.0, 500), rare, np.full(500, 4.0)], axis=1)
+    click = (rng.random(500) < 0.5).astype(float)
+    log = ColumnarReplayBuffer.from_arrays(
+        x.astype(np.float32), np.arange(500) % 2, click, extras={"click": click}
+    )
+    algo = ConstraintAwareQConfig(outcomes=[Outcome("click", link="logit")]).create()
+    algo.build_with_dataset(log)
+    (critic,) = algo.impl.modules.q_funcs
+    middle, spread = critic.middle.tolist(), critic.spread.tolist()
+    assert middle == pytest.approx([x[:, 0].mean(), 0.0, 4.0], abs=1e-4)
+    assert spread == pytest.approx([x[:, 0].std(), 1.0, 1.0], rel=1e-4)
 
 
 @pytest.mark.slow
