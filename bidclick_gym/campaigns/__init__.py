@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .auctions import Auctions
 from .behavior import CampaignPolicy, PacedPolicy, UnpacedPolicy
 from .campaign import DEFAULT_BUDGET, DEFAULT_IMPRESSIONS, BudgetedCampaign
 from .evaluation import Evaluation, Policy, evaluate, evaluate_all
@@ -20,6 +21,7 @@ __all__ = [
     "DEFAULT_BUDGET",
     "DEFAULT_IMPRESSIONS",
     "STATE_SHAPES",
+    "Auctions",
     "BudgetRegretEvaluator",
     "BudgetReturnEvaluator",
     "BudgetedCampaign",

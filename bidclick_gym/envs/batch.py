@@ -70,7 +70,7 @@ class BatchedEnv(gym.vector.VectorEnv[Any, Any, Any], abc.ABC):
         self.single_observation_space, self.single_action_space = spaces
         self.observation_space = batch_space(spaces[0], self.num_envs)
         self.action_space = batch_space(spaces[1], self.num_envs)
-        self._start_bounds = bounds
+        self.start_bounds = bounds
         self._zeros = no_impression
         self._terminates = terminates
         self._bids = bids
@@ -117,7 +117,7 @@ class BatchedEnv(gym.vector.VectorEnv[Any, Any, Any], abc.ABC):
         """
         options = dict(options or {})
         mask = self._reset_mask(options.pop("reset_mask", None))
-        start = chosen_values(options, self._start_bounds, self.num_envs, mask)
+        start = chosen_values(options, self.start_bounds, self.num_envs, mask)
         self._seed(seed)
         if mask.all():
             self._advance()
