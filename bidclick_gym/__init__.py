@@ -11,7 +11,7 @@ from gymnasium.envs.registration import register, registry
 from ._optional import quiet_gym_notice
 from .auction import MONOTONE_COST_RANGE, Auction
 from .behavior import ClippedGaussianPolicy
-from .campaigns import Auctions
+from .campaigns import Auctions, read_auctions
 from .envs import (
     BidClickBudgetEnv,
     BidClickEnv,
@@ -34,6 +34,7 @@ from .logs import (
     get_log,
     load_minari,
     simulate_log,
+    simulate_replay_log,
     write_shards,
 )
 
@@ -57,7 +58,9 @@ __all__ = [
     "get_dataset",
     "get_log",
     "load_minari",
+    "read_auctions",
     "simulate_log",
+    "simulate_replay_log",
     "write_shards",
 ]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from .auction_files import read_auctions
 from .auctions import Auctions
 from .behavior import CampaignPolicy, PacedPolicy, UnpacedPolicy
 from .campaign import DEFAULT_BUDGET, DEFAULT_IMPRESSIONS, BudgetedCampaign
-from .evaluation import Evaluation, Policy, evaluate, evaluate_all
+from .evaluation import Evaluation, Policy, chances, evaluate, evaluate_all
 from .evaluators import (
     STATE_SHAPES,
     BudgetRegretEvaluator,
@@ -33,10 +34,12 @@ __all__ = [
     "StateViolationEvaluator",
     "UnpacedPolicy",
     "campaign_values",
+    "chances",
     "evaluate",
     "evaluate_all",
     "fixed_observations",
     "play",
+    "read_auctions",
     "simulate",
     "solve",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from .._arrays import AnyArray, FloatArray
 
-#: What a column of a table may hold, in words and as a lowest and highest number.
+_LARGEST = float(np.finfo(np.float32).max)
+#: What a column may hold, in words and as a lowest and highest number.
 _ALLOWED = {
-    "market_price": ("a finite number >= 0", 0.0, float(np.finfo(np.float32).max)),
+    "market_price": ("a finite number >= 0", 0.0, _LARGEST),
     "click": ("0 or 1", 0.0, 1.0),
 }
-_NUMBER = float(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,7 +44,16 @@ class Auctions:
         if self.features is None:
             given["features"] = np.empty((len(np.atleast_1d(self.market_price)), 0))
         columns = {n: _column(n, v) for n, v in given.items() if v is not None}
-        check_columns(columns, "row {}".format)
+        rows = len(columns["market_price"])
+        if rows == 0:
+            raise ValueError("market_price must have at least one auction, got none")
+        for name, column in columns.items():
+            check_column(name, column, "row {}".format)
+            if len(column) != rows:
+                raise ValueError(
+                    f"{name} must have a value for each of {rows} auctions, got "
+                    f"{len(column)}"
+                )
         for name, column in columns.items():
             object.__setattr__(self, name, column)
 
@@ -60,26 +69,20 @@ class Auctions:
 _FIELDS = dataclasses.fields(Auctions)
 
 
-def check_columns(columns: Mapping[str, AnyArray], where: Callable[[int], str]) -> None:
+def check_column(
+    role: str, column: AnyArray, where: Callable[[int], str], name: str = ""
+) -> None:
     """Raises ``ValueError`` with the first value that is not allowed, and where it is."""
-    rows = len(columns["market_price"])
-    if rows == 0:
-        raise ValueError("a table must have at least one auction, got none")
-    for name, column in columns.items():
-        if len(column) != rows:
-            raise ValueError(
-                f"{name} must have a value for each of {rows} auctions, got {len(column)}"
-            )
-        allowed, low, high = _ALLOWED.get(name, ("a finite number", -_NUMBER, _NUMBER))
-        inside = (column >= low) & (column <= high)
-        if name == "click":
-            inside &= column == np.rint(column)
-        if not inside.all():
-            row = int(np.argwhere(~inside)[0, 0])
-            raise ValueError(
-                f"{where(row)}: {name} must be {allowed}, got "
-                f"{column[~inside].flat[0].item()!r}"
-            )
+    allowed, low, high = _ALLOWED.get(role, ("a finite number", -_LARGEST, _LARGEST))
+    inside = (column >= low) & (column <= high)
+    if role == "click":
+        inside &= column == np.rint(column)
+    if not inside.all():
+        place = where(int(np.argwhere(~inside)[0, 0]))
+        raise ValueError(
+            f"{place}: {name or role} must be {allowed}, got "
+            f"{column[~inside].flat[0].item()!r}"
+        )
 
 
 def _column(name: str, values: npt.ArrayLike) -> AnyArray:

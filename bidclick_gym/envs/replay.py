@@ -285,19 +285,19 @@ class BidReplayEnv(gym.Env[Float32Array, Any]):
     ):
         check_render_mode(render_mode)
         self.render_mode = render_mode
+        self._arguments = {"auctions": auctions, "budget": budget, **options}
+        self._arguments["impressions"] = impressions
         # A batch of one: its rules are those of many.
-        self.batch = BidReplayVectorEnv(
-            auctions=auctions,
-            budget=budget,
-            impressions=impressions,
-            autoreset_mode="disabled",
-            **options,
-        )
+        self.batch = self.many(1, autoreset_mode="disabled")
         self.auctions, self.budget = self.batch.auctions, self.batch.budget
         self.bids, self.horizon = self.batch.bids, self.batch.horizon
         self.observation_space = self.batch.single_observation_space
         self.action_space = self.batch.single_action_space
         self._shown: list[dict[str, Any]] = []
+
+    def many(self, num_envs: int, **more: Any) -> BidReplayVectorEnv:
+        """As many of this environment, stepped together."""
+        return BidReplayVectorEnv(num_envs, **self._arguments, **more)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
