@@ -62,8 +62,9 @@ class Auctions:
 
     def __getitem__(self, rows: slice) -> Auctions:
         """Some of the auctions, such as ``auctions[:1000]``."""
-        columns = (getattr(self, field.name) for field in _FIELDS)
-        return Auctions(*(c if c is None else c[rows] for c in columns))
+        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in _FIELDS}
+        kept = {n: c if c is None else c[rows] for n, c in columns.items()}
+        return Auctions(**kept)
 
 
 _FIELDS = dataclasses.fields(Auctions)

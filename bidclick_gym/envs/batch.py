@@ -67,7 +67,8 @@ class BatchedEnv(gym.vector.VectorEnv[Any, Any, Any], abc.ABC):
         self._autoreset = parse_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self._autoreset}
         self.horizon, self.full_info = horizon, bool(full_info)
-        self.single_observation_space, self.single_action_space = spaces
+        self.single_observation_space: Any = spaces[0]
+        self.single_action_space: Any = spaces[1]
         self.observation_space = batch_space(spaces[0], self.num_envs)
         self.action_space = batch_space(spaces[1], self.num_envs)
         self.start_bounds = bounds

@@ -363,5 +363,5 @@ def _highest(auctions: Auctions, highest_bid: Any) -> float:
         return check_number("highest_bid", highest_bid, 0.0, open=True)
     highest = float(auctions.market_price.max())
     high = np.float32(highest)
-    is_short = high < highest or high == 0.0
+    is_short = float(high) < highest or high == 0.0
     return float(np.nextafter(high, np.float32(np.inf)) if is_short else high)
