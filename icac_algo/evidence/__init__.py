@@ -9,6 +9,7 @@ from .prior_check import PriorRejectedError, PriorWarning, check_prior
 from .prior_report import Contrast, PriorCheck
 from .selection import Selection, select_by_bellman_error
 from .simultaneous_tests import Estimates, action_contrasts, max_test
+from .stopping import Stopping, choose_n_steps
 from .support import SupportWarning, action_probabilities
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "PriorRejectedError",
     "PriorWarning",
     "Selection",
+    "Stopping",
     "SupportWarning",
     "action_contrasts",
     "action_probabilities",
@@ -31,6 +33,7 @@ __all__ = [
     "check_outcomes",
     "check_prior",
     "check_prior_at_fit",
+    "choose_n_steps",
     "compare",
     "estimate",
     "fitted_q_estimate",
