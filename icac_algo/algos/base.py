@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import datetime
 import functools
 import io
 import os
@@ -17,7 +18,7 @@ from d3rlpy.algos.qlearning.base import QLearningAlgoImplBase
 from d3rlpy.algos.utility import build_scalers_with_transition_picker
 from d3rlpy.base import LearnableConfig
 from d3rlpy.dataset import ReplayBufferBase, TransitionMiniBatch
-from d3rlpy.logging import LOG, D3RLPyLogger
+from d3rlpy.logging import LOG
 from d3rlpy.models.torch import CategoricalPolicy
 from d3rlpy.torch_utility import TorchMiniBatch
 from d3rlpy.types import Shape, TorchObservation
@@ -155,7 +156,7 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
 
         def make(fields: dict[str, Any]) -> Any:
             config = dataclasses.replace(copy.deepcopy(self._config), **fields)
-            return type(self)(config, self._device)
+            return type(self)(config, self._device, False)
 
         # All errors of the data, before any of them is learned from.
         make({}).prepare(dataset)
@@ -231,18 +232,15 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
 
 def _log_curves(algo: Any, found: Stopping, options: FitOptions) -> None:
     """Held-out losses by step, as an experiment of their own."""
-    logger = D3RLPyLogger(
-        algo=algo,
-        adapter_factory=options.logger_adapter,
-        experiment_name=f"{options.experiment_name or type(algo).__name__}_stopping",
-        n_steps_per_epoch=options.n_steps_per_epoch,
-        with_timestamp=options.with_timestamp,
-    )
+    name = f"{options.experiment_name or type(algo).__name__}_stopping"
+    if options.with_timestamp:
+        name += f"_{datetime.datetime.now():%Y%m%d%H%M%S}"
+    adapter = options.logger_adapter.create(algo, name, options.n_steps_per_epoch)
     for number, step in enumerate(found.steps.tolist()):
-        for name, mean in zip(found.names, found.means[:, number], strict=True):
-            logger.add_metric(f"held_out_loss {name}", float(mean))
-        logger.commit(number + 1, step)
-    logger.close()
+        for setting, mean in zip(found.names, found.means[:, number], strict=True):
+            metric = f"held_out_loss {setting}"
+            adapter.write_metric(number + 1, step, metric, float(mean))
+    adapter.close()
 
 
 # -- mini-batches -------------------------------------------------------------

@@ -9,7 +9,7 @@ from .prior_check import PriorRejectedError, PriorWarning, check_prior
 from .prior_report import Contrast, PriorCheck
 from .selection import Selection, select_by_bellman_error
 from .simultaneous_tests import Estimates, action_contrasts, max_test
-from .stopping import Stopping, choose_n_steps
+from .stopping import HeldOutCallback, Stopping, choose_n_steps
 from .support import SupportWarning, action_probabilities
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Contrast",
     "Estimate",
     "Estimates",
+    "HeldOutCallback",
     "OffPolicyEvaluator",
     "PolicyReport",
     "PriorCheck",

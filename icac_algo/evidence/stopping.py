@@ -131,10 +131,10 @@ def choose_n_steps(
 
     Episodes are held out as wholes: a third of them, three times, or a fifth, once, of
     at least 20,000 transitions.  Each setting is trained on the others, and looked at
-    after 100 steps and whenever there are 1.4 times as many.  The loss is the Bellman
-    error, or the likelihood of outcomes; where episodes have several steps its targets
-    are common to all settings and looks of a fold: the mean of the values of the second
-    half of looks.  Chosen is the lowest mean.
+    after 100 steps and whenever there are 1.4 times as many.  The loss is that of
+    :mod:`icac_algo.evidence.held_out`; what is common in it, of each fold, is the mean of
+    all settings and looks (of what follows, of the second half of looks).  Chosen is the
+    lowest mean.
 
     Args:
         dataset: a replay buffer.
@@ -249,12 +249,12 @@ def _train(
     bar: Any,
 ) -> FloatArray:
     """What one training says of the judged transitions at each look, ``(T, 3, N)``."""
-    found: dict[int, Answers] = {}
+    found: list[FloatArray] = []
 
     def look(model: Any, epoch: int, step: int) -> None:
         bar.update(1)
         if step in at:
-            found[step] = judged.answers(model)
+            found.append(np.stack(dataclasses.astuple(judged.answers(model))))
 
     with own_random_numbers(seed):
         make().fit(
@@ -265,7 +265,58 @@ def _train(
             show_progress=False,
             logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
         )
-    return np.stack([np.stack(dataclasses.astuple(found[step])) for step in at])
+    return np.stack(found)
+
+
+class HeldOutCallback:
+    """Looks at a training that goes on, by transitions that it does not learn from.
+
+    .. code-block:: python
+
+        training, validation = dataset.split(0.8)
+        watch = HeldOutCallback(validation)
+        cql.fit(training, n_steps=5_000, callback=watch)
+        print(watch.stopping)
+
+    It is a ``callback`` of d3rlpy's ``fit`` and sees steps 100, 141, 200, ...; as an
+    ``epoch_callback`` it sees the end of every epoch.
+
+    Args:
+        validation: a replay buffer.
+        every_call: whether each call counts, as for an ``epoch_callback``.
+        seed: of the transitions, where there are more than 20,000.
+    """
+
+    def __init__(
+        self, validation: ReplayBufferBase, every_call: bool = False, seed: int = 0
+    ):
+        check_type("validation", validation, ReplayBufferBase, "be a replay buffer")
+        self._judged = _judged(_columns(validation), seed)
+        self._every_call, self._gamma = every_call, 0.0
+        self._found: dict[int, FloatArray] = {}
+
+    def __call__(self, algo: Any, epoch: int, step: int) -> None:
+        if self._every_call or step in looks(step + 1):
+            answers = self._judged.answers(algo)
+            self._found[step] = np.stack(dataclasses.astuple(answers))
+            self._gamma = float(algo.gamma)
+
+    @property
+    def stopping(self) -> Stopping:
+        """What was seen so far.
+
+        Raises:
+            ValueError: nothing was.
+        """
+        if not self._found:
+            raise ValueError("the callback has not seen a training of 100 steps yet")
+        answers = {"as given": np.stack([*self._found.values()])}
+        return Stopping(
+            ("as given",),
+            np.array([*self._found]),
+            _losses(answers, self._judged, self._gamma),
+            self._judged.per_episode(np.ones(len(self._judged))).astype(np.int64),
+        )
 
 
 def _gamma(samples: Mapping[str, Any], pairs: list[tuple[Any, HeldOut]]) -> float:
@@ -283,9 +334,9 @@ def _losses(
 ) -> FloatArray:
     """Sums over each judged episode, ``(C, T, E)``."""
     every = np.stack([*answers.values()])
-    # Networks that have hardly been trained know neither levels nor what follows.
-    half = every.shape[1] // 2
-    _, baselines, following = every[:, half:].mean(axis=(0, 1))
+    baselines = every[:, :, 1].mean(axis=(0, 1))
+    # Networks that have hardly been trained do not know what follows.
+    following = every[:, every.shape[1] // 2 :, 2].mean(axis=(0, 1))
     return np.array(
         [
             [
