@@ -62,8 +62,10 @@ class Auctions:
 
     def __getitem__(self, rows: slice) -> Auctions:
         """Some of the auctions, such as ``auctions[:1000]``."""
-        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in _FIELDS}
-        kept = {n: c if c is None else c[rows] for n, c in columns.items()}
+        kept: dict[str, Any] = {}
+        for field in _FIELDS:
+            column = getattr(self, field.name)
+            kept[field.name] = None if column is None else column[rows]
         return Auctions(**kept)
 
 
