@@ -158,12 +158,8 @@ class Afterstates(Critic):
                 "constraint must be left out beside outcomes and critic=Afterstates(...):"
                 f" value_shape is that of what follows, got {prior.constraint!r}"
             )
-        columns = [one.column for one in prior.outcomes if one.learned]
-        if self.payment is not None and self.payment not in columns:
-            raise ValueError(
-                "payment must be the column of one of the learned outcomes, one of "
-                f"{columns}, got {self.payment!r}"
-            )
+        if prior.outcomes:
+            self._check_payment(prior)
         if prior.constraint.known_cost is not None:
             raise ValueError(
                 "constraint must have no known_cost beside critic=Afterstates(...), "
@@ -179,8 +175,17 @@ class Afterstates(Critic):
     def create_discrete(
         self, encoder: Encoder, hidden_size: int, action_size: int, prior: Prior
     ) -> AfterstateQFunction | AfterstateOutcomeQFunction:
+        self._check_payment(prior)
         kind = AfterstateOutcomeQFunction if prior.outcomes else AfterstateQFunction
         return kind(encoder, action_size, self, prior)
+
+    def _check_payment(self, prior: Prior) -> None:
+        columns = [one.column for one in prior.outcomes if one.learned]
+        if self.payment is not None and self.payment not in columns:
+            raise ValueError(
+                "payment must be the column of an outcome that is learned, one of "
+                f"{columns}, got {self.payment!r}"
+            )
 
     def left(self, x: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """What actions leave of the budget feature, below 0 if refused, ``(B, K)``.
