@@ -8,13 +8,14 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bidclick_gym import Auctions, read_auctions
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 
 TABLE = "market_price,value,click,hour\n51,0.25,0,7\n0,0.5,1,8\n"
 YZX = "0 51 0:1 5:1 900:1\n1 30 7:1\n"

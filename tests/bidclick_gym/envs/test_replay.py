@@ -349,6 +349,7 @@ def test_the_market_price_can_be_free_and_features_constant() -> None:
 
 @pytest.mark.parametrize(("bid", "told"), [(9.0, "clicked"), (1.0, "lost")])
 def test_pictures_and_text_of_an_episode(bid: float, told: str) -> None:
+    pytest.importorskip("matplotlib")
     text, picture = (
         BidReplayEnv(TABLE, 10.0, 3, order="file", render_mode=mode)
         for mode in ("ansi", "rgb_array")
