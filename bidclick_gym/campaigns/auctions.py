@@ -40,7 +40,7 @@ class Auctions:
     click: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        given = {field.name: getattr(self, field.name) for field in _FIELDS}
+        given = dict(vars(self))
         if self.features is None:
             given["features"] = np.empty((len(np.atleast_1d(self.market_price)), 0))
         columns = {n: _column(n, v) for n, v in given.items() if v is not None}
@@ -62,14 +62,11 @@ class Auctions:
 
     def __getitem__(self, rows: slice) -> Auctions:
         """Some of the auctions, such as ``auctions[:1000]``."""
-        kept: dict[str, Any] = {}
-        for field in _FIELDS:
-            column = getattr(self, field.name)
-            kept[field.name] = None if column is None else column[rows]
+        kept: dict[str, Any] = {
+            name: None if column is None else column[rows]
+            for name, column in vars(self).items()
+        }
         return Auctions(**kept)
-
-
-_FIELDS = dataclasses.fields(Auctions)
 
 
 def check_column(
