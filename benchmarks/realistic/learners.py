@@ -43,12 +43,10 @@ from .sklearn_rivals import (
     of_reward,
     on_axis,
 )
-from .worlds import Array, Log, Part, World
+from .worlds import Array, Log, Part, Problem, World
 
 #: From contexts ``(N, F)`` to actions ``(N,)``.
 Policy = Callable[[Array], Array]
-#: Doses that CQL, which here takes a list of actions, chooses among.
-_SNAPPED = np.linspace(0.0, 1.0, 11)
 
 
 def steps_for(rows: int) -> int:
@@ -67,7 +65,7 @@ class Competitor:
 
     name: str
     kind: str  # "ours", "trees", "linear", "offline RL", or "profit" of our own critics
-    fit: Callable[[World, Log, int], Mapping[str, Policy]]
+    fit: Callable[[Any, Log, int], Mapping[str, Policy]]
 
     @property
     def colour(self) -> str:
@@ -201,10 +199,13 @@ def _ours(shape: Any = None) -> Callable[..., Mapping[str, Policy]]:
     return policies
 
 
-def _cql(
-    world: World, log: Log, seed: int, name: str, setting: float, decay: float
+def cql(
+    world: Problem, log: Log, seed: int, name: str, setting: float, decay: float
 ) -> Mapping[str, Policy]:
-    actions = _SNAPPED if world.actions is None else world.actions
+    # CQL takes a list of actions.
+    actions = world.actions
+    if actions is None:
+        actions = np.linspace(0.0, 1.0, world.levels)
     steps = steps_for(len(log))
     config = DiscreteCQLConfig(
         gamma=0.0,
@@ -230,8 +231,8 @@ def _cql(
     return {name: act}
 
 
-def _iql(
-    world: World, log: Log, seed: int, name: str, setting: float, decay: float
+def iql(
+    world: Problem, log: Log, seed: int, name: str, setting: float, decay: float
 ) -> Mapping[str, Policy]:
     steps = steps_for(len(log))
     decay = decay * decay_for(len(log))
@@ -270,7 +271,7 @@ def _iql(
     return {name: act}
 
 
-def _variants(
+def variants(
     title: str, fit: Callable[..., Mapping[str, Policy]], *settings: tuple[float, float]
 ) -> Iterator[Competitor]:
     """One row for each: reports compare with the best of them."""
@@ -294,8 +295,8 @@ COMPETITORS: dict[str, Competitor] = {
             )
         ),
         # Alpha and temperature, and the weight decay as a share of that of ours.
-        *_variants("CQL", _cql, (0.01, 1.0), (0.01, 0.1), (0.3, 1.0)),
-        *_variants("IQL", _iql, (10.0, 1.0), (100.0, 1.0), (100.0, 0.1)),
+        *variants("CQL", cql, (0.01, 1.0), (0.01, 0.1), (0.3, 1.0)),
+        *variants("IQL", iql, (10.0, 1.0), (100.0, 1.0), (100.0, 0.1)),
         Competitor("Concave profit", "profit", _ours(Concave)),
         Competitor("Unconstrained profit", "profit", _ours(Unconstrained)),
     )

@@ -22,7 +22,7 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .worlds import Array, Log, Part, World
+from .worlds import Array, Log, Part, Problem, World
 
 #: From contexts ``(N, F)`` and actions ``(N,)`` to means ``(N,)``.
 Model = Callable[[Array, Array], Array]
@@ -49,7 +49,7 @@ class _Kind:
     features: Callable[[Array, Array], Array]
 
 
-def on_axis(world: World, actions: Array) -> Array:
+def on_axis(world: Problem, actions: Array) -> Array:
     """Actions on [-1, 1]: equally spaced where they are a list, as it was made to be."""
     if world.actions is None:
         return 2.0 * actions - 1.0
@@ -152,13 +152,13 @@ def _linear(part: Part, settings: Any, size: int, uses_action: bool, seed: int) 
     return make_pipeline(StandardScaler(), model)
 
 
-def _products(contexts: Array, actions: Array) -> Array:
+def products(contexts: Array, actions: Array) -> Array:
     """Contexts, the action and its square, and the products of both with contexts."""
     a = actions[:, None]
     return np.hstack([contexts, a, a**2, a * contexts, a**2 * contexts])
 
 
-def _lines(contexts: Array, actions: Array) -> Array:
+def lines(contexts: Array, actions: Array) -> Array:
     a = actions[:, None]
     return np.hstack([contexts, a, a * contexts])
 
@@ -166,12 +166,12 @@ def _lines(contexts: Array, actions: Array) -> Array:
 TREES = _Kind(
     _TREES, _tree, lambda contexts, actions: np.column_stack([contexts, actions])
 )
-QUADRATIC = _Kind(_PENALTIES, _linear, _products)
-LINES = _Kind(_PENALTIES, _linear, _lines)
+QUADRATIC = _Kind(_PENALTIES, _linear, products)
+LINES = _Kind(_PENALTIES, _linear, lines)
 
 
 def best_within(
-    world: World, model: Model, contexts: Array, low: float, high: float
+    world: Problem, model: Model, contexts: Array, low: float, high: float
 ) -> Array:
     """The best candidate actions of a model, of those from ``low`` to ``high``."""
     allowed = world.candidates
