@@ -145,6 +145,24 @@ def outcomes_of(world: World) -> list[Outcome]:
     return found
 
 
+def dataset_of(world: Problem, log: Log) -> ColumnarReplayBuffer:
+    """What ours learns from: doses as floats, listed actions as their places."""
+    if world.actions is None:
+        return _dataset(log, log.actions[:, None].astype(np.float32))
+    size = len(world.actions)
+    return _dataset(log, _indices(log, world.actions), action_size=size)
+
+
+def policy_of(world: Problem, algo: Any) -> Policy:
+    def act(contexts: Array) -> Array:
+        actions = algo.predict(contexts.astype(np.float32)).reshape(len(contexts))
+        if world.actions is None:
+            return np.asarray(actions, dtype=np.float64)
+        return np.asarray(world.actions[actions])
+
+    return act
+
+
 def train_ours(world: World, log: Log, seed: int, shape: Any = None) -> Any:
     """``ConstraintAwareQ`` of the world's outcomes, or of a shape of profit."""
     where = {} if world.actions is None else {"actions": world.actions.tolist()}
@@ -164,26 +182,14 @@ def train_ours(world: World, log: Log, seed: int, shape: Any = None) -> Any:
         weight_decay=None if shape is None else decay_for(len(log)),
         observation_scaler=_scaler(log),
     )
-    if world.actions is None:
-        dataset = _dataset(log, log.actions[:, None].astype(np.float32))
-    else:
-        size = len(world.actions)
-        dataset = _dataset(log, _indices(log, world.actions), action_size=size)
-    return trained(config, dataset, seed, steps_for(len(log)), epochs=1)
+    return trained(config, dataset_of(world, log), seed, steps_for(len(log)), epochs=1)
 
 
 def _ours(shape: Any = None) -> Callable[..., Mapping[str, Policy]]:
     def policies(world: World, log: Log, seed: int) -> Mapping[str, Policy]:
         algo = train_ours(world, log, seed, shape)
-
-        def act(contexts: Array) -> Array:
-            actions = algo.predict(contexts.astype(np.float32)).reshape(len(contexts))
-            if world.actions is None:
-                return np.asarray(actions, dtype=np.float64)
-            return np.asarray(world.actions[actions])
-
         name = "ours" if shape is None else f"{shape.__name__} profit"
-        found: dict[str, Policy] = {name: act}
+        found: dict[str, Policy] = {name: policy_of(world, algo)}
         if shape is None and covers_less(world, log):
 
             def anywhere(contexts: Array) -> Array:

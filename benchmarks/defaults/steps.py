@@ -1,0 +1,255 @@
+"""How long to train, found from the log, against fixed counts of gradient steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import d3rlpy
+import numpy as np
+from matplotlib.figure import Figure
+
+from icac_algo import ConstraintAwareQConfig
+
+from ..engine import (
+    Cell,
+    Experiment,
+    Option,
+    Part,
+    Results,
+    Settings,
+    UsageError,
+    keys_of,
+    register,
+)
+from ..engine.intervals import Interval, bootstrap_mean, paired_difference
+from ..engine.markdown import bullets, interval, section, table
+from ..engine.pictures import BASELINE, OURS, paths, subplots
+from ..engine.rows import Rows, by_seed, distinct, select
+from ..learners import fit_quietly
+from ..realistic.patients import PatientsError, digest_of, read_patients
+from .places import PLACES, WARFARIN
+
+AUTO, FIXED = "auto", "fixed"
+#: Fixed counts of gradient steps.
+STEPS = (250, 500, 1000, 2000, 4000, 8000)
+#: By how much more regret than that of the best fixed count was asked for.
+ALLOWED = 1.1
+#: The first seed, of a log and a training; defaults were found on others.
+FIRST_SEED = 100
+
+
+def _cells(settings: Settings) -> Iterable[Cell]:
+    """Seed by seed: an early end leaves whole seeds."""
+    for seed in range(FIRST_SEED, FIRST_SEED + settings.seeds):
+        for place in settings["places"]:
+            data = settings["data"] if place in WARFARIN else ""
+            if data is None:
+                continue
+            for learner in (AUTO, FIXED):
+                # The longest of the fixed trainings passes the shorter ones.
+                steps = settings.steps if learner == FIXED else 0
+                yield Cell.of(
+                    "defaults", learner, seed, place=place, data=data, longest=steps
+                )
+
+
+def _measure(cell: Cell) -> Rows:
+    problem = PLACES[cell["place"]](cell.seed, cell["data"])
+    rows: Rows = []
+    start = time.process_time()
+
+    def look(algo: Any, epoch: int, step: int) -> None:
+        if cell.learner == AUTO or step in STEPS:
+            seconds = time.process_time() - start
+            regret = problem.regret(algo)
+            rows.append({"steps": step, "regret": regret, "seconds": seconds})
+
+    d3rlpy.seed(cell.seed)
+    algo = problem.config.create(device="cpu:0")
+    if cell.learner == FIXED:
+        longest = cell["longest"]
+        fit_quietly(algo, problem.dataset, longest, look, epochs=longest // STEPS[0])
+        return rows
+    fit_quietly(algo, problem.dataset, AUTO)
+    look(algo, 0, algo.chosen_steps)
+    return rows
+
+
+# -- report ------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Regret of what was found against that of the best fixed count, at one place."""
+
+    auto: Mapping[int, float]  # regret by seed
+    chosen: list[float]  # steps, by seed
+    fixed: Mapping[float, Mapping[int, float]]  # by steps and seed
+
+    @classmethod
+    def of(cls, rows: Rows, place: str) -> Comparison | None:
+        """Of the seeds that both have; ``None`` where there are none."""
+        here = select(rows, place=place)
+        shared = set.intersection(
+            *({row["seed"] for row in select(here, learner=n)} for n in (AUTO, FIXED))
+        )
+        here = [row for row in here if row["seed"] in shared]
+        auto = select(here, learner=AUTO)
+        fixed = select(here, learner=FIXED)
+        if not auto:
+            return None
+        return cls(
+            by_seed(auto, "regret"),
+            [row["steps"] for row in auto],
+            {
+                n: by_seed(fixed, "regret", steps=n)
+                for n in sorted(distinct(fixed, "steps"))
+            },
+        )
+
+    @property
+    def best(self) -> float:
+        """The fixed count of the least mean regret."""
+        return min(self.fixed, key=lambda n: bootstrap_mean(self.fixed[n]).mean)
+
+    def ratio(self, steps: float) -> Interval:
+        """Of the mean regrets; the interval is of the paired difference."""
+        mean = bootstrap_mean(self.fixed[steps]).mean
+        found = paired_difference(dict(self.auto), dict(self.fixed[steps]))
+        shown = (1.0 + value / mean for value in (found.mean, found.low, found.high))
+        return Interval(*shown, found.seeds)
+
+
+def _comparisons(rows: Rows) -> dict[str, Comparison]:
+    found = {place: Comparison.of(rows, place) for place in distinct(rows, "place")}
+    return {place: one for place, one in found.items() if one is not None}
+
+
+def _verdicts(rows: Rows) -> Iterable[str]:
+    found = {place: one.ratio(one.best) for place, one in _comparisons(rows).items()}
+    worse = [place for place, ratio in found.items() if ratio.mean > ALLOWED]
+    word = "**does not hold**" if worse else "**holds**"
+    yield f"None worse than the best fixed count by more than 10 % {word}."
+    for place in worse:
+        yield f"{place}: {found[place].format(2)} times the regret of the best count."
+    everywhere = _everywhere(rows)
+    if everywhere:
+        steps, ratio = min(everywhere.items(), key=lambda one: one[1])
+        own = float(np.exp(np.mean([np.log(ratio.mean) for ratio in found.values()])))
+        yield (
+            f"Geometric mean of all places: {own:.2f} times the best count of each; the "
+            f"best one count for all, {steps:,.0f} steps, is {ratio:.2f} times."
+        )
+
+
+def _everywhere(rows: Rows) -> dict[float, float]:
+    """By fixed count, its mean ratio to the best count of each place."""
+    found: dict[float, list[float]] = {}
+    for one in _comparisons(rows).values():
+        means = {n: bootstrap_mean(values).mean for n, values in one.fixed.items()}
+        for n, mean in means.items():
+            found.setdefault(n, []).append(np.log(mean / means[one.best]))
+    return {n: float(np.exp(np.mean(logs))) for n, logs in found.items()}
+
+
+def _sections(results: Results) -> Iterable[str]:
+    rows = results["defaults"]
+    yield (
+        'Our defaults, and nothing tuned, on every log: `n_steps="auto"` against fixed '
+        "counts of gradient steps, everything else equal. Regret is exact. A seed draws "
+        "the log, or the split, and the training; one training passes all fixed counts. "
+        "*Best* is the fixed count of the least mean regret on the seeds shown, which "
+        "nobody could know; the interval is the 95 % bootstrap of the paired difference."
+    )
+    yield "![Regret against steps](defaults.png)"
+    yield section("Verdict", bullets(_verdicts(rows)))
+    lines = []
+    for place, one in _comparisons(rows).items():
+        chosen = f"{min(one.chosen):,.0f} to {max(one.chosen):,.0f}"
+        best, ratio = f"{one.best:,.0f}", one.ratio(one.best).format(2)
+        each = " ".join(f"{one.ratio(n).mean:.2f}" for n in one.fixed)
+        regret = interval(one.auto, 4)
+        lines.append([place, len(one.auto), regret, chosen, best, ratio, each])
+    counts = ", ".join(f"{n:,}" for n in STEPS)
+    head = ["Log", "Seeds", "Regret", "Steps chosen", "Best", "Times its regret"]
+    yield section("Table", table([*head, f"... that of {counts}"], lines, "lrrrrrl"))
+
+
+def _picture(results: Results) -> Figure:
+    found = _comparisons(results["defaults"])
+    columns = min(4, len(found))
+    lines = -(-len(found) // columns)
+    figure, axes = subplots(3.4 * columns, 2.7 * lines, lines, columns)
+    for axis in axes.flat[len(found) :]:
+        axis.axis("off")
+    for axis, (place, one) in zip(axes.flat, found.items(), strict=False):
+        runs = [[values[s] for values in one.fixed.values()] for s in one.auto]
+        fixed = {"fixed": (np.array(list(one.fixed)), np.array(runs))}
+        paths(axis, fixed, {"fixed": BASELINE})
+        axis.plot(one.chosen, list(one.auto.values()), "o", color=OURS, label="auto")
+        axis.axhline(bootstrap_mean(one.auto).mean, color=OURS, linewidth=1)
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_title(place, fontsize=9)
+    axes[0, 0].legend(fontsize=8, frameon=False)
+    figure.supxlabel("gradient steps", fontsize=9)
+    figure.supylabel("regret", fontsize=9)
+    return figure
+
+
+def _check(settings: Settings) -> None:
+    if settings.steps % STEPS[0]:
+        raise UsageError(
+            f"--steps must be a multiple of {STEPS[0]}, got {settings.steps}"
+        )
+    if settings["data"] is not None:
+        try:
+            read_patients(settings["data"])
+        except PatientsError as error:
+            raise UsageError(f"--data: {error}") from error
+
+
+def _depends(cell: Cell) -> Any:
+    return digest_of(cell["data"]) if cell["data"] else None, ConstraintAwareQConfig()
+
+
+register(
+    Experiment(
+        "defaults",
+        "the same defaults on every log: steps found from it, against fixed counts",
+        parts=[
+            Part(
+                "defaults",
+                ("place", "learner", "seed", "steps", "regret", "seconds"),
+                _cells,
+                _measure,
+                _depends,
+                arrange=keys_of("place", "learner", "seed", "steps", place=PLACES),
+            )
+        ],
+        title="The same defaults everywhere",
+        sections=_sections,
+        pictures={"defaults.png": _picture},
+        defaults={
+            "seeds": 3,
+            "steps": STEPS[-1],
+            "workers": 2,
+            "places": tuple(PLACES),
+        },
+        quick={"seeds": 1, "steps": 500, "places": ("pricing, 4,000 rows",)},
+        options=[
+            Option("--data", metavar="FILE", help="of warfarin; docs/real-logs.md"),
+            Option(
+                "--places",
+                nargs="+",
+                choices=tuple(PLACES),
+                metavar="PLACE",
+                help=f"of {'; '.join(PLACES)}; all by default",
+            ),
+        ],
+        prepare=_check,
+    )
+)

@@ -1,0 +1,89 @@
+"""The same defaults everywhere: comparisons with fixed counts, and the experiment."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.defaults.places import PLACES, WARFARIN
+from benchmarks.defaults.steps import STEPS, Comparison, _measure
+from benchmarks.engine import EXPERIMENTS, Cell, Origin, Results, report_of
+from benchmarks.engine.rows import read_rows
+
+CHEAP = "pricing, 4,000 rows"
+
+
+def rows(auto: float, place: str = CHEAP) -> list[dict[str, Any]]:
+    """The best fixed count is 1,000 steps, with a regret of 0.1."""
+    fixed = [
+        {"learner": "fixed", "seed": seed, "steps": float(steps), "regret": regret}
+        for seed in range(100, 106)
+        for steps, regret in zip(STEPS, (0.4, 0.2, 0.1, 0.15, 0.2, 0.3), strict=True)
+    ]
+    # A seed that only one of both has does not count.
+    own = [
+        {"learner": "auto", "seed": seed, "steps": 900.0 + seed, "regret": auto}
+        for seed in range(100, 107)
+    ]
+    return [{"place": place, "seconds": 1.0, **row} for row in (*fixed, *own)]
+
+
+def test_the_best_count_is_that_of_the_least_mean() -> None:
+    found = Comparison.of(rows(0.12), CHEAP)
+    assert found is not None
+    assert found.best == 1000.0
+    assert sorted(found.auto) == list(range(100, 106))
+    assert found.ratio(found.best).mean == pytest.approx(1.2)
+    assert found.ratio(250.0).mean == pytest.approx(0.3)
+    assert Comparison.of(rows(0.12), "another") is None
+
+
+@pytest.mark.parametrize(("auto", "holds"), [(0.1, True), (0.12, False)])
+def test_verdicts_follow_the_figures(auto: float, holds: bool) -> None:
+    found = [*rows(0.105, "dosing, 4,000 rows"), *rows(auto)]
+    results = Results({"defaults": found}, Origin("command", "", ""), pathlib.Path())
+    text = report_of(EXPERIMENTS["defaults"], results)
+    assert f"{'**holds**' if holds else '**does not hold**'}." in text
+    assert (f"{CHEAP}: 1.20 times" in text) != holds
+    assert "1,000 steps, is 1.00 times" in text
+
+
+def test_warfarin_is_left_out_without_its_file() -> None:
+    assert set(WARFARIN) < set(PLACES)
+    experiment = EXPERIMENTS["defaults"]
+    (part,) = experiment.parts
+    assert part.cells is not None
+    for data, places in (("patients.npy", set(PLACES)), (None, {*PLACES} - {*WARFARIN})):
+        settings: Any = Settings(data, tuple(PLACES))
+        assert {cell["place"] for cell in part.cells(settings)} == places
+
+
+class Settings(dict[str, Any]):
+    seeds, steps = 2, 500
+
+    def __init__(self, data: str | None, places: tuple[str, ...]):
+        super().__init__(data=data, places=places)
+
+
+@pytest.mark.slow
+def test_a_longer_training_passes_the_shorter_one() -> None:
+    where = {"place": CHEAP, "data": ""}
+    short, long = (
+        _measure(Cell.of("defaults", "fixed", 100, longest=steps, **where))
+        for steps in (250, 500)
+    )
+    assert [row["steps"] for row in long] == [250, 500]
+    assert short[0]["regret"] == long[0]["regret"]
+
+
+@pytest.mark.slow
+def test_quick_run_compares(tmp_path: pathlib.Path) -> None:
+    main(["defaults", "--quick", "--out", str(tmp_path)])
+    found = read_rows(tmp_path / "defaults.csv")
+    assert {row["learner"] for row in found} == {"auto", "fixed"}
+    assert all(row["regret"] >= 0.0 for row in found)
+    assert (tmp_path / "defaults.png").exists()
+    assert "## Verdict" in (tmp_path / "report.md").read_text()
