@@ -1,7 +1,7 @@
 """The Bid-Click auction: Gymnasium environments, logged datasets, exact evaluation.
 
-``import bidclick_gym`` registers ``BidClick-v0``, ``BidClickMonotone-v0`` and
-``BidClickBudget-v0``.
+``import bidclick_gym`` registers ``BidClick-v0``, ``BidClickMonotone-v0``,
+``BidClickBudget-v0`` and ``BidReplay-v0``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from gymnasium.envs.registration import register, registry
 from ._optional import quiet_gym_notice
 from .auction import MONOTONE_COST_RANGE, Auction
 from .behavior import ClippedGaussianPolicy
-from .envs import BidClickBudgetEnv, BidClickEnv, BidClickVectorEnv
+from .campaigns import Auctions, read_auctions
+from .envs import (
+    BidClickBudgetEnv,
+    BidClickEnv,
+    BidClickVectorEnv,
+    BidReplayEnv,
+    BidReplayVectorEnv,
+)
 from .evaluators import (
     NormalizedRegretEvaluator,
     RegretEvaluator,
@@ -27,15 +34,19 @@ from .logs import (
     get_log,
     load_minari,
     simulate_log,
+    simulate_replay_log,
     write_shards,
 )
 
 __all__ = [
     "DATASETS",
     "Auction",
+    "Auctions",
     "BidClickBudgetEnv",
     "BidClickEnv",
     "BidClickVectorEnv",
+    "BidReplayEnv",
+    "BidReplayVectorEnv",
     "ClippedGaussianPolicy",
     "Log",
     "NormalizedRegretEvaluator",
@@ -47,7 +58,9 @@ __all__ = [
     "get_dataset",
     "get_log",
     "load_minari",
+    "read_auctions",
     "simulate_log",
+    "simulate_replay_log",
     "write_shards",
 ]
 
@@ -67,3 +80,8 @@ if "BidClick-v0" not in registry:
         kwargs={"cost_range": list(MONOTONE_COST_RANGE)},
     )
     register(id="BidClickBudget-v0", entry_point="bidclick_gym.envs:BidClickBudgetEnv")
+    register(
+        id="BidReplay-v0",
+        entry_point="bidclick_gym.envs:BidReplayEnv",
+        vector_entry_point="bidclick_gym.envs:BidReplayVectorEnv",
+    )

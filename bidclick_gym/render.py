@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -42,14 +44,58 @@ def render_rgb_array(auction: Auction, shown: dict[str, Any]) -> npt.NDArray[np.
     Raises:
         gymnasium.error.DependencyNotInstalled: matplotlib is missing.
     """
-    try:
+    with _matplotlib():
         picture = _picture_of(auction.bids, auction.cost_range)
+    return picture.draw(shown)
+
+
+def render_replay(budget: float, shown: list[dict[str, Any]], as_text: bool) -> Any:
+    """An episode of replayed auctions: its last impression as text, or a picture.
+
+    Args:
+        budget: of the episode.
+        shown: the information of its reset and of each step.
+        as_text: whether to return text; else a uint8 array of shape ``(400, 600, 3)``.
+
+    Raises:
+        gymnasium.error.DependencyNotInstalled: matplotlib is missing.
+    """
+    last = shown[-1]
+    text = "no bid yet"
+    if len(shown) > 1:
+        won = "clicked" if last.get("click") else "won" if last["won"] else "lost"
+        text = f"bid {last['bid']:.6g}: {won}, paid {last['payment']:.6g}"
+    text += (
+        f"; budget {last['budget_left']:.6g}, {last['impressions_left']} impressions left"
+    )
+    if as_text:
+        return text
+    with _matplotlib():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    figure = Figure(figsize=(6.0, 4.0), dpi=100)
+    canvas, axes = FigureCanvasAgg(figure), figure.add_axes((0.14, 0.13, 0.83, 0.75))
+    to_come = [step["impressions_left"] for step in shown]
+    axes.plot(to_come, [step["budget_left"] for step in shown], label="budget left")
+    start = shown[0]["impressions_left"], shown[0]["budget_left"]
+    axes.plot((start[0], 0), (start[1], 0.0), ":", color="0.5", label="even pace")
+    axes.set(xlabel="impressions left", ylabel="budget left", title=text)
+    axes.set(xlim=(start[0], 0), ylim=(0.0, 1.05 * budget))
+    axes.legend(loc="upper right")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+@contextlib.contextmanager
+def _matplotlib() -> Iterator[None]:
+    """Makes a failed import say how to install what is missing."""
+    try:
+        yield
     except ImportError as error:
         raise DependencyNotInstalled(
             'render_mode="rgb_array" needs matplotlib: '
             "pip install 'bidclick-icac[render]'"
         ) from error
-    return picture.draw(shown)
 
 
 class _Picture:

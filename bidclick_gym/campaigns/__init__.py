@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from .auction_files import read_auctions
+from .auctions import Auctions
 from .behavior import CampaignPolicy, PacedPolicy, UnpacedPolicy
 from .campaign import DEFAULT_BUDGET, DEFAULT_IMPRESSIONS, BudgetedCampaign
-from .evaluation import Evaluation, Policy, evaluate, evaluate_all
+from .evaluation import Evaluation, Policy, chances, evaluate, evaluate_all
 from .evaluators import (
     STATE_SHAPES,
     BudgetRegretEvaluator,
@@ -20,6 +22,7 @@ __all__ = [
     "DEFAULT_BUDGET",
     "DEFAULT_IMPRESSIONS",
     "STATE_SHAPES",
+    "Auctions",
     "BudgetRegretEvaluator",
     "BudgetReturnEvaluator",
     "BudgetedCampaign",
@@ -31,10 +34,12 @@ __all__ = [
     "StateViolationEvaluator",
     "UnpacedPolicy",
     "campaign_values",
+    "chances",
     "evaluate",
     "evaluate_all",
     "fixed_observations",
     "play",
+    "read_auctions",
     "simulate",
     "solve",
 ]

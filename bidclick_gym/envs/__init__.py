@@ -1,8 +1,9 @@
-"""Gymnasium environments of the auction, alone, in batches and under a budget."""
+"""Gymnasium environments of auctions: one, batches, under a budget, and replayed."""
 
 from __future__ import annotations
 
 from .budget import BidClickBudgetEnv
+from .replay import BidReplayEnv, BidReplayVectorEnv
 from .single import BidClickEnv
 from .vector import BidClickVectorEnv
 
@@ -10,4 +11,6 @@ __all__ = [
     "BidClickBudgetEnv",
     "BidClickEnv",
     "BidClickVectorEnv",
+    "BidReplayEnv",
+    "BidReplayVectorEnv",
 ]

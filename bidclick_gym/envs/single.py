@@ -11,7 +11,15 @@ import numpy as np
 from .._arrays import Float32Array
 from .._checks import check_integer
 from ..auction import BID_WEIGHT, DEFAULT_BIDS, DEFAULT_COST_RANGE, QUERY_WEIGHT, Auction
-from .stepping import Bounds, chosen_values, context_bounds
+from .stepping import (
+    RENDER_MODES,
+    Bounds,
+    check_render_mode,
+    chosen_values,
+    context_bounds,
+    may_render,
+    one_bid,
+)
 
 
 class BidClickEnv(gym.Env[Float32Array, Any]):
@@ -60,10 +68,7 @@ class BidClickEnv(gym.Env[Float32Array, Any]):
     * v0: initial release.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012
-        "render_modes": ["ansi", "rgb_array"],
-        "render_fps": 4,
-    }
+    metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": 4}  # noqa: RUF012
     #: The information of a reset, with the names and types of a step's.
     no_impression: ClassVar[dict[str, Any]] = {
         "bid": 0.0,
@@ -82,11 +87,7 @@ class BidClickEnv(gym.Env[Float32Array, Any]):
         render_mode: str | None = None,
     ):
         self.horizon = check_integer("horizon", horizon, 1)
-        modes = self.metadata["render_modes"]
-        if render_mode is not None and render_mode not in modes:
-            raise ValueError(
-                f"render_mode must be None or one of {modes}, got {render_mode!r}"
-            )
+        check_render_mode(render_mode)
         self.auction = Auction(bids, cost_range)  # type: ignore[arg-type]
         # An observation that holds no clock makes the end of a campaign a timeout.
         self._terminates = self.horizon == 1
@@ -148,7 +149,8 @@ class BidClickEnv(gym.Env[Float32Array, Any]):
             raise gym.error.ResetNeeded(
                 f"all {self.horizon} impressions are over; call reset() before step()"
             )
-        bid = self._bid(action)
+        bids = None if self.continuous else self.auction.bids
+        bid = one_bid(action, self.action_space, bids)
         # Three draws in one call, whatever the bid is worth: the stream is the same as
         # drawing one by one, so that `simulate_log` can replay whole campaigns at once.
         u, next_x, next_c = self.np_random.random(3).tolist()
@@ -165,14 +167,9 @@ class BidClickEnv(gym.Env[Float32Array, Any]):
 
     def render(self) -> Any:
         """The last impression as text (``"ansi"``) or a picture (``"rgb_array"``)."""
-        if self.render_mode is None:
-            gym.logger.warn(
-                "render() was called without a render_mode; "
-                'make the environment with render_mode="ansi" or "rgb_array"'
-            )
+        if not may_render(self.render_mode, self._observation is not None):
             return None
-        if self._observation is None:
-            raise gym.error.ResetNeeded("call reset() before render()")
+        assert self._observation is not None
         from ..render import render_ansi, render_rgb_array
 
         x, c = (float(v) for v in self._observation)
@@ -211,27 +208,3 @@ class BidClickEnv(gym.Env[Float32Array, Any]):
         """``Auction.context_from_uniform`` of one pair, to the last bit."""
         low, high = self.auction.cost_range
         return np.array((u, low + (high - low) * v), dtype=np.float32)
-
-    def _bid(self, action: Any) -> float:
-        if self.continuous:
-            value = np.asarray(action)
-            is_number = value.size == 1 and value.dtype.kind in "fiu"
-            if not is_number or not (0.0 <= float(value.reshape(-1)[0]) <= 1.0):
-                raise ValueError(
-                    f"action must be one bid in [0, 1], got {action!r}; policies on "
-                    "[-1, 1] need an action scaler"
-                )
-            return float(value.reshape(-1)[0])
-        bids = self.auction.bids
-        # Space.contains takes longer than the auction; most actions are plain indices.
-        if type(action) in (int, np.int64) and 0 <= action < len(bids):
-            return bids[action]
-        # An array of one integer counts as that integer, as policies return it.
-        one = isinstance(action, np.ndarray) and action.size == 1
-        index = action.reshape(-1)[0] if one else action
-        if not self.action_space.contains(index):
-            raise ValueError(
-                f"action must be an integer from 0 to {len(bids) - 1} "
-                f"(an index into bids), got {action!r}"
-            )
-        return bids[int(index)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import gymnasium as gym
@@ -14,6 +14,8 @@ from ..auction import Auction
 
 #: Reset options: lowest and highest value, and the type in which they are compared.
 Bounds: TypeAlias = Mapping[str, tuple[float, float, Any]]
+
+RENDER_MODES = ["ansi", "rgb_array"]
 
 
 class _AutoresetMode(enum.Enum):
@@ -96,14 +98,14 @@ def context_bounds(auction: Auction) -> Bounds:
 def batch_info(
     values: Mapping[str, AnyArray], count: int, played: BoolArray | None
 ) -> dict[str, Any]:
-    """Gymnasium's vector information: values and masks, or the mask ``_click`` alone."""
+    """Gymnasium's vector information: values and masks, at least the mask ``_click``."""
     mask = np.ones(count, dtype=np.bool_) if played is None else played
     everywhere = played is None or played.all()
     info: dict[str, Any] = {}
     for name, value in values.items():
         info[name] = value if everywhere else np.where(mask, value, value.dtype.type(0))
         info[f"_{name}"] = mask
-    return info or {"_click": mask}
+    return {"_click": mask, **info}
 
 
 def final_info(
@@ -117,3 +119,49 @@ def final_info(
     observations = np.full(len(ended), None, dtype=object)
     observations[ended] = np.fromiter(final[ended], dtype=object)
     return {"final_obs": observations, "_final_obs": ended, **info}
+
+
+def check_render_mode(mode: str | None) -> None:
+    """Raises ``ValueError`` for what is no mode of one environment."""
+    if mode is not None and mode not in RENDER_MODES:
+        raise ValueError(
+            f"render_mode must be None or one of {RENDER_MODES}, got {mode!r}"
+        )
+
+
+def may_render(mode: str | None, is_started: bool) -> bool:
+    """Whether there is something to be shown; warns where no mode was chosen."""
+    if mode is None:
+        gym.logger.warn(
+            "render() was called without a render_mode; "
+            'make the environment with render_mode="ansi" or "rgb_array"'
+        )
+    elif not is_started:
+        raise gym.error.ResetNeeded("call reset() before render()")
+    return mode is not None
+
+
+def one_bid(action: Any, space: gym.Space[Any], bids: Sequence[float] | None) -> float:
+    """The bid of one environment's action: an index into ``bids``, or the bid itself."""
+    if bids is None:
+        assert isinstance(space, gym.spaces.Box)
+        value, high = np.asarray(action), float(space.high[0])
+        is_number = value.size == 1 and value.dtype.kind in "fiu"
+        if not is_number or not (0.0 <= float(value.reshape(-1)[0]) <= high):
+            raise ValueError(
+                f"action must be one bid in [0, {high:g}], got {action!r}; policies on "
+                "[-1, 1] need an action scaler"
+            )
+        return float(value.reshape(-1)[0])
+    # Space.contains takes longer than the auction; most actions are plain indices.
+    if type(action) in (int, np.int64) and 0 <= action < len(bids):
+        return bids[action]
+    # An array of one integer counts as that integer, as policies return it.
+    one = isinstance(action, np.ndarray) and action.size == 1
+    index = action.reshape(-1)[0] if one else action
+    if not space.contains(index):
+        raise ValueError(
+            f"action must be an integer from 0 to {len(bids) - 1} "
+            f"(an index into bids), got {action!r}"
+        )
+    return bids[int(index)]

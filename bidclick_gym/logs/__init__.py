@@ -19,6 +19,7 @@ from .log import (
     simulate_log,
     subsample_impressions,
 )
+from .replay_log import simulate_replay_log
 from .shards import write_shards
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "simulate_budget_log",
     "simulate_campaign",
     "simulate_log",
+    "simulate_replay_log",
     "subsample_impressions",
     "to_replay_buffer",
     "write_shards",

@@ -1,9 +1,10 @@
-"""What every environment promises: the auction and the campaign, alone and in batches."""
+"""What every environment promises: auction, campaign, replay; alone and in batches."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 import pickle
 import warnings
@@ -17,10 +18,13 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
+from bidclick_gym import Auctions
 from bidclick_gym.envs import (
     BidClickBudgetEnv,
     BidClickEnv,
     BidClickVectorEnv,
+    BidReplayEnv,
+    BidReplayVectorEnv,
 )
 
 MODES = getattr(gym.vector, "AutoresetMode", None)
@@ -31,7 +35,9 @@ AUCTION_NAMES = ("bid", "click", "click_probability", "payment", "expected_rewar
 class Kind:
     """One task: its environments and how an episode of ``length`` impressions is asked.
 
-    ``tight`` are further arguments that a good test of a batch should have.
+    ``tight`` are further arguments that a good test of a batch should have, ``always``
+    those without which there is no environment.  ``context``, ``known`` and ``clock`` are
+    features: what is drawn, what each episode starts with, and what no bid changes.
     """
 
     id: str
@@ -42,16 +48,39 @@ class Kind:
     names: tuple[str, ...]
     options: dict[str, Any]
     tight: dict[str, Any]
+    always: dict[str, Any] = dataclasses.field(default_factory=dict)
+    context: tuple[int, ...] = (0, 1)
+    known: tuple[int, ...] = ()
+    clock: tuple[int, ...] = ()
+
+    def make(self, **more: Any) -> Any:
+        return gym.make(self.id, **{**self.always, **more})
 
     def batch(self, *arguments: Any, **more: Any) -> Any:
         if self.batch_class is None:
             pytest.skip("no batch of its own: Gymnasium's is tested there")
         return self.batch_class(*arguments, **more)
 
+    def needs_contexts(self) -> None:
+        if self is KINDS["replay"]:
+            pytest.skip("auctions of a table have no drawn x and c")
+
     def of_length(self, length: int) -> dict[str, Any]:
         return {self.length: length, **self.tight}
 
 
+_RNG = np.random.default_rng(0)
+REPLAY = {
+    "auctions": Auctions(
+        _RNG.uniform(size=10_000),
+        _RNG.uniform(size=10_000),
+        _RNG.normal(size=(10_000, 1)),
+        _RNG.integers(0, 2, size=10_000),
+    ),
+    "budget": 4.0,
+    "impressions": 50,
+    "bids": (0.0, 0.25, 0.5, 0.75, 1.0),
+}
 KINDS = {
     "auction": Kind(
         "BidClick-v0",
@@ -75,6 +104,25 @@ KINDS = {
         ),
         {"x": 0.25, "c": 0.375, "budget_left": 0.5, "impressions_left": 2},
         {"budget": 1.0},
+        known=(2, 3),
+        clock=(3,),
+    ),
+    "replay": Kind(
+        "BidReplay-v0",
+        functools.partial(BidReplayEnv, **REPLAY),
+        functools.partial(BidReplayVectorEnv, **REPLAY),
+        "impressions",
+        4,
+        (
+            *("bid", "asked_bid", "won", "click", "payment"),
+            *("budget_left", "impressions_left"),
+        ),
+        {},
+        {"budget": 1.0},
+        REPLAY,
+        (2, 3),
+        (0, 1),
+        (1,),
     ),
 }
 CLONES: list[Callable[[Any], Any]] = [
@@ -92,6 +140,11 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("campaign", {"impressions": 1}),
     ("campaign", {"budget": 0.5, "impressions": 3, "bids": (0.0, 0.1, 1.0)}),
     ("campaign", {"cost_range": (0.0, 1.0), "impressions": 5}),
+    ("replay", {}),
+    ("replay", {"bids": None, "highest_bid": 1.0, "impressions": 3}),
+    ("replay", {"pricing": "first", "reward": "click", "impressions": 3}),
+    ("replay", {"order": "shuffled", "budget": 0.5, "impressions": 1}),
+    ("replay", {"order": "file", "bids": (0.0, 0.1, 1.0), "impressions": 5}),
 ]
 
 
@@ -128,7 +181,7 @@ def played_batch(env: Any, kind: Kind, steps: int) -> list[Any]:
 def test_gymnasium_check_env_has_no_complaint(name: str, kwargs: dict[str, Any]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_env(gym.make(KINDS[name].id, **kwargs).unwrapped)
+        check_env(KINDS[name].make(**kwargs).unwrapped)
 
 
 @pytest.mark.parametrize(("name", "kwargs"), VARIANTS)
@@ -170,7 +223,7 @@ def test_information_has_one_structure(name: str, kwargs: dict[str, Any]) -> Non
             for mode in ("next_step", "disabled")
         ]
     for env, action in cases:
-        if kwargs.get("continuous"):
+        if kwargs.get("continuous") or kwargs.get("bids", 0) is None:
             action = np.zeros(env.action_space.shape)
         _, before = env.reset(seed=0)
         *_, after = env.step(action)
@@ -179,7 +232,7 @@ def test_information_has_one_structure(name: str, kwargs: dict[str, Any]) -> Non
 
 def test_no_step_after_the_end(kind: Kind) -> None:
     for length in (1, 3):
-        env = gym.make(kind.id, **kind.of_length(length))
+        env = kind.make(**kind.of_length(length))
         env.reset(seed=0)
         for _ in range(length):
             env.step(0)
@@ -190,7 +243,7 @@ def test_no_step_after_the_end(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize(
-    "id", ["BidClick-v0", "BidClickMonotone-v0", "BidClickBudget-v0"]
+    "id", ["BidClick-v0", "BidClickMonotone-v0", "BidClickBudget-v0", "BidReplay-v0"]
 )
 def test_specs_survive_json(id: str) -> None:
     spec = gym.spec(id)
@@ -207,9 +260,11 @@ def test_another_seed_is_another_episode(kind: Kind) -> None:
 def test_copies_made_within_an_episode_replay_exactly(
     continuous: bool, clone: Callable[[Any], Any], kind: Kind
 ) -> None:
-    if continuous and kind.width == 4:
+    if continuous and kind is KINDS["campaign"]:
         pytest.skip("campaigns bid by index")
-    kwargs = kind.of_length(20) | ({"continuous": True} if continuous else {})
+    replay = kind is KINDS["replay"]
+    of_box = {"bids": None} if replay else {"continuous": True}
+    kwargs = kind.of_length(20) | (of_box if continuous else {})
     env = kind.single(**kwargs)
     env.action_space.seed(4)
     actions = [env.action_space.sample() for _ in range(20)]
@@ -261,6 +316,7 @@ def test_a_bid_index_may_come_in_any_form_that_policies_return(
 def test_bad_contexts_are_refused_by_name_and_change_nothing(
     options: dict[str, Any], field: str, kind: Kind
 ) -> None:
+    kind.needs_contexts()
     env, twin = (kind.single(**kind.of_length(9)) for _ in range(2))
     for each in (env, twin):
         each.reset(seed=0)
@@ -273,6 +329,7 @@ def test_bad_contexts_are_refused_by_name_and_change_nothing(
 def test_chosen_contexts_may_lie_on_the_bounds(
     context: tuple[float, float], kind: Kind
 ) -> None:
+    kind.needs_contexts()
     env = kind.single()
     observation, _ = env.reset(options={"x": context[0], "c": context[1]})
     assert env.observation_space.contains(observation)
@@ -287,6 +344,7 @@ def test_stepping_or_rendering_before_reset_raises(kind: Kind) -> None:
 
 
 def test_returned_observations_are_copies(kind: Kind) -> None:
+    kind.needs_contexts()
     env = kind.single(**{kind.length: 5})
     observation, _ = env.reset(seed=0, options={"c": 0.375})
     observation[:] = 0.0
@@ -330,7 +388,8 @@ def test_steps_look_as_those_of_gymnasiums_own_loop(
         assert getattr(batch, f"single_{space}") == getattr(loop, f"single_{space}")
     starts = [env.reset(seed=0) for env in (batch, loop)]
     # All but the context, which is drawn in another order, is equal.
-    np.testing.assert_array_equal(starts[0][0][:, 2:], starts[1][0][:, 2:])
+    known = KINDS[name].known
+    np.testing.assert_array_equal(starts[0][0][:, known], starts[1][0][:, known])
     assert starts[0][0].shape == starts[1][0].shape
     assert set(starts[0][1]) == set(starts[1][1])
     # Ours marks impressions alone; Gymnasium's loop, whatever a reset says too.
@@ -344,7 +403,8 @@ def test_steps_look_as_those_of_gymnasiums_own_loop(
             assert (mine.shape, mine.dtype) == (same.shape, same.dtype)
         for flags in (2, 3):
             np.testing.assert_array_equal(ours[flags], theirs[flags])
-        np.testing.assert_array_equal(ours[0][:, 3:], theirs[0][:, 3:])
+        clock = KINDS[name].clock
+        np.testing.assert_array_equal(ours[0][:, clock], theirs[0][:, clock])
         assert batch.observation_space.contains(ours[0])
         infos = ours[4], theirs[4]
         said = keys_of_slots(infos[1], 3)
@@ -381,7 +441,7 @@ def test_next_step_autoreset_spends_a_step_on_each_reset(length: int, kind: Kind
         assert env.observation_space.contains(observations)
         if resets:
             assert all((info[name] == 0).all() for name in kind.names)
-            assert (observations[:, 2:] == 1.0).all()
+            assert (observations[:, kind.known] == 1.0).all()
 
 
 @pytest.mark.parametrize("length", [1, 3])
@@ -396,15 +456,19 @@ def test_same_step_autoreset_keeps_what_ended(length: int, kind: Kind) -> None:
         assert ("final_info" in info) == ("final_obs" in info) == ends
         assert info["_click"].tolist() == [not ends] * 5
         told = info["final_info"] if ends else info
-        np.testing.assert_array_equal(told["payment"], shown[:, 1].astype(float))
-        np.testing.assert_array_equal(told["click"] - told["payment"], rewards)
+        if kind is KINDS["replay"]:
+            values = shown[:, 2] * told["won"]
+            np.testing.assert_allclose(values, rewards, rtol=1e-6)
+        else:
+            np.testing.assert_array_equal(told["payment"], shown[:, 1].astype(float))
+            np.testing.assert_array_equal(told["click"] - told["payment"], rewards)
         if ends:
             assert info["_final_obs"].all()
             final = np.stack(info["final_obs"])
             assert final.shape == (5, kind.width)
-            assert (final != observations).all()
-            assert len(np.unique(final[:, :2])) == 10
-            assert (observations[:, 2:] == 1.0).all()
+            assert (final[:, kind.context] != observations[:, kind.context]).all()
+            assert len(np.unique(final[:, kind.context])) == 10
+            assert (observations[:, kind.known] == 1.0).all()
 
 
 def test_without_autoreset_an_end_waits_for_a_reset(kind: Kind) -> None:
@@ -415,12 +479,15 @@ def test_without_autoreset_an_end_waits_for_a_reset(kind: Kind) -> None:
     with pytest.raises(gym.error.ResetNeeded, match=r"episodes \[0, 1, 2\] have ended"):
         env.step([0, 1, 2])
     mask = np.array([True, False, True])
-    options = {"reset_mask": mask, "x": 0.5}
+    replay = kind is KINDS["replay"]
+    options = {"reset_mask": mask, "budget_left" if replay else "x": 0.5}
+    given = set(options)
     observations, info = env.reset(options=options)
-    assert set(options) == {"reset_mask", "x"}
+    assert set(options) == given
     assert not any(info[f"_{name}"].any() for name in kind.names)
     np.testing.assert_array_equal(observations[1], first[0][1])
-    assert observations[[0, 2], 0].tolist() == [0.5, 0.5]
+    share = 0.5 / 4.0 if replay else 0.5  # of the budget
+    assert observations[[0, 2], 0].tolist() == [share, share]
     with pytest.raises(gym.error.ResetNeeded, match=r"episodes \[1\] have ended"):
         env.step([0, 1, 2])
     env.reset(options={"reset_mask": ~mask})
@@ -465,7 +532,8 @@ def test_other_seeds_and_no_seed_are_other_streams(kind: Kind) -> None:
     env = kind.batch(3, **kind.of_length(5))
     starts = [env.reset(seed=s)[0] for s in (0, 1, [0, 1, 2], [0, 1, 3], None, None)]
     assert len({start.tobytes() for start in starts}) == 6
-    assert len(np.unique([start[:, :2] for start in starts])) == 36
+    if kind is not KINDS["replay"]:  # which draws rows, and may draw one twice
+        assert len(np.unique([start[:, :2] for start in starts])) == 36
     env.reset(seed=5)
     assert env.np_random_seed == 5
 
@@ -551,6 +619,8 @@ def test_gymnasiums_wrappers_take_the_batch(kind: Kind) -> None:
 def test_bad_arguments_of_a_batch_are_refused_by_name(
     arguments: dict[str, Any], message: str, kind: Kind
 ) -> None:
+    if "cost_range" in arguments:
+        kind.needs_contexts()
     with pytest.raises(ValueError, match=message):
         kind.batch(**arguments)
 
@@ -576,6 +646,8 @@ def test_bad_arguments_of_a_batch_are_refused_by_name(
 def test_bad_resets_are_refused_and_change_nothing(
     arguments: dict[str, Any], message: str, kind: Kind
 ) -> None:
+    if {"x", "c"} & set(arguments.get("options", {})):
+        kind.needs_contexts()
     env, twin = (kind.batch(2, **kind.of_length(5)) for _ in range(2))
     for each in (env, twin):
         each.reset(seed=0)
