@@ -72,8 +72,8 @@ class Competitor:
         return OURS if self.kind == "ours" else BASELINE
 
 
-def _from_model(name: str, fit: Fit) -> Callable[..., Mapping[str, Policy]]:
-    def policies(world: World, log: Log, seed: int) -> Mapping[str, Policy]:
+def from_model(name: str, fit: Fit) -> Callable[..., Mapping[str, Policy]]:
+    def policies(world: Problem, log: Log, seed: int) -> Mapping[str, Policy]:
         model = fit(world, log, seed)
         ends = float(log.actions.min()), float(log.actions.max())
         found: dict[str, Policy] = {
@@ -88,7 +88,7 @@ def _from_model(name: str, fit: Fit) -> Callable[..., Mapping[str, Policy]]:
     return policies
 
 
-def covers_less(world: World, log: Log) -> bool:
+def covers_less(world: Problem, log: Log) -> bool:
     """Whether whole actions of the list were never taken."""
     return world.actions is not None and len(np.unique(log.actions)) < len(world.actions)
 
@@ -122,6 +122,8 @@ def _indices(log: Log, actions: Array) -> Array:
 
 
 def _shape(part: Part, where: Mapping[str, Any]) -> Any:
+    if part.bends < 0 and not part.rises:
+        return Concave(**where)
     if part.bends:
         rising = Monotone(), Convex()
         return (
@@ -130,13 +132,13 @@ def _shape(part: Part, where: Mapping[str, Any]) -> Any:
     return Monotone(increasing=part.rises > 0, **where)
 
 
-def outcomes_of(world: World) -> list[Outcome]:
+def outcomes_of(world: Problem) -> list[Outcome]:
     """What a user of the world would write."""
     where = {} if world.actions is None else {"actions": world.actions.tolist()}
     found = []
     for part in world.parts:
         known: dict[str, Any] = {"depends_on_action": False}
-        if part.rises:
+        if part.rises or part.bends:
             known = {"shape": _shape(part, where)}
         weight = str(part.weight)
         found.append(
@@ -161,6 +163,16 @@ def policy_of(world: Problem, algo: Any) -> Policy:
         return np.asarray(world.actions[actions])
 
     return act
+
+
+def told(
+    world: Problem, log: Log, as_outcomes: bool
+) -> tuple[ConstraintAwareQConfig, ColumnarReplayBuffer]:
+    """Our defaults and what is known: the parts, or that their sum is concave."""
+    prior: dict[str, Any] = {"constraint": Concave()}
+    if as_outcomes:
+        prior = {"outcomes": outcomes_of(world)}
+    return ConstraintAwareQConfig(gamma=0.0, **prior), dataset_of(world, log)
 
 
 def train_ours(world: World, log: Log, seed: int, shape: Any = None) -> Any:
@@ -292,7 +304,7 @@ COMPETITORS: dict[str, Competitor] = {
     for one in (
         Competitor("ours", "ours", _ours()),
         *(
-            Competitor(name, kind, _from_model(name, fit))
+            Competitor(name, kind, from_model(name, fit))
             for name, kind, fit in (
                 ("trees on outcomes", "trees", of_outcomes(TREES)),
                 ("trees on the reward", "trees", of_reward(TREES)),

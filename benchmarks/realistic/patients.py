@@ -1,4 +1,4 @@
-"""Patients with their right doses, from a file; what a logger gave them, and split."""
+"""Patients with their right doses, from a file: what a logger gave them, and splits."""
 
 from __future__ import annotations
 
@@ -9,23 +9,19 @@ import pathlib
 
 import numpy as np
 
+from ..engine import UsageError
 from .worlds import Array, Log, Part, Problem
 
-_DOSE, _REWARD, _DENSITY, _RIGHT = range(-4, 0)
 #: Share of the right dose by which a dose may be wrong at no cost.
 TOLERANCE = 0.1
 #: Quantile of the logged doses that is the greatest dose of every policy.
 GREATEST = 0.995
-_TEST_SHARE = 0.25
+TEST_SHARE = 0.25
 
 
-class PatientsError(ValueError):
-    """A file that holds no such patients."""
-
-
-def reward_of(doses: Array, right: Array) -> Array:
-    """``-max(|right - dose| - 0.1 right, 0)``, concave in the dose."""
-    return -np.maximum(np.abs(right - doses) - TOLERANCE * right, 0.0)
+def loss(doses: Array, right: Array) -> Array:
+    """``max(|right - dose| - 0.1 right, 0)``, convex in the dose; rewards less it."""
+    return np.maximum(np.abs(right - doses) - TOLERANCE * right, 0.0)
 
 
 @functools.lru_cache(maxsize=1)
@@ -33,94 +29,72 @@ def read_patients(path: str) -> Array:
     """Rows of covariates, logged dose, reward, density of that dose and right dose.
 
     Raises:
-        PatientsError: the file cannot be read or holds something else.
+        UsageError: the file cannot be read or holds something else.
     """
     try:
         table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise PatientsError(f"{path} is no readable .npy file: {error}") from None
-    if not isinstance(table, np.ndarray) or table.dtype.kind not in "fiu":
-        raise PatientsError(f"{path} must hold one array of numbers")
-    if table.ndim != 2 or table.shape[1] < 5 or len(table) < 8:
-        raise PatientsError(
-            f"{path} must have the shape (patients, covariates + 4), of at least 8 "
-            f"patients, got {table.shape}"
-        )
-    table = table.astype(np.float64)
-    fault, what = ~np.isfinite(table), "must be finite"
-    if not fault.any():
-        fault[:, [_DENSITY, _RIGHT]] = table[:, [_DENSITY, _RIGHT]] <= 0.0
-        what = "must be above 0: densities of logged doses, right doses"
-    if not fault.any():
-        rewards = reward_of(table[:, _DOSE], table[:, _RIGHT])
-        fault[:, _REWARD] = np.abs(rewards - table[:, _REWARD]) > 1e-3
-        what = "must be -max(|right - dose| - 0.1 right, 0)"
-    if fault.any():
-        row, column = np.argwhere(fault)[0]
-        raise PatientsError(
-            f"{path}, row {row}, column {column} {what}; got {table[row, column]}"
-        )
+        if table.ndim != 2 or table.shape[1] < 5 or len(table) < 8:
+            raise ValueError(
+                f"its shape is {table.shape}, not (patients, covariates + 4)"
+            )
+        table = table.astype(np.float64)
+        if not np.isfinite(table).all():
+            row, column = np.argwhere(~np.isfinite(table))[0]
+            raise ValueError(f"row {row}, column {column} is {table[row, column]}")
+        doses, rewards, _, right = table[:, -4:].T
+        wrong = np.flatnonzero(np.abs(loss(doses, right) + rewards) > 1e-3)
+        if len(wrong):
+            raise ValueError(
+                f"row {wrong[0]}, column {table.shape[1] - 3} must be the reward "
+                f"{-loss(doses, right)[wrong[0]]:g}, got {rewards[wrong[0]]:g}"
+            )
+    except (OSError, ValueError, TypeError, AttributeError, EOFError) as error:
+        raise UsageError(f"--data {path} is no .npy file of patients: {error}") from error
     return table
 
 
 @functools.lru_cache(maxsize=1)
 def digest_of(path: str) -> str:
-    """A name for what the file holds."""
+    """A name for what a file holds."""
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()[:20]
 
 
 @dataclasses.dataclass(frozen=True)
-class Dosage(Problem):
-    """Doses as shares of the range from the lowest to the greatest one."""
+class Patients(Problem):
+    """A random three quarters of a file to learn from, the others to judge by.
 
-    low: float
-    high: float
+    Actions are doses as shares of the range from the lowest one to the greatest.
+    """
+
+    low: float  # lowest dose
+    high: float  # greatest dose
+    log: Log
+    right: Array  # doses of the log's patients, for limits; learners do not see them
+    judged: Array  # covariates of the other patients
+    logged: Array  # what the logger gave them
+    best: Array  # their right doses
 
     name = "warfarin"
     actions = None
     parts = (Part("reward", "identity", bends=-1),)
     levels = 21
 
-    def dose(self, shares: Array) -> Array:
-        return self.low + (self.high - self.low) * shares
-
-    def share(self, doses: Array) -> Array:
-        return np.asarray((doses - self.low) / (self.high - self.low))
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """A random three quarters of the patients to learn from, the others to judge by."""
-
-    problem: Dosage
-    log: Log  # what a learner sees
-    right: Array  # of the log's patients, which no learner sees
-    test: Array  # rows of the file
-
     @classmethod
-    def of(cls, table: Array, seed: int) -> Split:
+    def split(cls, table: Array, seed: int) -> Patients:
         order = np.random.default_rng(seed).permutation(len(table))
-        count = round(_TEST_SHARE * len(table))
+        count = round(TEST_SHARE * len(table))
         train, test = table[order[count:]], table[order[:count]]
-        doses = train[:, _DOSE]
-        problem = Dosage(float(doses.min()), float(np.quantile(doses, GREATEST)))
+        low, high = train[:, -4].min(), np.quantile(train[:, -4], GREATEST)
         # Doses that no policy may give teach nobody.
-        train = train[doses <= problem.high]
-        shares = problem.share(train[:, _DOSE])
-        rewards, densities, right = train[:, [_REWARD, _DENSITY, _RIGHT]].T
-        # Of the share of the range, not of the dose.
-        densities = densities * (problem.high - problem.low)
-        log = Log(train[:, :_DOSE], shares, {}, rewards, densities)
-        return cls(problem, log, right, test)
+        train = train[train[:, -4] <= high]
+        x, (doses, rewards, densities, right) = train[:, :-4], train[:, -4:].T
+        width = high - low
+        log = Log(
+            x, (doses - low) / width, {"reward": rewards}, rewards, densities * width
+        )
+        shares = (test[:, -4] - low) / width
+        return cls(low, high, log, right, test[:, :-4], shares, test[:, -1])
 
-    @property
-    def judged(self) -> Array:
-        return self.test[:, :_DOSE]
-
-    def value(self, shares: Array) -> float:
-        """The exact mean reward of doses ``(M,)`` for the patients who are judged."""
-        return float(reward_of(self.problem.dose(shares), self.test[:, _RIGHT]).mean())
-
-    @property
-    def logged_value(self) -> float:
-        return float(self.test[:, _REWARD].mean())
+    def regret(self, shares: Array) -> float:
+        """Of the patients who are judged; the right dose earns 0."""
+        return float(loss(self.low + (self.high - self.low) * shares, self.best).mean())

@@ -2,149 +2,72 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
-from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from ..engine import Cell, Experiment, Option, Part, Results, Settings, keys_of, register
+from ..engine.intervals import bootstrap_mean
+from ..engine.markdown import bullets, section
+from ..engine.rows import Rows, distinct
+from .dose_learners import DOSE_LEARNERS, STEPS, TREES, TREES_ON_RIDGE, TRIES
+from .patients import Patients, digest_of, read_patients
+from .realistic import against, best_of, draw_regrets, fitted, regrets, table_of
 
-from ..engine import (
-    Cell,
-    Experiment,
-    Option,
-    Part,
-    Results,
-    Settings,
-    UsageError,
-    keys_of,
-    register,
-)
-from ..engine.intervals import bootstrap_mean, paired_difference
-from ..engine.markdown import bullets, interval, section, table
-from ..engine.pictures import BASELINE, LIMIT, Line, dots, subplots
-from ..engine.rows import Rows, by_seed, distinct
-from .dose_learners import (
-    DOSE_LEARNERS,
-    FOLDS,
-    OURS,
-    OURS_OUTCOME,
-    STEPS,
-    TREES,
-    TRIES,
-)
-from .patients import PatientsError, Split, digest_of, read_patients, reward_of
-from .worlds import Array
-
-LOGGER, SINGLE, SIGHTED = (
-    "the logger",
-    "best single dose",
-    "ridge that sees the right dose",
-)
-_LIMITS = (LOGGER, SINGLE, SIGHTED)
-GOAL = -6.0
+#: What was asked for.
+MOST_REGRET = 6.0
 
 
 def _cells(settings: Settings) -> Iterable[Cell]:
-    path = settings["data"]
-    if path is None:  # --rebuild
+    if settings["data"] is None:  # with --rebuild
         return
     for seed in range(settings.seeds):
-        for name in (*_LIMITS, *settings["learners"]):
-            yield Cell.of("warfarin", name, seed, data=path)
+        for name in settings["learners"]:
+            yield Cell.of("warfarin", name, seed, data=settings["data"])
 
 
 def _measure(cell: Cell) -> Rows:
-    split = Split.of(read_patients(cell["data"]), cell.seed)
-    start = time.process_time()
-    if cell.learner == LOGGER:
-        value = split.logged_value
-    elif cell.learner in _LIMITS:
-        value = split.value(_limit(split, cell.learner))
-    else:
-        fit = DOSE_LEARNERS[cell.learner].fit
-        (policy,) = fit(split.problem, split.log, cell.seed).values()
-        value = split.value(policy(split.judged))
-    return [{"value": value, "seconds": time.process_time() - start}]
-
-
-def _limit(split: Split, name: str) -> Array:
-    """Doses of who sees the right ones of the patients to learn from."""
-    if name == SINGLE:
-        shares = split.problem.candidates
-        doses = split.problem.dose(shares)
-        values = reward_of(doses, split.right[:, None]).mean(axis=0)
-        return np.full(len(split.test), shares[values.argmax()])
-    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0.0, 4.0, 9)))
-    model.fit(split.log.observations, np.log(split.right))
-    return split.problem.share(np.exp(model.predict(split.judged))).clip(0.0, 1.0)
+    world = Patients.split(read_patients(cell["data"]), cell.seed)
+    rows = fitted(DOSE_LEARNERS[cell.learner], world, world.log, cell.seed)
+    return [{"world": world.name, "size": len(world.log), **row} for row in rows]
 
 
 def _check(settings: Settings) -> None:
-    try:
-        if settings["data"] is None:
-            raise PatientsError("a file is needed")
-        read_patients(str(settings["data"]))
-    except PatientsError as error:
-        raise UsageError(f"--data: {error}") from error
+    read_patients(str(settings["data"]))
 
 
 def _depends(cell: Cell) -> Any:
-    return digest_of(cell["data"]), STEPS if cell.learner.startswith(OURS) else TRIES
+    return digest_of(cell["data"]), STEPS, TRIES
 
 
-# -- report ------------------------------------------------------------------
-
-
-def values_of(rows: Rows) -> dict[str, dict[int, float]]:
-    """By learner and split, the best mean first."""
-    found = {
-        name: by_seed(rows, "value", learner=name) for name in distinct(rows, "learner")
-    }
-    return dict(sorted(found.items(), key=lambda one: -bootstrap_mean(one[1]).mean))
-
-
-def _verdicts(rows: Rows) -> Iterable[str]:
-    found = values_of(rows)
-    rivals = [name for name in found if name not in (*_LIMITS, OURS, OURS_OUTCOME)]
-    for name in (OURS, OURS_OUTCOME):
-        if name not in found:
+def _verdicts(rows: Rows, size: float) -> Iterable[str]:
+    found = regrets(rows, "warfarin", size)
+    rivals = [n for n, one in DOSE_LEARNERS.items() if one.kind not in ("ours", "limit")]
+    for name, one in DOSE_LEARNERS.items():
+        if one.kind != "ours" or name not in found:
             continue
         mean = bootstrap_mean(found[name])
-        word = "**holds**" if mean.mean >= GOAL else "**does not hold**"
-        yield f"*{name}*: a mean value of at least {GOAL:g} {word}: {mean.format(2)}."
-        for rival in dict.fromkeys([TREES, *rivals[:1]]):
+        word = "**holds**" if mean.mean <= MOST_REGRET else "**does not hold**"
+        yield f"*{name}*: a value of at least -{MOST_REGRET:g} {word}: {mean.format(2)}."
+        for rival in dict.fromkeys([TREES, TREES_ON_RIDGE, best_of(found, rivals)]):
             if rival in found:
-                more = paired_difference(found[name], found[rival])
-                word = "**holds**" if more.low > 0.0 else "**does not hold**"
-                yield f"*{name}*: above *{rival}* {word}: by {more.format(2)}."
+                less = against(found, name, rival)[1]
+                word = "**holds**" if less.high < 0.0 else "**does not hold**"
+                yield f"*{name}*: below *{rival}* {word}: {less.format(2)}."
 
 
 def _sections(results: Results) -> Iterable[str]:
     rows = results["warfarin"]
-    found = values_of(rows)
-    splits = len(distinct(rows, "seed"))
+    (size,) = distinct(rows, "size")
     yield (
-        f"{splits} random splits of the patients, three quarters to learn from. Value is "
-        "the mean reward of the others at the dose that a learner gives them, exact, for "
-        "the file has their right doses; higher is better. Means with 95 % bootstrap "
-        "intervals over splits, which share patients; differences are paired by split."
+        "Random splits of the patients, three quarters to learn from. Regret is that of "
+        "the others at the dose that a learner gives them, exact, for the file has their "
+        "right doses, which earn 0: it is the mean reward without its sign. Means with "
+        "95 % bootstrap intervals over splits, which share patients; differences are "
+        "paired by split."
     )
-    yield "![Value of every learner](warfarin.png)"
-    yield section("Verdict", bullets(_verdicts(rows)))
-    lines = []
-    for name, values in found.items():
-        less = ""
-        if name != TREES and found.get(TREES):
-            less = paired_difference(values, found[TREES]).format(2)
-        seconds = bootstrap_mean(by_seed(rows, "seconds", learner=name)).mean
-        shown = f"**{name}**" if name.startswith(OURS) else name
-        lines.append([shown, interval(values, 2), less, f"{seconds:.1f}"])
-    head = ["Learner", "Value", f"Less *{TREES}*", "Seconds"]
-    yield section("Values", table(head, lines, "lrrr"))
+    yield "![Regret of every learner](warfarin.png)"
+    yield section("Verdict", bullets(_verdicts(rows, size)))
+    yield section("Regret", table_of(rows, "warfarin", size, (TREES,), digits=2))
     yield section("How to read it", _NOTES)
 
 
@@ -152,30 +75,17 @@ _NOTES = f"""\
 - A learner sees covariates, logged doses and rewards of the patients to learn from. The
   greatest dose of every policy is the 99.5 % quantile of the logged ones; rows above it
   are left out for all.
-- **ours** has its defaults and is told that the reward is concave in the dose.
-- Models of the reward choose among up to {TRIES} settings by squared error on {FOLDS}
-  folds of the training part; all but the ridge may be given what a ridge with quadratic
-  terms found: its best dose as a feature, or what it leaves as the target.
-- IQL and CQL (21 doses) have the networks, batches, standardised covariates and steps of
-  the [realistic logs](../realistic/report.md). A row for each setting is shown; the best
-  of them is one chosen with the test patients in view, which favours them.
-- Limits: *{SINGLE}* and *{SIGHTED}* learn from the right doses, which no learner sees.
+- **ours** has its defaults and knows that the reward is concave in the dose; *as an
+  outcome* it is one `Outcome` of that shape.
+- Models of the reward choose among up to {TRIES} settings by squared error on three folds
+  of the patients to learn from. *On a ridge*: trees also see what a ridge with quadratic
+  terms predicts.
+- IQL and CQL (of 21 doses) have the networks, batches, scaled covariates, steps and
+  decays of the realistic logs, three settings each. All are shown, and the best of them
+  is the best by these very patients, which favours them.
+- The single dose and the ridge that sees the right doses of the patients to learn from
+  are limits, no rivals.
 - Seconds are of one core, choice of settings included."""
-
-
-def _picture(results: Results) -> Figure:
-    found = values_of(results["warfarin"])
-    figure, axes = subplots(8.0, 0.32 * len(found) + 1.2)
-
-    def colour(name: str) -> str:
-        known = DOSE_LEARNERS.get(name)
-        return LIMIT if known is None else known.colour
-
-    dots(axes[0, 0], [Line(n, v, colour(n)) for n, v in found.items()], digits=None)
-    axes[0, 0].axvline(GOAL, color=BASELINE, linestyle=":")
-    axes[0, 0].set_xlabel("mean reward of patients who were not learned from")
-    return figure
-
 
 register(
     Experiment(
@@ -184,18 +94,20 @@ register(
         parts=[
             Part(
                 "warfarin",
-                ("learner", "seed", "value", "seconds"),
+                ("world", "size", "learner", "seed", "regret", "seconds"),
                 _cells,
                 _measure,
                 _depends,
-                arrange=keys_of("learner", "seed", learner=[*_LIMITS, *DOSE_LEARNERS]),
+                arrange=keys_of("learner", "seed", learner=DOSE_LEARNERS),
             )
         ],
         title="Doses of warfarin",
         sections=_sections,
-        pictures={"warfarin.png": _picture},
+        pictures={
+            "warfarin.png": lambda results: draw_regrets(results["warfarin"], "linear")
+        },
         defaults={"seeds": 10, "workers": 2, "learners": tuple(DOSE_LEARNERS)},
-        quick={"seeds": 1, "learners": (OURS, "quadratic ridge")},
+        quick={"seeds": 1, "learners": (*list(DOSE_LEARNERS)[:5], "quadratic ridge")},
         options=[
             Option("--data", metavar="FILE", help="a .npy file; docs/real-logs.md"),
             Option(

@@ -9,11 +9,11 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.defaults.places import PLACES, WARFARIN
-from benchmarks.defaults.steps import STEPS, Comparison, _measure
+from benchmarks.defaults.steps import STEPS, _measure, comparisons
 from benchmarks.engine import EXPERIMENTS, Cell, Origin, Results, report_of
 from benchmarks.engine.rows import read_rows
 
-CHEAP = "pricing, 4,000 rows"
+CHEAP = "pricing"
 
 
 def rows(auto: float, place: str = CHEAP) -> list[dict[str, Any]]:
@@ -32,23 +32,20 @@ def rows(auto: float, place: str = CHEAP) -> list[dict[str, Any]]:
 
 
 def test_the_best_count_is_that_of_the_least_mean() -> None:
-    found = Comparison.of(rows(0.12), CHEAP)
-    assert found is not None
+    (found,) = comparisons(rows(0.12)).values()
     assert found.best == 1000.0
     assert sorted(found.auto) == list(range(100, 106))
     assert found.ratio(found.best).mean == pytest.approx(1.2)
     assert found.ratio(250.0).mean == pytest.approx(0.3)
-    assert Comparison.of(rows(0.12), "another") is None
 
 
 @pytest.mark.parametrize(("auto", "holds"), [(0.1, True), (0.12, False)])
 def test_verdicts_follow_the_figures(auto: float, holds: bool) -> None:
-    found = [*rows(0.105, "dosing, 4,000 rows"), *rows(auto)]
+    found = [*rows(0.105, "dosing"), *rows(auto)]
     results = Results({"defaults": found}, Origin("command", "", ""), pathlib.Path())
     text = report_of(EXPERIMENTS["defaults"], results)
     assert f"{'**holds**' if holds else '**does not hold**'}." in text
     assert (f"{CHEAP}: 1.20 times" in text) != holds
-    assert "1,000 steps, is 1.00 times" in text
 
 
 def test_warfarin_is_left_out_without_its_file() -> None:

@@ -7,18 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.linear_model import Ridge
 
 from benchmarks.__main__ import main
-from benchmarks.engine import EXPERIMENTS, Origin, Results, report_of
+from benchmarks.engine import EXPERIMENTS, Origin, Results, UsageError, report_of
 from benchmarks.engine.rows import read_rows
-from benchmarks.realistic.dose_learners import DOSE_LEARNERS, Guided
-from benchmarks.realistic.patients import (
-    PatientsError,
-    Split,
-    read_patients,
-    reward_of,
-)
+from benchmarks.realistic.dose_learners import DOSE_LEARNERS
+from benchmarks.realistic.learners import outcomes_of
+from benchmarks.realistic.patients import Patients, loss, read_patients
 
 
 def patients(rows: int = 120, features: int = 4, seed: int = 0) -> Any:
@@ -28,7 +23,7 @@ def patients(rows: int = 120, features: int = 4, seed: int = 0) -> Any:
     spread = 10.0
     dose = np.abs(30.0 + spread * rng.normal(size=rows)) + 0.1
     density = np.exp(-0.5 * ((dose - 30.0) / spread) ** 2) / spread / np.sqrt(2.0 * np.pi)
-    return np.column_stack([x, dose, reward_of(dose, right), density, right])
+    return np.column_stack([x, dose, -loss(dose, right), density, right])
 
 
 @pytest.fixture
@@ -39,28 +34,33 @@ def path(tmp_path: pathlib.Path) -> str:
 
 def test_a_split_learns_from_some_and_judges_by_the_others(path: str) -> None:
     table = read_patients(path)
-    split = Split.of(table, seed=3)
-    assert len(split.test) == 30
+    world = Patients.split(table, seed=3)
+    assert len(world.judged) == 30
     # The greatest of 90 doses is above the quantile.
-    assert len(split.log) == 89
-    learned = {tuple(row) for row in split.log.observations}
-    assert learned.isdisjoint(map(tuple, split.judged))
+    assert len(world.log) == 89
+    learned = {tuple(row) for row in world.log.observations}
+    assert learned.isdisjoint(map(tuple, world.judged))
     assert learned <= set(map(tuple, table[:, :4]))
-    assert (split.log.actions.min(), split.log.actions.max() <= 1.0) == (0.0, True)
-    doses = split.problem.dose(split.log.actions)
-    assert np.allclose(reward_of(doses, split.right), split.log.rewards)
-    assert np.allclose(split.problem.share(doses), split.log.actions)
+    assert world.log.actions.min() == 0.0
+    assert world.log.actions.max() <= 1.0
+    doses = world.low + (world.high - world.low) * world.log.actions
+    assert np.allclose(-loss(doses, world.right), world.log.rewards)
+    assert np.array_equal(world.log.rewards, world.log.outcomes["reward"])
 
 
-def test_values_are_of_the_right_doses(path: str) -> None:
-    split = Split.of(read_patients(path), seed=0)
-    right = split.problem.share(split.test[:, -1])
-    assert split.value(right) == 0.0
-    logged = split.problem.share(split.test[:, 4])
-    assert split.value(logged) == pytest.approx(split.logged_value)
-    assert reward_of(np.array([11.0, 10.0, 14.0]), np.array(10.0)) == pytest.approx(
-        [0.0, 0.0, -3.0]
-    )
+def test_regret_is_that_of_the_right_doses(path: str) -> None:
+    world = Patients.split(read_patients(path), seed=0)
+    best = (world.best - world.low) / (world.high - world.low)
+    assert world.regret(best) == pytest.approx(0.0)
+    assert world.regret(best + 0.3) > world.regret(best + 0.2) > 0.0
+    found = loss(np.array([11.0, 10.0, 14.0]), np.array(10.0))
+    assert found == pytest.approx([0.0, 0.0, 3.0])
+
+
+def test_the_reward_is_an_outcome_that_is_concave(path: str) -> None:
+    (outcome,) = outcomes_of(Patients.split(read_patients(path), seed=0))
+    assert outcome.depends_on_action
+    assert outcome.shape.shape_set().concave
 
 
 def changed(column: int, value: float, row: int = 7) -> Any:
@@ -73,13 +73,11 @@ def changed(column: int, value: float, row: int = 7) -> Any:
     ("table", "words"),
     [
         (changed(2, np.nan), ["row 7", "column 2", "nan"]),
-        (changed(5, 3.0), ["row 7", "column 5", "3.0"]),
-        (changed(7, -1.0), ["row 7", "column 7", "-1.0"]),
-        (changed(6, 0.0), ["row 7", "column 6", "0.0"]),
+        (changed(5, 3.5), ["row 7", "column 5", "got 3.5"]),
         (patients()[:, 0], ["(120,)"]),
         (patients()[:, :4], ["(120, 4)"]),
         (patients()[:3], ["(3, 8)"]),
-        (np.array([["a", "b"]]), ["array of numbers"]),
+        (np.array([["a"] * 5] * 8), ["convert"]),
         (np.array([{}], dtype=object), [".npy"]),
     ],
 )
@@ -88,7 +86,7 @@ def test_a_bad_file_is_named_at_the_door(
 ) -> None:
     path = tmp_path / "bad.npy"
     np.save(path, table, allow_pickle=True)
-    with pytest.raises(PatientsError) as error:
+    with pytest.raises(UsageError) as error:
         read_patients(str(path))
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
@@ -105,7 +103,7 @@ def test_another_file_ends_the_command_in_one_line(
     with pytest.raises(SystemExit) as error:
         main(["warfarin", "--data", str(path), "--out", str(tmp_path / "out")])
     assert error.value.code == 2
-    assert f"--data: {path}" in capsys.readouterr().err.splitlines()[-1]
+    assert f"--data {path}" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out").exists()
 
 
@@ -117,40 +115,25 @@ def test_a_file_is_needed(
     assert "--data" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_guide_knows_the_best_dose_and_what_is_left() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.uniform(-1.0, 1.0, size=(500, 3))
-    best = 0.5 * x[:, 0]
-    y = x[:, 1] - x[:, 2] ** 2 + 2.0 * best * x[:, 2]
-    guided = Guided(Ridge(1e-6), "dose").fit(x, y)
-    seen = guided._seen(x)
-    assert np.allclose(seen[:, 3], best, atol=0.02)
-    assert np.allclose(seen[:, 4], x[:, 2] - best, atol=0.02)
-    assert np.allclose(seen[:, 5], np.abs(seen[:, 4]))
-    rest = Guided(Ridge(1e-6), "rest").fit(x, y)
-    assert np.allclose(rest.predict(x), y, atol=0.02)
-    bare = Guided(Ridge(1e-6)).fit(x, y)
-    assert np.abs(bare.predict(x) - y).max() > 0.3
-
-
 @pytest.mark.parametrize("name", ["quadratic ridge", "kernel ridge"])
 def test_models_dose_better_than_the_logger(name: str, tmp_path: pathlib.Path) -> None:
     np.save(tmp_path / "more.npy", patients(500))
-    split = Split.of(read_patients(str(tmp_path / "more.npy")), seed=1)
-    (policy,) = DOSE_LEARNERS[name].fit(split.problem, split.log, 1).values()
-    shares = policy(split.judged)
+    world = Patients.split(read_patients(str(tmp_path / "more.npy")), seed=1)
+    (policy,) = DOSE_LEARNERS[name].fit(world, world.log, 1).values()
+    shares = policy(world.judged)
     assert ((shares >= 0.0) & (shares <= 1.0)).all()
-    assert split.value(shares) > 0.5 * split.logged_value
+    assert world.regret(shares) < 0.5 * world.regret(world.logged)
 
 
 @pytest.mark.parametrize(
     ("ours", "goal", "ahead"),
-    [(-5.9, True, True), (-6.1, False, True), (-6.6, False, False)],
+    [(5.9, True, True), (6.1, False, True), (6.6, False, False)],
 )
 def test_verdicts_follow_the_figures(ours: float, goal: bool, ahead: bool) -> None:
-    figures = {"ours": ours, "HistGradientBoosting": -6.4, "random forest": -6.3}
+    figures = {"ours": ours, "HistGradientBoosting": 6.4, "random forest": 6.3}
+    where = {"world": "warfarin", "size": 2960.0, "seconds": 1.0}
     rows = [
-        {"learner": name, "seed": s, "value": v + 0.01 * s, "seconds": 1.0}
+        {**where, "learner": name, "seed": s, "regret": v + 0.001 * s}
         for name, v in figures.items()
         for s in range(6)
     ]
@@ -158,8 +141,8 @@ def test_verdicts_follow_the_figures(ours: float, goal: bool, ahead: bool) -> No
     text = report_of(EXPERIMENTS["warfarin"], results)
     word = {True: "**holds**", False: "**does not hold**"}
     assert f"at least -6 {word[goal]}" in text
-    assert f"above *HistGradientBoosting* {word[ahead]}: by {ours + 6.4:.2f}" in text
-    assert f"above *random forest* {word[ours > -6.3]}: by {ours + 6.3:.2f}" in text
+    assert f"below *HistGradientBoosting* {word[ahead]}: {ours - 6.4:.2f}" in text
+    assert f"below *random forest* {word[ours < 6.3]}: {ours - 6.3:.2f}" in text
 
 
 @pytest.mark.slow
@@ -169,7 +152,7 @@ def test_quick_run_goes_on_and_is_rebuilt(path: str, tmp_path: pathlib.Path) -> 
     rows = read_rows(out / "warfarin.csv")
     learners = {row["learner"] for row in rows}
     assert {"ours", "quadratic ridge", "the logger"} <= learners
-    assert all(row["value"] <= 0.0 for row in rows)
+    assert all(row["regret"] >= 0.0 for row in rows)
     cells = list((out / "cells").iterdir())
     (out / "warfarin.csv").unlink()
     main(["warfarin", "--quick", "--data", path, "--rebuild", "--out", str(out)])
