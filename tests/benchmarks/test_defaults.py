@@ -10,7 +10,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.defaults.places import PLACES, WARFARIN
 from benchmarks.defaults.steps import STEPS, _measure, comparisons
-from benchmarks.engine import EXPERIMENTS, Cell, Origin, Results, report_of
+from benchmarks.engine import EXPERIMENTS, Cell, Origin, Results, Settings, report_of
 from benchmarks.engine.rows import read_rows
 
 CHEAP = "pricing"
@@ -54,15 +54,8 @@ def test_warfarin_is_left_out_without_its_file() -> None:
     (part,) = experiment.parts
     assert part.cells is not None
     for data, places in (("patients.npy", set(PLACES)), (None, {*PLACES} - {*WARFARIN})):
-        settings: Any = Settings(data, tuple(PLACES))
+        settings = Settings(pathlib.Path(), seeds=2, options={"data": data})
         assert {cell["place"] for cell in part.cells(settings)} == places
-
-
-class Settings(dict[str, Any]):
-    seeds, steps = 2, 500
-
-    def __init__(self, data: str | None, places: tuple[str, ...]):
-        super().__init__(data=data, places=places)
 
 
 @pytest.mark.slow
