@@ -63,7 +63,7 @@ def _measure(cell: Cell) -> Rows:
         longest = cell["longest"]
         fit_quietly(algo, dataset, longest, look, epochs=longest // STEPS[0])
         return rows
-    fit_quietly(algo, dataset, AUTO)
+    fit_quietly(algo, dataset, "auto")
     look(algo, 0, algo.chosen_steps)
     return rows
 
@@ -88,8 +88,8 @@ class Comparison:
         """Of the mean regrets; the interval is of the paired difference."""
         mean = bootstrap_mean(self.fixed[steps]).mean
         found = paired_difference(self.auto, self.fixed[steps])
-        shown = (1.0 + value / mean for value in (found.mean, found.low, found.high))
-        return Interval(*shown, found.seeds)
+        middle, low, high = (1.0 + v / mean for v in (found.mean, found.low, found.high))
+        return Interval(middle, low, high, found.seeds)
 
 
 def comparisons(rows: Rows) -> dict[str, Comparison]:
