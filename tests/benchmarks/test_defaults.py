@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.defaults.places import PLACES, WARFARIN
-from benchmarks.defaults.steps import STEPS, _measure, comparisons
-from benchmarks.engine import EXPERIMENTS, Cell, Origin, Results, Settings, report_of
+from benchmarks.defaults.steps import STEPS, comparisons
+from benchmarks.engine import EXPERIMENTS, Origin, Results, Settings, report_of
 from benchmarks.engine.rows import read_rows
 
 CHEAP = "pricing"
@@ -56,17 +56,6 @@ def test_warfarin_is_left_out_without_its_file() -> None:
     for data, places in (("patients.npy", set(PLACES)), (None, {*PLACES} - {*WARFARIN})):
         settings = Settings(pathlib.Path(), seeds=2, options={"data": data})
         assert {cell["place"] for cell in part.cells(settings)} == places
-
-
-@pytest.mark.slow
-def test_a_longer_training_passes_the_shorter_one() -> None:
-    where = {"place": CHEAP, "data": ""}
-    short, long = (
-        _measure(Cell.of("defaults", "fixed", 100, longest=steps, **where))
-        for steps in (250, 500)
-    )
-    assert [row["steps"] for row in long] == [250, 500]
-    assert short[0]["regret"] == long[0]["regret"]
 
 
 @pytest.mark.slow
