@@ -245,9 +245,11 @@ def test_shuffled_auctions_occur_at_most_once_in_an_episode() -> None:
 
 def test_a_chosen_start_goes_on_at_the_beginning() -> None:
     env = BidReplayEnv(TABLE, 1.0, 4)
-    observation, info = env.reset(options={"start": 7, "impressions_left": 3})
-    assert observation.tolist() == [1.0, 0.75, np.float32(0.7), 7.0, -7.0]
-    assert info["impressions_left"] == 3
+    observation, info = env.reset(
+        options={"start": 7, "impressions_left": 3, "budget_left": 0.5}
+    )
+    assert observation.tolist() == [0.5, 0.75, np.float32(0.7), 7.0, -7.0]
+    assert (info["impressions_left"], info["budget_left"]) == (3, 0.5)
     steps = played(env, [0.0] * 3)
     assert [step["seen"][3] for step in steps] == [0.0, 1.0, 2.0]
     assert steps[-1]["end"]
@@ -349,6 +351,7 @@ def test_the_market_price_can_be_free_and_features_constant() -> None:
 
 @pytest.mark.parametrize(("bid", "told"), [(9.0, "clicked"), (1.0, "lost")])
 def test_pictures_and_text_of_an_episode(bid: float, told: str) -> None:
+    pytest.importorskip("matplotlib")
     text, picture = (
         BidReplayEnv(TABLE, 10.0, 3, order="file", render_mode=mode)
         for mode in ("ansi", "rgb_array")
@@ -378,7 +381,7 @@ def test_a_pickled_replay_goes_on_in_the_file() -> None:
 def test_what_was_returned_is_nobodys_to_change() -> None:
     env, twin = (BidReplayEnv(TABLE, 10.0, 4, order="file") for _ in range(2))
     for each in (env, twin):
-        each.reset(seed=0)
+        each.reset(seed=0)[1].update(budget_left=0.0, impressions_left=0)
     observation, _, _, _, info = env.step(np.array([4.0]))
     twin.step(np.array([4.0]))
     observation[:] = 0.0
