@@ -83,7 +83,7 @@ def outcomes(task: Task, shape: Constraint) -> list[Outcome]:
     shape = dataclasses.replace(shape, actions=task.bids.tolist())
     return [
         Outcome("won", shape, link="logit", weight=f"x{VALUE}"),
-        Outcome("payment", shape, link="log", weight="0", given="won"),
+        Outcome("payment", shape, link="log", weight="0.0", given="won"),
     ]
 
 
