@@ -10,6 +10,7 @@ import numpy as np
 
 from .._arrays import AnyArray, BoolArray, Float32Array, FloatArray
 from .._checks import check_choice, check_integer, check_number
+from ..auction import check_bids
 from ..campaigns import Auctions
 from .batch import BatchedEnv, Values
 from .stepping import (
@@ -91,12 +92,21 @@ class BidReplayVectorEnv(BatchedEnv):
             **{"payment": 0.0, "budget_left": 0.0, "impressions_left": 0},
         }
         self._terminates = True
-        self.bids = None if bids is None else _checked_bids(bids, highest_bid)
-        self._bids = None if self.bids is None else np.array(self.bids)
         action_space: gym.Space[Any]
-        if self.bids is None:
+        if bids is None:
+            self.bids = self._bids = None
             action_space = gym.spaces.Box(0.0, _highest(auctions, highest_bid), (1,))
         else:
+            if highest_bid is not None:
+                raise ValueError(
+                    f"highest_bid must be None beside bids, got {highest_bid!r}"
+                )
+            self.bids = check_bids(bids, float(np.finfo(np.float32).max))
+            if self.bids[0] != 0.0:
+                raise ValueError(
+                    f"bids must begin with 0, which can always be paid, got {bids!r}"
+                )
+            self._bids = np.array(self.bids)
             action_space = gym.spaces.Discrete(len(self.bids))
         self._seen = np.column_stack([auctions.value, auctions.features])  # type: ignore[list-item]
         self._seen = self._seen.astype(np.float32)
@@ -308,22 +318,6 @@ class BidReplayEnv(gym.Env[Float32Array, Any]):
         from ..render import render_replay
 
         return render_replay(self.budget, self._shown, self.render_mode == "ansi")
-
-
-def _checked_bids(bids: Any, highest_bid: Any) -> tuple[float, ...]:
-    if highest_bid is not None:
-        raise ValueError(f"highest_bid must be None beside bids, got {highest_bid!r}")
-    try:
-        found = np.array(bids, dtype=np.float64)
-    except (TypeError, ValueError):
-        found = np.zeros(0)
-    rises = found.ndim == 1 and found.size > 1 and (np.diff(found) > 0.0).all()
-    if not rises or found[0] != 0.0 or not np.isfinite(found[-1]):
-        raise ValueError(
-            "bids must be finite numbers, at least two, strictly increasing from 0, got "
-            f"{bids!r}"
-        )
-    return tuple(found.tolist())
 
 
 def _highest(auctions: Auctions, highest_bid: Any) -> float:
