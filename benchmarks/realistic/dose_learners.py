@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import clone
@@ -25,21 +25,22 @@ from .patients import Patients, loss
 from .sklearn_rivals import Kind, joined, of_reward, products
 from .worlds import Array, Log
 
-#: Gradient steps of ours.
-STEPS = 1000
+#: Gradient steps of a row of ours that does not look for them.
+STEPS = 2000
 #: Settings that are tried at most.
 TRIES = 24
 TREES, TREES_ON_RIDGE = "HistGradientBoosting", "HistGradientBoosting on a ridge"
 
 
-def _ours(as_outcome: bool) -> Callable[..., Mapping[str, Policy]]:
+def _ours(
+    name: str, as_outcome: bool = True, steps: int | Literal["auto"] = "auto"
+) -> Competitor:
     def fit(world: Patients, log: Log, seed: int) -> Mapping[str, Policy]:
         config, dataset = told(world, log, as_outcome)
-        name = "ours as an outcome" if as_outcome else "ours"
-        algo = trained(config, dataset, seed, STEPS, epochs=1)
+        algo = trained(config, dataset, seed, steps, epochs=1)
         return {name: policy_of(world, algo)}
 
-    return fit
+    return Competitor(name, "ours", fit)
 
 
 def _chosen(model: Any, features: Any = joined, **choices: Sequence[Any]) -> Kind:
@@ -123,8 +124,9 @@ DOSE_LEARNERS: dict[str, Competitor] = {
         Competitor("the logger", "limit", _logger),
         Competitor("the best single dose", "limit", _single),
         Competitor("a ridge that sees the right dose", "limit", _sighted),
-        Competitor("ours", "ours", _ours(as_outcome=False)),
-        Competitor("ours as an outcome", "ours", _ours(as_outcome=True)),
+        _ours("ours", as_outcome=False),
+        _ours("ours as an outcome"),
+        _ours(f"ours as an outcome, {STEPS:,} steps", steps=STEPS),
         *(
             Competitor(name, "model", from_model(name, of_reward(kind)))
             for name, kind in _MODELS.items()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from icac_algo import ConstraintAwareQConfig
+
 from ..engine import Cell, Experiment, Option, Part, Results, Settings, keys_of, register
 from ..engine.intervals import bootstrap_mean
 from ..engine.markdown import bullets, section
 from ..engine.rows import Rows, distinct
-from .dose_learners import DOSE_LEARNERS, STEPS, TREES, TREES_ON_RIDGE, TRIES
+from .dose_learners import DOSE_LEARNERS, TREES, TREES_ON_RIDGE, TRIES
 from .patients import Patients, digest_of, read_patients
 from .realistic import against, best_of, draw_regrets, fitted, regrets, table_of
 
@@ -20,7 +22,7 @@ MOST_REGRET = 6.0
 def _cells(settings: Settings) -> Iterable[Cell]:
     if settings["data"] is None:  # with --rebuild
         return
-    names = list(DOSE_LEARNERS)[: 5 if settings.quick else None]
+    names = list(DOSE_LEARNERS)[: 6 if settings.quick else None]
     for seed in range(settings.seeds):
         for name in names:
             yield Cell.of("warfarin", name, seed, data=settings["data"])
@@ -39,7 +41,8 @@ def _check(settings: Settings) -> None:
 
 
 def _depends(cell: Cell) -> Any:
-    return digest_of(cell["data"]), STEPS, TRIES
+    ours = DOSE_LEARNERS[cell.learner].kind == "ours"
+    return digest_of(cell["data"]), ConstraintAwareQConfig() if ours else TRIES
 
 
 def _verdicts(rows: Rows, size: float) -> Iterable[str]:
