@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,20 +26,19 @@ from .sklearn_rivals import Kind, joined, of_reward, products
 from .worlds import Array, Log
 
 #: Gradient steps of ours.
-STEPS = 1000
+STEPS = 2000
 #: Settings that are tried at most.
 TRIES = 24
 TREES, TREES_ON_RIDGE = "HistGradientBoosting", "HistGradientBoosting on a ridge"
 
 
-def _ours(as_outcome: bool) -> Callable[..., Mapping[str, Policy]]:
+def _ours(name: str, as_outcome: bool = True) -> Competitor:
     def fit(world: Patients, log: Log, seed: int) -> Mapping[str, Policy]:
         config, dataset = told(world, log, as_outcome)
-        name = "ours as an outcome" if as_outcome else "ours"
         algo = trained(config, dataset, seed, STEPS, epochs=1)
         return {name: policy_of(world, algo)}
 
-    return fit
+    return Competitor(name, "ours", fit)
 
 
 def _chosen(model: Any, features: Any = joined, **choices: Sequence[Any]) -> Kind:
@@ -123,8 +122,8 @@ DOSE_LEARNERS: dict[str, Competitor] = {
         Competitor("the logger", "limit", _logger),
         Competitor("the best single dose", "limit", _single),
         Competitor("a ridge that sees the right dose", "limit", _sighted),
-        Competitor("ours", "ours", _ours(as_outcome=False)),
-        Competitor("ours as an outcome", "ours", _ours(as_outcome=True)),
+        _ours(f"ours, {STEPS:,} steps", as_outcome=False),
+        _ours(f"ours as an outcome, {STEPS:,} steps"),
         *(
             Competitor(name, "model", from_model(name, of_reward(kind)))
             for name, kind in _MODELS.items()

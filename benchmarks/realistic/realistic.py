@@ -184,7 +184,8 @@ def table_of(
         shown = f"**{name}**" if name.startswith(OURS_ROW) else name
         regret = bootstrap_mean(seeds).format(digits)
         lines.append([shown, regret, less, f"{bootstrap_mean(seconds).mean:.1f}"])
-    count = max((len(seeds) for seeds in found.values()), default=0)
+    sizes = {len(seeds) for seeds in found.values()}
+    count = " to ".join(str(n) for n in sorted({min(sizes), max(sizes)}))
     head = ["Learner", "Regret", f"Less *{trees}*", "Seconds"]
     return f"{int(size):,} rows, {count} seeds\n\n" + table(head, lines, "lrrr")
 

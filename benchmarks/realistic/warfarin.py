@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from icac_algo import ConstraintAwareQConfig
+
 from ..engine import Cell, Experiment, Option, Part, Results, Settings, keys_of, register
 from ..engine.intervals import bootstrap_mean
-from ..engine.markdown import bullets, section
+from ..engine.markdown import bullets, said, section
 from ..engine.rows import Rows, distinct
-from .dose_learners import DOSE_LEARNERS, STEPS, TREES, TREES_ON_RIDGE, TRIES
+from .dose_learners import DOSE_LEARNERS, TREES, TREES_ON_RIDGE, TRIES
 from .patients import Patients, digest_of, read_patients
 from .realistic import against, best_of, draw_regrets, fitted, regrets, table_of
 
@@ -39,7 +41,8 @@ def _check(settings: Settings) -> None:
 
 
 def _depends(cell: Cell) -> Any:
-    return digest_of(cell["data"]), STEPS, TRIES
+    ours = DOSE_LEARNERS[cell.learner].kind == "ours"
+    return digest_of(cell["data"]), ConstraintAwareQConfig() if ours else TRIES
 
 
 def _verdicts(rows: Rows, size: float) -> Iterable[str]:
@@ -54,8 +57,7 @@ def _verdicts(rows: Rows, size: float) -> Iterable[str]:
         for rival in dict.fromkeys([TREES, TREES_ON_RIDGE, best_of(found, rivals)]):
             if rival in found:
                 less = against(found, name, rival)[1]
-                word = "**holds**" if less.high < 0.0 else "**does not hold**"
-                yield f"*{name}*: below *{rival}* {word}: {less.format(2)}."
+                yield f"*{name}* {said(less)} *{rival}*: {less.format(2)}."
 
 
 def _sections(results: Results) -> Iterable[str]:
