@@ -9,7 +9,8 @@ from .auction import gallery, ope, priors, regret, robustness, table1, tune  # n
 from .campaigns import budget  # noqa: F401
 from .engine.command_line import main
 from .paper import experiment as paper  # noqa: F401
-from .realistic import realistic  # noqa: F401
+from .realistic import realistic, warfarin  # noqa: F401
+from .replay import replay  # noqa: F401
 from .timing import projections, speed  # noqa: F401
 
 if __name__ == "__main__":

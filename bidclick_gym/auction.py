@@ -103,7 +103,7 @@ class Auction:
     cost_range: tuple[float, float] = DEFAULT_COST_RANGE
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bids", _check_bids(self.bids))
+        object.__setattr__(self, "bids", check_bids(self.bids))
         object.__setattr__(self, "cost_range", _check_cost_range(self.cost_range))
 
     @property
@@ -189,14 +189,15 @@ class Auction:
         return float(share)
 
 
-def _check_bids(bids: Sequence[float]) -> tuple[float, ...]:
-    allowed = "at least two strictly increasing numbers in [0, 1]"
+def check_bids(bids: Sequence[float], highest: float = 1.0) -> tuple[float, ...]:
+    """Bids as floats, strictly increasing in [0, ``highest``], at least two."""
+    allowed = f"at least two strictly increasing numbers in [0, {highest:g}]"
     try:
         values = tuple(float(bid) for bid in bids)
     except (TypeError, ValueError):
         raise ValueError(f"bids must be {allowed}, got {bids!r}") from None
     increasing = all(a < b for a, b in itertools.pairwise(values))
-    if len(values) < 2 or not increasing or values[0] < 0.0 or values[-1] > 1.0:
+    if len(values) < 2 or not increasing or values[0] < 0.0 or values[-1] > highest:
         raise ValueError(f"bids must be {allowed}, got {bids!r}")
     return values
 

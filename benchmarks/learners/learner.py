@@ -113,17 +113,18 @@ def constraint_aware_q(**fields: Any) -> Callable[..., Any]:
 def fit_quietly(
     model: Any,
     dataset: Any,
-    steps: int,
+    steps: int | Literal["auto"],
     monitor: Callable[..., None] | None = None,
     epochs: int = 5,
     callback: Callable[..., None] | None = None,
 ) -> None:
     """Trains without output or logs; the monitor is called after each epoch."""
+    length = {} if steps == "auto" else {"n_steps_per_epoch": max(1, steps // epochs)}
     with contextlib.redirect_stdout(None):
         model.fit(
             dataset,
             n_steps=steps,
-            n_steps_per_epoch=max(1, steps // epochs),
+            **length,
             show_progress=False,
             logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
             epoch_callback=monitor,
@@ -131,7 +132,13 @@ def fit_quietly(
         )
 
 
-def trained(config: Any, dataset: Any, seed: int, steps: int, epochs: int = 5) -> Any:
+def trained(
+    config: Any,
+    dataset: Any,
+    seed: int,
+    steps: int | Literal["auto"],
+    epochs: int = 5,
+) -> Any:
     d3rlpy.seed(seed)
     algo = config.create(device="cpu:0")
     fit_quietly(algo, dataset, steps, epochs=epochs)

@@ -43,12 +43,10 @@ from .sklearn_rivals import (
     of_reward,
     on_axis,
 )
-from .worlds import Array, Log, Part, World
+from .worlds import Array, Log, Part, Problem, World
 
 #: From contexts ``(N, F)`` to actions ``(N,)``.
 Policy = Callable[[Array], Array]
-#: Doses that CQL, which here takes a list of actions, chooses among.
-_SNAPPED = np.linspace(0.0, 1.0, 11)
 
 
 def steps_for(rows: int) -> int:
@@ -67,15 +65,15 @@ class Competitor:
 
     name: str
     kind: str  # "ours", "trees", "linear", "offline RL", or "profit" of our own critics
-    fit: Callable[[World, Log, int], Mapping[str, Policy]]
+    fit: Callable[[Any, Log, int], Mapping[str, Policy]]
 
     @property
     def colour(self) -> str:
         return OURS if self.kind == "ours" else BASELINE
 
 
-def _from_model(name: str, fit: Fit) -> Callable[..., Mapping[str, Policy]]:
-    def policies(world: World, log: Log, seed: int) -> Mapping[str, Policy]:
+def from_model(name: str, fit: Fit) -> Callable[..., Mapping[str, Policy]]:
+    def policies(world: Problem, log: Log, seed: int) -> Mapping[str, Policy]:
         model = fit(world, log, seed)
         ends = float(log.actions.min()), float(log.actions.max())
         found: dict[str, Policy] = {
@@ -90,7 +88,7 @@ def _from_model(name: str, fit: Fit) -> Callable[..., Mapping[str, Policy]]:
     return policies
 
 
-def covers_less(world: World, log: Log) -> bool:
+def covers_less(world: Problem, log: Log) -> bool:
     """Whether whole actions of the list were never taken."""
     return world.actions is not None and len(np.unique(log.actions)) < len(world.actions)
 
@@ -124,6 +122,8 @@ def _indices(log: Log, actions: Array) -> Array:
 
 
 def _shape(part: Part, where: Mapping[str, Any]) -> Any:
+    if part.bends < 0 and not part.rises:
+        return Concave(**where)
     if part.bends:
         rising = Monotone(), Convex()
         return (
@@ -132,19 +132,47 @@ def _shape(part: Part, where: Mapping[str, Any]) -> Any:
     return Monotone(increasing=part.rises > 0, **where)
 
 
-def outcomes_of(world: World) -> list[Outcome]:
+def outcomes_of(world: Problem) -> list[Outcome]:
     """What a user of the world would write."""
     where = {} if world.actions is None else {"actions": world.actions.tolist()}
     found = []
     for part in world.parts:
         known: dict[str, Any] = {"depends_on_action": False}
-        if part.rises:
+        if part.rises or part.bends:
             known = {"shape": _shape(part, where)}
         weight = str(part.weight)
         found.append(
             Outcome(part.column, link=part.link, weight=weight, given=part.given, **known)
         )
     return found
+
+
+def dataset_of(world: Problem, log: Log) -> ColumnarReplayBuffer:
+    """What ours learns from: doses as floats, listed actions as their places."""
+    if world.actions is None:
+        return _dataset(log, log.actions[:, None].astype(np.float32))
+    size = len(world.actions)
+    return _dataset(log, _indices(log, world.actions), action_size=size)
+
+
+def policy_of(world: Problem, algo: Any) -> Policy:
+    def act(contexts: Array) -> Array:
+        actions = algo.predict(contexts.astype(np.float32)).reshape(len(contexts))
+        if world.actions is None:
+            return np.asarray(actions, dtype=np.float64)
+        return np.asarray(world.actions[actions])
+
+    return act
+
+
+def told(
+    world: Problem, log: Log, as_outcomes: bool
+) -> tuple[ConstraintAwareQConfig, ColumnarReplayBuffer]:
+    """Our defaults and what is known: the parts, or that their sum is concave."""
+    prior: dict[str, Any] = {"constraint": Concave()}
+    if as_outcomes:
+        prior = {"outcomes": outcomes_of(world)}
+    return ConstraintAwareQConfig(gamma=0.0, **prior), dataset_of(world, log)
 
 
 def train_ours(world: World, log: Log, seed: int, shape: Any = None) -> Any:
@@ -166,26 +194,14 @@ def train_ours(world: World, log: Log, seed: int, shape: Any = None) -> Any:
         weight_decay=None if shape is None else decay_for(len(log)),
         observation_scaler=_scaler(log),
     )
-    if world.actions is None:
-        dataset = _dataset(log, log.actions[:, None].astype(np.float32))
-    else:
-        size = len(world.actions)
-        dataset = _dataset(log, _indices(log, world.actions), action_size=size)
-    return trained(config, dataset, seed, steps_for(len(log)), epochs=1)
+    return trained(config, dataset_of(world, log), seed, steps_for(len(log)), epochs=1)
 
 
 def _ours(shape: Any = None) -> Callable[..., Mapping[str, Policy]]:
     def policies(world: World, log: Log, seed: int) -> Mapping[str, Policy]:
         algo = train_ours(world, log, seed, shape)
-
-        def act(contexts: Array) -> Array:
-            actions = algo.predict(contexts.astype(np.float32)).reshape(len(contexts))
-            if world.actions is None:
-                return np.asarray(actions, dtype=np.float64)
-            return np.asarray(world.actions[actions])
-
         name = "ours" if shape is None else f"{shape.__name__} profit"
-        found: dict[str, Policy] = {name: act}
+        found: dict[str, Policy] = {name: policy_of(world, algo)}
         if shape is None and covers_less(world, log):
 
             def anywhere(contexts: Array) -> Array:
@@ -201,10 +217,13 @@ def _ours(shape: Any = None) -> Callable[..., Mapping[str, Policy]]:
     return policies
 
 
-def _cql(
-    world: World, log: Log, seed: int, name: str, setting: float, decay: float
+def cql(
+    world: Problem, log: Log, seed: int, name: str, setting: float, decay: float
 ) -> Mapping[str, Policy]:
-    actions = _SNAPPED if world.actions is None else world.actions
+    # CQL takes a list of actions.
+    actions = world.actions
+    if actions is None:
+        actions = np.linspace(0.0, 1.0, world.levels)
     steps = steps_for(len(log))
     config = DiscreteCQLConfig(
         gamma=0.0,
@@ -230,8 +249,8 @@ def _cql(
     return {name: act}
 
 
-def _iql(
-    world: World, log: Log, seed: int, name: str, setting: float, decay: float
+def iql(
+    world: Problem, log: Log, seed: int, name: str, setting: float, decay: float
 ) -> Mapping[str, Policy]:
     steps = steps_for(len(log))
     decay = decay * decay_for(len(log))
@@ -270,7 +289,7 @@ def _iql(
     return {name: act}
 
 
-def _variants(
+def variants(
     title: str, fit: Callable[..., Mapping[str, Policy]], *settings: tuple[float, float]
 ) -> Iterator[Competitor]:
     """One row for each: reports compare with the best of them."""
@@ -285,7 +304,7 @@ COMPETITORS: dict[str, Competitor] = {
     for one in (
         Competitor("ours", "ours", _ours()),
         *(
-            Competitor(name, kind, _from_model(name, fit))
+            Competitor(name, kind, from_model(name, fit))
             for name, kind, fit in (
                 ("trees on outcomes", "trees", of_outcomes(TREES)),
                 ("trees on the reward", "trees", of_reward(TREES)),
@@ -294,8 +313,8 @@ COMPETITORS: dict[str, Competitor] = {
             )
         ),
         # Alpha and temperature, and the weight decay as a share of that of ours.
-        *_variants("CQL", _cql, (0.01, 1.0), (0.01, 0.1), (0.3, 1.0)),
-        *_variants("IQL", _iql, (10.0, 1.0), (100.0, 1.0), (100.0, 0.1)),
+        *variants("CQL", cql, (0.01, 1.0), (0.01, 0.1), (0.3, 1.0)),
+        *variants("IQL", iql, (10.0, 1.0), (100.0, 1.0), (100.0, 0.1)),
         Competitor("Concave profit", "profit", _ours(Concave)),
         Competitor("Unconstrained profit", "profit", _ours(Unconstrained)),
     )

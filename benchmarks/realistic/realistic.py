@@ -16,8 +16,8 @@ from ..engine.markdown import bullets, section, table
 from ..engine.pictures import BASELINE, OURS, Line, dots, subplots
 from ..engine.rows import Rows, by_seed, distinct, select
 from .components import COMPONENTS, draw
-from .learners import COMPETITORS, decay_for, steps_for
-from .worlds import WORLDS
+from .learners import COMPETITORS, Competitor, decay_for, steps_for
+from .worlds import WORLDS, Log
 
 SIZES = (4000, 20_000, 200_000)
 #: Of these worlds and sizes at most half of the best trees' regret was asked.
@@ -43,11 +43,16 @@ def _depends(cell: Cell) -> Any:
     return steps_for(rows), decay_for(rows)
 
 
-def fit_one(cell: Cell) -> Rows:
+def _measure(cell: Cell) -> Rows:
     world = WORLDS[cell["world"]]
     log = world.log(cell["size"], cell.seed)
+    return fitted(COMPETITORS[cell.learner], world, log, cell.seed)
+
+
+def fitted(one: Competitor, world: Any, log: Log, seed: int) -> Rows:
+    """What a learner's policies are worth, and the seconds that it took."""
     start = time.process_time()
-    policies = COMPETITORS[cell.learner].fit(world, log, cell.seed)
+    policies = one.fit(world, log, seed)
     seconds = time.process_time() - start
     return [
         {
@@ -67,7 +72,7 @@ REALISTIC = Part(
     "realistic",
     ("world", "size", "learner", "seed", "regret", "seconds"),
     _cells,
-    fit_one,
+    _measure,
     _depends,
     arrange=keys_of(
         *("world", "size", "learner", "seed"),
@@ -158,24 +163,29 @@ def _sections(results: Results) -> Iterable[str]:
     yield section("Verdict", bullets(_verdicts(rows)))
     for world in WORLDS:
         sizes = distinct(select(rows, world=world), "size")
-        yield section(world.capitalize(), *(_table(rows, world, size) for size in sizes))
+        tables = (table_of(rows, world, size) for size in sizes)
+        yield section(world.capitalize(), *tables)
     yield section("What is learned of each part", "![Each part](components.png)")
     yield section("How to read it", _NOTES)
 
 
-def _table(rows: Rows, world: str, size: float) -> str:
+def table_of(
+    rows: Rows, world: str, size: float, rivals: Iterable[str] = _TREES, digits: int = 4
+) -> str:
+    """A line for each learner, beside the best of some rivals."""
     found = regrets(rows, world, size)
-    trees = best_of(found, _TREES)
+    trees = best_of(found, rivals)
     lines = []
     for name, seeds in found.items():
         seconds = by_seed(rows, "seconds", world=world, size=size, learner=name)
         less = ""
         if trees is not None and name != trees:
-            less = against(found, name, trees)[1].format(4)
+            less = against(found, name, trees)[1].format(digits)
         shown = f"**{name}**" if name.startswith(OURS_ROW) else name
-        regret = bootstrap_mean(seeds).format(4)
+        regret = bootstrap_mean(seeds).format(digits)
         lines.append([shown, regret, less, f"{bootstrap_mean(seconds).mean:.1f}"])
-    count = max((len(seeds) for seeds in found.values()), default=0)
+    sizes = {len(seeds) for seeds in found.values()}
+    count = " to ".join(str(n) for n in sorted({min(sizes), max(sizes)}))
     head = ["Learner", "Regret", f"Less *{trees}*", "Seconds"]
     return f"{int(size):,} rows, {count} seeds\n\n" + table(head, lines, "lrrr")
 
@@ -206,10 +216,9 @@ _NOTES = """\
   covariates; the benefit rises concavely, the harm convexly."""
 
 
-def _picture(results: Results) -> Figure:
+def draw_regrets(rows: Rows, scale: str = "log") -> Figure:
     """One panel for each world; sizes from the smallest, top, to the largest."""
-    rows = results["realistic"]
-    worlds = [world for world in WORLDS if select(rows, world=world)]
+    worlds = distinct(rows, "world")
     figure, axes = subplots(4.2 * len(worlds) + 1.0, 7.0, columns=len(worlds))
     for axis, world in zip(axes[0], worlds, strict=True):
         lines = []
@@ -219,10 +228,10 @@ def _picture(results: Results) -> Figure:
                 lines.append(Line(f"{name}, {int(size):,}", seeds, colour))
         # A logarithmic axis cannot show zero.
         dots(axis, lines, smallest=1e-5)
-        axis.set_xscale("log")
+        axis.set_xscale(scale)
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_title(world)
-        axis.set_xlabel("regret (log scale)")
+        axis.set_xlabel(f"regret ({scale} scale)")
     return figure
 
 
@@ -233,7 +242,10 @@ register(
         parts=[REALISTIC, COMPONENTS],
         title="Realistic logs with a known truth",
         sections=_sections,
-        pictures={"realistic.png": _picture, "components.png": draw},
+        pictures={
+            "realistic.png": lambda results: draw_regrets(results["realistic"]),
+            "components.png": draw,
+        },
         defaults={"seeds": 10, "workers": 2, "rows": SIZES},
         quick={"seeds": 1, "rows": (400,)},
         options=[

@@ -22,11 +22,11 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .worlds import Array, Log, Part, World
+from .worlds import Array, Log, Part, Problem, World
 
 #: From contexts ``(N, F)`` and actions ``(N,)`` to means ``(N,)``.
 Model = Callable[[Array, Array], Array]
-Fit = Callable[[World, Log, int], Model]
+Fit = Callable[[Any, Log, int], Model]
 
 REWARD = Part("reward", "identity")
 #: Learning rates with leaves; the number of trees is found by early stopping.
@@ -39,8 +39,8 @@ _CHOSEN_ON = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
-class _Kind:
-    """Models that settings choose among."""
+class Kind:
+    """Models that settings choose among, by cross-validation."""
 
     settings: Sequence[Any]
     #: Part, settings, number of features and seed to an estimator.
@@ -49,7 +49,7 @@ class _Kind:
     features: Callable[[Array, Array], Array]
 
 
-def on_axis(world: World, actions: Array) -> Array:
+def on_axis(world: Problem, actions: Array) -> Array:
     """Actions on [-1, 1]: equally spaced where they are a list, as it was made to be."""
     if world.actions is None:
         return 2.0 * actions - 1.0
@@ -57,7 +57,7 @@ def on_axis(world: World, actions: Array) -> Array:
     return np.interp(actions, world.actions, places)
 
 
-def of_outcomes(kind: _Kind) -> Fit:
+def of_outcomes(kind: Kind) -> Fit:
     """Fits every part by its likelihood, and adds them up as the user knows to."""
 
     def fit(world: World, log: Log, seed: int) -> Model:
@@ -72,11 +72,11 @@ def of_outcomes(kind: _Kind) -> Fit:
     return fit
 
 
-def of_reward(kind: _Kind) -> Fit:
+def of_reward(kind: Kind) -> Fit:
     return lambda world, log, seed: _fit(kind, world, log, REWARD, seed)
 
 
-def _fit(kind: _Kind, world: World, log: Log, part: Part, seed: int) -> Model:
+def _fit(kind: Kind, world: Problem, log: Log, part: Part, seed: int) -> Model:
     y = log.rewards if part is REWARD else log.outcomes[part.column]
     uses_action = part is REWARD or bool(part.rises)
 
@@ -152,26 +152,28 @@ def _linear(part: Part, settings: Any, size: int, uses_action: bool, seed: int) 
     return make_pipeline(StandardScaler(), model)
 
 
-def _products(contexts: Array, actions: Array) -> Array:
+def products(contexts: Array, actions: Array) -> Array:
     """Contexts, the action and its square, and the products of both with contexts."""
     a = actions[:, None]
     return np.hstack([contexts, a, a**2, a * contexts, a**2 * contexts])
 
 
-def _lines(contexts: Array, actions: Array) -> Array:
+def lines(contexts: Array, actions: Array) -> Array:
     a = actions[:, None]
     return np.hstack([contexts, a, a * contexts])
 
 
-TREES = _Kind(
-    _TREES, _tree, lambda contexts, actions: np.column_stack([contexts, actions])
-)
-QUADRATIC = _Kind(_PENALTIES, _linear, _products)
-LINES = _Kind(_PENALTIES, _linear, _lines)
+def joined(contexts: Array, actions: Array) -> Array:
+    return np.column_stack([contexts, actions])
+
+
+TREES = Kind(_TREES, _tree, joined)
+QUADRATIC = Kind(_PENALTIES, _linear, products)
+LINES = Kind(_PENALTIES, _linear, lines)
 
 
 def best_within(
-    world: World, model: Model, contexts: Array, low: float, high: float
+    world: Problem, model: Model, contexts: Array, low: float, high: float
 ) -> Array:
     """The best candidate actions of a model, of those from ``low`` to ``high``."""
     allowed = world.candidates

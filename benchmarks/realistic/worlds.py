@@ -51,13 +51,23 @@ class Log:
         return len(self.rewards)
 
 
-class World(abc.ABC):
-    """One problem; its truth is fixed, a seed draws a log."""
+class Problem:
+    """What learners are told beside the log."""
 
     name: str
     parts: tuple[Part, ...]
     #: All that is allowed; ``None`` for any dose in [0, 1].
     actions: Array | None
+    #: Of doses, where a learner needs a list of them.
+    levels = 11
+
+    @property
+    def candidates(self) -> Array:
+        return DOSES if self.actions is None else self.actions
+
+
+class World(Problem, abc.ABC):
+    """A problem whose truth is fixed; a seed draws a log."""
 
     def log(self, rows: int, seed: int) -> Log:
         rng = np.random.default_rng([seed, len(self.name)])
@@ -94,10 +104,6 @@ class World(abc.ABC):
     def value(self, contexts: Array, actions: Array) -> Array:
         """True expected reward."""
         return self.reward(contexts, actions, self.means(contexts, actions))
-
-    @property
-    def candidates(self) -> Array:
-        return DOSES if self.actions is None else self.actions
 
     @functools.cached_property
     def judged(self) -> Array:

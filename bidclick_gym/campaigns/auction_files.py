@@ -101,11 +101,8 @@ def read_auctions(
         given.pop("value"), usual.pop("value", None)
     given = {role: column for role, column in given.items() if column is not None}
     numbered = any(isinstance(column, int) for column in given.values())
-    if numbered and (
-        form != "columns"
-        or not all(isinstance(column, int) for column in given.values())
-        or not {"market_price", *(usual.keys() & {"value"})} <= given.keys()
-    ):
+    named = any(isinstance(column, str) for column in given.values())
+    if numbered and (named or form != "columns" or not {*usual} - {"click"} <= {*given}):
         raise ValueError(
             "columns must be names, or, in a file of form 'columns' without a header, "
             f"all numbers, market_price and value among them, got {given}"
@@ -117,10 +114,8 @@ def read_auctions(
             check_column(role, column, where, f"column {wanted[role]!r}")
         if form == "auctionnet":
             owners.update(np.unique(block["advertiser"]).tolist())
-            mine = block["advertiser"] == advertiser
-            block = (
-                block if advertiser is None else {n: c[mine] for n, c in block.items()}
-            )
+            mine = (block["advertiser"] == advertiser) | (advertiser is None)
+            block = {name: column[mine] for name, column in block.items()}
         parts.append(block)
     if owners and (len(owners) > 1 if advertiser is None else advertiser not in owners):
         raise ValueError(

@@ -14,7 +14,7 @@ from .._arrays import AnyArray, FloatArray
 _LARGEST = float(np.finfo(np.float32).max)
 #: What a column may hold, in words and as a lowest and highest number.
 _ALLOWED = {
-    "market_price": ("a finite number >= 0", 0.0, _LARGEST),
+    "market_price": ("finite in float32 and >= 0", 0.0, _LARGEST),
     "click": ("0 or 1", 0.0, 1.0),
 }
 
@@ -40,7 +40,7 @@ class Auctions:
     click: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        given = {field.name: getattr(self, field.name) for field in _FIELDS}
+        given = dict(vars(self))
         if self.features is None:
             given["features"] = np.empty((len(np.atleast_1d(self.market_price)), 0))
         columns = {n: _column(n, v) for n, v in given.items() if v is not None}
@@ -62,21 +62,18 @@ class Auctions:
 
     def __getitem__(self, rows: slice) -> Auctions:
         """Some of the auctions, such as ``auctions[:1000]``."""
-        kept: dict[str, Any] = {}
-        for field in _FIELDS:
-            column = getattr(self, field.name)
-            kept[field.name] = None if column is None else column[rows]
+        kept: dict[str, Any] = {
+            name: None if column is None else column[rows]
+            for name, column in vars(self).items()
+        }
         return Auctions(**kept)
-
-
-_FIELDS = dataclasses.fields(Auctions)
 
 
 def check_column(
     role: str, column: AnyArray, where: Callable[[int], str], name: str = ""
 ) -> None:
     """Raises ``ValueError`` with the first value that is not allowed, and where it is."""
-    allowed, low, high = _ALLOWED.get(role, ("a finite number", -_LARGEST, _LARGEST))
+    allowed, low, high = _ALLOWED.get(role, ("finite in float32", -_LARGEST, _LARGEST))
     inside = (column >= low) & (column <= high)
     if role == "click":
         inside &= column == np.rint(column)
@@ -95,11 +92,12 @@ def _column(name: str, values: npt.ArrayLike) -> AnyArray:
         found: Any = np.array(values)
     except ValueError:  # a list of unequal lists
         found = np.array(None)
-    if found.dtype.kind not in "fiub" or found.ndim != dimensions:
+    is_masked = np.ma.is_masked(values)
+    if found.dtype.kind not in "fiub" or found.ndim != dimensions or is_masked:
         shape = "(N, F)" if dimensions == 2 else "(N,)"
+        kind = "masked values" if is_masked else found.dtype
         raise ValueError(
-            f"{name} must be numbers of shape {shape}, got {found.dtype} of shape "
-            f"{found.shape}"
+            f"{name} must be numbers of shape {shape}, got {kind} of shape {found.shape}"
         )
     found = found.astype(np.float64)
     found.flags.writeable = False

@@ -30,16 +30,16 @@ Step = tuple[Float32Array, FloatArray, BoolArray, BoolArray, dict[str, Any]]
 class BatchedEnv(gym.vector.VectorEnv[Any, Any, Any], abc.ABC):
     """Sub-environments whose episodes all have ``horizon`` steps.
 
-    Args:
-        num_envs: number of sub-environments, at least 1.
-        spaces: of observations and actions of one of them.
-        horizon: steps in an episode.
-        terminates: whether episodes terminate at their end, or truncate.
-        bids: allowed bids, ``(K,)``; None if an action is the bid itself.
-        bounds: what reset options may be.
-        no_impression: the information of a reset, with the types of a step's.
-        render_mode, autoreset_mode, full_info: as in ``BidClickVectorEnv``.
+    A subclass sets, before it calls ``__init__``, what is declared below; ``_bids`` are
+    allowed bids, ``(K,)``, or None if an action is the bid itself.
     """
+
+    horizon: int
+    #: The information of a reset, with the types of a step's.
+    no_impression: Mapping[str, Any]
+    start_bounds: Bounds
+    _bids: FloatArray | None
+    _terminates: bool
 
     metadata: dict[str, Any] = {  # noqa: RUF012
         "render_modes": [],
@@ -50,11 +50,6 @@ class BatchedEnv(gym.vector.VectorEnv[Any, Any, Any], abc.ABC):
         self,
         num_envs: int,
         spaces: tuple[gym.Space[Any], gym.Space[Any]],
-        horizon: int,
-        terminates: bool,
-        bids: FloatArray | None,
-        bounds: Bounds,
-        no_impression: Mapping[str, Any],
         render_mode: str | None,
         autoreset_mode: Any,
         full_info: bool,
@@ -66,15 +61,11 @@ class BatchedEnv(gym.vector.VectorEnv[Any, Any, Any], abc.ABC):
             )
         self._autoreset = parse_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self._autoreset}
-        self.horizon, self.full_info = horizon, bool(full_info)
+        self.full_info = bool(full_info)
         self.single_observation_space: Any = spaces[0]
         self.single_action_space: Any = spaces[1]
         self.observation_space = batch_space(spaces[0], self.num_envs)
         self.action_space = batch_space(spaces[1], self.num_envs)
-        self.start_bounds = bounds
-        self._zeros = no_impression
-        self._terminates = terminates
-        self._bids = bids
         # Episodes end when the clock reaches the step they started at plus the horizon.
         # Comparing it with the first of these ends spares counting impressions apart.
         self._clock = -1
@@ -133,7 +124,7 @@ class BatchedEnv(gym.vector.VectorEnv[Any, Any, Any], abc.ABC):
 
     def _no_impression(self) -> Values:
         """Zeros for all that a step says."""
-        one = self._zeros if self.full_info else {}
+        one = self.no_impression if self.full_info else {}
         return {name: np.full(self.num_envs, zero) for name, zero in one.items()}
 
     def step(self, actions: Any) -> Step:

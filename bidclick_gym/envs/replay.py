@@ -10,6 +10,7 @@ import numpy as np
 
 from .._arrays import AnyArray, BoolArray, Float32Array, FloatArray
 from .._checks import check_choice, check_integer, check_number
+from ..auction import check_bids
 from ..campaigns import Auctions
 from .batch import BatchedEnv, Values
 from .stepping import (
@@ -19,8 +20,6 @@ from .stepping import (
     may_render,
     one_bid,
 )
-
-ORDERS = ("random", "file", "shuffled")
 
 
 class BidReplayVectorEnv(BatchedEnv):
@@ -66,74 +65,62 @@ class BidReplayVectorEnv(BatchedEnv):
                 f"auctions must be Auctions, got {type(auctions).__name__}; "
                 "read_auctions reads them from a file"
             )
-        self.auctions, self.pricing, self.reward, self.order = (
-            auctions,
-            pricing,
-            reward,
-            order,
-        )
-        self.budget = check_number("budget", budget, 0.0, open=True)
-        horizon = check_integer("impressions", impressions, 1)
-        if horizon > len(auctions):
-            raise ValueError(
-                f"impressions must be at most {len(auctions)}, the number of auctions, "
-                f"got {horizon}"
-            )
         check_choice("pricing", pricing, ("second", "first"))
         check_choice("reward", reward, ("value", "click"))
-        check_choice("order", order, ORDERS)
+        check_choice("order", order, ("random", "file", "shuffled"))
         if reward == "click" and auctions.click is None:
             raise ValueError("reward must be 'value': the auctions have no clicks")
-        self.bids = None if bids is None else _checked_bids(bids, highest_bid)
+        self.auctions, self.pricing = auctions, pricing
+        self.reward, self.order = reward, order
+        self.budget = check_number("budget", budget, 0.0, open=True)
+        self.horizon = check_integer("impressions", impressions, 1)
+        if self.horizon > len(auctions):
+            raise ValueError(
+                f"impressions must be at most {len(auctions)}, the number of auctions, "
+                f"got {self.horizon}"
+            )
+        self.start_bounds = {
+            **(
+                {} if order == "shuffled" else {"start": (0, len(auctions) - 1, np.int64)}
+            ),
+            "budget_left": (0.0, self.budget, np.float64),
+            "impressions_left": (1, self.horizon, np.int64),
+        }
+        self.no_impression = {
+            **{"bid": 0.0, "asked_bid": 0.0, "won": 0},
+            **({} if auctions.click is None else {"click": 0}),
+            **{"payment": 0.0, "budget_left": 0.0, "impressions_left": 0},
+        }
+        self._terminates = True
         action_space: gym.Space[Any]
-        if self.bids is None:
+        if bids is None:
+            self.bids = self._bids = None
             action_space = gym.spaces.Box(0.0, _highest(auctions, highest_bid), (1,))
         else:
+            if highest_bid is not None:
+                raise ValueError(
+                    f"highest_bid must be None beside bids, got {highest_bid!r}"
+                )
+            self.bids = check_bids(bids, float(np.finfo(np.float32).max))
+            if self.bids[0] != 0.0:
+                raise ValueError(
+                    f"bids must begin with 0, which can always be paid, got {bids!r}"
+                )
+            self._bids = np.array(self.bids)
             action_space = gym.spaces.Discrete(len(self.bids))
-        assert auctions.features is not None
-        seen = np.column_stack([auctions.value, auctions.features]).astype(np.float32)
+        self._seen = np.column_stack([auctions.value, auctions.features])  # type: ignore[list-item]
+        self._seen = self._seen.astype(np.float32)
         # A space whose ends are equal makes Gymnasium warn.
-        low, high = seen.min(axis=0), seen.max(axis=0)
+        low, high = self._seen.min(axis=0), self._seen.max(axis=0)
         high = np.maximum(high, np.nextafter(low, np.float32(np.inf)))
-        bounds: dict[str, Any] = {
-            "start": (0, len(auctions) - 1, np.int64),
-            "budget_left": (0.0, self.budget, np.float64),
-            "impressions_left": (1, horizon, np.int64),
-        }
-        if order == "shuffled":
-            del bounds["start"]
-        super().__init__(
-            num_envs,
-            (
-                gym.spaces.Box(
-                    np.array([0.0, 0.0, *low], dtype=np.float32),
-                    np.array([1.0, 1.0, *high], dtype=np.float32),
-                ),
-                action_space,
-            ),
-            horizon,
-            True,
-            None if self.bids is None else np.array(self.bids),
-            bounds,
-            no_impression(auctions),
-            render_mode,
-            autoreset_mode,
-            full_info,
-        )
-        self._seen, self._slots = seen, np.arange(self.num_envs)
-        self._rows = np.zeros((self.num_envs, horizon + 1), dtype=np.int64)
+        shares = np.array([[0.0, 0.0], [1.0, 1.0]], dtype=np.float32)
+        bounds = np.concatenate([shares, [low, high]], axis=1)
+        spaces = gym.spaces.Box(bounds[0], bounds[1]), action_space
+        super().__init__(num_envs, spaces, render_mode, autoreset_mode, full_info)
+        self._slots = np.arange(self.num_envs)
+        self._rows = np.zeros((self.num_envs, self.horizon + 1), dtype=np.int64)
         self._left = np.zeros(self.num_envs)
         self._episode = 0
-
-    def take_generator(self, rng: np.random.Generator, restart: bool) -> None:
-        """Draws from ``rng`` on; ``restart`` begins again with the file."""
-        self.np_random = rng
-        self._episode = 0 if restart else self._episode
-
-    def rest(self) -> dict[str, Any]:
-        """What is left for the first sub-environment, with the names of a step."""
-        left = self.horizon - int(self._clock - self._started[0])
-        return {"budget_left": float(self._left[0]), "impressions_left": left}
 
     def _seed(self, seed: Any) -> None:
         super()._seed(seed)
@@ -160,15 +147,14 @@ class BidReplayVectorEnv(BatchedEnv):
                 self._rows[slot] = np.append(rows, rows[0])
         else:
             if self.order == "file":
-                episodes = self._episode + np.arange(count)
+                episodes = np.arange(self._episode, self._episode + count)
                 starts = episodes % (size // self.horizon) * self.horizon
                 self._episode += count
             else:
                 starts = self.np_random.integers(size - self.horizon + 1, size=count)
             if "start" in chosen:
-                starts = chosen["start"][where]
-            first = (starts - passed[where])[:, None]
-            self._rows[where] = (first + steps) % size
+                starts = chosen["start"][where] - passed[where]
+            self._rows[where] = (starts[:, None] + steps) % size
         fresh = chosen.get("budget_left", np.full(self.num_envs, self.budget))
         self._left = np.where(where, fresh, self._left)
 
@@ -187,15 +173,9 @@ class BidReplayVectorEnv(BatchedEnv):
             found["click"] = (won * self.auctions.click[rows]).astype(np.int64)
         values = won * self.auctions.value[rows]
         rewards = values if self.reward == "value" else found["click"].astype(np.float64)
-        if not self.full_info:
-            return rewards, {}
-        rest = self.horizon - 1 - played
-        return rewards, {
-            **found,
-            "payment": payment,
-            "budget_left": self._left.copy(),
-            "impressions_left": rest,
-        }
+        found["payment"], found["budget_left"] = payment, self._left.copy()
+        found["impressions_left"] = self.horizon - 1 - played
+        return rewards, found if self.full_info else {}
 
     def _observe(self) -> Float32Array:
         played = self._clock - self._started
@@ -303,11 +283,17 @@ class BidReplayEnv(gym.Env[Float32Array, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Float32Array, dict[str, Any]]:
         """Starts an episode; options and errors as in ``BidClickEnv``."""
-        chosen_values(options or {}, self.batch.start_bounds)
-        super().reset(seed=seed)
-        self.batch.take_generator(self.np_random, restart=seed is not None)
-        observations, _ = self.batch.reset(options=options)
-        self._shown = [{**no_impression(self.auctions), **self.batch.rest()}]
+        start = chosen_values(options or {}, self.batch.start_bounds)
+        observations, _ = self.batch.reset(seed=seed, options=options)
+        self._np_random = self.batch.np_random
+        self._np_random_seed = self.batch.np_random_seed
+        self._shown = [
+            {
+                **self.batch.no_impression,
+                "budget_left": float(start.get("budget_left", self.budget)),
+                "impressions_left": int(start.get("impressions_left", self.horizon)),
+            }
+        ]
         return observations[0], dict(self._shown[0])
 
     def step(self, action: Any) -> tuple[Float32Array, float, bool, bool, dict[str, Any]]:
@@ -332,29 +318,6 @@ class BidReplayEnv(gym.Env[Float32Array, Any]):
         from ..render import render_replay
 
         return render_replay(self.budget, self._shown, self.render_mode == "ansi")
-
-
-def no_impression(auctions: Auctions) -> dict[str, Any]:
-    """The information of a reset, with the names and types of a step's."""
-    click = {} if auctions.click is None else {"click": 0}
-    bids = {"bid": 0.0, "asked_bid": 0.0, "won": 0}
-    return {**bids, **click, "payment": 0.0, "budget_left": 0.0, "impressions_left": 0}
-
-
-def _checked_bids(bids: Any, highest_bid: Any) -> tuple[float, ...]:
-    if highest_bid is not None:
-        raise ValueError(f"highest_bid must be None beside bids, got {highest_bid!r}")
-    try:
-        found = np.array(bids, dtype=np.float64)
-    except (TypeError, ValueError):
-        found = np.zeros(0)
-    rises = found.ndim == 1 and found.size > 1 and (np.diff(found) > 0.0).all()
-    if not rises or found[0] != 0.0 or not np.isfinite(found[-1]):
-        raise ValueError(
-            "bids must be finite numbers, at least two, strictly increasing from 0, got "
-            f"{bids!r}"
-        )
-    return tuple(found.tolist())
 
 
 def _highest(auctions: Auctions, highest_bid: Any) -> float:

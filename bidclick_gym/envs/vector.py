@@ -62,18 +62,12 @@ class BidClickVectorEnv(BatchedEnv):
     ):
         single = BidClickEnv(horizon, bids, cost_range, continuous)
         self.auction, self.continuous = single.auction, single.continuous
-        super().__init__(
-            num_envs,
-            (single.observation_space, single.action_space),
-            single.horizon,
-            single.horizon == 1,
-            None if self.continuous else self.auction.bid_array,
-            context_bounds(self.auction),
-            BidClickEnv.no_impression,
-            render_mode,
-            autoreset_mode,
-            full_info,
-        )
+        self.horizon, self._terminates = single.horizon, single.horizon == 1
+        self.start_bounds = context_bounds(self.auction)
+        self.no_impression = single.no_impression
+        self._bids = None if self.continuous else self.auction.bid_array
+        spaces = single.observation_space, single.action_space
+        super().__init__(num_envs, spaces, render_mode, autoreset_mode, full_info)
         self._stream = ContextStream(self.auction, self.num_envs)
 
     def _advance(self, keep: BoolArray | None = None) -> None:

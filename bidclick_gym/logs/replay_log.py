@@ -118,8 +118,13 @@ def _asked(
             chance = chances(policy, seen, number)
         edges = np.cumsum(chance, axis=1)[:, :-1]
         return (rng.random(count)[:, None] >= edges).sum(axis=1), chance
-    high = float(envs.single_action_space.high[0])
-    if policy is None:
-        return high * rng.random((count, 1)), np.full(count, 1.0 / high)
-    bids, density = policy(rng, seen)
-    return np.asarray(bids).reshape(count, 1), np.asarray(density)
+    high = envs.single_action_space.high[0]
+    bids, density = high * rng.random(count), np.full(count, 1.0 / high)
+    if policy is not None:
+        bids, density = (np.asarray(part) for part in policy(rng, seen))
+    if bids.shape != (count,) or density.shape != (count,):
+        raise ValueError(
+            f"policy must return bids and densities of shape ({count},), got shapes "
+            f"{bids.shape} and {density.shape}"
+        )
+    return bids.astype(np.float32)[:, None], density

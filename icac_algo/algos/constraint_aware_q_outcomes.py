@@ -84,7 +84,7 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Predictors at logged actions, and coordinates; through any DDP wrapper."""
         found: tuple[torch.Tensor, torch.Tensor] = q_func(
-            batch.observations, actions=actions
+            batch.observations, actions=actions, after=batch.next_observations
         )
         return found
 

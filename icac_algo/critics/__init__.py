@@ -14,6 +14,7 @@ from .discrete import ProjectedQFunction, ShapedQFunction
 from .divergence import DivergenceError, refuse_diverged_networks
 from .factory import ShapedQFunctionFactory
 from .functions import Function, Spline, make_function
+from .hinges import Hinges
 from .kinds import (
     Canonical,
     Critic,
@@ -52,6 +53,7 @@ __all__ = [
     "Euclidean",
     "Function",
     "Functional",
+    "Hinges",
     "Moments",
     "OutcomeCritic",
     "OutcomeQFunction",

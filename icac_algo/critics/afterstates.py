@@ -37,7 +37,9 @@ from ..shapes import (
 )
 from .base import Prior, StandardisedCritic, reward_slope
 from .functions import Function, make_function
+from .hinges import Hinges
 from .kinds import Critic, function_over, register_critic
+from .links import mean_of
 from .outcomes import OutcomeQFunction, without_features
 from .parametrization import Units
 from .states import vector_sizes
@@ -82,6 +84,15 @@ class Afterstates(Critic):
             the value is a sum of equal parts, one for each of them, of the share that is
             left of it; the clock begins at about 1.
         n_pieces: pieces of both shaped functions.
+        payment: column of the learned outcome that leaves the budget where what it is
+            given happens, such as ``"paid"`` where an auction is ``"won"``; there is no
+            known cost then.  Actions are bids in its unit: no more than a bid is paid,
+            and none is that is more than what is left.
+        amounts: of the budget feature, beside a clock that begins at about 1.  The value
+            is then a sum of :class:`~icac_algo.critics.Hinges` at these amounts instead
+            of pieces: it can bend where little is left as sharply as a budget of very
+            many payments needs.  With ``value_shape=MonotoneConcave()``, and for rewards
+            of at least 0, it also rises and is concave in the clock.
 
     Raises:
         ValueError: a field is out of bounds.
@@ -99,6 +110,8 @@ class Afterstates(Critic):
     tick: float = 1.0
     largest_payment: float | None = None
     n_pieces: int = 4
+    payment: str | None = None
+    amounts: list[float] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not isinstance(self.known_cost, KnownCost):
@@ -123,6 +136,20 @@ class Afterstates(Critic):
                     "and have no bounds, beside largest_payment, got "
                     f"{self.value_shape!r}"
                 )
+        if self.amounts:
+            for amount in self.amounts:
+                check_number("amounts", amount, above=0.0)
+            if self.largest_payment is not None:
+                raise ValueError(
+                    "largest_payment must be None beside amounts, got "
+                    f"{self.largest_payment!r}"
+                )
+            known = (MonotoneConcave().shape_set(), Unconstrained().shape_set())
+            if self.value_shape.shape_set() not in known:
+                raise ValueError(
+                    "value_shape must be MonotoneConcave() or Unconstrained() beside "
+                    f"amounts, got {self.value_shape!r}"
+                )
 
     def check(self, prior: Prior) -> None:
         super().check(dataclasses.replace(prior, outcomes=()))
@@ -131,6 +158,8 @@ class Afterstates(Critic):
                 "constraint must be left out beside outcomes and critic=Afterstates(...):"
                 f" value_shape is that of what follows, got {prior.constraint!r}"
             )
+        if prior.outcomes:
+            self._check_payment(prior)
         if prior.constraint.known_cost is not None:
             raise ValueError(
                 "constraint must have no known_cost beside critic=Afterstates(...), "
@@ -146,8 +175,17 @@ class Afterstates(Critic):
     def create_discrete(
         self, encoder: Encoder, hidden_size: int, action_size: int, prior: Prior
     ) -> AfterstateQFunction | AfterstateOutcomeQFunction:
+        self._check_payment(prior)
         kind = AfterstateOutcomeQFunction if prior.outcomes else AfterstateQFunction
         return kind(encoder, action_size, self, prior)
+
+    def _check_payment(self, prior: Prior) -> None:
+        columns = [one.column for one in prior.outcomes if one.learned]
+        if self.payment is not None and self.payment not in columns:
+            raise ValueError(
+                "payment must be the column of an outcome that is learned, one of "
+                f"{columns}, got {self.payment!r}"
+            )
 
     def left(self, x: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """What actions leave of the budget feature, below 0 if refused, ``(B, K)``.
@@ -156,12 +194,15 @@ class Afterstates(Critic):
             x: observations, ``(B, d)``.
             actions: in their own units, ``(K,)`` or ``(B, K)``.
         """
-        cost = self.known_cost(x, actions).to(x.dtype)
+        if self.payment is None:
+            cost = self.known_cost(x, actions).to(x.dtype)
+        else:
+            cost = actions.to(x.dtype).expand(x.shape[0], -1)
         return x[:, self.budget_feature, None] - self.spend * cost
 
     def worth(
         self,
-        function: Function,
+        function: Function | Hinges,
         x: torch.Tensor,
         coordinates: torch.Tensor,
         left: torch.Tensor,
@@ -177,12 +218,27 @@ class Afterstates(Critic):
             units: of values.
         """
         clock, left = self.clock_after(x), left.clamp_min(0.0)
+        if isinstance(function, Hinges):
+            # So much do the rewards of all steps spread, shared among the amounts.
+            spread = (self.tick * len(self.amounts)) ** -0.5
+            worth = spread * function.at(coordinates, left, clock)
+            return torch.where(clock > self.tick / 2.0, worth, 0.0)
         steps: torch.Tensor | float = 1.0
         if self.largest_payment is not None:
             most = self.largest_payment * (clock / self.tick).clamp_min(0.5)
             left, steps = (left / most).clamp_max(1.0), clock
         worth = units.level / units.scale + function.at(coordinates, left, units)
         return torch.where(clock > self.tick / 2.0, steps * worth, 0.0)
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether the value has any shape."""
+        return self.value_shape.shape_set() != Unconstrained().shape_set()
+
+    def value_input(self, x: torch.Tensor) -> torch.Tensor:
+        """What the value is learned from, ``(B, 1)``: nothing, of shaped hinges."""
+        clock = self.clock_after(x)
+        return torch.zeros_like(clock) if self.amounts and self.is_shaped else clock
 
     def clock_after(self, x: torch.Tensor) -> torch.Tensor:
         """What the next observation has as its clock, ``(B, 1)``."""
@@ -198,12 +254,9 @@ class Afterstates(Critic):
                 observation, or the first action is not at 0.
         """
         size, hidden_units = vector_sizes(encoder, "afterstates")
-        features = [
-            *self.context,
-            self.known_cost.feature,
-            self.budget_feature,
-            self.clock_feature,
-        ]
+        features = [*self.context, self.budget_feature, self.clock_feature]
+        if self.payment is None:
+            features.append(self.known_cost.feature)
         if max(features) >= size:
             raise ValueError(
                 "features of context, known_cost, budget and clock must be below the "
@@ -217,8 +270,10 @@ class Afterstates(Critic):
             )
         return size, hidden_units, positions
 
-    def value_function(self) -> Function:
+    def value_function(self) -> Function | Hinges:
         """What is left of the budget to its value."""
+        if self.amounts:
+            return Hinges(self.amounts, self.is_shaped)
         ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
         return make_function(self.value_shape, ends, self.n_pieces)
 
@@ -278,7 +333,7 @@ class AfterstateQFunction(StandardisedCritic, DiscreteQFunction):
         later = settings.worth(
             self._later,
             x,
-            self._later_network(settings.clock_after(x)),
+            self._later_network(settings.value_input(x)),
             left,
             Units(0.0, self.scale, slope),
         )
@@ -312,6 +367,9 @@ class AfterstateOutcomeQFunction(OutcomeQFunction):
         size, hidden, positions = settings.sizes(encoder, prior.constraint, action_size)
         super().__init__(encoder, 1, prior, positions, settings.n_pieces)
         self.settings = settings
+        columns = [one.column for one in self.outcomes]
+        #: Number of the outcome that leaves the budget, if one is learned.
+        self._paid = None if settings.payment is None else columns.index(settings.payment)
         self._functions[-1] = settings.value_function()
         *now, later = [function.n_coordinates for function in self._functions]
         inputs = len(settings.context)
@@ -328,16 +386,54 @@ class AfterstateOutcomeQFunction(OutcomeQFunction):
             network(without_features(x, ignores)[:, self.settings.context])
             for network, ignores in zip(now, self._ignores[:-1], strict=True)
         ]
-        clock = self.settings.clock_after(x)
-        return torch.cat([*found, later(clock), x], dim=1)
+        return torch.cat([*found, later(self.settings.value_input(x)), x], dim=1)
+
+    def forward(
+        self,
+        x: Any,
+        actions: torch.Tensor | None = None,
+        after: torch.Tensor | None = None,
+    ) -> Any:
+        """What was left is logged: where payments vary, what follows is read there."""
+        found = super().forward(x, actions)
+        if self._paid is None or actions is None or after is None or not self.follows:
+            return found
+        predictors, coordinates = found
+        part = coordinates[:, -self._sizes[-1] :]
+        left = after[:, self.settings.budget_feature, None]
+        unit = Units(self.level, self.scale, self._reward_units[0])
+        follows = self._worth(part, left, unit)
+        return torch.cat([predictors[:-1], follows[None]]), coordinates
 
     def following(
-        self, part: torch.Tensor, actions: torch.Tensor, unit: Units
+        self,
+        part: torch.Tensor,
+        actions: torch.Tensor,
+        unit: Units,
+        values: Sequence[torch.Tensor],
     ) -> torch.Tensor:
-        settings, function = self.settings, self._functions[-1]
+        settings = self.settings
+        x = part[:, self._functions[-1].n_coordinates :]
+        if self._paid is None:
+            return self._worth(part, settings.left(x, self.positions[actions]), unit)
+        # They have likelihoods of their own to learn from.
+        paid, *given = (
+            mean_of(self.outcomes[self.learned[k]].link, values[k].detach())
+            for k in self._factors[self._paid]
+        )
+        happens = torch.ones_like(paid)
+        for mean in given:
+            happens = happens * mean
+        budget = x[:, settings.budget_feature, None]
+        kept = self._worth(part, budget, unit)
+        left = self._worth(part, budget - settings.spend * paid, unit)
+        return kept + happens * (left - kept)
+
+    def _worth(self, part: torch.Tensor, left: torch.Tensor, unit: Units) -> torch.Tensor:
+        """What is left is worth that, in scaled rewards, ``(B, M)``."""
+        function = self._functions[-1]
         later, x = part.tensor_split([function.n_coordinates], dim=1)
-        left = settings.left(x, self.positions[actions])
-        return unit.scale * settings.worth(function, x, later, left, unit)
+        return unit.scale * self.settings.worth(function, x, later, left, unit)
 
     def compose(
         self, x: Any, predictors: torch.Tensor, actions: torch.Tensor

@@ -201,14 +201,19 @@ class OutcomeCritic(_Called, StandardisedCritic):
         if self.follows:
             level, scale = self.level.to(coordinates), self.scale.to(coordinates)
             unit = Units(level, scale, self._reward_units[0])
-            values.append(self.following(parts[-1], actions, unit))
+            values.append(self.following(parts[-1], actions, unit, values))
         else:
             # Processes that share gradients expect one of every parameter.
             values.append((0.0 * parts[-1][:, :1]).expand(shape))
         return torch.stack(values)
 
-    def following(self, part: Tensor, actions: Tensor, unit: Units) -> Tensor:
-        """What follows, in scaled rewards, from its own coordinates, ``(B, M)``."""
+    def following(
+        self, part: Tensor, actions: Tensor, unit: Units, values: Sequence[Tensor]
+    ) -> Tensor:
+        """What follows, in scaled rewards, from its own coordinates, ``(B, M)``.
+
+        ``values`` are the predictors of the learned outcomes.
+        """
         places = self._places(len(self.learned), actions).to(part)
         return unit.level + unit.scale * self._functions[-1].at(part, places, unit)
 
@@ -315,10 +320,16 @@ class OutcomeQFunction(OutcomeCritic, DiscreteQFunction):
         ):
             self.register_buffer(name, values, persistent=False)
 
-    def forward(self, x: TorchObservation, actions: Tensor | None = None) -> Any:
+    def forward(
+        self,
+        x: TorchObservation,
+        actions: Tensor | None = None,
+        after: TorchObservation | None = None,
+    ) -> Any:
         """Values of all actions; at given indices ``(B, 1)`` what a loss needs.
 
-        That is the predictors there, ``(n + 1, B, 1)``, and the coordinates.
+        That is the predictors there, ``(n + 1, B, 1)``, and the coordinates.  ``after``
+        are the next observations, which critics of afterstates learn from.
         """
         if actions is None:
             q_value = self.values(x)

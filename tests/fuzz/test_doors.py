@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bidclick_gym import read_auctions
 from icac_algo import ColumnarReplayBuffer
 
 from .profile import FUZZ, attempt, times
@@ -119,3 +120,49 @@ def test_tables(
     held = log.to_arrays()
     assert np.isfinite(held["rewards"]).all()
     assert np.isfinite(held["observations"]).all()
+
+
+CELLS = [
+    "51",
+    "0.5",
+    " 2 ",
+    '"3"',
+    "+1",
+    "1e2",
+    "-1",
+    "nan",
+    "x",
+    "",
+    "1e400",
+    "1_0",
+    "\ufeff1",
+]
+
+
+@FUZZ
+@given(
+    rows=st.lists(
+        st.lists(st.sampled_from(CELLS[:6] * 4 + CELLS), min_size=2, max_size=2)
+        | st.lists(st.sampled_from(CELLS), max_size=4),
+        max_size=6,
+    ),
+    break_at=st.integers(0, 400),
+    delimiter=st.sampled_from(",\t"),
+)
+def test_texts_of_auctions(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[list[str]],
+    break_at: int,
+    delimiter: str,
+) -> None:
+    path = tmp_path_factory.mktemp("auctions") / "auctions.csv"
+    lines = [delimiter.join(row) for row in [["market_price", "value"], *rows]]
+    text = "\n".join(lines)
+    cut = text[:break_at] + "\0\r" + text[break_at:] if break_at < 30 else text
+    path.write_text(cut, encoding="utf-8")
+    found, refusal = attempt(lambda: read_auctions(path), ValueError)
+    if refusal is not None:
+        assert "auctions.csv" in refusal
+    elif cut == text:
+        expected = [[float(cell.strip('"')) for cell in row] for row in rows]
+        assert np.transpose([found.market_price, found.value]).tolist() == expected

@@ -7,11 +7,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
-from d3rlpy.constants import ActionSpace
 
 from bidclick_gym import Auctions, BidReplayEnv, simulate_replay_log
-from icac_algo import (
+
+ActionSpace = pytest.importorskip("d3rlpy").constants.ActionSpace
+import torch  # noqa: E402
+
+from icac_algo import (  # noqa: E402
     Afterstates,
     BudgetRelabellingTransitionPicker,
     ConstraintAwareQConfig,
@@ -144,6 +146,11 @@ def test_seeds_repeat_and_the_environment_is_left_as_it_is() -> None:
             {"env": make(bids=None), "policy": lambda r, o: (o[:, 0] - 2, o[:, 0])},
             ValueError,
             "actions must be bids in",
+        ),
+        (
+            {"env": make(bids=None), "policy": lambda r, o: (o[:, :1], o[:, 0])},
+            ValueError,
+            r"policy must return .*\(3, 1\)",
         ),
     ],
 )

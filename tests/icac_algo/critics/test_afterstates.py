@@ -39,6 +39,7 @@ from icac_algo.critics import (
     AfterstateOutcomeQFunction,
     AfterstateQFunction,
     Prior,
+    Units,
     reward_slope,
 )
 from icac_algo.decisions import MaskedGreedy
@@ -551,3 +552,133 @@ def test_which_values_can_be_constant_from_somewhere_on(shape: Any, fits: bool) 
         return
     with pytest.raises(ValueError, match="value_shape must allow values"):
         afterstates(value_shape=shape, **SHARE)
+
+
+# -- payments that an auction decides ---------------------------------------------
+
+
+def second_price() -> list[Outcome]:
+    return [
+        Outcome("won", Monotone(), link="logit", weight="x0"),
+        Outcome("payment", Monotone(), link="log", weight=0.0, given="won"),
+    ]
+
+
+AUCTION: dict[str, Any] = {"payment": "payment", "amounts": [0.02, 0.2, 2.0]}
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.floats(0.2, 3.0))
+def test_what_follows_is_worth_as_often_as_auctions_are_won(
+    seed: int, spread: float
+) -> None:
+    made, x = outcome_critic(seed, spread, second_price(), **AUCTION), states(seed)
+    eta_won, eta_paid, later = parts_of(made, x)
+    won, paid = 1.0 / (1.0 + np.exp(-eta_won)), np.exp(eta_paid)
+
+    def worth(left: Any) -> Any:
+        """What is left is worth that, ``(B, K)``."""
+        part = made.coordinates(torch.as_tensor(x))[:, -made._sizes[-1] :].double()
+        unit = Units(made.level.double(), made.scale.double(), made._reward_units[0])
+        with torch.no_grad():
+            return made._worth(part, torch.as_tensor(left), unit).numpy()
+
+    kept, left = worth(x[:, 2:3].astype(float)), worth(x[:, 2:3] - 0.25 * paid)
+    expected = (1.0 - won) * kept + won * left
+    assert later == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert (left <= kept + 1e-9).all()
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.floats(0.2, 3.0))
+def test_with_amounts_q_rises_in_budget_and_in_clock(seed: int, spread: float) -> None:
+    made, x = outcome_critic(seed, spread, second_price(), **AUCTION), states(seed)
+    richer, earlier = x.copy(), x.copy()
+    richer[:, 2] += 0.1
+    earlier[:, 3] += 0.1
+    q = values(made, x)
+    # Bids are at most what is left.
+    paid = x[:, 2:3] >= 0.25 * BIDS
+    for more in (richer, earlier):
+        assert (values(made, more)[paid] >= q[paid] - 2e-6 * np.abs(q).max()).all()
+    free = np.broadcast_to(q[:, :1], q.shape)
+    assert (q[~paid] == free[~paid]).all()
+
+
+def test_without_a_shape_amounts_leave_it_free() -> None:
+    made = outcome_critic(0, 3.0, second_price(), value_shape=Unconstrained(), **AUCTION)
+    x = states(0)
+    richer = x.copy()
+    richer[:, 2] += 0.1
+    change = values(made, richer)[:, 0] - values(made, x)[:, 0]
+    assert change.min() < 0.0 < change.max()
+
+
+def test_what_follows_learns_from_what_was_left() -> None:
+    made, x = outcome_critic(outcomes=second_price(), **AUCTION).train(), states(3)
+    after = x.copy()
+    after[:, 2] *= 0.3
+    seen, actions = torch.as_tensor(x), torch.full((len(x), 1), 3)
+    predictors, _ = made(seen, actions, torch.as_tensor(after))
+    part = made.coordinates(seen)[:, -made._sizes[-1] :]
+    unit = Units(made.level, made.scale, made._reward_units[0])
+    left = torch.as_tensor(after[:, 2:3])
+    assert torch.equal(predictors[-1], made._worth(part, left, unit))
+    # Wins and payments have likelihoods of their own.
+    made(seen, actions)[0][-1].sum().backward()
+    *heads, later = made._heads
+    assert not any(p.grad.any() for head in heads for p in head.parameters())
+    assert any(p.grad.any() for p in later.parameters())
+
+
+def test_a_second_price_bidder_is_learned_saved_and_exported(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng, x, actions = np.random.default_rng(0), states(4, 400), np.arange(400) % K
+    x[:, 3] = np.tile(np.arange(10, 0, -1) / 50, 40)
+    price = rng.random(400)
+    won = (price <= BIDS[actions]).astype(np.float64)
+    log = ColumnarReplayBuffer.from_arrays(
+        x,
+        actions,
+        won * x[:, 0],
+        terminals=np.arange(400) % 10 == 9,
+        action_size=K,
+        extras={"won": won, "payment": price * won},
+    )
+    own = {"outcomes": second_price(), "reward_scaler": None, "gamma": 1.0}
+    algo = trained(log, critic=afterstates(**AUCTION), **own)
+    again = load(save(algo, "model"), device="cpu:0")
+    assert again.config == algo.config
+    q = np.stack([algo.predict_value(x, np.full(400, a)) for a in range(K)], axis=1)
+    assert np.array_equal(again.predict_value(x, np.full(400, 2)), q[:, 2])
+    save_graph(algo, "graph.onnx")
+    session = onnxruntime.InferenceSession("graph.onnx")
+    (found,) = session.run(["q_values"], {"input_0": x})
+    assert found == pytest.approx(q, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"amounts": [0.1, 0.0]}, "amounts must be .* got 0.0"),
+        ({"amounts": [0.1], "largest_payment": 0.1}, "largest_payment must be None"),
+        (
+            {"amounts": [0.1], "value_shape": Monotone()},
+            "value_shape must be .* Monotone",
+        ),
+    ],
+)
+def test_amounts_are_above_0_and_have_few_shapes(
+    fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        afterstates(**fields)
+
+
+def test_a_payment_is_an_outcome_that_is_learned() -> None:
+    with pytest.raises(ValueError, match=r"payment must be .* \['click'\], got 'paid'"):
+        outcome_config(critic=afterstates(payment="paid"))
+    with pytest.raises(ValueError, match=r"payment must be .* \[\], got 'paid'"):
+        critic(payment="paid")

@@ -1,0 +1,1 @@
+"""The same defaults everywhere: how long our critics train, against fixed counts."""
