@@ -126,12 +126,10 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
             raise TypeError(
                 f"dataset must be a d3rlpy replay buffer, got {type(dataset).__name__}"
             )
-        is_open = isinstance(n_steps, str) and n_steps == "auto"
-        chosen = FitOptions(0 if is_open else n_steps, n_steps_per_epoch, **options)
-        if is_open or validation is not None:
-            found = self._choose(
-                dataset, None if is_open else chosen.n_steps, validation, chosen
-            )
+        most = None if n_steps == "auto" else n_steps
+        chosen = FitOptions(0 if most is None else most, n_steps_per_epoch, **options)
+        if most is None or validation is not None:
+            found = self._choose(dataset, most, validation, chosen)
             chosen = dataclasses.replace(chosen, n_steps=found.n_steps)
         self.prepare(dataset)
         return train(self, dataset, chosen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import os
 import pathlib
 from collections.abc import Callable, Mapping
@@ -49,12 +50,14 @@ class Stopping:
         losses: summed over each episode's steps, ``(C, T, E)``; in units of the rewards'
             spread, as :mod:`icac_algo.evidence.held_out` says.
         lengths: transitions of each episode, ``(E,)``.
+        share: of all transitions, those that were trained on.
     """
 
     names: tuple[str, ...]
     steps: IntArray
     losses: FloatArray
     lengths: IntArray
+    share: float = 1.0
 
     @property
     def means(self) -> FloatArray:
@@ -82,11 +85,12 @@ class Stopping:
 
     @property
     def n_steps(self) -> int:
-        """How many steps to train it."""
-        return int(self.steps[self._lowest[1]])
+        """How many steps to train it on all transitions: as many passes as were best."""
+        return round(float(self.steps[self._lowest[1]]) / self.share)
 
     def __str__(self) -> str:
-        return f"Chosen: {self.n_steps:,} steps, {self.name}.\n\n{self.table()}"
+        chosen = f"{self.n_steps:,} steps on all transitions, {self.name}"
+        return f"Chosen: {chosen}.\n\n{self.table()}"
 
     def table(self) -> str:
         """A Markdown table: means, and standard errors of their gaps from the lowest."""
@@ -106,8 +110,8 @@ class Stopping:
 
 
 def default_most(transitions: int) -> int:
-    """The most steps that are tried: 4,000 for 4,000 transitions, 14,500 for 100,000."""
-    return 100 * max(1, round(40.0 * (transitions / 4000.0) ** 0.4))
+    """The most steps to choose: 5,000 for 4,000 transitions, 18,100 for 100,000."""
+    return 100 * max(1, round(50.0 * (transitions / 4000.0) ** 0.4))
 
 
 def choose_n_steps(
@@ -134,14 +138,14 @@ def choose_n_steps(
     after 100 steps and whenever there are 1.4 times as many.  The loss is that of
     :mod:`icac_algo.evidence.held_out`; what is common in it, of each fold, is the mean of
     all settings and looks (of what follows, of the second half of looks).  Chosen is the
-    lowest mean.
+    lowest mean, and of all transitions as many passes as it had of those outside a fold.
 
     Args:
         dataset: a replay buffer.
         make: a function that makes a new d3rlpy algorithm with values, or several by
             name.
-        most: the most steps; by default 4,000 for 4,000 transitions, which grows with
-            their number to the power 0.4.
+        most: the most steps to choose; by default 5,000 for 4,000 transitions, which
+            grows with their number to the power 0.4.
         validation: a share of the episodes to hold out once, or a buffer to judge by.
         seed: of the folds and of every training.
         show_progress: whether to show a bar.
@@ -164,8 +168,11 @@ def choose_n_steps(
     samples = {name: one() for name, one in makers.items()}
     kept = _Journal(journal, _identity(samples, log, validation, most, seed))
     gamma = _gamma(samples, pairs)
-    at, losses, lengths = looks(most), [], []
-    total = len(makers) * len(pairs) * most
+    trained_on = sum(training.transition_count for training, _ in pairs)
+    share = trained_on / len(pairs) / log.transition_count
+    at = looks(max(1, math.floor(share * most)))
+    losses, lengths = [], []
+    total = len(makers) * len(pairs) * at[-1]
     with tqdm(total=total, disable=not show_progress, desc="Stopping") as bar:
         for number, (training, judged) in enumerate(pairs):
             answers = {}
@@ -173,7 +180,7 @@ def choose_n_steps(
                 bar.set_postfix({"fold": f"{number + 1}/{len(pairs)}", "setting": name})
                 key = f"{number}/{name}"
                 if key in kept:
-                    bar.update(most)
+                    bar.update(at[-1])
                 else:
                     kept.keep(key, _train(one, training, judged, at, seed, bar))
                 answers[name] = kept[key]
@@ -184,6 +191,7 @@ def choose_n_steps(
         np.array(at),
         np.concatenate(losses, axis=2),
         np.concatenate(lengths).astype(np.int64),
+        share,
     )
 
 
@@ -207,7 +215,7 @@ def _pairs(
 ) -> list[tuple[ColumnarReplayBuffer, HeldOut]]:
     """What is trained on, and what is judged by, of each fold."""
     if isinstance(validation, ReplayBufferBase):
-        return [(log.replace(seed=seed), _judged(_columns(validation), seed))]
+        return [(log, _judged(_columns(validation), seed))]
     count, rng = log.columns.index.episodes, np.random.default_rng(seed)
     order, share = rng.permutation(count), validation
     if share is not None:
@@ -226,7 +234,7 @@ def _pairs(
         )
     return [
         (
-            log.replace(episodes=np.setdiff1d(order, part), seed=seed),
+            log.replace(episodes=np.setdiff1d(order, part)),
             _judged(log.replace(episodes=np.sort(part)), seed),
         )
         for part in parts
@@ -258,7 +266,8 @@ def _train(
 
     with own_random_numbers(seed):
         make().fit(
-            training,
+            # Each sees the same batches.
+            training.replace(seed=seed),
             n_steps=at[-1],
             n_steps_per_epoch=at[-1],
             callback=look,

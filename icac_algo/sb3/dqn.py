@@ -216,17 +216,17 @@ class ConstraintAwareDQN(DQN):
             TypeError: the buffer is of another kind.
             ValueError: it is empty or of other spaces, or a count is below 1.
         """
-        most = None
-        if gradient_steps != "auto":
-            check_count("gradient_steps", gradient_steps)
-            most = gradient_steps
+        most = None if gradient_steps == "auto" else gradient_steps
+        steps = most or 0
+        if most is not None:
+            check_count("gradient_steps", most)
         check_count("log_interval", log_interval)
         buffer = self._checked(replay_buffer)
         if most is None or validation is not None:
             log: Any = replay_buffer
             if not isinstance(log, ColumnarReplayBuffer):
                 log = ColumnarReplayBuffer.from_sb3(buffer)
-            gradient_steps = choose_n_steps(
+            steps = choose_n_steps(
                 log,
                 functools.partial(_Trial, self),
                 most,
@@ -234,11 +234,9 @@ class ConstraintAwareDQN(DQN):
                 show_progress=progress_bar,
             ).n_steps
         self.replay_buffer = buffer
-        _, callback = self._setup_learn(
-            gradient_steps, callback, False, tb_log_name, progress_bar
-        )
+        _, callback = self._setup_learn(steps, callback, False, tb_log_name, progress_bar)
         callback.on_training_start(locals(), globals())
-        for step in range(1, gradient_steps + 1):
+        for step in range(1, steps + 1):
             self.train(1, self.batch_size)
             if step % self.target_update_interval == 0:
                 polyak_update(
