@@ -151,9 +151,10 @@ class ConstraintAwareQConfig(LearnableConfig):
             their biases: each step takes ``learning rate * weight_decay`` of every
             weight.  ``None`` is 0; with outcomes, but for afterstates, it is
             :math:`3\, (4000 / N)^{0.7}` for N transitions, at most 10, which let the
-            layers say as much as a log of that size supports.  What is linear in the
-            features passes them; it decays likewise, at a tenth of the rate for links
-            logit and log.
+            layers say as much as a log of that size supports; ``fit`` without a step
+            count chooses it.  Where weights decay, what is linear in the features passes
+            the layers (but for a critic ``Euclidean()``); it decays likewise, at a tenth
+            of the rate for links logit and log.
         support (str): Where policies take their actions: ``"logged"`` between the lowest
             and the highest action of the log, ``"any"`` also beyond.
         check_prior (str): What ``fit`` does before it imposes the shape over discrete
