@@ -106,7 +106,7 @@ class ShapedQFunctionFactory(QFunctionFactory):
 
     @classmethod
     def with_outcomes(
-        cls, outcomes: Sequence[Outcome], passes_layers: bool, **fields: Any
+        cls, outcomes: Sequence[Outcome], passes_layers: bool = False, **fields: Any
     ) -> Self:
         """A factory for :class:`Prior` with these of its fields as well."""
         factory = cls(**fields)
