@@ -7,6 +7,7 @@ from icac_algo._util.command_line import exit_status
 # Each registers its experiments.
 from .auction import gallery, ope, priors, regret, robustness, table1, tune  # noqa: F401
 from .campaigns import budget  # noqa: F401
+from .defaults import steps  # noqa: F401
 from .engine.command_line import main
 from .paper import experiment as paper  # noqa: F401
 from .realistic import realistic, warfarin  # noqa: F401

@@ -26,8 +26,10 @@ from .critics import (  # noqa: E402
 )
 from .data import BudgetRelabellingTransitionPicker, ColumnarReplayBuffer  # noqa: E402
 from .evidence import (  # noqa: E402
+    HeldOutCallback,
     check_outcomes,
     check_prior,
+    choose_n_steps,
     select_by_bellman_error,
 )
 from .shapes import (  # noqa: E402
@@ -59,6 +61,7 @@ __all__ = [
     "DiscreteIQLConfig",
     "Euclidean",
     "Functional",
+    "HeldOutCallback",
     "Intersection",
     "KnownCost",
     "Monotone",
@@ -73,6 +76,7 @@ __all__ = [
     "Unconstrained",
     "check_outcomes",
     "check_prior",
+    "choose_n_steps",
     "fit_lagrangian",
     "select_by_bellman_error",
 ]

@@ -22,7 +22,7 @@ MOST_REGRET = 6.0
 def _cells(settings: Settings) -> Iterable[Cell]:
     if settings["data"] is None:  # with --rebuild
         return
-    names = list(DOSE_LEARNERS)[: 5 if settings.quick else None]
+    names = list(DOSE_LEARNERS)[: 6 if settings.quick else None]
     for seed in range(settings.seeds):
         for name in names:
             yield Cell.of("warfarin", name, seed, data=settings["data"])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import datetime
+import functools
 import io
+import os
 from collections.abc import Generator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +18,7 @@ from d3rlpy.algos.qlearning.base import QLearningAlgoImplBase
 from d3rlpy.algos.utility import build_scalers_with_transition_picker
 from d3rlpy.base import LearnableConfig
 from d3rlpy.dataset import ReplayBufferBase, TransitionMiniBatch
+from d3rlpy.logging import LOG
 from d3rlpy.models.torch import CategoricalPolicy
 from d3rlpy.torch_utility import TorchMiniBatch
 from d3rlpy.types import Shape, TorchObservation
@@ -22,6 +28,7 @@ from .._util.checks import check_built
 from .._util.files import write_whole, written_beside
 from .._util.precision import float32_by_default
 from ..data import check_dataset, check_scaler
+from ..evidence import Stopping, choose_n_steps
 from ..export import save_greedy_policy
 from .processes import agree_on_config
 from .training import FitOptions, train
@@ -80,18 +87,35 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
     def fit(
         self,
         dataset: ReplayBufferBase,
-        n_steps: int,
+        n_steps: int | Literal["auto"] = "auto",
         n_steps_per_epoch: int = 10000,
         **options: Any,
     ) -> list[tuple[int, dict[str, float]]]:
-        """As d3rlpy's, and with checkpoints."""
+        """As d3rlpy's, with checkpoints, and without a step count if none is known.
+
+        Args:
+            dataset: what is learned from.
+            n_steps: gradient steps; ``"auto"`` chooses how many by held-out losses, and
+                settings that the config leaves open (:meth:`open_settings`) as well, then
+                trains on all transitions; see :func:`icac_algo.choose_n_steps`.
+            n_steps_per_epoch: as in d3rlpy.
+            options: d3rlpy's; ``checkpoint``, a file to go on from; ``validation``, a
+                share of the episodes or a buffer to choose the step count by, which is
+                then at most ``n_steps``.
+
+        Raises:
+            TypeError: an argument is of another kind.
+            ValueError: one is out of bounds, or the data cannot be learned from.
+        """
         return list(self.fitter(dataset, n_steps, n_steps_per_epoch, **options))
 
     def fitter(
         self,
         dataset: ReplayBufferBase,
-        n_steps: int,
+        n_steps: int | Literal["auto"] = "auto",
         n_steps_per_epoch: int = 10000,
+        *,
+        validation: float | ReplayBufferBase | None = None,
         **options: Any,
     ) -> Generator[tuple[int, dict[str, float]], None, None]:
         """As :meth:`fit`, an epoch at a time.
@@ -102,9 +126,53 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
             raise TypeError(
                 f"dataset must be a d3rlpy replay buffer, got {type(dataset).__name__}"
             )
-        chosen = FitOptions(n_steps, n_steps_per_epoch, **options)
+        most = None if n_steps == "auto" else n_steps
+        chosen = FitOptions(0 if most is None else most, n_steps_per_epoch, **options)
+        if most is None or validation is not None:
+            found = self._choose(dataset, most, validation, chosen)
+            chosen = dataclasses.replace(chosen, n_steps=found.n_steps)
         self.prepare(dataset)
         return train(self, dataset, chosen)
+
+    def open_settings(self, dataset: ReplayBufferBase) -> dict[str, dict[str, Any]]:
+        """Settings to choose among with the step count: fields of the config, by name."""
+        return {"as given": {}}
+
+    def _choose(
+        self,
+        dataset: ReplayBufferBase,
+        most: int | None,
+        validation: float | ReplayBufferBase | None,
+        options: FitOptions,
+    ) -> Stopping:
+        """Chooses a step count, and settings, which it puts into the config."""
+        if self._impl is not None or self._enable_ddp:
+            raise ValueError(
+                "n_steps='auto' and validation need an algorithm that is not built yet, "
+                "in one process: they begin anew; give a number of steps"
+            )
+
+        def make(fields: dict[str, Any]) -> Any:
+            config = dataclasses.replace(copy.deepcopy(self._config), **fields)
+            return type(self)(config, self._device, False)
+
+        # All errors of the data, before any of them is learned from.
+        make({}).prepare(dataset)
+        settings = self.open_settings(dataset)
+        kept = options.checkpoint
+        found = choose_n_steps(
+            dataset,
+            {name: functools.partial(make, one) for name, one in settings.items()},
+            most,
+            validation,
+            show_progress=options.show_progress,
+            journal=None if kept is None else f"{os.fspath(kept)}.stopping",
+        )
+        for name, value in settings[found.name].items():
+            setattr(self._config, name, value)
+        LOG.info("Chose", n_steps=found.n_steps, settings=found.name)
+        _log_curves(self, found, options)
+        return found
 
     def prepare(self, dataset: ReplayBufferBase) -> None:
         """Checks the data and fits the scalers that are not fitted yet."""
@@ -158,6 +226,19 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         current torch; it needs the package ``onnx``.
         """
         save_greedy_policy(self, fname)
+
+
+def _log_curves(algo: Any, found: Stopping, options: FitOptions) -> None:
+    """Held-out losses by step, as an experiment of their own."""
+    name = f"{options.experiment_name or type(algo).__name__}_stopping"
+    if options.with_timestamp:
+        name += f"_{datetime.datetime.now():%Y%m%d%H%M%S}"
+    adapter = options.logger_adapter.create(algo, name, options.n_steps_per_epoch)
+    for number, step in enumerate(found.steps.tolist()):
+        for setting, mean in zip(found.names, found.means[:, number], strict=True):
+            metric = f"held_out_loss {setting}"
+            adapter.write_metric(number + 1, step, metric, float(mean))
+    adapter.close()
 
 
 # -- mini-batches -------------------------------------------------------------

@@ -12,17 +12,16 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-import random
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed
 from d3rlpy.base import DeviceArg
 from d3rlpy.dataset import ReplayBufferBase
 
 from .._util.checks import check_built, check_path
+from .._util.random_numbers import random_state, restore_random_state
 from ..data import ColumnarReplayBuffer, fingerprint
 from ..export import (
     ArtefactError,
@@ -261,20 +260,11 @@ def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def _random_state(dataset: ReplayBufferBase | None) -> dict[str, Any]:
-    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
     own = dataset.random_state if isinstance(dataset, ColumnarReplayBuffer) else None
-    state = {"python": random.getstate(), "numpy": numpy_state, "dataset": own}
-    plain = json.loads(json.dumps(state, default=lambda array: array.tolist()))
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {**plain, "torch": torch.get_rng_state(), "cuda": cuda}
+    return {**random_state(), "dataset": own}
 
 
 def _restore_random(state: dict[str, Any], dataset: ReplayBufferBase) -> None:
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    np.random.set_state(state["numpy"])  # noqa: NPY002
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    restore_random_state(state)
     if isinstance(dataset, ColumnarReplayBuffer):
         dataset.random_state = state["dataset"]

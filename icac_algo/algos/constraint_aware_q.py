@@ -28,6 +28,7 @@ from .._util.checks import check_built, check_choice, check_count, check_number
 from .._util.fields import cast_fields
 from ..critics import (
     Afterstates,
+    Canonical,
     Critic,
     Euclidean,
     Functional,
@@ -150,9 +151,10 @@ class ConstraintAwareQConfig(LearnableConfig):
             their biases: each step takes ``learning rate * weight_decay`` of every
             weight.  ``None`` is 0; with outcomes, but for afterstates, it is
             :math:`3\, (4000 / N)^{0.7}` for N transitions, at most 10, which let the
-            layers say as much as a log of that size supports.  What is linear in the
-            features passes them; it decays likewise, at a tenth of the rate for links
-            logit and log.
+            layers say as much as a log of that size supports; ``fit`` without a step
+            count chooses it.  Where weights decay, what is linear in the features passes
+            the layers (but for a critic ``Euclidean()``); it decays likewise, at a tenth
+            of the rate for links logit and log.
         support (str): Where policies take their actions: ``"logged"`` between the lowest
             and the highest action of the log, ``"any"`` also beyond.
         check_prior (str): What ``fit`` does before it imposes the shape over discrete
@@ -319,6 +321,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             reward_slope(config.reward_scaler)
         factory = ShapedQFunctionFactory.with_outcomes(
             config.outcomes,
+            bool(config.weight_decay) and not isinstance(config.critic, Euclidean),
             constraint=config.constraint,
             critic=config.critic,
             state_constraints=config.state_constraints,
@@ -474,6 +477,10 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         if config.outcomes:
             assert isinstance(dataset, ColumnarReplayBuffer)
             self._standardisation = self._outcome_units(dataset, self._standardisation)
+        elif config.weight_decay and len(signature) == 1 and len(signature[0]) == 1:
+            self._standardisation = self._standardisation.with_features(
+                dataset, signature[0][0], config.observation_scaler
+            )
         if config.support == "logged":
             self._support = self._logged_range(dataset)
         if self._impl is not None and not self._impl.standardised:
@@ -486,9 +493,19 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             counts = [dataset.transition_count]
             if self._enable_ddp:
                 counts = from_all_processes(dataset.transition_count)
-            self._decay = min(3.0 * (4000.0 / sum(counts)) ** 0.7, 10.0)
+            self._decay = decay_for(sum(counts))
             if self._impl is not None:
                 self._impl.modules.state.decay.fill_(self._decay)
+
+    def open_settings(self, dataset: ReplayBufferBase) -> dict[str, dict[str, Any]]:
+        config = self._config
+        if config.weight_decay is not None or not isinstance(
+            config.critic, (Functional, Canonical)
+        ):
+            return super().open_settings(dataset)
+        most = decay_for(dataset.transition_count)
+        decays = [most / 4.0, most] if config.outcomes else [0.0, most / 4.0, most]
+        return {f"weight_decay={one:.3g}": {"weight_decay": one} for one in decays}
 
     def _logged_range(self, dataset: ReplayBufferBase) -> tuple[float, float]:
         """The lowest and the highest action that policies may take, by this log."""
@@ -605,6 +622,11 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
 
     def get_action_type(self) -> ActionSpace:
         return self._action_type
+
+
+def decay_for(transitions: int) -> float:
+    """Weight decay that lets layers say as much as a log of that size supports."""
+    return min(3.0 * (4000.0 / transitions) ** 0.7, 10.0)
 
 
 def _action_type_of(env: Any) -> ActionSpace:

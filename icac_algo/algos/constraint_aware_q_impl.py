@@ -14,7 +14,7 @@ from d3rlpy.torch_utility import Modules, TorchMiniBatch, unwrap_ddp_model
 from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
-from ..critics import OutcomeCritic, ShapedCritic, Standardisation, StandardisedCritic
+from ..critics import ShapedCritic, Standardisation, StandardisedCritic
 from ..decisions import best_actions
 from ..shapes import Constraint
 from .base import ActorCriticImpl, all_terminal
@@ -363,7 +363,7 @@ def decayed_parameters(q_funcs: nn.ModuleList) -> dict[float, list[torch.Tensor]
     """Weights that decay, by their share of the rate; biases do not."""
     found: dict[float, list[torch.Tensor]] = {}
     for module in q_funcs.modules():
-        shares = module.decays() if isinstance(module, OutcomeCritic) else []
+        shares = module.decays() if isinstance(module, StandardisedCritic) else []
         if isinstance(module, (nn.Linear, nn.Conv2d)):
             shares = [(p, 1.0) for p in module.parameters() if p.dim() > 1]
         for parameter, share in shares:

@@ -22,7 +22,7 @@ from torch import nn
 
 from ..shapes import Constraint, Outcome, ShapeSet, StateConstraint
 from .parametrization import Parametrization, Units
-from .states import StateCoordinates, make_state_coordinates
+from .states import StateCoordinates, make_state_coordinates, observation_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Prior:
         reward_scaler: how rewards were scaled, to put known costs and bounds in theirs.
         outcomes: the parts of the reward; ``constraint`` is then the shape of what
             follows.
+        passes_layers: whether what is linear in the features passes the hidden layers,
+            as it should where these decay.
     """
 
     constraint: Constraint
@@ -45,6 +47,27 @@ class Prior:
     action_scaler: ActionScaler | None = None
     reward_scaler: RewardScaler | None = None
     outcomes: Sequence[Outcome] = ()
+    passes_layers: bool = False
+
+
+class StandardisedFeatures(nn.Module):
+    """Features ``(B, d)`` less a middle, over a spread, neither of them learned."""
+
+    middle: torch.Tensor
+    spread: torch.Tensor
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.register_buffer("middle", torch.zeros(size))
+        self.register_buffer("spread", torch.ones(size))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - self.middle) / self.spread
+
+    def set(self, numbers: torch.Tensor) -> None:
+        """Takes d middles and after them d spreads."""
+        self.middle.copy_(numbers[: len(self.middle)])
+        self.spread.copy_(numbers[len(self.middle) :])
 
 
 class StandardisedCritic(nn.Module):
@@ -65,6 +88,10 @@ class StandardisedCritic(nn.Module):
         """
         self.level.fill_(level)
         self.scale.fill_(scale)
+
+    def decays(self) -> list[tuple[torch.Tensor, float]]:
+        """Parameters beside the layers that decay, and their share of the rate."""
+        return []
 
 
 class ShapedCritic(StandardisedCritic):
@@ -99,6 +126,11 @@ class ShapedCritic(StandardisedCritic):
             )
         else:
             self._fc = nn.Linear(hidden_size, parametrization.n_coordinates)
+        size = observation_size(encoder) if prior.passes_layers else 0
+        self._past: nn.Parameter | None = None
+        if size and self._by_state is None and not spectral_norm:
+            self._past = nn.Parameter(torch.zeros(parametrization.n_coordinates, size))
+            self.standardised_features = StandardisedFeatures(size)
         if spectral_norm:
             normalise_spectrally(self)
 
@@ -120,7 +152,21 @@ class ShapedCritic(StandardisedCritic):
         coordinates: torch.Tensor = self._fc(
             self.features(x) if features is None else features
         )
+        if self._past is not None:
+            assert isinstance(x, torch.Tensor)
+            linear = nn.functional.linear(self.standardised_features(x), self._past)
+            coordinates = coordinates + linear
         return coordinates
+
+    def standardise(self, level: float, scale: float, *more: float) -> None:
+        """As of other critics; ``more`` are middles and spreads of features."""
+        super().standardise(level, scale)
+        if self._past is not None and more:
+            self.standardised_features.set(torch.tensor(more))
+
+    def decays(self) -> list[tuple[torch.Tensor, float]]:
+        """What is linear in the features decays as the layers do."""
+        return [] if self._past is None else [(self._past, 1.0)]
 
     def units(self) -> Units | None:
         """What the shape's own bounds are measured in; ``None`` if it has none."""

@@ -100,14 +100,18 @@ class ShapedQFunctionFactory(QFunctionFactory):
     reward_scaler: RewardScaler | None = make_reward_scaler_field()
     # The first field of every factory of d3rlpy; here the constraint comes first.
     share_encoder: bool = dataclasses.field(default=False, kw_only=True)
-    # No field: only the loss of ConstraintAwareQ knows them.
+    # No fields: only ConstraintAwareQ knows the loss of outcomes, and decay.
     _outcomes: ClassVar[Sequence[Outcome]] = ()
+    _passes_layers: ClassVar[bool] = False
 
     @classmethod
-    def with_outcomes(cls, outcomes: Sequence[Outcome], **fields: Any) -> Self:
-        """A factory of critics of outcomes."""
+    def with_outcomes(
+        cls, outcomes: Sequence[Outcome], passes_layers: bool = False, **fields: Any
+    ) -> Self:
+        """A factory for :class:`Prior` with these of its fields as well."""
         factory = cls(**fields)
         object.__setattr__(factory, "_outcomes", outcomes)
+        object.__setattr__(factory, "_passes_layers", passes_layers)
         return factory
 
     def __post_init__(self) -> None:
@@ -155,6 +159,7 @@ class ShapedQFunctionFactory(QFunctionFactory):
             self.action_scaler,
             self.reward_scaler,
             self._outcomes,
+            self._passes_layers,
         )
 
     @staticmethod

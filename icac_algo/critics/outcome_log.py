@@ -25,7 +25,7 @@ from ..data import (
 from ..shapes import Outcome, Weight, conditions
 from .base import reward_slope
 from .links import eta_of, variance_of
-from .standardisation import Moments, Standardisation
+from .standardisation import FeatureMoments, Moments, Standardisation
 
 FloatArray = npt.NDArray[np.float64]
 _ROWS_AT_ONCE = 1 << 18
@@ -40,7 +40,7 @@ _ALLOWED = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class OutcomeStandardisation(Standardisation):
     r"""What the parts of a critic of outcomes are measured from and in.
 
@@ -53,16 +53,12 @@ class OutcomeStandardisation(Standardisation):
         balance: what each outcome's negative log-likelihood counts in the loss:
             :math:`E[\mathbb{1}[\text{given}] (\partial Q / \partial \mu_k)^2]\, Var(y_k)`
             over the variance of rewards.
-        middle: of features, what is taken from each: its mean, or 0 of a flag.
-        spread: of features, what each is divided by: its standard deviation, or 1.
     """
 
     follows: bool
     levels: tuple[float, ...]
     scales: tuple[float, ...]
     balance: tuple[float, ...]
-    middle: tuple[float, ...] = ()
-    spread: tuple[float, ...] = ()
 
     @property
     def numbers(self) -> list[float]:
@@ -140,41 +136,6 @@ class OutcomeStandardisation(Standardisation):
 
 # An outcome that hardly counts is still learned: its head has an optimizer's own step.
 _LEAST_SHARE = 1e-6
-
-
-class FeatureMoments:
-    """Mean and spread of features, ``(N, d)`` in pieces; flags stay 0 and 1.
-
-    A rare category that is divided by its spread would become a huge number.
-    """
-
-    def __init__(self, size: int):
-        self._moments = [Moments() for _ in range(size)]
-        self._is_flag = np.ones(size, dtype=bool)
-
-    def add(self, features: npt.NDArray[Any]) -> None:
-        """Takes rows in."""
-        features = np.asarray(features, np.float64)
-        self._is_flag &= ((features == 0.0) | (features == 1.0)).all(axis=0)
-        for moments, column in zip(self._moments, features.T, strict=True):
-            moments.add(column)
-
-    @property
-    def middle(self) -> tuple[float, ...]:
-        """What is taken from each."""
-        pairs = zip(self._moments, self._is_flag, strict=True)
-        return tuple(0.0 if is_flag else m.mean for m, is_flag in pairs)
-
-    @property
-    def spread(self) -> tuple[float, ...]:
-        """What each is then divided by."""
-        found = []
-        for moments, is_flag in zip(self._moments, self._is_flag, strict=True):
-            std = math.sqrt(moments.variance)
-            # Of a constant only rounding is left.
-            varies = std > 1e-6 * abs(moments.mean)
-            found.append(std if varies and not is_flag else 1.0)
-        return tuple(found)
 
 
 class Block:

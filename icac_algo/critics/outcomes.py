@@ -19,8 +19,6 @@ from d3rlpy.models.torch import (
     Encoder,
     EncoderWithAction,
     QFunctionOutput,
-    VectorEncoder,
-    VectorEncoderWithAction,
 )
 from d3rlpy.types import TorchObservation
 from torch import Tensor, nn
@@ -36,6 +34,7 @@ from ..shapes import (
 from .base import (
     Prior,
     StandardisedCritic,
+    StandardisedFeatures,
     normalise_spectrally,
     reward_shift,
     reward_slope,
@@ -43,7 +42,7 @@ from .base import (
 from .functions import make_function
 from .links import mean_of, negative_log_likelihood
 from .parametrization import Units
-from .states import vector_sizes
+from .states import observation_size
 
 # Log-odds and logarithms are often nearly straight in the action; means bend sooner.
 _STRAIGHTNESS = {"identity": 3.0, "logit": 5.0, "log": 5.0}
@@ -77,8 +76,6 @@ class OutcomeCritic(_Called, StandardisedCritic):
     scales: Tensor
     balance: Tensor
     follows: Tensor
-    middle: Tensor
-    spread: Tensor
 
     def __init__(
         self,
@@ -121,7 +118,7 @@ class OutcomeCritic(_Called, StandardisedCritic):
         self._sizes: list[int] = [function.n_coordinates for function in functions]
         self._heads = nn.ModuleList(nn.Linear(hidden_size, n) for n in self._sizes)
         # Past the hidden layers: what is linear in the features needs none of them.
-        self._features = _observation_size(encoder)
+        self._features = observation_size(encoder)
         self._past = nn.ParameterList(torch.zeros(n, self._features) for n in self._sizes)
         # The features that each head does not see.
         self._ignores = [tuple(sorted(set(one.ignores))) for one in learned] + [()]
@@ -129,8 +126,7 @@ class OutcomeCritic(_Called, StandardisedCritic):
         for name, start in (("levels", 0.0), ("scales", 1.0), ("balance", 1.0)):
             self.register_buffer(name, torch.full((count,), start))
         self.register_buffer("follows", torch.zeros((), dtype=torch.bool))
-        self.register_buffer("middle", torch.zeros(self._features))
-        self.register_buffer("spread", torch.ones(self._features))
+        self.standardised_features = StandardisedFeatures(self._features)
         if spectral_norm:
             normalise_spectrally(self)
 
@@ -147,12 +143,14 @@ class OutcomeCritic(_Called, StandardisedCritic):
             follows, *others = more
             self.follows.fill_(follows > 0.0)
             count = len(self.learned)
-            buffers = (self.levels, self.scales, self.balance, self.middle, self.spread)
-            sizes = [count, count, count, self._features, self._features]
+            *parts, features = torch.tensor(others).split(
+                [count, count, count, 2 * self._features]
+            )
             for buffer, values in zip(
-                buffers, torch.tensor(others).split(sizes), strict=True
+                (self.levels, self.scales, self.balance), parts, strict=True
             ):
                 buffer.copy_(values)
+            self.standardised_features.set(features)
 
     # -- from observations to predictors ---------------------------------------
 
@@ -181,8 +179,8 @@ class OutcomeCritic(_Called, StandardisedCritic):
             inputs, features = seen[ignores]
             coordinates = head(features)
             if self._features:
-                inputs = (inputs - self.middle) / self.spread
-                coordinates = coordinates + nn.functional.linear(inputs, past)
+                linear = nn.functional.linear(self.standardised_features(inputs), past)
+                coordinates = coordinates + linear
             found.append(coordinates)
         return torch.cat(found, dim=1)
 
@@ -455,13 +453,6 @@ class _Constant(nn.Module):
 
     def at(self, coordinates: Tensor, actions: Tensor, units: Units) -> Tensor:
         return coordinates
-
-
-def _observation_size(encoder: Any) -> int:
-    """How many features a vector encoder takes; 0 of other observations."""
-    if not isinstance(encoder, (VectorEncoder, VectorEncoderWithAction)):
-        return 0
-    return vector_sizes(encoder, "outcomes")[0]
 
 
 def without_features(x: TorchObservation, features: tuple[int, ...]) -> TorchObservation:

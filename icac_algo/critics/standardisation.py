@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from d3rlpy.dataset import ReplayBufferBase
-from d3rlpy.preprocessing import RewardScaler
+from d3rlpy.preprocessing import ObservationScaler, RewardScaler
 
 from ..data import ColumnarReplayBuffer, blocks
 
@@ -28,16 +29,21 @@ class Standardisation:
         level: the expected discounted sum of the mean reward.
         scale: standard deviation of the reward; positive.
         mean: that of the reward.
+        middle: of features, what is taken from each: its mean, or 0 of a flag; none
+            where nothing is linear in them.
+        spread: of features, what each is divided by: its standard deviation, or 1.
     """
 
     level: float
     scale: float
     mean: float
+    middle: tuple[float, ...] = ()
+    spread: tuple[float, ...] = ()
 
     @property
     def numbers(self) -> list[float]:
         """What a critic's ``standardise`` takes."""
-        return [self.level, self.scale]
+        return [self.level, self.scale, *self.middle, *self.spread]
 
     @classmethod
     def of_rewards(
@@ -74,6 +80,16 @@ class Standardisation:
         spread = math.sqrt(moments.variance)
         return cls.of_rewards(moments.mean, spread, min(share, 1.0), gamma)
 
+    def with_features(
+        self, dataset: ReplayBufferBase, size: int, scaler: ObservationScaler | None
+    ) -> Standardisation:
+        """With the units of a dataset's observations, vectors ``(size,)``."""
+        found = FeatureMoments(size)
+        for block, _, _ in blocks(dataset, "observations"):
+            block = block.astype(np.float32)
+            found.add(block if scaler is None else scaler.transform_numpy(block))
+        return dataclasses.replace(self, middle=found.middle, spread=found.spread)
+
     @classmethod
     def of_batch(
         cls, rewards: torch.Tensor, terminals: torch.Tensor, gamma: float
@@ -105,6 +121,41 @@ class Moments:
     def variance(self) -> float:
         """Of all numbers so far."""
         return self._squares / max(self.count, 1)
+
+
+class FeatureMoments:
+    """Mean and spread of features, ``(N, d)`` in pieces; flags stay 0 and 1.
+
+    A rare category that is divided by its spread would become a huge number.
+    """
+
+    def __init__(self, size: int):
+        self._moments = [Moments() for _ in range(size)]
+        self._is_flag = np.ones(size, dtype=bool)
+
+    def add(self, features: npt.NDArray[Any]) -> None:
+        """Takes rows in."""
+        features = np.asarray(features, np.float64)
+        self._is_flag &= ((features == 0.0) | (features == 1.0)).all(axis=0)
+        for moments, column in zip(self._moments, features.T, strict=True):
+            moments.add(column)
+
+    @property
+    def middle(self) -> tuple[float, ...]:
+        """What is taken from each."""
+        pairs = zip(self._moments, self._is_flag, strict=True)
+        return tuple(0.0 if is_flag else m.mean for m, is_flag in pairs)
+
+    @property
+    def spread(self) -> tuple[float, ...]:
+        """What each is then divided by."""
+        found = []
+        for moments, is_flag in zip(self._moments, self._is_flag, strict=True):
+            std = math.sqrt(moments.variance)
+            # Of a constant only rounding is left.
+            varies = std > 1e-6 * abs(moments.mean)
+            found.append(std if varies and not is_flag else 1.0)
+        return tuple(found)
 
 
 def _terminals(dataset: ReplayBufferBase) -> int:

@@ -276,6 +276,13 @@ def vector_sizes(encoder: Any, asking: str) -> tuple[int, list[int]]:
     return size, [layer.out_features for layer in linear]
 
 
+def observation_size(encoder: Any) -> int:
+    """How many features a vector encoder takes; 0 of other observations."""
+    if not isinstance(encoder, (VectorEncoder, VectorEncoderWithAction)):
+        return 0
+    return vector_sizes(encoder, "features")[0]
+
+
 def _extreme_actions(constraint: Constraint) -> tuple[float, float]:
     actions = constraint.actions or [0.0, 1.0]
     return actions[0], actions[-1]

@@ -48,6 +48,7 @@ from .views import (
     ColumnBuffer,
     LazySequence,
     LoggedEpisode,
+    LoggedMiniBatch,
     Reach,
     interleave,
     pick_batch,
@@ -346,6 +347,10 @@ class ColumnSampler(ReplayBufferBase):
         if isinstance(self._picker, BudgetRelabellingTransitionPicker):
             return self._picker.pick(*self._locate(number), self._rng or np.random)
         return self._picker(*self._locate(number))
+
+    def logged_batch(self, rows: npt.NDArray[np.int64]) -> LoggedMiniBatch:
+        """The logged transitions that begin at ``rows``, ``(B,)``, a step each."""
+        return pick_batch(self._columns, rows, Reach(), [])
 
     @property
     def picks_logged_batches(self) -> bool:

@@ -9,6 +9,7 @@ from .prior_check import PriorRejectedError, PriorWarning, check_prior
 from .prior_report import Contrast, PriorCheck
 from .selection import Selection, select_by_bellman_error
 from .simultaneous_tests import Estimates, action_contrasts, max_test
+from .stopping import HeldOutCallback, Stopping, choose_n_steps
 from .support import SupportWarning, action_probabilities
 
 __all__ = [
@@ -18,12 +19,14 @@ __all__ = [
     "Contrast",
     "Estimate",
     "Estimates",
+    "HeldOutCallback",
     "OffPolicyEvaluator",
     "PolicyReport",
     "PriorCheck",
     "PriorRejectedError",
     "PriorWarning",
     "Selection",
+    "Stopping",
     "SupportWarning",
     "action_contrasts",
     "action_probabilities",
@@ -31,6 +34,7 @@ __all__ = [
     "check_outcomes",
     "check_prior",
     "check_prior_at_fit",
+    "choose_n_steps",
     "compare",
     "estimate",
     "fitted_q_estimate",

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import itertools
 import math
 import pathlib
 from collections.abc import Iterable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import gymnasium as gym
 import numpy as np
+import numpy.typing as npt
+import torch
 from d3rlpy.base import LearnableConfig
+from d3rlpy.constants import ActionSpace
 from d3rlpy.models import VectorEncoderFactory
 from d3rlpy.preprocessing import MultiplyRewardScaler
 from d3rlpy.serializable_config import CONFIG_STORAGE
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.utils import polyak_update
@@ -29,6 +35,7 @@ from ..critics import (
     refuse_diverged_networks,
 )
 from ..data import ColumnarReplayBuffer
+from ..evidence import choose_n_steps
 from .policies import (
     CnnPolicy,
     ConstraintAwareDQNPolicy,
@@ -184,11 +191,12 @@ class ConstraintAwareDQN(DQN):
     def fit(
         self: Self,
         replay_buffer: ReplayBuffer | ColumnarReplayBuffer,
-        gradient_steps: int,
+        gradient_steps: int | Literal["auto"] = "auto",
         callback: Any = None,
         log_interval: int = 1000,
         tb_log_name: str = "ConstraintAwareDQN",
         progress_bar: bool = False,
+        validation: float | ColumnarReplayBuffer | None = None,
     ) -> Self:
         """Learns from a log alone; the environment is not stepped.
 
@@ -196,24 +204,39 @@ class ConstraintAwareDQN(DQN):
 
         Args:
             replay_buffer: a filled SB3 buffer, or ours.
-            gradient_steps: how many.
+            gradient_steps: how many; ``"auto"`` chooses by held-out losses, as
+                :func:`icac_algo.choose_n_steps` does, then learns from all transitions.
             callback: SB3's; its ``on_step`` comes after every gradient step.
             log_interval: gradient steps between two writes to the logger.
             tb_log_name: as in ``learn``, and so is ``progress_bar``.
+            validation: what to choose by, a share of the episodes or a buffer; at most
+                ``gradient_steps`` are then chosen.
 
         Raises:
             TypeError: the buffer is of another kind.
             ValueError: it is empty or of other spaces, or a count is below 1.
         """
-        check_count("gradient_steps", gradient_steps)
+        most = None if gradient_steps == "auto" else gradient_steps
+        steps = most or 0
+        if most is not None:
+            check_count("gradient_steps", most)
         check_count("log_interval", log_interval)
         buffer = self._checked(replay_buffer)
+        if most is None or validation is not None:
+            log: Any = replay_buffer
+            if not isinstance(log, ColumnarReplayBuffer):
+                log = ColumnarReplayBuffer.from_sb3(buffer)
+            steps = choose_n_steps(
+                log,
+                functools.partial(_Trial, self),
+                most,
+                validation,
+                show_progress=progress_bar,
+            ).n_steps
         self.replay_buffer = buffer
-        _, callback = self._setup_learn(
-            gradient_steps, callback, False, tb_log_name, progress_bar
-        )
+        _, callback = self._setup_learn(steps, callback, False, tb_log_name, progress_bar)
         callback.on_training_start(locals(), globals())
-        for step in range(1, gradient_steps + 1):
+        for step in range(1, steps + 1):
             self.train(1, self.batch_size)
             if step % self.target_update_interval == 0:
                 polyak_update(
@@ -273,3 +296,46 @@ class ConstraintAwareDQN(DQN):
         if buffer is given:
             ColumnarReplayBuffer.from_sb3(buffer)  # Checks every value.
         return buffer
+
+
+class _Trial:
+    """A copy of a model as a d3rlpy algorithm that is trained and asked for values."""
+
+    reward_scaler = None
+
+    def __init__(self, model: ConstraintAwareDQN):
+        file = io.BytesIO()
+        model.save(file)
+        file.seek(0)
+        self.impl = type(model).load(file, env=model.get_env(), device=model.device)
+        # It writes nothing of its own.
+        self.impl.set_logger(Logger(folder=None, output_formats=[]))
+        self.gamma = self.impl.gamma
+
+    def fit(
+        self, dataset: ColumnarReplayBuffer, n_steps: int, callback: Any, **others: Any
+    ) -> None:
+        steps = itertools.count(1)
+
+        def look(local: Any, everything: Any) -> bool:
+            callback(self, 1, next(steps))
+            return True
+
+        self.impl.fit(dataset, n_steps, look)
+
+    def get_action_type(self) -> ActionSpace:
+        return ActionSpace.DISCRETE
+
+    def _all_values(self, x: Any) -> npt.NDArray[np.float64]:
+        if (normalised := self.impl.get_vec_normalize_env()) is not None:
+            x = normalised.normalize_obs(x)
+        self.impl.policy.set_training_mode(False)
+        with torch.no_grad():
+            values = self.impl.q_net(self.impl.policy.obs_to_tensor(x)[0])
+        return np.asarray(values.cpu().numpy(), np.float64)
+
+    def predict(self, x: Any) -> npt.NDArray[np.int64]:
+        return self._all_values(x).argmax(axis=1)
+
+    def predict_value(self, x: Any, actions: Any) -> npt.NDArray[np.float64]:
+        return self._all_values(x)[np.arange(len(actions)), actions]

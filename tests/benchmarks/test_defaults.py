@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.__main__ import main
 from benchmarks.defaults.places import PLACES, WARFARIN
 from benchmarks.defaults.steps import STEPS, comparisons
 from benchmarks.engine import EXPERIMENTS, Origin, Results, Settings, report_of
+from benchmarks.engine.rows import read_rows
 
 CHEAP = "pricing"
 
@@ -54,3 +56,13 @@ def test_warfarin_is_left_out_without_its_file() -> None:
     for data, places in (("patients.npy", set(PLACES)), (None, {*PLACES} - {*WARFARIN})):
         settings = Settings(pathlib.Path(), seeds=2, options={"data": data})
         assert {cell["place"] for cell in part.cells(settings)} == places
+
+
+@pytest.mark.slow
+def test_quick_run_compares(tmp_path: pathlib.Path) -> None:
+    main(["defaults", "--quick", "--out", str(tmp_path)])
+    found = read_rows(tmp_path / "defaults.csv")
+    assert {row["learner"] for row in found} == {"auto", "fixed"}
+    assert all(row["regret"] >= 0.0 for row in found)
+    assert (tmp_path / "defaults.png").exists()
+    assert "## Verdict" in (tmp_path / "report.md").read_text()

@@ -256,7 +256,8 @@ def test_features_are_measured_by_their_spread_and_flags_are_not() -> None:
     algo = ConstraintAwareQConfig(outcomes=[Outcome("click", link="logit")]).create()
     algo.build_with_dataset(log)
     (critic,) = algo.impl.modules.q_funcs
-    middle, spread = critic.middle.tolist(), critic.spread.tolist()
+    units = critic.standardised_features
+    middle, spread = units.middle.tolist(), units.spread.tolist()
     assert middle == pytest.approx([x[:, 0].mean(), 0.0, 4.0], abs=1e-4)
     assert spread == pytest.approx([x[:, 0].std(), 1.0, 1.0], rel=1e-4)
 

@@ -672,3 +672,24 @@ def test_a_shape_may_be_given_in_words(tmp_path: pathlib.Path) -> None:
     assert again.q_net.constraint == model.q_net.constraint
     with pytest.raises(ValueError, match="constraint"):
         model_of(policy_kwargs={"constraint": "rising"})
+
+
+def test_a_log_says_how_many_gradient_steps() -> None:
+    env = gym.make("BidClick-v0")
+    dataset = ColumnarReplayBuffer.from_arrays(
+        np.random.default_rng(0).uniform(0.0, 1.0, (60, 2)).astype(np.float32),
+        np.arange(60) % 5,
+        np.arange(60) % 5 * 0.1,
+        action_size=5,
+    )
+    trained = []
+    for _ in range(2):
+        model = ConstraintAwareDQN(
+            "MlpPolicy", env, seed=0, batch_size=8, policy_kwargs={"net_arch": [8]}
+        )
+        assert model.fit(dataset, 150, validation=0.3)._n_updates in (143, 150)
+        trained.append(model.policy.state_dict())
+    for name, value in trained[0].items():
+        np.testing.assert_array_equal(value, trained[1][name])
+    with pytest.raises(ValueError, match="gradient_steps"):
+        model.fit(dataset, "many")
