@@ -498,12 +498,13 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
                 self._impl.modules.state.decay.fill_(self._decay)
 
     def open_settings(self, dataset: ReplayBufferBase) -> dict[str, dict[str, Any]]:
-        config = self._config
-        if config.weight_decay is not None or not isinstance(
-            config.critic, (Functional, Canonical)
-        ):
+        config, count = self._config, dataset.transition_count
+        # Of a large log decay can only hide what critics without outcomes could learn.
+        is_open = bool(config.outcomes) or count < _LARGE
+        has_decay = isinstance(config.critic, (Functional, Canonical))
+        if config.weight_decay is not None or not (is_open and has_decay):
             return super().open_settings(dataset)
-        most = decay_for(dataset.transition_count)
+        most = decay_for(count)
         decays = [most / 4.0, most] if config.outcomes else [0.0, most / 4.0, most]
         return {f"weight_decay={one:.3g}": {"weight_decay": one} for one in decays}
 
@@ -622,6 +623,9 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
 
     def get_action_type(self) -> ActionSpace:
         return self._action_type
+
+
+_LARGE = 20_000
 
 
 def decay_for(transitions: int) -> float:

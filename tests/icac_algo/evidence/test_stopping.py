@@ -377,3 +377,12 @@ def test_candidates_must_share_their_discount() -> None:
     make = {"a": lambda: Known(lambda x, a, s: a * 1.0), "b": other}
     with pytest.raises(ValueError, match="discount"):
         choose_n_steps(episodes(), make, 100, show_progress=False)
+
+
+def test_large_logs_without_outcomes_have_no_decay() -> None:
+    large = ColumnarReplayBuffer.from_arrays(
+        np.zeros((20_000, 1), np.float32), np.arange(20_000) % 3, np.zeros(20_000)
+    )
+    assert ours().open_settings(large) == {"as given": {}}
+    assert len(ours().open_settings(bandit())) == 3
+    assert len(ours(outcomes=[Outcome("y")], constraint=None).open_settings(large)) == 2
