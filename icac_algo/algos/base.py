@@ -158,11 +158,16 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
 
         # All errors of the data, before any of them is learned from.
         make({}).prepare(dataset)
+        # The whole log has been asked about the prior; no fold is.
+        checked = {"check_prior": "off"} if hasattr(self._config, "check_prior") else {}
         settings = self.open_settings(dataset)
         kept = options.checkpoint
         found = choose_n_steps(
             dataset,
-            {name: functools.partial(make, one) for name, one in settings.items()},
+            {
+                name: functools.partial(make, checked | one)
+                for name, one in settings.items()
+            },
             most,
             validation,
             show_progress=options.show_progress,

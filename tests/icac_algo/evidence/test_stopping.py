@@ -386,3 +386,17 @@ def test_large_logs_without_outcomes_have_no_decay() -> None:
     assert ours().open_settings(large) == {"as given": {}}
     assert len(ours().open_settings(bandit())) == 3
     assert len(ours(outcomes=[Outcome("y")], constraint=None).open_settings(large)) == 2
+
+
+def test_the_prior_is_asked_of_the_whole_log_and_of_no_fold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "icac_algo.algos.constraint_aware_q.check_prior_at_fit",
+        lambda dataset, constraint, outcomes, mode: asked.append(
+            (mode, dataset.transition_count)
+        ),
+    )
+    ours(check_prior="warn").fit(bandit(), n_steps=150, validation=0.3, **QUIET)
+    assert set(asked) == {("warn", 90), ("off", 63)}
