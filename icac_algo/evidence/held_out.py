@@ -83,8 +83,8 @@ class HeldOut:
         following: FloatArray,
     ) -> FloatArray:
         """The loss of each transition, ``(N,)``, with what is common to all answers."""
-        targets = gamma * self._goes_on * following
-        errors = answers.errors - answers.baselines + baselines - targets
+        centred = answers.errors - answers.baselines + baselines
+        errors = centred - gamma * following
         return np.asarray(0.5 * errors**2)
 
     def answers(self, algo: Any) -> Answers:

@@ -118,3 +118,56 @@ def test_order_is_asked_on_ranks_and_curvature_on_positions() -> None:
     (critic,) = algo.impl.modules.q_funcs
     np.testing.assert_allclose(critic.axes[0], np.linspace(BIDS[0], BIDS[-1], 4))
     np.testing.assert_allclose(critic.axes[1], BIDS)
+
+
+# -- without outcomes ----------------------------------------------------------
+
+
+def shaped(weight_decay: float, steps: int = 0) -> Any:
+    torch.manual_seed(0)
+    algo = ConstraintAwareQConfig(
+        constraint=Monotone(actions=BIDS),
+        critic_encoder_factory=VectorEncoderFactory([16]),
+        critic_learning_rate=1e-2,
+        weight_decay=weight_decay,
+        gamma=0.0,
+    ).create(device="cpu:0")
+    dataset = log()
+    algo.build_with_dataset(dataset)
+    for _ in range(steps):
+        algo.update(dataset.sample_transition_batch(64))
+    return algo
+
+
+def test_what_is_linear_passes_layers_that_decay_and_no_others() -> None:
+    (plain,) = shaped(0.0).impl.modules.q_funcs
+    assert "_past" not in dict(plain.named_parameters())
+    algo = shaped(50.0, steps=400)
+    (critic,) = algo.impl.modules.q_funcs
+    layers = [p for n, p in critic.named_parameters() if n.endswith("weight")]
+    assert max(float(p.detach().abs().max()) for p in layers) < 0.05
+    x = np.array([[-0.8, 0.0], [0.8, 0.0]], np.float32)
+    low, high = algo.predict_value(x, np.array([1, 1]))
+    assert high > low + 0.1
+    with torch.no_grad():
+        for copy in algo.impl.modules.average_q_funcs:
+            copy._past.zero_()
+    low, high = algo.predict_value(x, np.array([1, 1]))
+    assert abs(high - low) < 0.05
+
+
+def test_it_decays_as_the_layers_do() -> None:
+    algo = shaped(4.0, steps=3)
+    (critic,) = algo.impl.modules.q_funcs
+    before = critic._past.detach().clone()
+    assert float(before.abs().max()) > 0.0
+    algo.impl._decay_weights()
+    np.testing.assert_allclose(critic._past.detach(), (1.0 - 4.0e-2) * before, rtol=1e-5)
+
+
+def test_its_features_are_measured_by_their_spread() -> None:
+    (critic,) = shaped(1.0).impl.modules.q_funcs
+    x = log().to_arrays()["observations"]
+    units = critic.standardised_features
+    np.testing.assert_allclose(units.middle, x.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(units.spread, x.std(axis=0), rtol=1e-5)

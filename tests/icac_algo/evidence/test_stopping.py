@@ -400,3 +400,11 @@ def test_the_prior_is_asked_of_the_whole_log_and_of_no_fold(
     )
     ours(check_prior="warn").fit(bandit(), n_steps=150, validation=0.3, **QUIET)
     assert set(asked) == {("warn", 90), ("off", 63)}
+
+
+def test_every_training_of_a_fold_sees_the_same_batches() -> None:
+    make = DiscreteCQLConfig(encoder_factory=SMALL, batch_size=16).create
+    found = choose_n_steps(
+        bandit(), {"a": make, "b": make}, 150, 0.3, show_progress=False
+    )
+    np.testing.assert_array_equal(found.losses[0], found.losses[1])
