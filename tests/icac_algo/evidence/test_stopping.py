@@ -404,7 +404,10 @@ def test_the_prior_is_asked_of_the_whole_log_and_of_no_fold(
 
 def test_every_training_of_a_fold_sees_the_same_batches() -> None:
     make = DiscreteCQLConfig(encoder_factory=SMALL, batch_size=16).create
+    # A stream of its own goes on where it was, unless each training begins it anew.
+    log = bandit().replace(seed=1)
     found = choose_n_steps(
-        bandit(), {"a": make, "b": make}, 150, 0.3, show_progress=False
+        log, {"a": make, "b": make}, 150, bandit(40, seed=3), show_progress=False
     )
     np.testing.assert_array_equal(found.losses[0], found.losses[1])
+    assert log.random_state == bandit().replace(seed=1).random_state
