@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import math
 import os
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import d3rlpy
 import numpy as np
 import numpy.typing as npt
-import torch
 from d3rlpy.dataset import ReplayBufferBase
 from tqdm.auto import tqdm
 
 from .._util.checks import check_count, check_number, check_seed, check_type
-from .._util.files import write_whole
-from .._util.random_numbers import (
-    own_random_numbers,
-    random_state,
-    restore_random_state,
-)
+from .._util.random_numbers import own_random_numbers
 from ..data import ColumnarReplayBuffer, fingerprint
 from .held_out import Answers, HeldOut
+from .journal import Journal
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -51,6 +44,7 @@ class Stopping:
             spread, as :mod:`icac_algo.evidence.held_out` says.
         lengths: transitions of each episode, ``(E,)``.
         share: of all transitions, those that were trained on.
+        dropped: settings that the first of several folds showed to be worse.
     """
 
     names: tuple[str, ...]
@@ -58,6 +52,7 @@ class Stopping:
     losses: FloatArray
     lengths: IntArray
     share: float = 1.0
+    dropped: tuple[str, ...] = ()
 
     @property
     def means(self) -> FloatArray:
@@ -79,6 +74,13 @@ class Stopping:
         return int(c), int(t)
 
     @property
+    def near(self) -> tuple[str, ...]:
+        """Settings whose lowest mean is within two standard errors of the lowest."""
+        at = np.arange(len(self.names)), self.means.argmin(axis=1)
+        near = self.means[at] - self.means.min() <= 2.0 * self.standard_errors[at]
+        return tuple(np.array(self.names)[near].tolist())
+
+    @property
     def name(self) -> str:
         """The setting of the lowest mean loss."""
         return self.names[self._lowest[0]]
@@ -90,7 +92,8 @@ class Stopping:
 
     def __str__(self) -> str:
         chosen = f"{self.n_steps:,} steps on all transitions, {self.name}"
-        return f"Chosen: {chosen}.\n\n{self.table()}"
+        dropped = f"  Dropped: {', '.join(self.dropped)}." if self.dropped else ""
+        return f"Chosen: {chosen}.{dropped}\n\n{self.table()}"
 
     def table(self) -> str:
         """A Markdown table: means, and standard errors of their gaps from the lowest."""
@@ -137,8 +140,10 @@ def choose_n_steps(
     at least 20,000 transitions.  Each setting is trained on the others, and looked at
     after 100 steps and whenever there are 1.4 times as many.  The loss is that of
     :mod:`icac_algo.evidence.held_out`; what is common in it, of each fold, is the mean of
-    all settings and looks (of what follows, of the second half of looks).  Chosen is the
-    lowest mean, and of all transitions as many passes as it had of those outside a fold.
+    all settings and looks (of what follows, of the second half of looks).  A setting
+    whose lowest mean on the first fold is two standard errors above another's is trained
+    on no other.  Chosen is the lowest mean, and of all transitions as many passes as it
+    had of those outside a fold.
 
     Args:
         dataset: a replay buffer.
@@ -166,33 +171,41 @@ def choose_n_steps(
     check_seed(seed)
     pairs = _pairs(log, validation, seed)
     samples = {name: one() for name, one in makers.items()}
-    kept = _Journal(journal, _identity(samples, log, validation, most, seed))
+    kept = Journal(journal, _identity(samples, log, validation, most, seed))
     gamma = _gamma(samples, pairs)
     trained_on = sum(training.transition_count for training, _ in pairs)
     share = trained_on / len(pairs) / log.transition_count
     at = looks(max(1, math.floor(share * most)))
-    losses, lengths = [], []
+    left, lengths = list(makers), []
+    losses: dict[str, list[FloatArray]] = {name: [] for name in makers}
     total = len(makers) * len(pairs) * at[-1]
     with tqdm(total=total, disable=not show_progress, desc="Stopping") as bar:
         for number, (training, judged) in enumerate(pairs):
             answers = {}
-            for name, one in makers.items():
+            for name in left:
                 bar.set_postfix({"fold": f"{number + 1}/{len(pairs)}", "setting": name})
                 key = f"{number}/{name}"
                 if key in kept:
                     bar.update(at[-1])
                 else:
-                    kept.keep(key, _train(one, training, judged, at, seed, bar))
+                    trained = _train(makers[name], training, judged, at, seed, bar)
+                    kept.keep(key, trained)
                 answers[name] = kept[key]
-            losses.append(_losses(answers, judged, gamma))
+            for name, found in zip(left, _losses(answers, judged, gamma), strict=True):
+                losses[name].append(found)
             lengths.append(judged.per_episode(np.ones(len(judged))))
-    return Stopping(
-        tuple(makers),
-        np.array(at),
-        np.concatenate(losses, axis=2),
-        np.concatenate(lengths).astype(np.int64),
-        share,
-    )
+            found = Stopping(
+                tuple(left),
+                np.array(at),
+                np.stack([np.concatenate(losses[name], axis=1) for name in left]),
+                np.concatenate(lengths).astype(np.int64),
+                share,
+                tuple(name for name in makers if name not in left),
+            )
+            if number == 0 and len(pairs) > 1:
+                left = list(found.near)
+                bar.total = (len(makers) + len(left) * (len(pairs) - 1)) * at[-1]
+    return found
 
 
 def looks(most: int) -> list[int]:
@@ -359,9 +372,6 @@ def _losses(
     )
 
 
-# -- what is finished ----------------------------------------------------------
-
-
 def _identity(
     samples: Mapping[str, Any], log: Any, validation: Any, most: int, seed: int
 ) -> str:
@@ -370,51 +380,3 @@ def _identity(
     if isinstance(validation, ReplayBufferBase):
         validation = fingerprint(validation)
     return json.dumps([made, fingerprint(log), validation, most, seed])
-
-
-class _Journal(dict[str, FloatArray]):
-    """Answers of the trainings that are finished, in a file if there is one.
-
-    It also keeps where random numbers stood, and puts them back, so that what follows a
-    search does not depend on whether it was interrupted.
-    """
-
-    def __init__(self, file: str | os.PathLike[str] | None, identity: str):
-        self._file = None if file is None else pathlib.Path(file)
-        state = random_state()
-        tensors = {"torch": state.pop("torch"), "cuda": state.pop("cuda")}
-        self._about = {
-            "identity": np.array(identity),
-            "random": np.array(json.dumps(state)),
-            "torch": tensors["torch"].numpy(),
-        }
-        if self._file is None or not self._file.exists():
-            return
-        try:
-            with np.load(self._file, allow_pickle=False) as opened:
-                kept = dict(opened)
-            about = {name: kept.pop(name) for name in self._about}
-            if str(about["identity"]) == identity:
-                state = json.loads(str(about["random"]))
-                tensors["torch"] = torch.from_numpy(about["torch"])
-                restore_random_state({**state, **tensors})
-        except Exception as error:
-            raise ValueError(
-                f"the journal {self._file} cannot be read: {error!r}"
-            ) from error
-        if str(about["identity"]) != identity:
-            raise ValueError(
-                f"the journal {self._file} is of another search, of other data or "
-                "settings; use another file"
-            )
-        self._about = about
-        self.update(kept)
-
-    def keep(self, key: str, answers: FloatArray) -> None:
-        """Adds one training, and writes the file anew."""
-        self[key] = answers
-        if self._file is not None:
-            buffer = io.BytesIO()
-            np.savez(buffer, **self._about, **self)  # type: ignore[arg-type]
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._file, buffer.getvalue())

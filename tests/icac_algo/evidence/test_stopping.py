@@ -164,6 +164,31 @@ def test_the_setting_whose_values_are_true_is_chosen() -> None:
     assert found.name == "right"
 
 
+def test_a_setting_that_one_fold_shows_to_be_worse_is_trained_once() -> None:
+    trained = []
+
+    def made(name: str, slope: float) -> Any:
+        def make() -> Known:
+            # One more is made of each, to ask for its config.
+            trained.append(name)
+            return Known(lambda x, a, step: slope * truth(x, a))
+
+        return make
+
+    settings = {"wrong": made("wrong", -1.0), "near": made("near", 0.999)}
+    settings["right"] = made("right", 1.0)
+    found = choose_n_steps(bandit(), settings, 200, show_progress=False)
+    assert found.names == ("near", "right")
+    assert found.dropped == ("wrong",)
+    assert "Dropped: wrong." in str(found)
+    assert {name: trained.count(name) - 1 for name in settings} == {
+        "wrong": 1,
+        "near": 3,
+        "right": 3,
+    }
+    assert found.losses.shape == (2, 2, 90)
+
+
 def test_means_and_standard_errors_by_hand() -> None:
     losses = np.array([[[1.0, 2.0, 4.0], [2.0, 2.0, 6.0]]])
     found = Stopping(("a",), np.array([100, 141]), losses, np.array([1, 1, 2]))
