@@ -82,7 +82,7 @@ PLACES: dict[str, Callable[[int, str], Problem]] = {
         f"auction {shown}, {prior}": functools.partial(
             _auction, fraction=fraction, as_outcomes=prior == "outcomes"
         )
-        for fraction, shown in ((0.0625, "6.25 %"), (0.01, "1 %"))
+        for fraction, shown in ((1.0, "100 %"), (0.0625, "6.25 %"), (0.01, "1 %"))
         for prior in ("concave", "outcomes")
     },
     "campaigns 6.25 %": _campaigns,

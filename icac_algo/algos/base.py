@@ -28,7 +28,7 @@ from .._util.checks import check_built
 from .._util.files import write_whole, written_beside
 from .._util.precision import float32_by_default
 from ..data import check_dataset, check_scaler
-from ..evidence import Stopping, choose_n_steps
+from ..evidence import Stopping, choose_n_steps, trained_share
 from ..export import save_greedy_policy
 from .processes import agree_on_config
 from .training import FitOptions, train
@@ -134,8 +134,15 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         self.prepare(dataset)
         return train(self, dataset, chosen)
 
-    def open_settings(self, dataset: ReplayBufferBase) -> dict[str, dict[str, Any]]:
-        """Settings to choose among with the step count: fields of the config, by name."""
+    def open_settings(
+        self, dataset: ReplayBufferBase, share: float = 1.0
+    ) -> dict[str, dict[str, Any]]:
+        """Settings to choose among with the step count: fields of the config, by name.
+
+        Args:
+            dataset: what is learned from.
+            share: of its transitions, those that the fields are for.
+        """
         return {"as given": {}}
 
     def _choose(
@@ -161,13 +168,13 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         # The whole log has been asked about the prior; no fold is.
         checked = {"check_prior": "off"} if hasattr(self._config, "check_prior") else {}
         settings = self.open_settings(dataset)
+        # What suits the whole log would be too free for a part of it.
+        share = trained_share(dataset.transition_count, validation)
+        tried = self.open_settings(dataset, share)
         kept = options.checkpoint
         found = choose_n_steps(
             dataset,
-            {
-                name: functools.partial(make, checked | one)
-                for name, one in settings.items()
-            },
+            {name: functools.partial(make, checked | one) for name, one in tried.items()},
             most,
             validation,
             show_progress=options.show_progress,

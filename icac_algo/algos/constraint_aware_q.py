@@ -497,16 +497,22 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
             if self._impl is not None:
                 self._impl.modules.state.decay.fill_(self._decay)
 
-    def open_settings(self, dataset: ReplayBufferBase) -> dict[str, dict[str, Any]]:
+    def open_settings(
+        self, dataset: ReplayBufferBase, share: float = 1.0
+    ) -> dict[str, dict[str, Any]]:
         config, count = self._config, dataset.transition_count
         # Of a large log decay can only hide what critics without outcomes could learn.
         is_open = bool(config.outcomes) or count < _LARGE
         has_decay = isinstance(config.critic, (Functional, Canonical))
         if config.weight_decay is not None or not (is_open and has_decay):
-            return super().open_settings(dataset)
-        most = decay_for(count)
-        decays = [most / 4.0, most] if config.outcomes else [0.0, most / 4.0, most]
-        return {f"weight_decay={one:.3g}": {"weight_decay": one} for one in decays}
+            return super().open_settings(dataset, share)
+        parts = (0.25, 0.5, 1.0) if count < _LARGE else (0.25, 1.0)
+        return {
+            f"weight_decay={part * decay_for(count):.3g}": {
+                "weight_decay": part * decay_for(count * share)
+            }
+            for part in parts
+        }
 
     def _logged_range(self, dataset: ReplayBufferBase) -> tuple[float, float]:
         """The lowest and the highest action that policies may take, by this log."""
@@ -628,7 +634,7 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
 _LARGE = 20_000
 
 
-def decay_for(transitions: int) -> float:
+def decay_for(transitions: float) -> float:
     """Weight decay that lets layers say as much as a log of that size supports."""
     return min(3.0 * (4000.0 / transitions) ** 0.7, 10.0)
 

@@ -9,7 +9,7 @@ from .prior_check import PriorRejectedError, PriorWarning, check_prior
 from .prior_report import Contrast, PriorCheck
 from .selection import Selection, select_by_bellman_error
 from .simultaneous_tests import Estimates, action_contrasts, max_test
-from .stopping import HeldOutCallback, Stopping, choose_n_steps
+from .stopping import HeldOutCallback, Stopping, choose_n_steps, trained_share
 from .support import SupportWarning, action_probabilities
 
 __all__ = [
@@ -40,4 +40,5 @@ __all__ = [
     "fitted_q_estimate",
     "max_test",
     "select_by_bellman_error",
+    "trained_share",
 ]

@@ -117,6 +117,18 @@ def default_most(transitions: int) -> int:
     return 100 * max(1, round(50.0 * (transitions / 4000.0) ** 0.4))
 
 
+def trained_share(
+    transitions: int, validation: float | ReplayBufferBase | None = None
+) -> float:
+    """About what share of a log each training of :func:`choose_n_steps` sees."""
+    if isinstance(validation, ReplayBufferBase):
+        return 1.0
+    if validation is None:
+        validation = _SHARE if transitions >= _MANY else 1.0 / _FOLDS
+    check_number("validation", validation, above=0.0, below=1.0)
+    return 1.0 - validation
+
+
 def choose_n_steps(
     dataset: ReplayBufferBase,
     make: Make | Mapping[str, Make],
@@ -232,9 +244,7 @@ def _pairs(
     count, rng = log.columns.index.episodes, np.random.default_rng(seed)
     order, share = rng.permutation(count), validation
     if share is not None:
-        check_number("validation", share, above=0.0)
-        if not share < 1.0:
-            raise ValueError(f"validation must be a share below 1, got {share!r}")
+        check_number("validation", share, above=0.0, below=1.0)
     elif log.transition_count >= _MANY:
         share = _SHARE
     parts = np.array_split(order, _FOLDS)

@@ -283,6 +283,24 @@ def test_fit_chooses_steps_and_decay(outcomes: Any) -> None:
     assert {"weight_decay": algo.config.weight_decay} in settings.values()
 
 
+@pytest.mark.parametrize(("validation", "share"), [(None, 2.0 / 3.0), (0.2, 0.8)])
+def test_a_part_of_the_log_decays_more(
+    monkeypatch: pytest.MonkeyPatch, validation: Any, share: float
+) -> None:
+    tried = []
+
+    def choose(dataset: Any, make: Any, *others: Any, **options: Any) -> Stopping:
+        tried.extend(one().config.weight_decay for one in make.values())
+        losses = np.array([[[1.0]], [[0.0]], [[1.0]]])
+        return Stopping(tuple(make), np.array([1]), losses, np.array([1]))
+
+    monkeypatch.setattr("icac_algo.algos.base.choose_n_steps", choose)
+    algo = ours()
+    algo.fit(bandit(4000), validation=validation, **QUIET)
+    assert algo.config.weight_decay == pytest.approx(1.5)
+    np.testing.assert_allclose(tried, np.array([0.75, 1.5, 3.0]) * share**-0.7)
+
+
 def test_what_the_config_says_is_kept() -> None:
     algo = ours(weight_decay=0.125)
     algo.fit(bandit(), n_steps=100, validation=0.3, **QUIET)
