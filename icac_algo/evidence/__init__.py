@@ -9,7 +9,13 @@ from .prior_check import PriorRejectedError, PriorWarning, check_prior
 from .prior_report import Contrast, PriorCheck
 from .selection import Selection, select_by_bellman_error
 from .simultaneous_tests import Estimates, action_contrasts, max_test
-from .stopping import HeldOutCallback, Stopping, choose_n_steps, trained_share
+from .stopping import (
+    HeldOutCallback,
+    Stopping,
+    choose_n_steps,
+    default_most,
+    trained_share,
+)
 from .support import SupportWarning, action_probabilities
 
 __all__ = [
@@ -36,6 +42,7 @@ __all__ = [
     "check_prior_at_fit",
     "choose_n_steps",
     "compare",
+    "default_most",
     "estimate",
     "fitted_q_estimate",
     "max_test",

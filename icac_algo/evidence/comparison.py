@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from .._util.checks import check_choice, check_number
 from .._util.packages import new_figure
 from .estimates import ESTIMATORS, BanditLog, Estimate, bandit_steps
+from .jackknife import Interval, Ratio, jackknife
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +31,7 @@ class PolicyReport:
             too few of them.
         lift_upper: upper end.
         changed: expected share of logged decisions that it would have made otherwise.
+        ratio: the estimate, row by row.
     """
 
     name: str
@@ -38,6 +40,7 @@ class PolicyReport:
     lift_lower: float
     lift_upper: float
     changed: float
+    ratio: Ratio = dataclasses.field(repr=False)
 
     @property
     def better(self) -> bool:
@@ -71,10 +74,25 @@ class Comparison:
         logger: value of the policy that wrote the log: its mean reward.
         policies: those that the log supports first, then in the order of their estimates,
             best first.
+        starts: first row of each episode.
     """
 
     logger: Estimate
     policies: list[PolicyReport]
+    starts: npt.NDArray[np.int64] = dataclasses.field(repr=False)
+
+    def __getitem__(self, name: str) -> PolicyReport:
+        """A policy's, by its name."""
+        return next(policy for policy in self.policies if policy.name == name)
+
+    def difference(self, name: str, other: str) -> tuple[float, Interval]:
+        """Value of one policy minus that of another, and the interval of it.
+
+        Paired over episodes, which both are judged by; of the level of the others.
+        """
+        ratio, minus = self[name].ratio, self[other].ratio
+        found = jackknife(self.starts, ratio, self.logger.level, minus)
+        return ratio.value - minus.value, found
 
     @property
     def best(self) -> str | None:
@@ -221,6 +239,7 @@ def compare(
                 lift.lower,
                 lift.upper,
                 1.0 - judged.agreed,
+                ratio,
             )
         )
     # NaN, which nothing supports, goes last.
@@ -230,7 +249,7 @@ def compare(
             -np.nan_to_num(report.estimate.value, nan=-np.inf),
         )
     )
-    return Comparison(logger, reports)
+    return Comparison(logger, reports, log.steps.starts)
 
 
 def _cell(name: str) -> str:

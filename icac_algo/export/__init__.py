@@ -15,6 +15,7 @@ from .model_files import (
     differences,
     networks_of,
     tensors_of,
+    versions,
     write_file,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "save_graph",
     "save_greedy_policy",
     "tensors_of",
+    "versions",
     "write_file",
 ]

@@ -1,0 +1,1 @@
+"""``icac``: from a table of decisions to a policy that can be asked."""

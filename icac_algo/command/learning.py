@@ -1,0 +1,233 @@
+"""From a log to a policy: check, train, compare, say what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import d3rlpy
+import numpy as np
+
+from ..algos import ConstraintAwareQ, ConstraintAwareQConfig
+from ..data import fingerprint
+from ..evidence import (
+    Comparison,
+    PriorCheck,
+    Stopping,
+    SupportWarning,
+    check_outcomes,
+    check_prior,
+    choose_n_steps,
+    compare,
+    default_most,
+    trained_share,
+)
+from ..shapes import Unconstrained
+from .log import Log, Part
+from .policy import Policy
+from .rivals import TREES, Rule, rivals
+from .spec import NONE, Spec
+
+#: Rows that shapes are checked on and policies judged by, at most.
+CHECKED_ROWS, JUDGED_ROWS = 100_000, 50_000
+#: Steps that are tried at most: a million rows then take two minutes.
+MOST_STEPS = 10_000
+OURS = "learned"
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """What was learned from a log, and what its held-out part says of it.
+
+    Args:
+        log: what it was learned from.
+        shape: the words of the shape that was taken; empty with outcomes.
+        checks: of each stated shape, by its words, or of each outcome, by its column;
+            ``None`` where nothing could be tested.
+        policy: what was learned.
+        stopping: how the steps were found; ``None`` where they were given.
+        rivals: what a practitioner would use instead, by name.
+        comparison: of all on the held-out part.
+    """
+
+    log: Log
+    shape: str
+    checks: dict[str, PriorCheck | None]
+    policy: Policy
+    stopping: Stopping | None
+    rivals: dict[str, Rule]
+    comparison: Comparison
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        ours = self.comparison[OURS]
+        unit = f" per decision in {self.log.spec.act}"
+        rejected = [n for n, c in self.checks.items() if c is not None and c.rejected]
+        false = ""
+        if rejected:
+            false = f" The log contradicts what was stated of {', '.join(rejected)}."
+        best = max(
+            (one for one in self.comparison.policies if one.name in self.rivals),
+            key=lambda one: np.nan_to_num(one.estimate.value, nan=-np.inf),
+        )
+        gap, interval = self.comparison.difference(best.name, OURS)
+        if interval.lower > 0.0 and best.better:
+            name = "the tree" if best.name == TREES else f"the {best.name}"
+            return (
+                f"Use {name}: better than what was learned by {gap:.4g} "
+                f"[{interval.lower:.4g}, {interval.upper:.4g}]{unit}.{false}"
+            )
+        if ours.better:
+            return (
+                f"Better than the logger by {ours.lift:.4g} [{ours.lift_lower:.4g}, "
+                f"{ours.lift_upper:.4g}]{unit}.{false}"
+            )
+        if ours.lift_upper < 0.0:
+            return (
+                f"Worse than the logger by {-ours.lift:.4g} [{-ours.lift_upper:.4g}, "
+                f"{-ours.lift_lower:.4g}]{unit}: keep the logger.{false}"
+            )
+        why = "; ".join(ours.problems) or (
+            f"the difference to the logger is {ours.lift:.4g} [{ours.lift_lower:.4g}, "
+            f"{ours.lift_upper:.4g}]{unit}"
+        )
+        return f"Cannot tell: {why}.{false}"
+
+
+def learn(
+    spec: Spec,
+    work: pathlib.Path | None = None,
+    say: Callable[[str], None] = lambda words: None,
+    show_progress: bool = True,
+) -> Learned:
+    """All of it.
+
+    Args:
+        spec: the log and what is known of it.
+        work: a folder that keeps trainings that are finished, to go on from.
+        say: told what is being done.
+        show_progress: whether to show bars.
+
+    Raises:
+        ValueError: the log cannot be learned from.
+    """
+    say("reading the log")
+    log = Log.read(spec)
+    for word, what in log.describe():
+        say(f"  {word}: {what}")
+    say("checking what is stated")
+    checks = check(log, show_progress)
+    for name, found in checks.items():
+        say(f"  {name}: {found.verdict if found is not None else 'nothing to test'}")
+    say("training")
+    policy, shape, stopping = train(log, work, show_progress)
+    if stopping is not None:
+        say(f"  {stopping.name}: {stopping.n_steps:,} steps")
+    say("fitting rivals")
+    others = rivals(log.training, spec.seed)
+    say("judging by the held-out part")
+    found = judge(log.held_out, {OURS: policy, **others}, spec.seed, show_progress)
+    return Learned(log, shape, checks, policy, stopping, others, found)
+
+
+def check(log: Log, show_progress: bool = True) -> dict[str, PriorCheck | None]:
+    """Each stated shape against the part to learn from, at levels of the action."""
+    spec = log.spec
+    part = log.training.some(CHECKED_ROWS, spec.seed)
+    levels = list(part.space.judged)
+    options: dict[str, Any] = {
+        "feature_names": log.preparation.features,
+        "seed": spec.seed,
+        "show_progress": show_progress,
+    }
+    if spec.outcomes:
+        stated = spec.stated_outcomes(log.preparation, levels)
+        return check_outcomes(part.judged(), stated, actions=levels, **options)
+    return {
+        words: None
+        if isinstance(shape, Unconstrained)
+        else check_prior(part.steps(), shape, **options)
+        for words, shape in spec.shapes(levels).items()
+    }
+
+
+def train(
+    log: Log, work: pathlib.Path | None = None, show_progress: bool = True
+) -> tuple[Policy, str, Stopping | None]:
+    """The policy, the words of its shape, and how its steps were found."""
+    spec, dataset = log.spec, log.training.dataset()
+    positions = log.training.space.positions
+    priors: dict[str, dict[str, Any]] = {}
+    if spec.outcomes:
+        stated = spec.stated_outcomes(log.preparation, positions)
+        priors[""] = {"outcomes": stated}
+    else:
+        for words, shape in spec.shapes(positions).items():
+            priors[words] = {"constraint": shape}
+
+    def make(prior: dict[str, Any], fields: dict[str, Any]) -> ConstraintAwareQ:
+        return ConstraintAwareQConfig(gamma=0.0, **prior, **fields).create(device="cpu")
+
+    share = trained_share(dataset.transition_count)
+    tried, kept = {}, {}
+    for words, prior in priors.items():
+        sample = make(prior, {})
+        partly = sample.open_settings(dataset, share)
+        for name, fields in sample.open_settings(dataset).items():
+            title = f"{words}, {name}" if words else name
+            tried[title] = functools.partial(make, prior, partly[name])
+            kept[title] = (words, fields)
+    title, stopping, steps = next(iter(tried)), None, spec.steps
+    if work is not None:
+        work.mkdir(parents=True, exist_ok=True)
+    journal = None if work is None else work / "stopping"
+    if not steps or len(priors) > 1:
+        most = steps or min(MOST_STEPS, default_most(dataset.transition_count))
+        stopping = choose_n_steps(
+            dataset,
+            tried,
+            most,
+            seed=spec.seed,
+            show_progress=show_progress,
+            journal=journal,
+        )
+        title, steps = stopping.name, stopping.n_steps
+    words, fields = kept[title] if stopping is not None else (next(iter(priors)), {})
+    d3rlpy.seed(spec.seed)
+    algo = make(priors[words], fields)
+    algo.fit(
+        dataset,
+        n_steps=steps,
+        n_steps_per_epoch=min(1000, steps),
+        show_progress=show_progress,
+        logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
+        checkpoint=None if work is None else work / f"training-{fingerprint(dataset)}",
+    )
+    return Policy(algo, log.preparation, log.training.space), words, stopping
+
+
+def judge(
+    part: Part, policies: dict[str, Rule], seed: int, show_progress: bool = True
+) -> Comparison:
+    """Doubly robust estimates on rows that nothing was learned from."""
+    some = part.some(JUDGED_ROWS, seed)
+    space = part.space
+
+    def indices(rule: Rule) -> Callable[[Any], Any]:
+        return lambda observations: space.nearest(rule(observations))
+
+    with warnings.catch_warnings():
+        # The table says so too.
+        warnings.simplefilter("ignore", SupportWarning)
+        return compare(
+            some.steps(),
+            {name: indices(rule) for name, rule in policies.items()},
+            as_bandit=True,
+            seed=seed,
+            show_progress=show_progress,
+        )

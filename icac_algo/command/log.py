@@ -1,0 +1,339 @@
+"""A table as a log of decisions: observations, actions, rewards, and what is held out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data import ColumnarReplayBuffer, LoggedSteps
+from ..shapes import Outcome
+from .expressions import Expression
+from .preparation import Preparation
+from .spec import Spec
+from .tables import numbers, pyarrow, read_columns
+
+FloatArray = npt.NDArray[np.float64]
+
+#: Up to so many different actions are levels.
+MOST_LEVELS = 20
+#: Any number between is judged as if it were one of so many levels.
+JUDGED_LEVELS = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Actions:
+    """What may be done, in units of its own.
+
+    Args:
+        column: of the log.
+        levels: rising; ``None`` for any number from ``low`` to ``high``.
+        low: the least of the log.
+        high: the largest.
+        judged: levels by which a log of any number is checked and judged, rising.
+        edges: between the values that count as one of ``judged``.
+    """
+
+    column: str
+    levels: tuple[float, ...] | None
+    low: float
+    high: float
+    judged: tuple[float, ...]
+    edges: tuple[float, ...]
+
+    @classmethod
+    def of(cls, column: str, values: FloatArray, levels: int) -> Actions:
+        """What a log's actions are.
+
+        Raises:
+            ValueError: there is only one, or fewer than the levels asked for.
+        """
+        distinct = np.unique(values)
+        low, high = float(distinct[0]), float(distinct[-1])
+        if len(distinct) < 2:
+            raise ValueError(f"{column} must have several values, is always {low:g}")
+        if not levels and len(distinct) > MOST_LEVELS:
+            judged, edges = _quantiles(values, JUDGED_LEVELS)
+            return cls(column, None, low, high, judged, edges)
+        if not levels or len(distinct) <= levels:
+            found = tuple(distinct.tolist())
+            return cls(column, found, low, high, found, _middles(found))
+        found, edges = _quantiles(values, levels)
+        return cls(column, found, low, high, found, edges)
+
+    @property
+    def positions(self) -> list[float]:
+        """For a shape: the levels, or the ends of the range."""
+        return [self.low, self.high] if self.levels is None else list(self.levels)
+
+    def nearest(self, values: FloatArray) -> npt.NDArray[np.int64]:
+        """Which of ``judged`` each counts as, ``(N,)``."""
+        return np.searchsorted(self.edges, values, side="right").astype(np.int64)
+
+    def __str__(self) -> str:
+        if self.levels is None:
+            return f"any number from {self.low:g} to {self.high:g}"
+        return f"{len(self.levels)} levels, {', '.join(f'{v:g}' for v in self.levels)}"
+
+
+def _middles(levels: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple((a + b) / 2.0 for a, b in zip(levels, levels[1:], strict=False))
+
+
+def _quantiles(
+    values: FloatArray, count: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Medians of groups of about one size, and the edges between them."""
+    inner = np.unique(np.quantile(values, np.arange(1, count) / count))
+    group = np.searchsorted(inner, values, side="right")
+    medians = [float(np.median(values[group == g])) for g in np.unique(group)]
+    kept = [float(inner[g]) for g in np.unique(group)[:-1]]
+    return tuple(medians), tuple(kept)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """N decisions of a log, prepared.
+
+    Args:
+        table: their columns, as they were.
+        observations: float32, ``(N, d)``.
+        actions: in units of their own, ``(N,)``.
+        rewards: ``(N,)``.
+        outcomes: by column, ``(N,)``.
+        propensities: ``(N,)``, if there are any.
+        groups: decisions of one number depend on each other, ``(N,)``.
+        space: what may be done.
+    """
+
+    table: Any
+    observations: npt.NDArray[np.float32]
+    actions: FloatArray
+    rewards: FloatArray
+    outcomes: dict[str, FloatArray]
+    propensities: FloatArray | None
+    groups: npt.NDArray[np.int64]
+    space: Actions
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def dataset(self) -> ColumnarReplayBuffer:
+        """What algorithms learn from: every decision an episode of its own."""
+        options: dict[str, Any] = {}
+        actions: Any = self.actions[:, None].astype(np.float32)
+        if self.space.levels is not None:
+            actions = self.space.nearest(self.actions)
+            options = {"action_size": len(self.space.levels)}
+        return ColumnarReplayBuffer.from_arrays(
+            self.observations, actions, self.rewards, extras=self.outcomes, **options
+        )
+
+    def judged(self) -> ColumnarReplayBuffer:
+        """The same by levels, also of any number."""
+        return ColumnarReplayBuffer.from_arrays(
+            self.observations,
+            self.space.nearest(self.actions),
+            self.rewards,
+            extras=self.outcomes,
+            action_size=len(self.space.judged),
+        )
+
+    def steps(self) -> LoggedSteps:
+        """What is judged by: levels as indices, groups as episodes."""
+        order = np.argsort(self.groups, kind="stable")
+        # Densities of any number are no probabilities of levels.
+        kept = self.propensities if self.space.levels is not None else None
+        return LoggedSteps(
+            self.observations[order],
+            self.space.nearest(self.actions)[order],
+            self.rewards[order],
+            None if kept is None else kept[order],
+            self.groups[order],
+            len(self.space.judged),
+        )
+
+    def rows(self, where: Any) -> Part:
+        """Some of them."""
+        where = np.asarray(where)
+        numbers_of = np.flatnonzero(where) if where.dtype == bool else where
+        arrays = {
+            name: getattr(self, name)[numbers_of]
+            for name in ("observations", "actions", "rewards", "groups")
+        }
+        kept = self.propensities
+        return dataclasses.replace(
+            self,
+            table=self.table.take(pyarrow().array(numbers_of)),
+            outcomes={name: v[numbers_of] for name, v in self.outcomes.items()},
+            propensities=None if kept is None else kept[numbers_of],
+            **arrays,
+        )
+
+    def some(self, most: int, seed: int) -> Part:
+        """At most so many of them, by chance."""
+        if len(self) <= most:
+            return self
+        return self.rows(
+            np.sort(np.random.default_rng(seed).permutation(len(self))[:most])
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+    """A log as a spec describes it.
+
+    Args:
+        spec: what was said of it.
+        preparation: of observed columns, fitted on the part to learn from.
+        training: that part.
+        held_out: the other.
+    """
+
+    spec: Spec
+    preparation: Preparation
+    training: Part
+    held_out: Part
+
+    @classmethod
+    def read(cls, spec: Spec) -> Log:
+        """Reads, checks, prepares and splits.
+
+        Raises:
+            ValueError: a file cannot be read, a column is missing or of another kind, or
+                has rows that cannot be learned from; the first is named, from 1.
+        """
+        table = read_columns(spec.log, spec.columns)
+        values = {
+            name: numbers(table, name)
+            for name in dict.fromkeys(
+                [spec.act, *spec.reward_columns, *spec.outcome_columns]
+            )
+        }
+        actions = _whole(values[spec.act], spec.act)
+        rewards = Expression(spec.reward)(values, table.num_rows)
+        propensities = None
+        if spec.propensity:
+            propensities = _whole(numbers(table, spec.propensity), spec.propensity)
+            wrong = propensities <= 0.0
+            if wrong.any():
+                row = int(wrong.argmax())
+                raise ValueError(
+                    f"{spec.propensity} must be above 0, got {propensities[row]:g} in "
+                    f"row {row + 1}"
+                )
+        groups = np.arange(table.num_rows)
+        if spec.episode:
+            groups = _codes(table, spec.episode)
+        held = _held_out(table, spec, groups)
+        # Levels and ranges are of what is learned from; nothing else is known.
+        space = Actions.of(spec.act, actions[~held], spec.levels)
+        preparation = Preparation.fit(table, spec.observe, spec.categories, ~held)
+        stated = spec.stated_outcomes(preparation, space.positions)
+        whole = Part(
+            table,
+            preparation.observations(table),
+            actions,
+            rewards,
+            _outcomes(stated, values),
+            propensities,
+            groups,
+            space,
+        )
+        return cls(spec, preparation, whole.rows(~held), whole.rows(held))
+
+    def describe(self) -> Iterator[tuple[str, str]]:
+        """What it holds, as pairs of a word and what is said of it."""
+        count = len(self.training) + len(self.held_out)
+        yield "decisions", f"{count:,}, of which {len(self.held_out):,} are held out"
+        how = "by chance"
+        if self.spec.time:
+            how = f"the last by {self.spec.time}"
+        if self.spec.episode:
+            how += f", {self.spec.episode} as wholes"
+        yield "held out", how
+        yield "action", f"{self.spec.act}: {self.training.space}"
+        yield (
+            "observed",
+            f"{len(self.preparation.features)} features of "
+            + ", ".join(
+                f"{field.column} ({field.kind}"
+                + (f", {len(field.values)} values" if field.values else "")
+                + (", may be missing)" if field.may_miss else ")")
+                for field in self.preparation.fields
+            ),
+        )
+        mean, std = self.training.rewards.mean(), self.training.rewards.std()
+        yield "reward", f"{self.spec.reward}: mean {mean:.4g}, spread {std:.3g}"
+        source = self.spec.propensity or "estimated from the log"
+        yield "propensities", source
+
+
+def _whole(values: FloatArray, name: str) -> FloatArray:
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"{name} must be a finite number in every row, {int(wrong.sum()):,} are not; "
+            f"the first is row {row + 1} with {values[row]:g}"
+        )
+    return values
+
+
+def _outcomes(
+    stated: list[Outcome], values: dict[str, FloatArray]
+) -> dict[str, FloatArray]:
+    """Columns of outcomes; 0 where what one is given did not happen."""
+    found = {}
+    for one in stated:
+        if one.column is not None:
+            column = values[one.column]
+            if one.given is not None:
+                column = np.where(values[one.given] == 0.0, 0.0, column)
+            found[one.column] = _whole(column, one.column)
+    return found
+
+
+def _codes(table: Any, name: str) -> npt.NDArray[np.int64]:
+    column = table[name]
+    if column.null_count:
+        row = column.is_null().to_numpy(zero_copy_only=False).argmax() + 1
+        raise ValueError(f"{name} must have a value in every row, row {row} has none")
+    coded = column.combine_chunks().dictionary_encode()
+    return np.asarray(coded.indices.to_numpy(zero_copy_only=False), np.int64)
+
+
+def _held_out(table: Any, spec: Spec, groups: npt.NDArray[np.int64]) -> Any:
+    """Which rows are held out, booleans ``(N,)``; groups as wholes."""
+    count = int(groups.max()) + 1
+    if spec.time:
+        order = _times(table, spec.time)
+        first = np.full(count, np.iinfo(np.int64).max)
+        np.minimum.at(first, groups, order)
+        ranked = np.argsort(first, kind="stable")
+    else:
+        ranked = np.random.default_rng(spec.seed).permutation(count)
+    last = ranked[count - round(spec.held_out * count) :]
+    held = np.isin(groups, last)
+    if not 0 < held.sum() < len(held):
+        what = spec.episode or "rows"
+        raise ValueError(f"log must have {what} to learn from and to hold out")
+    return held
+
+
+def _times(table: Any, name: str) -> npt.NDArray[np.int64]:
+    arrow = pyarrow()
+    column, types = table[name], arrow.types
+    kind = column.type
+    if column.null_count:
+        row = column.is_null().to_numpy().argmax() + 1
+        raise ValueError(f"{name} must have a time in every row, row {row} has none")
+    if types.is_timestamp(kind) or types.is_date(kind) or types.is_integer(kind):
+        as_time = (
+            column.cast(arrow.timestamp("us")) if not types.is_integer(kind) else None
+        )
+        return np.asarray((column if as_time is None else as_time).cast(arrow.int64()))
+    raise ValueError(f"{name} must hold times or whole numbers, holds {kind}")
