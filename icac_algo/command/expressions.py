@@ -89,7 +89,6 @@ class Expression:
     def _check(self, node: ast.expr) -> list[str]:
         """The columns that it names.  Raises ``ValueError`` for what is not allowed."""
         if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            float(node.value)
             return []
         if isinstance(node, ast.Name):
             return [self._quoted.get(node.id, node.id)]
@@ -97,9 +96,10 @@ class Expression:
             return self._check(node.operand)
         if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
             return self._check(node.left) + self._check(node.right)
-        if isinstance(node, ast.Compare) and len(node.ops) == 1:
-            if type(node.ops[0]) in _BINARY:
-                return self._check(node.left) + self._check(node.comparators[0])
+        if isinstance(node, ast.Compare) and [
+            type(one) in _BINARY for one in node.ops
+        ] == [True]:
+            return self._check(node.left) + self._check(node.comparators[0])
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             count, _ = _FUNCTIONS.get(node.func.id, (0, None))
             if count == len(node.args) and count and not node.keywords:
@@ -108,7 +108,7 @@ class Expression:
 
     def _value(self, node: Any, columns: Mapping[str, FloatArray]) -> Any:
         if isinstance(node, ast.Constant):
-            return np.float64(node.value)
+            return np.asarray(node.value, np.float64)
         if isinstance(node, ast.Name):
             return columns[self._quoted.get(node.id, node.id)]
         if isinstance(node, ast.UnaryOp):

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import pathlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import d3rlpy
@@ -30,7 +30,7 @@ from ..shapes import Unconstrained
 from .log import Log, Part
 from .policy import Policy
 from .rivals import TREES, Rule, rivals
-from .spec import NONE, Spec
+from .spec import Spec
 
 #: Rows that shapes are checked on and policies judged by, at most.
 CHECKED_ROWS, JUDGED_ROWS = 100_000, 50_000
@@ -120,18 +120,51 @@ def learn(
     log = Log.read(spec)
     for word, what in log.describe():
         say(f"  {word}: {what}")
-    say("checking what is stated")
-    checks = check(log, show_progress)
-    for name, found in checks.items():
-        say(f"  {name}: {found.verdict if found is not None else 'nothing to test'}")
+    checks = _checked(log, say, show_progress)
     say("training")
     policy, shape, stopping = train(log, work, show_progress)
     if stopping is not None:
         say(f"  {stopping.name}: {stopping.n_steps:,} steps")
+    return _judged(log, shape, checks, policy, stopping, say, show_progress)
+
+
+def assess(
+    spec: Spec,
+    policy: Policy,
+    say: Callable[[str], None] = lambda words: None,
+    show_progress: bool = True,
+) -> Learned:
+    """The same of a policy that is there already, on its log."""
+    say("reading the log")
+    log = Log.read(spec, policy.preparation)
+    checks = _checked(log, say, show_progress)
+    return _judged(log, "", checks, policy, None, say, show_progress)
+
+
+def _checked(
+    log: Log, say: Callable[[str], None], show_progress: bool
+) -> dict[str, PriorCheck | None]:
+    say("checking what is stated")
+    checks = check(log, show_progress)
+    for name, found in checks.items():
+        say(f"  {name}: {found.verdict if found is not None else 'nothing to test'}")
+    return checks
+
+
+def _judged(
+    log: Log,
+    shape: str,
+    checks: dict[str, PriorCheck | None],
+    policy: Policy,
+    stopping: Stopping | None,
+    say: Callable[[str], None],
+    show_progress: bool,
+) -> Learned:
     say("fitting rivals")
-    others = rivals(log.training, spec.seed)
+    others = rivals(log.training, log.spec.seed)
     say("judging by the held-out part")
-    found = judge(log.held_out, {OURS: policy, **others}, spec.seed, show_progress)
+    asked: dict[str, Rule] = {OURS: policy, **others}
+    found = judge(log.held_out, asked, log.spec.seed, show_progress)
     return Learned(log, shape, checks, policy, stopping, others, found)
 
 
@@ -212,22 +245,23 @@ def train(
 
 
 def judge(
-    part: Part, policies: dict[str, Rule], seed: int, show_progress: bool = True
+    part: Part, policies: Mapping[str, Rule], seed: int, show_progress: bool = True
 ) -> Comparison:
     """Doubly robust estimates on rows that nothing was learned from."""
     some = part.some(JUDGED_ROWS, seed)
-    space = part.space
-
-    def indices(rule: Rule) -> Callable[[Any], Any]:
-        return lambda observations: space.nearest(rule(observations))
-
+    asked = {name: _chosen(rule, some) for name, rule in policies.items()}
     with warnings.catch_warnings():
         # The table says so too.
         warnings.simplefilter("ignore", SupportWarning)
         return compare(
-            some.steps(),
-            {name: indices(rule) for name, rule in policies.items()},
-            as_bandit=True,
-            seed=seed,
-            show_progress=show_progress,
+            some.steps(), asked, as_bandit=True, seed=seed, show_progress=show_progress
         )
+
+
+def _chosen(rule: Rule, part: Part) -> Callable[[Any], Any]:
+    """The judged level of each decision; policies look at columns in their own way."""
+    x = part.observations
+    if isinstance(rule, Policy):
+        x = rule.preparation.observations(part.table)
+    levels = part.space.nearest(rule(x))[part.by_group]
+    return lambda observations: levels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,7 +81,7 @@ class Actions:
 
 
 def _middles(levels: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple((a + b) / 2.0 for a, b in zip(levels, levels[1:], strict=False))
+    return tuple((a + b) / 2.0 for a, b in itertools.pairwise(levels))
 
 
 def _quantiles(
@@ -142,9 +143,14 @@ class Part:
             action_size=len(self.space.judged),
         )
 
+    @property
+    def by_group(self) -> npt.NDArray[np.int64]:
+        """Rows in the order of :meth:`steps`, which keeps groups together."""
+        return np.argsort(self.groups, kind="stable")
+
     def steps(self) -> LoggedSteps:
         """What is judged by: levels as indices, groups as episodes."""
-        order = np.argsort(self.groups, kind="stable")
+        order = self.by_group
         # Densities of any number are no probabilities of levels.
         kept = self.propensities if self.space.levels is not None else None
         return LoggedSteps(
@@ -199,8 +205,8 @@ class Log:
     held_out: Part
 
     @classmethod
-    def read(cls, spec: Spec) -> Log:
-        """Reads, checks, prepares and splits.
+    def read(cls, spec: Spec, preparation: Preparation | None = None) -> Log:
+        """Reads, checks, prepares and splits; fits the preparation if none is given.
 
         Raises:
             ValueError: a file cannot be read, a column is missing or of another kind, or
@@ -231,7 +237,9 @@ class Log:
         held = _held_out(table, spec, groups)
         # Levels and ranges are of what is learned from; nothing else is known.
         space = Actions.of(spec.act, actions[~held], spec.levels)
-        preparation = Preparation.fit(table, spec.observe, spec.categories, ~held)
+        if preparation is None:
+            columns, named = spec.observe, spec.categories
+            preparation = Preparation.fit(table, columns, named, ~held)
         stated = spec.stated_outcomes(preparation, space.positions)
         whole = Part(
             table,

@@ -100,7 +100,7 @@ class Policy:
             found = json.loads(text)
             if found["format"] != _FORMAT:
                 raise ValueError(f"it has format {found['format']!r}, not {_FORMAT}")
-            space = {
+            space: dict[str, Any] = {
                 name: tuple(one) if isinstance(one, list) else one
                 for name, one in found["actions"].items()
             }

@@ -193,6 +193,16 @@ class Spec:
         return "\n".join(lines) + "\n"
 
 
+def field_help() -> dict[str, tuple[str, str]]:
+    """What each field is, in words, after its kind: ``"tuple"``, ``"str"``, ..."""
+    found = {}
+    words = str(Spec.__doc__).partition("Args:")[2].partition("Raises:")[0]
+    for match in re.finditer(r"^ {8}(\w+): (.*?)(?=^ {8}\w+: |\Z)", words, re.M | re.S):
+        found[match[1]] = " ".join(match[2].replace("``", "").split())
+    kinds = {f.name: str(f.type).partition("[")[0] for f in dataclasses.fields(Spec)}
+    return {name: (kinds[name], found[name]) for name in kinds}
+
+
 def toml_value(value: Any) -> str:
     """A text, number or list of texts as TOML writes it."""
     if isinstance(value, (tuple, list)):
