@@ -29,7 +29,7 @@ from ..evidence import (
 from ..shapes import Unconstrained
 from .log import Log, Part
 from .policy import Policy
-from .rivals import TREES, Rule, rivals
+from .rivals import TREES, Greedy, Rule, estimated_propensities, rivals
 from .spec import Spec
 
 #: Rows that shapes are checked on and policies judged by, at most.
@@ -164,7 +164,7 @@ def _judged(
     others = rivals(log.training, log.spec.seed)
     say("judging by the held-out part")
     asked: dict[str, Rule] = {OURS: policy, **others}
-    found = judge(log.held_out, asked, log.spec.seed, show_progress)
+    found = judge(log, asked, show_progress)
     return Learned(log, shape, checks, policy, stopping, others, found)
 
 
@@ -245,23 +245,43 @@ def train(
 
 
 def judge(
-    part: Part, policies: Mapping[str, Rule], seed: int, show_progress: bool = True
+    log: Log, policies: Mapping[str, Rule], show_progress: bool = True
 ) -> Comparison:
-    """Doubly robust estimates on rows that nothing was learned from."""
-    some = part.some(JUDGED_ROWS, seed)
+    """Doubly robust estimates on rows that nothing was learned from.
+
+    Rewards are predicted by the boosted trees among the policies, and propensities, where
+    the log has none, by a logit; both have learned from the other rows.
+    """
+    seed = log.spec.seed
+    some = log.held_out.some(JUDGED_ROWS, seed)
     asked = {name: _chosen(rule, some) for name, rule in policies.items()}
+    steps = some.steps()
+    if steps.propensities is None:
+        found = estimated_propensities(log.training, some, seed)
+        steps = dataclasses.replace(
+            steps, propensities=found[some.by_group], source="estimated"
+        )
+    trees = policies[TREES]
+    assert isinstance(trees, Greedy)
     with warnings.catch_warnings():
         # The table says so too.
         warnings.simplefilter("ignore", SupportWarning)
         return compare(
-            some.steps(), asked, as_bandit=True, seed=seed, show_progress=show_progress
+            steps,
+            asked,
+            predicted=trees.means(some.observations)[some.by_group],
+            as_bandit=True,
+            seed=seed,
+            show_progress=show_progress,
         )
 
 
 def _chosen(rule: Rule, part: Part) -> Callable[[Any], Any]:
     """The judged level of each decision; policies look at columns in their own way."""
-    x = part.observations
     if isinstance(rule, Policy):
-        x = rule.preparation.observations(part.table)
-    levels = part.space.nearest(rule(x))[part.by_group]
+        # Rivals take the best level too; between them it would be judged for its place.
+        actions = rule.at_levels(rule.preparation.observations(part.table))
+    else:
+        actions = rule(part.observations)
+    levels = part.space.nearest(actions)[part.by_group]
     return lambda observations: levels

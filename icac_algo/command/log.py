@@ -21,8 +21,9 @@ FloatArray = npt.NDArray[np.float64]
 
 #: Up to so many different actions are levels.
 MOST_LEVELS = 20
-#: Any number between is judged as if it were one of so many levels.
-JUDGED_LEVELS = 12
+#: Any number between is judged as if it were one of 3 to 12 levels, of which each has
+#: so many held-out rows.
+ROWS_OF_LEVEL, MOST_JUDGED = 130, 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Actions:
     edges: tuple[float, ...]
 
     @classmethod
-    def of(cls, column: str, values: FloatArray, levels: int) -> Actions:
-        """What a log's actions are.
+    def of(cls, column: str, values: FloatArray, levels: int, held_out: int) -> Actions:
+        """What a log's actions are, of which so many are held out.
 
         Raises:
             ValueError: there is only one, or fewer than the levels asked for.
@@ -57,7 +58,8 @@ class Actions:
         if len(distinct) < 2:
             raise ValueError(f"{column} must have several values, is always {low:g}")
         if not levels and len(distinct) > MOST_LEVELS:
-            judged, edges = _quantiles(values, JUDGED_LEVELS)
+            count = min(max(held_out // ROWS_OF_LEVEL, 3), MOST_JUDGED)
+            judged, edges = _quantiles(values, count)
             return cls(column, None, low, high, judged, edges)
         if not levels or len(distinct) <= levels:
             found = tuple(distinct.tolist())
@@ -236,7 +238,7 @@ class Log:
             groups = _codes(table, spec.episode)
         held = _held_out(table, spec, groups)
         # Levels and ranges are of what is learned from; nothing else is known.
-        space = Actions.of(spec.act, actions[~held], spec.levels)
+        space = Actions.of(spec.act, actions[~held], spec.levels, int(held.sum()))
         if preparation is None:
             columns, named = spec.observe, spec.categories
             preparation = Preparation.fit(table, columns, named, ~held)

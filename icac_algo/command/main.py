@@ -146,7 +146,7 @@ def compare(log: tuple[str, ...], policy: tuple[str, ...], **fields: Any) -> Non
             raise ValueError(f"{name} decides {one.space.column}, act is {spec.act}")
     read = Log.read(spec)
     asked |= rivals(read.training, spec.seed)
-    click.echo(judge(read.held_out, asked, spec.seed, _is_watched()))
+    click.echo(judge(read, asked, _is_watched()))
 
 
 @icac.command(epilog=_STATUSES)

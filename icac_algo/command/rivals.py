@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import LogisticRegressionCV, RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from .log import Part
 
@@ -22,21 +25,42 @@ _ROWS = 200_000
 _AT_ONCE = 1 << 15
 
 
-def rivals(part: Part, seed: int) -> dict[str, Rule]:
-    """Each fitted on the same rows as ours.
+@dataclasses.dataclass(frozen=True)
+class Greedy:
+    """Takes the level of the highest predicted reward.
 
-    Trees and the ridge predict the reward of an observation and an action, and take the
-    action of the highest prediction among the levels by which policies are judged.
+    Args:
+        predict: rewards ``(N,)`` of observations ``(N, d)`` and actions ``(N,)``.
+        levels: of the action, rising.
     """
+
+    predict: Callable[[Any, Any], FloatArray]
+    levels: FloatArray
+
+    def means(self, observations: Any) -> FloatArray:
+        """Predicted rewards of every level, ``(N, K)``."""
+        found = np.empty((len(observations), len(self.levels)))
+        for start in range(0, len(observations), _AT_ONCE):
+            x = observations[start : start + _AT_ONCE]
+            for k, level in enumerate(self.levels):
+                found[start : start + len(x), k] = self.predict(x, np.full(len(x), level))
+        return found
+
+    def __call__(self, observations: Any) -> FloatArray:
+        return self.levels[np.argmax(self.means(observations), axis=1)]
+
+
+def rivals(part: Part, seed: int) -> dict[str, Rule]:
+    """Each fitted on the same rows as ours, to predict rewards of observed actions."""
     some = part.some(_ROWS, seed)
     levels = np.array(part.space.judged)
-    spread = (some.actions.mean(), some.actions.std() or 1.0)
+    middle, spread = some.actions.mean(), some.actions.std() or 1.0
 
     def joined(observations: Any, actions: Any) -> Any:
         return np.column_stack([observations, actions]).astype(np.float32)
 
     def products(observations: Any, actions: Any) -> Any:
-        a = ((actions - spread[0]) / spread[1])[:, None]
+        a = ((actions - middle) / spread)[:, None]
         x = np.asarray(observations, np.float32)
         return np.concatenate([x, a, a**2, x * a, x * a**2], axis=1).astype(np.float32)
 
@@ -50,9 +74,41 @@ def rivals(part: Part, seed: int) -> dict[str, Rule]:
     best = float(levels[int(np.argmax(mean_rewards(some)))])
     return {
         CONSTANT: lambda x: np.full(len(x), best),
-        TREES: lambda x: _best(x, levels, lambda *one: trees.predict(joined(*one))),
-        RIDGE: lambda x: _best(x, levels, lambda *one: ridge.predict(products(*one))),
+        TREES: Greedy(lambda *one: trees.predict(joined(*one)), levels),
+        RIDGE: Greedy(lambda *one: ridge.predict(products(*one)), levels),
     }
+
+
+def estimated_propensities(part: Part, of: Part, seed: int) -> FloatArray:
+    """The logger's probability of each logged level of a part, ``(N,)``.
+
+    A multinomial logit of observations and their squares, fitted on other rows; its
+    penalty is found by cross-validation.
+    """
+    some = part.some(_ROWS // 10, seed)
+    at = part.space.nearest(some.actions)
+    model = make_pipeline(
+        StandardScaler(),
+        LogisticRegressionCV(
+            Cs=[1e-3, 1e-2, 1e-1, 1.0],
+            cv=3,
+            scoring="neg_log_loss",
+            max_iter=300,
+            l1_ratios=(0,),
+            use_legacy_attributes=False,
+        ),
+    )
+    model.fit(_squares(some.observations), at)
+    chances = model.predict_proba(_squares(of.observations))
+    found = np.zeros((len(of), len(part.space.judged)))
+    found[:, model.classes_] = chances
+    logged = found[np.arange(len(of)), of.space.nearest(of.actions)]
+    # No estimate can tell how small a small probability is.
+    return np.maximum(logged, 1e-3)
+
+
+def _squares(observations: Any) -> Any:
+    return np.concatenate([observations, observations**2], axis=1)
 
 
 def mean_rewards(part: Part) -> FloatArray:
@@ -65,12 +121,3 @@ def mean_rewards(part: Part) -> FloatArray:
     total = np.bincount(at, weights, size)
     found = np.bincount(at, weights * part.rewards, size)
     return np.divide(found, total, out=np.full(size, -np.inf), where=total > 0.0)
-
-
-def _best(observations: Any, levels: FloatArray, predict: Any) -> FloatArray:
-    found = []
-    for start in range(0, len(observations), _AT_ONCE):
-        x = observations[start : start + _AT_ONCE]
-        each = [predict(x, np.full(len(x), level)) for level in levels]
-        found.append(levels[np.argmax(each, axis=0)])
-    return np.concatenate(found) if found else np.zeros(0)

@@ -194,6 +194,7 @@ def compare(
     estimator: str = "dr",
     level: float = 0.95,
     propensities: npt.ArrayLike | None = None,
+    predicted: npt.ArrayLike | None = None,
     as_bandit: bool = False,
     seed: int = 0,
     show_progress: bool = True,
@@ -204,7 +205,9 @@ def compare(
         dataset: as in :func:`~icac_algo.evidence.estimate`.
         policies: name to policy.
         estimator: one of ``ESTIMATORS``.
-        level: as in ``estimate``, like all that follows.
+        predicted: expected rewards of every action, ``(N, K)``, by a model that has not
+            seen these rows; by default cross-fitted ridge regressions.
+        level: as in ``estimate``, like all others.
 
     Warns:
         SupportWarning: the log has seen too little of what a policy would do, or has too
@@ -221,7 +224,8 @@ def compare(
         raise ValueError("policies must name at least one policy, got none")
     check_choice("estimator", estimator, ESTIMATORS)
     check_number("level", level, above=0.0, below=1.0)
-    log = BanditLog(bandit_steps(dataset, propensities, as_bandit), seed, show_progress)
+    steps = bandit_steps(dataset, propensities, as_bandit)
+    log = BanditLog(steps, seed, show_progress, predicted)
     logger = log.estimate("logged", log.logger, level, None)
     reports = []
     # Short work shows nothing.

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._util.checks import check_choice, check_flag, check_number, check_seed
-from ..data import LoggedSteps, logged_steps
+from ..data import LoggedSteps, as_numbers, logged_steps
 from .jackknife import Interval, Ratio, jackknife
 from .nuisance import cross_fitted_rewards, logged_propensities, regression_weights
 from .support import Support, SupportWarning, action_probabilities
@@ -209,16 +209,33 @@ class Judged:
 class BanditLog:
     """Logged decisions with their nuisance models, to judge policies by."""
 
-    def __init__(self, steps: LoggedSteps, seed: int, show_progress: bool = False):
+    def __init__(
+        self,
+        steps: LoggedSteps,
+        seed: int,
+        show_progress: bool = False,
+        predicted: npt.ArrayLike | None = None,
+    ):
         check_seed(seed)
         check_flag("show_progress", show_progress)
         self.steps = steps
+        self._given = None
+        if predicted is not None:
+            self._given = as_numbers("predicted", predicted, "iuf").astype(np.float64)
+            wanted = (len(steps), steps.action_size)
+            if self._given.shape != wanted or not np.isfinite(self._given).all():
+                raise ValueError(
+                    f"predicted must be finite numbers of shape {wanted}, got shape "
+                    f"{self._given.shape}"
+                )
         self._seed = seed
         self._show_progress = show_progress
         self._propensities = logged_propensities(steps, seed, show_progress)
 
     @functools.cached_property
     def _predicted(self) -> FloatArray:
+        if self._given is not None:
+            return self._given
         return cross_fitted_rewards(self.steps, self._seed, self._show_progress)
 
     @property
