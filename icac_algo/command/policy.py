@@ -119,7 +119,7 @@ class Policy:
         except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{folder} is no folder of a policy: {error}") from None
         size = len(preparation.features)
-        if algo.observation_shape != (size,):
+        if tuple(algo.observation_shape) != (size,):
             raise ValueError(
                 f"{folder} is no folder of a policy: its model observes "
                 f"{algo.observation_shape}, its preparation gives {size} features"
