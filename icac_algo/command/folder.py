@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -44,7 +45,11 @@ def write(out: pathlib.Path, learned: Learned, page: str, results: Any) -> None:
         with replaced(out) as place:
             (place / POLICY).mkdir(parents=True)
             learned.policy.save(place / POLICY)
-            (place / SPEC).write_text(learned.log.spec.to_toml(), "utf-8")
+            spec = learned.log.spec
+            # From whatever folder it is read later.
+            log = tuple(str(pathlib.Path(one).absolute()) for one in spec.log)
+            text = dataclasses.replace(spec, log=log).to_toml()
+            (place / SPEC).write_text(text, "utf-8")
             text = json.dumps(results, indent=1, allow_nan=False)
             (place / RESULTS).write_text(text + "\n", "utf-8")
             (place / REPORT).write_text(page, "utf-8")
@@ -70,7 +75,7 @@ def open_policy(folder: str) -> Policy:
 
 
 def open_spec(folder: str) -> Spec:
-    """What a folder was learned from; paths of its log are as they were given.
+    """What a folder was learned from.
 
     Raises:
         ValueError: it is no folder of a learning.
