@@ -34,8 +34,10 @@ from .spec import Spec
 
 #: Rows that shapes are checked on and policies judged by, at most.
 CHECKED_ROWS, JUDGED_ROWS = 100_000, 50_000
-#: Steps that are tried at most: a million rows then take two minutes.
-MOST_STEPS = 10_000
+#: Steps that are tried at most, of logs that are judged by folds and of larger ones: a
+#: search then takes about a minute and a half.
+MOST_STEPS = (4_000, 10_000)
+_LARGE = 20_000
 OURS = "learned"
 
 
@@ -220,7 +222,8 @@ def train(
         work.mkdir(parents=True, exist_ok=True)
     journal = None if work is None else work / "stopping"
     if not steps or len(priors) > 1:
-        most = steps or min(MOST_STEPS, default_most(dataset.transition_count))
+        count = dataset.transition_count
+        most = steps or min(MOST_STEPS[count >= _LARGE], default_most(count))
         stopping = choose_n_steps(
             dataset,
             tried,
