@@ -23,7 +23,7 @@ _SHARE, _FEWEST = 0.05, 200
 # A mean of fewer says nothing.
 _DRAWN = 5
 # Groups and points of a continuous action.
-GROUPS, _POINTS = 10, 101
+_GROUPS, _POINTS = 10, 101
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +115,7 @@ class NearRows:
         actions, values = self.actions[rows], self.columns[column][rows]
         groups = actions
         if not asked.discrete:
-            inner = np.quantile(actions, np.arange(1, GROUPS) / GROUPS)
+            inner = np.quantile(actions, np.arange(1, _GROUPS) / _GROUPS)
             groups = np.searchsorted(np.unique(inner), actions, side="right")
         places = asked.places[actions] if asked.discrete else actions
         found = []

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from .._util.checks import check_count, check_seed, is_integer
 from .._util.packages import new_figure
 from .near_rows import (
-    GROUPS,
     AskedActions,
     NearRows,
     observations_of,
@@ -28,6 +27,8 @@ FloatArray = npt.NDArray[np.float64]
 BLUE, ORANGE, GREY = "#1b6ca8", "#d9730d", "#555555"
 # Points of a map's side, and panels beside each other.
 _SIDE, _ACROSS = 41, 4
+# Numbers that stand upright beside each other.
+_UPRIGHT = 6
 
 
 def plot_q(
@@ -244,12 +245,12 @@ def _draw(
 def _draw_means(panel: Any, found: FloatArray) -> None:
     if not found.size:
         return
-    label = "mean of the nearest logged rows, their number, 95 % interval"
+    label = "nearest logged rows: mean, 95 %, number"
     style: dict[str, Any] = {"color": GREY, "ms": 3.5, "lw": 1.0, "capsize": 2}
     panel.errorbar(found[0], found[1], found[2], fmt="s", zorder=1, label=label, **style)
     panel.margins(y=0.18)
     across = panel.get_xaxis_transform()
-    turned = 90 if found.shape[1] > GROUPS else 0
+    turned = 90 if found.shape[1] > _UPRIGHT else 0
     for place, count in found[[0, 3]].T:
         text = {"ha": "center", "va": "bottom", "fontsize": 6, "rotation": turned}
         panel.text(place, 0.02, f"{count:.0f}", transform=across, color=GREY, **text)
