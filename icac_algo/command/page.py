@@ -75,7 +75,8 @@ figure { margin: .8rem 0 0; } figure img { display: block; width: 100%; height: 
 figcaption { margin-top: .3rem; max-width: 75ch; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .875rem; margin: .5rem 0; }
-th, td { padding: .35rem .9rem .35rem 0; text-align: left; vertical-align: top;
+th, td { padding: .35rem .9rem .35rem 0; min-width: 5.5rem; text-align: left;
+  vertical-align: top; overflow-wrap: break-word;
   border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; }
 th { color: var(--soft); font-weight: 600; }
 tbody th { color: inherit; font-weight: 500; min-width: 8rem; max-width: 22rem; }
@@ -83,7 +84,7 @@ main { display: grid; gap: 1rem; margin-top: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); }
 main > * { grid-column: 1 / -1; min-width: 0; }
 main > .half { grid-column: auto; }
-td.figure, th.figure { text-align: right; white-space: nowrap; overflow-wrap: normal; }
+td.figure, th.figure { min-width: 0; text-align: right; white-space: nowrap; }
 thead th { vertical-align: bottom; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15rem 1rem;
   margin: .3rem 0; } dd { margin: 0; } dt { max-width: 11rem; }

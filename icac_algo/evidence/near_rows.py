@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from d3rlpy.constants import ActionSpace
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from .._util.checks import check_built, check_rows
 from ..critics import check_log
@@ -111,7 +111,7 @@ class NearRows:
         return np.square(gaps).sum(axis=1).argsort(kind="stable")[:count]
 
     def means(self, column: str | None, rows: Any, asked: AskedActions) -> FloatArray:
-        """Where, mean, half of its interval and rows of each group, ``(4, G)``."""
+        """Where, mean, ends of its interval and rows of each group, ``(5, G)``."""
         actions, values = self.actions[rows], self.columns[column][rows]
         groups = actions
         if not asked.discrete:
@@ -123,10 +123,22 @@ class NearRows:
             kept = (groups == group) & np.isfinite(values)
             count = int(kept.sum())
             if count >= _DRAWN:
-                error = values[kept].std(ddof=1) / np.sqrt(count)
-                half = float(stdtrit(count - 1, 0.975)) * error
-                found.append((places[kept].mean(), values[kept].mean(), half, count))
-        return np.array(found).reshape(-1, 4).T
+                ends = _interval(values[kept])
+                found.append((places[kept].mean(), values[kept].mean(), *ends, count))
+        return np.array(found).reshape(-1, 5).T
+
+
+def _interval(values: FloatArray) -> tuple[float, float]:
+    """95 % of a mean: Wilson's (1927) if all are 0 or 1, which may all be the same."""
+    count, mean = len(values), values.mean()
+    if np.isin(values, (0.0, 1.0)).all():
+        z = float(ndtri(0.975))
+        shrunk = (mean + z**2 / (2.0 * count)) / (1.0 + z**2 / count)
+        half = np.sqrt(mean * (1.0 - mean) / count + (z / (2.0 * count)) ** 2)
+        half *= z / (1.0 + z**2 / count)
+        return float(shrunk - half), float(shrunk + half)
+    half = stdtrit(count - 1, 0.975) * values.std(ddof=1) / np.sqrt(count)
+    return float(mean - half), float(mean + half)
 
 
 def values_of(algo: Any, x: Any, actions: Any, column: str | None) -> FloatArray:

@@ -46,8 +46,8 @@ def plot_q(
     are means of logged rewards and outcomes, with 95 % intervals and numbers of rows,
     over the 5 % of rows (at least 200) that are nearest to the context in standardised
     features.  They are by action, or by ten groups of a continuous one; groups of fewer
-    than five rows are left out.  Rewards are left out where more follows, as Q is then
-    not their mean.
+    than five rows are left out, and long intervals go on beyond the panel.  Rewards are
+    left out where more follows, as Q is then not their mean.
 
     .. code-block:: python
 
@@ -94,7 +94,7 @@ def plot_q(
             best = values_of(algo, context[None], chosen[i : i + 1], column)
             _draw(panel, asked, curve, (places[i], best[0]))
             if log is not None and near is not None:
-                _draw_means(panel, log.means(column, near, asked))
+                _draw_means(panel, log.means(column, near, asked), curve)
             if i % across == 0:
                 panel.set_ylabel("Q" if column is None else column)
             if j == 0:
@@ -242,18 +242,24 @@ def _draw(
     panel.grid(alpha=0.25)
 
 
-def _draw_means(panel: Any, found: FloatArray) -> None:
+def _draw_means(panel: Any, found: FloatArray, curve: FloatArray) -> None:
     if not found.size:
         return
+    place, mean, lower, upper, counts = found
     label = "nearest logged rows: mean, 95 %, number"
     style: dict[str, Any] = {"color": GREY, "ms": 3.5, "lw": 1.0, "capsize": 2}
-    panel.errorbar(found[0], found[1], found[2], fmt="s", zorder=1, label=label, **style)
-    panel.margins(y=0.18)
+    gaps = np.maximum([mean - lower, upper - mean], 0.0)
+    panel.errorbar(place, mean, gaps, fmt="s", zorder=1, label=label, **style)
+    # Long intervals may go on beyond the panel; they would flatten all else.
+    low, high = min(mean.min(), curve.min()), max(mean.max(), curve.max())
+    if high > low:
+        room = 0.3 * (high - low)
+        panel.set_ylim(low - room, high + room)
     across = panel.get_xaxis_transform()
-    turned = 90 if found.shape[1] > _UPRIGHT else 0
-    for place, count in found[[0, 3]].T:
+    turned = 90 if len(place) > _UPRIGHT else 0
+    for at, count in zip(place, counts, strict=True):
         text = {"ha": "center", "va": "bottom", "fontsize": 6, "rotation": turned}
-        panel.text(place, 0.02, f"{count:.0f}", transform=across, color=GREY, **text)
+        panel.text(at, 0.02, f"{count:.0f}", transform=across, color=GREY, **text)
 
 
 def _check_length(name: str, given: Sequence[str], size: int, of: str) -> None:

@@ -141,6 +141,18 @@ def test_outcomes_have_panels_and_count_only_where_what_they_are_given_happened(
         assert panels[1].texts[action].get_text() == str(rows.sum())
 
 
+def test_shares_have_intervals_that_stay_within_0_and_1() -> None:
+    x = np.zeros((30, 3), np.float32)
+    actions, y = np.repeat([0, 1, 2], 10), np.repeat([0.0, 1.0, 1.0], 10)
+    y[-5:] = 0.0
+    buffer = ColumnarReplayBuffer.from_arrays(x, actions, y)
+    panel = drawn(plot_q(Known(), np.zeros((1, 3)), buffer))[0]
+    ends = [one[:, 1] for one in panel.containers[0].lines[2][0].get_segments()]
+    # Wilson's of 0, 10 and 5 of 10.
+    expected = [[0.0, 0.27754], [0.72246, 1.0], [0.23659, 0.76341]]
+    np.testing.assert_allclose(ends, expected, atol=1e-5)
+
+
 def test_groups_of_a_continuous_action_hold_equally_many() -> None:
     algo = Known(True, Config(constraint=Concave(actions=[0.0, 2.0])))
     panel = drawn(plot_q(algo, np.ones((1, 3)), log(continuous=True)))[0]
