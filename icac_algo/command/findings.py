@@ -31,7 +31,7 @@ _NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?"
 def checks(learned: Learned) -> str:
     """Each stated shape: verdict, explanation, picture."""
     intro = "Each statement is tested on the rows to learn from, level by level."
-    if len(learned.checks) > 1 and not learned.log.spec.outcomes:
+    if len(learned.checks) > 1 and learned.shape:
         intro += f" Taken is {learned.shape}, which has the least held-out loss."
     found = [paragraph(intro, "soft")]
     fields = learned.log.preparation.fields
@@ -80,7 +80,8 @@ def training(learned: Learned) -> str:
     stopping = learned.stopping
     steps = learned.policy.algo.grad_step
     if stopping is None:
-        return paragraph(f"It was trained for {steps:,} steps, as was asked for.")
+        asked = ", as was asked for" * (steps == learned.log.spec.steps)
+        return paragraph(f"It was trained for {steps:,} steps{asked}.")
     said = (
         f"It was trained for {steps:,} steps with the settings {stopping.name}, which "
         "have the least loss on parts of the log that were kept out of these trainings."

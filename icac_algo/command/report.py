@@ -108,13 +108,17 @@ def _tone(learned: Learned) -> str:
 
 def _tiles(learned: Learned) -> str:
     log, ours = learned.log, learned.comparison[OURS]
+    algo = learned.policy.algo
+    shape = learned.shape or type(algo.config.constraint).__name__.lower()
+    if log.spec.outcomes:
+        shape = f"of {len(learned.checks)} outcome{'s' * (len(learned.checks) > 1)}"
     tiles = {
         "decisions": f"{len(log.training) + len(log.held_out):,}",
         "mean reward of the logger": figures(learned.comparison.logger.value),
         "gain of the policy": "not known" if ours.problems else figures(ours.lift),
         "decisions that change": f"{ours.changed:.0%}",
-        "shape": learned.shape or f"of {len(learned.checks)} outcomes",
-        "steps of training": f"{learned.policy.algo.grad_step:,}",
+        "shape": shape,
+        "steps of training": f"{algo.grad_step:,}",
     }
     each = (
         f'<div class="tile"><b>{text(said)}</b><span class="soft">{word}</span></div>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -49,8 +50,8 @@ class View:
         log = learned.log
         self._learned, self._policy, self._log = learned, learned.policy, log
         part = log.held_out.some(JUDGED_ROWS, log.spec.seed)
-        # As the comparison has them.
-        self._part: Part = part.rows(np.argsort(part.groups, kind="stable"))
+        # In the order of the comparison; a policy knows actions of its own log alone.
+        self._part = self._known(part.rows(part.by_group))
         self._greedy = self._policy(self._part.observations)
         groups, start = [], 0
         for field in log.preparation.fields:
@@ -65,6 +66,9 @@ class View:
             "units": log.spec.act,
         }
 
+    def _known(self, part: Part) -> Part:
+        return dataclasses.replace(part, space=self._policy.space)
+
     @property
     def _fields(self) -> Sequence[Field]:
         return self._log.preparation.fields
@@ -74,7 +78,7 @@ class View:
         near, source = held, "held-out rows"
         if len(held) < _ENOUGH:
             near, source = self._log.training, "rows that it learned from"
-        dataset = near.some(JUDGED_ROWS, self._log.spec.seed).dataset()
+        dataset = self._known(near.some(JUDGED_ROWS, self._log.spec.seed)).dataset()
         order = np.argsort(self._greedy, kind="stable")
         cards = []
         for quantile in _QUANTILES:

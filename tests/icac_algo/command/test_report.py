@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import html.parser
 import json
 import os
@@ -19,11 +20,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "benchmarks"))
 import browser
 
 from icac_algo.command.findings import _in_units
-from icac_algo.command.learning import Learned, learn
+from icac_algo.command.learning import Learned, assess, learn
+from icac_algo.command.policy import Policy
 from icac_algo.command.preparation import NUMBER, Field
 from icac_algo.command.report import report, results
 from icac_algo.command.segments import segments
 from icac_algo.command.spec import Spec
+from icac_algo.evidence import Stopping
 
 EVIL, COST = "<script>alert('x')</script>", 'cost & <b>"$y$"</b>'
 COMMAND = f"icac learn --observe '{EVIL}'"
@@ -39,7 +42,7 @@ def write(file: pathlib.Path, rows: int = 400) -> pathlib.Path:
         table = csv.writer(opened)
         table.writerow([COST, "size", EVIL, "at", "price", "sold"])
         for i in range(rows):
-            some = "" if i % 9 == 0 else f"{cost[i]:.3f}"
+            some = "" if i % 5 == 0 else f"{cost[i]:.3f}"
             at = f"2026-01-{1 + i % 28:02d} {i % 24:02d}:00:00"
             table.writerow([some, size[i], kind[i], at, price[i], sold[i]])
     return file
@@ -58,7 +61,14 @@ def learned_of(folder: pathlib.Path, **fields: Any) -> Learned:
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Learned:
-    return learned_of(tmp_path_factory.mktemp("log"), shape=["concave", "none"])
+    folder = tmp_path_factory.mktemp("log")
+    found = learned_of(folder, shape=["concave"], held_out=0.5)
+    # As if the steps had been searched for.
+    rng, names = np.random.default_rng(0), ("free", f"{EVIL}, decay=1")
+    losses = rng.uniform(size=(2, 3, 50))
+    stopping = Stopping(names, np.array([10, 14, 20]), losses, np.ones(50, np.int64))
+    checks = {**found.checks, "none": None}
+    return dataclasses.replace(found, stopping=stopping, checks=checks)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +122,6 @@ def test_every_section_is_there(page: str, learned: Learned) -> None:
         "What would change",
         "How to repeat it",
     ]
-    assert seen.of("nav") == []
     assert learned.verdict in seen.of("p")
     assert COMMAND in seen.of("pre")
     assert learned.log.spec.to_toml() in seen.of("pre")
@@ -124,8 +133,7 @@ def test_every_section_is_there(page: str, learned: Learned) -> None:
 
 def test_what_a_log_holds_is_no_html(page: str) -> None:
     seen = Seen(page)
-    assert not seen.tags & {"script", "b" * 2, "iframe", "object"}
-    assert "alert" in page
+    assert not seen.tags & {"script", "iframe", "object"}
     assert EVIL in seen.of("dt")
     assert any(COST in cell for cell in seen.of("th"))
     assert any(EVIL in cell for cell in seen.of("th"))
@@ -138,6 +146,7 @@ def test_nothing_is_fetched_and_nothing_runs(page: str) -> None:
         assert source.startswith(("data:", "#")), source
 
 
+@pytest.mark.slow
 def test_the_same_learning_gives_the_same_bytes(page: str, learned: Learned) -> None:
     assert report(learned, COMMAND) == page
 
@@ -166,8 +175,9 @@ def test_segments_are_means_of_their_rows(learned: Learned) -> None:
     assert one.reward == pytest.approx(part.rewards[size == 1].mean())
     assert one.gain == pytest.approx(0.5)
     assert one.half == pytest.approx(0.0, abs=1e-12)
-    # Fewer than 30 of 80 rows are in a quarter.
-    assert not any(COST in name for name in found)
+    # Of fewer than 30 rows nothing is said.
+    few = segments(part.rows(np.arange(29)), fields, chosen[:29], estimates[:29])
+    assert few == []
 
 
 def test_a_gain_has_the_interval_of_its_groups(learned: Learned) -> None:
@@ -191,6 +201,7 @@ def test_regions_are_named_in_units_of_their_columns() -> None:
     assert _in_units(given, fields) == said
 
 
+@pytest.mark.slow
 def test_outcomes_have_their_own_panels_and_statements(tmp_path: pathlib.Path) -> None:
     found = learned_of(
         tmp_path,
@@ -202,6 +213,17 @@ def test_outcomes_have_their_own_panels_and_statements(tmp_path: pathlib.Path) -
     assert "It was trained for 20 steps, as was asked for." in seen.of("p")
     # There is no number to draw a map over.
     assert any("No numeric column" in said for said in seen.of("p"))
+
+
+@pytest.mark.slow
+def test_a_policy_that_was_opened_has_a_page(
+    learned: Learned, tmp_path: pathlib.Path
+) -> None:
+    learned.policy.save(tmp_path)
+    opened = assess(learned.log.spec, Policy.load(str(tmp_path)), show_progress=False)
+    seen = Seen(report(opened, "icac report"))
+    assert "It was trained for 20 steps, as was asked for." in seen.of("p")
+    assert "concave" in seen.of("b")
 
 
 @pytest.mark.browser
