@@ -100,7 +100,7 @@ def training(learned: Learned) -> str:
         panel.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
     panel.set_xscale("log")
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    panel.set_xticks(stopping.steps[::2])
+    panel.set_xticks(stopping.steps[:: 2 if len(stopping.steps) > 4 else 1])
     panel.set_xticks([], minor=True)
     panel.set_xlabel("steps")
     panel.set_ylabel("held-out loss")

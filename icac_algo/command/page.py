@@ -75,11 +75,11 @@ figure { margin: .8rem 0 0; } figure img { display: block; width: 100%; height: 
 figcaption { margin-top: .3rem; max-width: 75ch; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .875rem; margin: .5rem 0; }
-th, td { padding: .35rem .9rem .35rem 0; min-width: 5.5rem; text-align: left;
+th, td { padding: .35rem .9rem .35rem 0; min-width: 9rem; text-align: left;
   vertical-align: top; overflow-wrap: break-word;
   border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; }
 th { color: var(--soft); font-weight: 600; }
-tbody th { color: inherit; font-weight: 500; min-width: 8rem; max-width: 22rem; }
+tbody th { color: inherit; font-weight: 500; min-width: 7rem; max-width: 22rem; }
 main { display: grid; gap: 1rem; margin-top: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); }
 main > * { grid-column: 1 / -1; min-width: 0; }

@@ -33,7 +33,7 @@ FloatArray = npt.NDArray[np.float64]
 
 # Contexts that are shown: at these quantiles of the greedy action.
 _QUANTILES = (0.125, 0.375, 0.625, 0.875)
-_SEGMENTS, _BARS = 20, 15
+_SEGMENTS, _BARS, _DESCRIBED = 20, 15, 12
 # Near rows are held-out ones where 200 of them are the nearest 5 %.
 _ENOUGH = 4000
 _NEAR = "Squares are means of logged decisions in the contexts nearest to it"
@@ -83,7 +83,7 @@ class View:
         cards = []
         for quantile in _QUANTILES:
             row = int(order[int(quantile * len(order))])
-            greedy = f"{self._log.spec.act} = {self._greedy[row]:.4g}"
+            greedy = f"{self._log.spec.act} = {figures(self._greedy[row])}"
             figure = plot_q(
                 self._policy.algo,
                 self._part.observations[row : row + 1],
@@ -91,6 +91,7 @@ class View:
                 titles=[""],
                 **self._options,
             )
+            figure.axes[0].set_ylabel("expected reward")
             alt = f"Expected reward by action in a context where it takes {greedy}"
             cards.append(
                 f"<div><h3>{text(greedy)}</h3>{definitions(self._described(row))}"
@@ -106,11 +107,14 @@ class View:
         )
 
     def _described(self, row: int) -> Iterator[tuple[str, str]]:
-        """A context by its columns, as they were."""
-        for field in self._fields:
+        """A context by its columns, as they were; of many those that count most."""
+        kept = sorted(np.argsort(-self._weights, kind="stable")[:_DESCRIBED].tolist())
+        for field in (self._fields[i] for i in kept):
             value = self._part.table[field.column][row].as_py()
-            said = f"{value:.6g}" if isinstance(value, float) else str(value)
+            said = figures(value) if isinstance(value, float) else str(value)
             yield field.column, "missing" if value is None else said
+        if others := len(self._fields) - len(kept):
+            yield "others", f"{others}, which count less"
 
     def policy(self) -> str:
         numeric = [

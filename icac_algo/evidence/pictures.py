@@ -29,6 +29,8 @@ BLUE, ORANGE, GREY = "#1b6ca8", "#d9730d", "#555555"
 _SIDE, _ACROSS = 41, 4
 # Numbers that stand upright beside each other.
 _UPRIGHT = 6
+# Levels that a bar of colours names one by one.
+_MARKED = 8
 
 
 def plot_q(
@@ -163,7 +165,9 @@ def plot_policy(
         image = panel.imshow(
             found.reshape(grid[0].shape), origin="lower", extent=ends, **style
         )
-        figure.colorbar(image, ax=panel, label=units)
+        levels = np.unique(found)
+        ticks = levels if asked.discrete and len(levels) <= _MARKED else None
+        figure.colorbar(image, ax=panel, label=units, ticks=ticks)
         panel.set_ylabel(names[1])
     else:
         marker = "o" if len(found) == 2 else ""
