@@ -9,11 +9,13 @@ import shutil
 from typing import Any
 
 from .._util.files import replaced
+from ..evidence import Stopping
 from .learning import Learned
 from .policy import DESCRIPTION, Policy
 from .spec import Spec
 
 SPEC, POLICY, RESULTS, REPORT = "spec.toml", "policy", "results.json", "report.html"
+LOSSES = "losses.npz"
 
 
 def check_place(out: pathlib.Path, again: bool) -> None:
@@ -50,6 +52,8 @@ def write(out: pathlib.Path, learned: Learned, page: str, results: Any) -> None:
             log = tuple(str(pathlib.Path(one).absolute()) for one in spec.log)
             text = dataclasses.replace(spec, log=log).to_toml()
             (place / SPEC).write_text(text, "utf-8")
+            if learned.stopping is not None:
+                learned.stopping.save(place / LOSSES)
             text = json.dumps(results, indent=1, allow_nan=False)
             (place / RESULTS).write_text(text + "\n", "utf-8")
             (place / REPORT).write_text(page, "utf-8")
@@ -72,6 +76,12 @@ def open_policy(folder: str) -> Policy:
         raise ValueError(f"{folder} must be a folder of icac learn, there is none")
     inside = place / POLICY
     return Policy.load(str(place if (place / DESCRIPTION).exists() else inside))
+
+
+def open_losses(folder: str) -> Stopping | None:
+    """How the steps were found, if they were."""
+    place = pathlib.Path(folder) / LOSSES
+    return Stopping.load(place) if place.exists() else None
 
 
 def open_spec(folder: str) -> Spec:

@@ -68,7 +68,7 @@ class Learned:
     def verdict(self) -> str:
         """One sentence."""
         ours = self.comparison[OURS]
-        unit = f" per decision in {self.log.spec.act}"
+        unit = " per decision"
         rejected = [n for n, c in self.checks.items() if c is not None and c.rejected]
         false = ""
         if rejected:
@@ -133,6 +133,7 @@ def learn(
 def assess(
     spec: Spec,
     policy: Policy,
+    stopping: Stopping | None = None,
     say: Callable[[str], None] = lambda words: None,
     show_progress: bool = True,
 ) -> Learned:
@@ -140,7 +141,7 @@ def assess(
     say("reading the log")
     log = Log.read(spec, policy.preparation)
     checks = _checked(log, say, show_progress)
-    return _judged(log, "", checks, policy, None, say, show_progress)
+    return _judged(log, "", checks, policy, stopping, say, show_progress)
 
 
 def _checked(
