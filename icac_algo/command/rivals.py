@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 #: From observations ``(N, d)`` to actions in their own units ``(N,)``.
 Rule = Callable[[Any], FloatArray]
 
-CONSTANT, TREES, RIDGE = "best single action", "boosted trees", "ridge"
+RIVALS = CONSTANT, TREES, RIDGE = "best single action", "boosted trees", "ridge"
 # Rows that a rival learns from at most; more changes little and takes minutes.
 _ROWS = 200_000
 _AT_ONCE = 1 << 15
