@@ -233,11 +233,6 @@ class Log:
         actions = _whole(values[spec.act], spec.act)
         rewards = Expression(spec.reward)(values, table.num_rows)
         _small_enough(rewards, f"reward {spec.reward!r}")
-        if np.ptp(rewards) == 0.0:
-            raise ValueError(
-                f"reward {spec.reward!r} must have several values, is always "
-                f"{rewards[0]:g}"
-            )
         propensities = None
         if spec.propensity:
             propensities = _whole(numbers(table, spec.propensity), spec.propensity)
@@ -245,6 +240,11 @@ class Log:
         if spec.episode:
             groups = _codes(table, spec.episode)
         held = _held_out(table, spec, groups)
+        if np.ptp(rewards[~held]) == 0.0:
+            raise ValueError(
+                f"reward {spec.reward!r} must have several values, is always "
+                f"{rewards[~held][0]:g}"
+            )
         # Levels and ranges are of what is learned from; nothing else is known.
         space = Actions.of(spec.act, actions[~held], spec.levels, int(held.sum()))
         if propensities is not None:
@@ -340,11 +340,11 @@ def _check_outcomes(part: Part, stated: list[Outcome], spec: Spec, learned: Any)
             f"{spec.levels}: of other actions the rewards would not be theirs"
         )
     columns, rows = part.outcomes, np.arange(1, len(part) + 1)
-    observed, actions, rewards = part.observations, part.actions, part.rewards
+    # Arrow's arrays may not be written, of which torch warns.
+    observed, actions = part.observations, part.actions.copy()
+    read = columns.__getitem__
     try:
-        Block(
-            stated, lambda: observed, actions, rewards, columns.__getitem__, rows
-        ).check()
+        Block(stated, lambda: observed, actions, part.rewards, read, rows).check()
     except ValueError as error:
         said = "; ".join(repr(one) for one in spec.outcomes)
         raise ValueError(f"{error}, by the outcomes {said}") from None
