@@ -99,7 +99,8 @@ class Expression:
     def _check(self, node: ast.expr) -> list[str]:
         """The columns that it names.  Raises ``ValueError`` for what is not allowed."""
         if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            float(node.value)
+            # OverflowError where float64 cannot hold it.
+            np.float64(node.value)  # type: ignore[arg-type]
             return []
         if isinstance(node, ast.Name):
             return [self._quoted.get(node.id, node.id)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 from typing import Any
@@ -25,6 +26,9 @@ def check_place(out: pathlib.Path, again: bool) -> None:
     over = next(p for p in [out, *out.absolute().parents] if p.exists())
     if not over.is_dir():
         raise ValueError(f"out must be a folder, {over} is a file")
+    beside = next(p for p in out.absolute().parents if p.exists())
+    if not os.access(beside, os.W_OK | os.X_OK):
+        raise ValueError(f"out must be in a folder that may be written, {beside} may not")
     work, old = unfinished(out), _old(out)
     if old.exists():
         raise ValueError(f"out {out} keeps what it replaces as {old}, which is there")
@@ -38,6 +42,9 @@ def check_place(out: pathlib.Path, again: bool) -> None:
         raise ValueError(f"out must be a new folder, {out} holds something else")
     if not again:
         raise ValueError(f"out {out} is there already; --again learns it anew")
+    for one in out.iterdir():
+        if one.name not in (SPEC, POLICY, RESULTS, REPORT):
+            raise ValueError(f"out {out} would lose {one.name}, which is not of learning")
 
 
 def unfinished(out: pathlib.Path) -> pathlib.Path:

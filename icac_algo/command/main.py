@@ -6,14 +6,13 @@ import errno
 import json
 import pathlib
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
-from .._util.command_line import BAD_INPUT, EXIT_STATUSES, say
+from .._util.command_line import BAD_INPUT, EXIT_STATUSES, NO_OUTPUT, say
 from . import prior_check
 from .spec import Spec, field_help
 
@@ -121,10 +120,10 @@ def learn(log: tuple[str, ...], out: str | None, again: bool, **fields: Any) -> 
 
     folder.check_place(place, again)
     work = folder.unfinished(place)
-    if again:
-        shutil.rmtree(work, ignore_errors=True)
     _quiet_logs()
     found = learned_from(spec, work, say, _is_watched())
+    # Another may have written there since.
+    folder.check_place(place, again)
     command = shlex.join(["icac", *click.get_current_context().obj])
     folder.write(place, found, page_of(found, command), results(found))
     click.echo(
@@ -212,6 +211,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return BAD_INPUT
+    except SystemExit as end:
+        # Click's word for output that nobody reads.
+        return NO_OUTPUT if end.code == 1 else BAD_INPUT if end.code else 0
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.Abort:

@@ -118,7 +118,9 @@ class Policy:
             preparation = Preparation.from_json(found["preparation"])
             algo = load(place / MODEL)
             if found.pop("sha256", None) != _seal(found, place / MODEL):
-                raise ValueError(f"{DESCRIPTION} or {MODEL} was changed after it was made")
+                raise ValueError(
+                    f"{DESCRIPTION} or {MODEL} was changed after it was made"
+                )
             policy = cls(algo, preparation, Actions(**space))
             size = len(preparation.features)
         except (

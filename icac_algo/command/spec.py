@@ -115,6 +115,11 @@ class Spec:
                 raise ValueError(
                     f"observe must not name the {what} {leaks[0]!r}, which is known later"
                 )
+        if self.outcomes and "action" in self.observe:
+            raise ValueError(
+                "observe must not name 'action' beside outcomes: their weights call the "
+                "decision so"
+            )
         if self.act in self.outcome_columns:
             raise ValueError(f"outcomes must not name the action {self.act!r}")
 

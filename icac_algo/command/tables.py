@@ -82,7 +82,9 @@ def open_tables(paths: Sequence[str]) -> Any:
 def _csv(files: Sequence[pathlib.Path], delimiter: str) -> Any:
     """CSV whose types are those of whole files, not of a first megabyte."""
     dataset, csv = pyarrow("dataset"), pyarrow("csv")
-    size = max(file.stat().st_size * (20 if file.suffix == ".gz" else 1) for file in files)
+    size = max(
+        file.stat().st_size * (20 if file.suffix == ".gz" else 1) for file in files
+    )
     reading = csv.ReadOptions(block_size=min(max(size, 1 << 20), 1 << 30))
     found = dataset.CsvFileFormat(parse_options=csv.ParseOptions(delimiter=delimiter))
     found.default_fragment_scan_options = dataset.CsvFragmentScanOptions(

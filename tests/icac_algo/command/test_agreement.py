@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 from typing import Any
@@ -93,13 +94,16 @@ def test_a_table_and_its_records_have_the_same_features(data: Any) -> None:
     table = pa.table(arrays)
     learned = np.arange(rows) <= rows // 2
     categories = [name for name in names if name.startswith("category")]
+    # A spread so small that float32 cannot hold what is far from it, or texts that are
+    # mostly numbers.
+    refused = r"too far from the log|be named in categories"
     try:
         fitted = Preparation.fit(table, names, categories, learned)
         expected = fitted.observations(table)
     except ValueError as error:
-        # A spread so small that float32 cannot hold what is far from it.
-        assert "too far from the log" in str(error) or "be named in categories" in str(error)
-        return
+        if re.search(refused, str(error)):
+            return
+        raise
     loaded = Preparation.from_json(json.loads(json.dumps(fitted.to_json())))
     assert loaded == fitted
     for row, record in enumerate(records):
@@ -113,7 +117,9 @@ def test_times_of_any_zone_are_those_of_utc() -> None:
     fitted = Preparation.fit(table, ["t"])
     there = fitted.observation({"t": "2026-07-01T14:30:00+02:00"})
     np.testing.assert_array_equal(there, fitted.observations(table)[:1])
-    np.testing.assert_array_equal(there, fitted.observation({"t": "2026-07-01T12:30:00Z"}))
+    np.testing.assert_array_equal(
+        there, fitted.observation({"t": "2026-07-01T12:30:00Z"})
+    )
 
 
 def test_a_column_that_is_always_the_same_says_nothing() -> None:
@@ -198,7 +204,9 @@ def test_no_row_is_lost_and_all_of_a_row_stays_together(
         np.testing.assert_array_equal(steps.rewards, order + 0.5)
         np.testing.assert_array_equal(steps.propensities, (order + 1.0) / 1000.0)
         np.testing.assert_array_equal(steps.actions, order % 3)
-        np.testing.assert_array_equal(steps.observations, part.observations[part.by_group])
+        np.testing.assert_array_equal(
+            steps.observations, part.observations[part.by_group]
+        )
         if spec.episode:
             ends = np.diff(order % 40) != 0
             np.testing.assert_array_equal(np.diff(steps.episodes) != 0, ends)
@@ -217,11 +225,18 @@ def test_nothing_is_learned_from_what_is_held_out(levels: int) -> None:
     log = Log.read(spec)
     held = numbers(log.held_out.table, "row").astype(int)
     changed = columns()
-    for name, value in {"row": 1e4, "device": "fridge", "bid": 9.0, "profit": 1e4}.items():
+    for name, value in {
+        "row": 1e4,
+        "device": "fridge",
+        "bid": 9.0,
+        "profit": 1e4,
+    }.items():
         changed[name] = list(bids if name == "bid" else changed[name])
         for row in held:
             changed[name][row] = value
-    other = Log.read(Spec(log=(write("other.parquet", **changed),), levels=levels, **GIVEN))
+    other = Log.read(
+        Spec(log=(write("other.parquet", **changed),), levels=levels, **GIVEN)
+    )
     assert other.preparation == log.preparation
     assert other.training.space == log.training.space
     np.testing.assert_array_equal(other.training.observations, log.training.observations)
@@ -250,13 +265,15 @@ def test_names_of_folders_are_columns() -> None:
 
 def words(name: str, out: str, *more: str) -> list[str]:
     observed = ["--observe", *GIVEN["observe"]]
-    return ["learn", name, *observed, "--act", "bid", "--reward", "profit", "--time", "at",
+    return ["learn", name, *observed, "--act", "bid", "--reward", "profit",
+            "--time", "at",
             "--out", out, *more]  # fmt: skip
 
 
-def model(out: str) -> tuple[bytes, bytes]:
+def model(out: str) -> tuple[bytes, ...]:
     place = pathlib.Path(out, folder.POLICY)
-    return (place / "model.safetensors").read_bytes(), (place / "policy.json").read_bytes()
+    names = ("model.safetensors", "policy.json")
+    return tuple((place / name).read_bytes() for name in names)
 
 
 RECORDS = [
@@ -266,6 +283,7 @@ RECORDS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_second_process_learns_and_decides_the_same(capsys: Any) -> None:
     lines = "\n".join(json.dumps(record) for record in RECORDS)
     assert main(words(write("log.parquet"), "here", "--steps", "10")) == 0
@@ -305,7 +323,10 @@ def interrupted_after(count: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize(
     ("more", "count", "left"),
-    [(["--steps", "20"], 12, 10), (["--steps", "2", "--shape", "none", "concave"], 7, None)],
+    [
+        (["--steps", "20"], 12, 10),
+        (["--steps", "2", "--shape", "none", "concave"], 7, None),
+    ],
     ids=["steps", "shapes"],
 )
 def test_an_interrupted_learning_ends_with_the_same_policy(
@@ -347,7 +368,6 @@ def test_what_is_learned_again_replaces_when_it_is_whole(
 ) -> None:
     log = write("log.parquet")
     assert main(words(log, "run", "--steps", "2")) == 0
-    pathlib.Path("run/notes").write_text("mine", "utf-8")
     first = model("run")
     again = words(log, "run", "--steps", "3", "--again")
     with monkeypatch.context() as patch:
@@ -357,7 +377,6 @@ def test_what_is_learned_again_replaces_when_it_is_whole(
             patch.setattr(folder.json, "dumps", lambda *a, **k: [][0])
         assert exit_status(lambda: main(again)) == 70
     assert model("run") == first
-    assert pathlib.Path("run/notes").read_text("utf-8") == "mine"
     assert main(again) == 0
     assert model("run") != first
     names = {path.name for path in pathlib.Path().iterdir()}

@@ -7,6 +7,7 @@ import datetime
 import decimal
 import io
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -53,7 +54,7 @@ def text_of(changes: dict[str, Any] | None = None, rows: int = ROWS) -> str:
     sink = io.BytesIO()
     table = pa.table({**columns(rows), **(changes or {})})
     pyarrow.csv.write_csv(table, sink)
-    return sink.getvalue().decode().replace("\"", "")
+    return sink.getvalue().decode().replace('"', "")
 
 
 def put(column: str, row: int, text: str) -> bytes:
@@ -92,7 +93,8 @@ def refused(words: list[str], pattern: str, capfd: Any) -> None:
     assert exit_status(lambda: main(words)) == 2
     said = capfd.readouterr()
     lines = said.err.splitlines()
-    assert [line for line in lines if not line.startswith(("reading", "  "))] == lines[-1:]
+    # What is being done is said before.
+    assert [line for line in lines if not line.startswith("reading")] == lines[-1:]
     assert re.search(f"^error: .*{pattern}", lines[-1]), lines[-1]
     assert files() == before
 
@@ -112,6 +114,7 @@ FULL = parquet()
 ODD = [[1.0]] * ROWS
 STRUCT = [{"a": 1}] * ROWS
 TIMES = np.arange(ROWS)
+NO_YEAR = pa.array([2**50] * ROWS, pa.timestamp("ms"))
 LOGS: list[tuple[str, str, bytes, dict[str, Any], str]] = [
     # files
     ("ragged, short", "a.csv", with_line(50, "x,y"), {}, r"a\.csv .*Row #51: Expected"),
@@ -121,13 +124,15 @@ LOGS: list[tuple[str, str, bytes, dict[str, Any], str]] = [
     ("one row", "a.csv", text_of(rows=1).encode(), {}, "at least 50 rows.* 1 and 0"),
     ("five rows", "a.csv", text_of(rows=5).encode(), {}, "at least 50 rows.* 4 and 1"),
     ("few rows", "a.csv", text_of(rows=59).encode(), {}, "at least 50 rows.*47 and 12"),
-    ("name twice", "a.csv", text_of().replace("won", "price").encode(), {}, "named price"),
+    ("name twice", "a.csv", text_of().replace("won", "price").encode(),
+     {}, "named price"),
     ("latin-1", "a.csv", text_of().replace("north", "nörd").encode("latin-1"), {},
      r"region must hold.* bytes, which are no text in UTF-8"),
     ("utf-16", "a.csv", text_of().encode("utf-16"), {}, r"a\.csv cannot be read"),
     ("bytes", "a.csv", bytes(range(256)) * 9, {}, r"a\.csv cannot be read"),
     ("not gzip", "a.csv.gz", text_of().encode(), {}, r"a\.csv\.gz cannot be read"),
-    ("semicolons", "a.csv", text_of().replace(",", ";").encode(), {}, "no column 'region'"),
+    ("semicolons", "a.csv", text_of().replace(",", ";").encode(),
+     {}, "no column 'region'"),
     ("truncated", "a.parquet", FULL[:2000], {}, r"a\.parquet cannot be read"),
     ("damaged", "a.parquet", FULL[:-200] + bytes(192) + FULL[-8:], {}, "cannot be read"),
     ("csv as parquet", "a.parquet", text_of().encode(), {}, r"a\.parquet cannot be read"),
@@ -141,7 +146,8 @@ LOGS: list[tuple[str, str, bytes, dict[str, Any], str]] = [
     ("huge action", "a.csv", put("price", 7, "1e39"), {}, r"price .*row 7 has 1e\+39"),
     ("constant action", "a.parquet", parquet(price=[3.0] * ROWS), {},
      "price must have several values, is always 3"),
-    ("texts of actions", "a.parquet", parquet(price=["a", "b"] * (ROWS // 2)), {}, "price"),
+    ("texts of actions", "a.parquet", parquet(price=["a", "b"] * (ROWS // 2)),
+     {}, "price"),
     ("text reward", "a.csv", put("units", 7, "x"), {}, "units must hold numbers"),
     ("no reward", "a.csv", put("units", 7, ""), {}, "reward .*row 7 with .*'units': nan"),
     ("huge reward", "a.csv", put("units", 7, "1e39"), {}, "reward .*float32, row 7 has"),
@@ -149,12 +155,15 @@ LOGS: list[tuple[str, str, bytes, dict[str, Any], str]] = [
      "age must hold numbers in every row, or be named in categories.*'n.a.'"),
     ("infinite", "a.csv", put("age", 7, "inf"), {}, "age must be finite.*inf in row 7"),
     ("huge", "a.csv", put("age", 7, "1e39"), {}, r"age must be finite.*1e\+39 in row 7"),
-    ("NaN propensity", "a.parquet", one_of("p", 7, np.nan), {"propensity": "p"}, "p .*row 7"),
-    ("propensity 0", "a.parquet", one_of("p", 7, 0), {"propensity": "p"}, "p .*0 in row 7"),
+    ("NaN propensity", "a.parquet", one_of("p", 7, np.nan),
+     {"propensity": "p"}, "p .*row 7"),
+    ("propensity 0", "a.parquet", one_of("p", 7, 0),
+     {"propensity": "p"}, "p .*0 in row 7"),
     ("propensity < 0", "a.parquet", one_of("p", 7, -1), {"propensity": "p"}, "p .*row 7"),
     ("propensity > 1", "a.parquet", one_of("p", 7, 2), {"propensity": "p"},
      "p must be above 0 and at most 1, got 2 in row 7"),
-    ("tiny propensity", "a.parquet", one_of("p", 7, 1e-300), {"propensity": "p"}, "row 7"),
+    ("tiny propensity", "a.parquet", one_of("p", 7, 1e-300),
+     {"propensity": "p"}, "row 7"),
     # columns of other kinds
     *(
         (f"{kind} {name}", "a.parquet", parquet(**{name: values}), {}, f"{name}.*{said}")
@@ -170,22 +179,27 @@ LOGS: list[tuple[str, str, bytes, dict[str, Any], str]] = [
     ("list category", "a.parquet", parquet(age=ODD), {"categories": "age"}, "age .*list"),
     ("split category", "a.parquet", one_of("age", 7, 0.5), {"categories": "age"},
      "age must hold texts or whole numbers"),
-    ("list episode", "a.parquet", parquet(visit=ODD), {"episode": "visit"}, "visit .*list"),
+    ("list episode", "a.parquet", parquet(visit=ODD),
+     {"episode": "visit"}, "visit .*list"),
     ("float episode", "a.parquet", FULL, {"episode": "cost"}, "cost must hold .*double"),
-    ("no episode", "a.csv", put("visit", 7, ""), {"episode": "visit"}, "visit .*row 7 has"),
+    ("no episode", "a.csv", put("visit", 7, ""),
+     {"episode": "visit"}, "visit .*row 7 has"),
     ("one episode", "a.parquet", parquet(visit=[1] * ROWS), {"episode": "visit"},
      "held_out 0.2 gives 120 and 0, of 1 values of visit"),
     ("two episodes", "a.parquet", parquet(visit=[1, 2] * (ROWS // 2)),
      {"episode": "visit"}, "of 2 values of visit"),
-    ("text time", "a.parquet", FULL, {"time": "region"}, "region must hold times.*string"),
+    ("text time", "a.parquet", FULL,
+     {"time": "region"}, "region must hold times.*string"),
     ("float time", "a.parquet", FULL, {"time": "cost"}, "cost must hold times .*double"),
     ("no time", "a.csv", put("when", 7, ""), {"time": "when"}, "when .*row 7 has none"),
-    ("null time", "a.parquet", parquet(when=pa.nulls(ROWS)), {"time": "when"}, "when .*row 1"),
+    ("null time", "a.parquet", parquet(when=pa.nulls(ROWS)),
+     {"time": "when"}, "when .*row 1"),
     ("huge time", "a.parquet", parquet(when=np.full(ROWS, 2**64 - 1, np.uint64)),
      {"time": "when"}, "when must hold times"),
-    ("time of no year", "a.parquet", parquet(when=pa.array([2**50] * ROWS, pa.timestamp("ms"))),
+    ("time of no year", "a.parquet", parquet(when=NO_YEAR),
      {"observe": "when"}, "when must hold times of years"),
-    ("reward of one value", "a.parquet", parquet(units=[0] * ROWS), {}, "reward .*always 0"),
+    ("reward of one value", "a.parquet", parquet(units=[0] * ROWS),
+     {}, "reward .*always 0"),
     ("many levels", "a.parquet", parquet(price=TIMES * 1.0), {"levels": 60},
      "price must have at least 3 rows .*60 levels, has 96"),
     # outcomes
@@ -367,6 +381,8 @@ def test_fields_that_contradict_each_other(log: str, capfd: Any) -> None:
     refused(words, "shape must not be given beside outcomes", capfd)
     words = spec(log, observe=("age", "p"), propensity="p")
     refused(words, "observe must not name the propensity 'p'", capfd)
+    words = spec(log, observe=("action", "cost"), outcomes=OUTCOMES)
+    refused(words, "observe must not name 'action' beside outcomes", capfd)
     words = spec(log, reward="price - cost", act="price", observe=("age", "price"))
     refused(words, "observe must not name the action 'price'", capfd)
 
@@ -475,7 +491,8 @@ POLICIES: dict[str, tuple[Callable[[pathlib.Path], Any], str]] = {
         lambda p: (p / MODEL).write_bytes((p / MODEL).read_bytes()[:1000]), MODEL
     ),
     "changed model": (
-        lambda p: (p / MODEL).write_bytes((p / MODEL).read_bytes()[:-4] + b"abcd"), CHANGED
+        lambda p: (p / MODEL).write_bytes((p / MODEL).read_bytes()[:-4] + b"abcd"),
+        CHANGED,
     ),
     "empty description": (_written(DESCRIPTION, b""), "Expecting value"),
     "deep description": (_written(DESCRIPTION, b"[" * 10**5), "recursion"),
@@ -512,7 +529,7 @@ def test_no_policy(log: str, capfd: Any) -> None:
 COMPARED: dict[str, tuple[str, dict[str, Any], str]] = {
     "another action": ("run", {"act": "cost", "observe": "age"}, "decides price, act is"),
     "fewer columns": ("run", {"observe": "age"}, "observe must name 'region', which run"),
-    "a rival's name": ("ridge", {}, "policy must not be called as a rival is, got 'ridge'"),
+    "a rival's name": ("ridge", {}, "policy must not be called as a rival is"),
     "another seed": ("run", {"seed": 1}, "seed must be 0, got 1: run would be judged by"),
     "another time": ("run/policy", {"time": "visit"}, "time must be '', got 'visit'"),
     "none": ("none", {}, "none must be a folder"),
@@ -539,7 +556,8 @@ PLACES: dict[str, tuple[Callable[[], Any], list[str], str]] = {
     "null": (lambda: None, ["--out", "a\0b"], "out must be a path"),
     "a file": (lambda: None, ["--out", "ok.parquet"], "out must be a folder, ok.parquet"),
     "under a file": (lambda: None, ["--out", "ok.parquet/x"], "out must be a folder"),
-    "foreign": (lambda: _foreign("a"), ["--out", "a"], "out must be a new folder, a holds"),
+    "foreign": (lambda: _foreign("a"), ["--out", "a"],
+     "out must be a new folder, a holds"),
     "foreign again": (lambda: _foreign("a"), ["--out", "a", "--again"], "a holds"),
     "foreign trainings": (
         lambda: _foreign("a.unfinished"), ["--out", "a", "--again"], "a.unfinished"
@@ -554,6 +572,10 @@ PLACES: dict[str, tuple[Callable[[], Any], list[str], str]] = {
         lambda: [_foreign("a"), pathlib.Path("a/spec.toml").write_text("x")],
         ["--out", "a"], "out a is there already; --again",
     ),
+    "a note": (
+        lambda: [_foreign("a"), pathlib.Path("a/spec.toml").write_text("x")],
+        ["--out", "a", "--again"], "out a would lose mine",
+    ),
     "unknown option": (lambda: None, ["--nope", "1"], "No such option"),
     "no number": (lambda: None, ["--levels", "x"], "'x' is not a valid integer"),
     "two specs": (lambda: pathlib.Path("b.toml").touch(), [], "one TOML file"),
@@ -566,6 +588,13 @@ def test_places(name: str, log: str, capfd: Any) -> None:
     make()
     words = ["learn", "b.toml", "b.toml"] if name == "two specs" else spec(log)
     refused([*words, *more], pattern, capfd)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="may write anywhere")
+def test_a_folder_that_may_not_be_written(log: str, capfd: Any) -> None:
+    pathlib.Path("closed").mkdir(mode=0o500)
+    words = spec(log, out="closed/a")
+    refused(words, "out must be in a folder that may be written, .*closed may not", capfd)
 
 
 @pytest.mark.parametrize(
