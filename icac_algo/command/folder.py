@@ -31,7 +31,9 @@ def check_place(out: pathlib.Path, again: bool) -> None:
         raise ValueError(f"out must be in a folder that may be written, {beside} may not")
     work, old = unfinished(out), _old(out)
     if old.exists():
-        raise ValueError(f"out {out} keeps what it replaces as {old}, which is there")
+        raise ValueError(
+            f"out {out} keeps what it replaces as {old}, which is there: rename it"
+        )
     if work.exists() and not (
         work.is_dir() and all(one.name.startswith(_OURS) for one in work.iterdir())
     ):

@@ -36,7 +36,8 @@ def write_spec(log: Sequence[str], out: pathlib.Path) -> None:
     after = [n for n in names if _is_like(n, (*_AFTER, *_REWARDS))]
     times = [n for n in names if pyarrow().types.is_timestamp(table[n].type)]
     observe = [n for n in names if n not in (act, chance, *after)]
-    reward = " - ".join([*rewards[:1], *paid[:1]])
+    parts = [*rewards[:1], *paid[:1]]
+    reward = " - ".join(n if n.isidentifier() else f"`{n}`" for n in parts)
     folder = out.absolute().parent
     where = [_relative(pathlib.Path(one).absolute(), folder) for one in log]
     words = field_help()

@@ -56,7 +56,7 @@ class Actions:
         Raises:
             ValueError: there is only one, or fewer than the levels asked for.
         """
-        distinct = np.unique(values)
+        distinct = _distinct(values)
         low, high = float(distinct[0]), float(distinct[-1])
         if len(distinct) < 2:
             raise ValueError(f"{column} must have several values, is always {low:g}")
@@ -89,6 +89,12 @@ class Actions:
         if self.levels is None:
             return f"any number from {self.low:g} to {self.high:g}"
         return f"{len(self.levels)} levels, {', '.join(f'{v:g}' for v in self.levels)}"
+
+
+def _distinct(values: FloatArray) -> FloatArray:
+    """Rising; 0.3 and 0.1 + 0.2 are one, as they are to networks."""
+    found = np.unique(values)
+    return found[np.unique(found.astype(np.float32), return_index=True)[1]]
 
 
 def _middles(levels: tuple[float, ...]) -> tuple[float, ...]:
@@ -333,7 +339,7 @@ def _check_outcomes(part: Part, stated: list[Outcome], spec: Spec, learned: Any)
     if not stated:
         return
     levels, reads = part.space.levels, [Weight(one.weight).reads_action for one in stated]
-    is_merged = levels and len(np.unique(part.actions[learned])) > len(levels)
+    is_merged = levels and len(_distinct(part.actions[learned])) > len(levels)
     if is_merged and any(reads):
         raise ValueError(
             f"levels must be 0 beside outcomes whose weights name action, got "

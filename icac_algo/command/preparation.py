@@ -143,8 +143,15 @@ class Preparation:
 
     @property
     def features(self) -> list[str]:
-        """Names of the features, in their order."""
-        return [name for field in self.fields for name in field.features]
+        """Names of the features, in their order, all different."""
+        found: list[str] = []
+        for name in (name for field in self.fields for name in field.features):
+            # A value may be called "other", too.
+            unique = name
+            while unique in found:
+                unique += "'"
+            found.append(unique)
+        return found
 
     def observations(self, table: Any) -> npt.NDArray[np.float32]:
         """Features of a table's rows, ``(N, d)``.
@@ -258,7 +265,10 @@ def _times_of(column: Any, field: Field) -> list[datetime.datetime | None]:
     if (getattr(held, "tz", None) is not None) != field.zoned:
         raise ValueError(f"{field.column} must hold times {_ZONES[field.zoned]}")
     try:
-        # Seconds hold every time; without a zone, which is UTC after a cast.
+        if arrow.types.is_timestamp(held):
+            # In UTC; seconds hold every time.
+            column = column.cast(arrow.timestamp(held.unit))
+            column = pyarrow("compute").floor_temporal(column, unit="second")
         found = column.cast(arrow.timestamp("s"), safe=False).to_pylist()
         return [None if one is None else _as_time(one) for one in found]
     except (OverflowError, ValueError):

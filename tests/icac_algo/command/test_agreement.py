@@ -136,6 +136,17 @@ def test_a_number_that_is_0_or_1_in_all_rows_only_is_a_flag() -> None:
     )
 
 
+def test_names_of_features_and_levels_are_different() -> None:
+    table = pa.table(
+        {"a": ["other", "x"] * 20, "b": [None, 2.0] * 20, "b missing": [3] * 40}
+    )
+    fitted = Preparation.fit(table, ["a", "b", "b missing"])
+    assert len(set(fitted.features)) == fitted.observations(table).shape[1] == 6
+    bids = np.tile([0.1, 0.2, 0.3, 0.1 + 0.2], ROWS // 4)
+    log = Log.read(Spec(log=(write("log.parquet", bid=bids),), **GIVEN))
+    assert log.training.space.levels == (0.1, 0.2, 0.3)
+
+
 def test_of_an_unknown_condition_nothing_follows() -> None:
     columns = {"won": np.array([1.0, np.nan]), "bid": np.array([2.0, 2.0])}
     with pytest.raises(ValueError, match="first is row 2"):
