@@ -40,6 +40,7 @@ class Actions:
         high: the largest.
         judged: levels by which a log of any number is checked and judged, rising.
         edges: between the values that count as one of ``judged``.
+        merged: whether a level stands for several actions of the log.
     """
 
     column: str
@@ -48,6 +49,7 @@ class Actions:
     high: float
     judged: tuple[float, ...]
     edges: tuple[float, ...]
+    merged: bool = False
 
     @classmethod
     def of(cls, column: str, values: FloatArray, levels: int, held_out: int) -> Actions:
@@ -74,7 +76,12 @@ class Actions:
             found = tuple(distinct.tolist())
             return cls(column, found, low, high, found, _middles(found))
         found, edges = _quantiles(values, levels)
-        return cls(column, found, low, high, found, edges)
+        return cls(column, found, low, high, found, edges, merged=True)
+
+    @property
+    def are_logged(self) -> bool:
+        """Whether probabilities of logged actions are those of levels."""
+        return self.levels is not None and not self.merged
 
     @property
     def positions(self) -> list[float]:
@@ -168,8 +175,8 @@ class Part:
     def steps(self) -> LoggedSteps:
         """What is judged by: levels as indices, groups as episodes."""
         order = self.by_group
-        # Densities of any number are no probabilities of levels.
-        kept = self.propensities if self.space.levels is not None else None
+        # Densities of any number, or parts of a level's, are no probabilities of levels.
+        kept = self.propensities if self.space.are_logged else None
         return LoggedSteps(
             self.observations[order],
             self.space.nearest(self.actions)[order],
@@ -271,7 +278,7 @@ class Log:
             groups,
             space,
         )
-        _check_outcomes(whole, stated, spec, ~held)
+        _check_outcomes(whole, stated, spec)
         return cls(spec, preparation, whole.rows(~held), whole.rows(held))
 
     def describe(self) -> Iterator[tuple[str, str]]:
@@ -297,7 +304,8 @@ class Log:
         )
         mean, std = self.training.rewards.mean(), self.training.rewards.std()
         yield "reward", f"{self.spec.reward}: mean {mean:.4g}, spread {std:.3g}"
-        source = self.spec.propensity or "estimated from the log"
+        is_known = self.spec.propensity and self.training.space.are_logged
+        source = self.spec.propensity if is_known else "estimated from the log"
         yield "propensities", source
 
 
@@ -334,13 +342,11 @@ def _check_propensities(values: FloatArray, most: float, name: str) -> None:
         )
 
 
-def _check_outcomes(part: Part, stated: list[Outcome], spec: Spec, learned: Any) -> None:
+def _check_outcomes(part: Part, stated: list[Outcome], spec: Spec) -> None:
     """Refuses values that an outcome cannot have, and rewards that they do not make."""
     if not stated:
         return
-    levels, reads = part.space.levels, [Weight(one.weight).reads_action for one in stated]
-    is_merged = levels and len(_distinct(part.actions[learned])) > len(levels)
-    if is_merged and any(reads):
+    if part.space.merged and any(Weight(one.weight).reads_action for one in stated):
         raise ValueError(
             f"levels must be 0 beside outcomes whose weights name action, got "
             f"{spec.levels}: of other actions the rewards would not be theirs"

@@ -317,10 +317,13 @@ def _category(name: str, values: Sequence[str | None], may_be_numbers: bool) -> 
         raise ValueError(f"{name} must have values, every row lacks one")
     odd = [value for value in counts if not _NUMBER.fullmatch(value)]
     share = sum(counts[value] for value in odd) / counts.total()
-    if may_be_numbers and 0.0 < share < 1.0 - _MOSTLY:
+    # Whole numbers in texts are often names; others are not.
+    are_numbers = not odd and any("." in value for value in counts)
+    if may_be_numbers and (are_numbers or 0.0 < share < 1.0 - _MOSTLY):
+        such = (odd or list(counts))[0]
         raise ValueError(
-            f"{name} must hold numbers in every row, or be named in categories; "
-            f"{share:.2%} of its values are none, such as {odd[0]!r}"
+            f"{name} must hold numbers, or be named in categories; it holds texts, "
+            f"most of them of numbers, such as {such!r}"
         )
     often = sorted(counts, key=lambda value: (-counts[value], value))
     frequent = tuple(value for value in often if counts[value] >= _FEWEST)

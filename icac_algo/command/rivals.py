@@ -116,7 +116,7 @@ def mean_rewards(part: Part) -> FloatArray:
     size = len(part.space.judged)
     at = part.space.nearest(part.actions)
     weights = np.ones(len(part))
-    if part.propensities is not None and part.space.levels is not None:
+    if part.propensities is not None and part.space.are_logged:
         weights = 1.0 / part.propensities
     total = np.bincount(at, weights, size)
     found = np.bincount(at, weights * part.rewards, size)

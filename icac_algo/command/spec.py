@@ -268,14 +268,20 @@ def _cast(field: Any, value: Any) -> Any:
     if str(field.type).startswith("tuple"):
         given = [value] if isinstance(value, str) else value
         if not isinstance(given, (list, tuple)) or not all(
-            isinstance(one, str) and one for one in given
+            isinstance(one, str) and one and _is_text(one) for one in given
         ):
             raise ValueError(f"{field.name} must be texts, got {value!r}")
         return tuple(given)
     kind = {"str": str, "int": int, "float": (int, float)}[str(field.type)]
-    if not isinstance(value, kind) or isinstance(value, bool):  # type: ignore[arg-type]
+    right = isinstance(value, kind) and not isinstance(value, bool)  # type: ignore[arg-type]
+    if not right or not _is_text(value):
         raise ValueError(f"{field.name} must be of type {field.type}, got {value!r}")
     return value
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a file in UTF-8 can hold it, which bytes of another encoding are not."""
+    return not (isinstance(value, str) and re.search("[\ud800-\udfff]", value))
 
 
 def _toml() -> Any:

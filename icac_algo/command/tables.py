@@ -51,6 +51,10 @@ def open_tables(paths: Sequence[str]) -> Any:
     if not paths:
         raise ValueError("log must name a file or a folder, got none")
     files = [file for path in paths for file in _files(pathlib.Path(path))]
+    different = [file.resolve() for file in files]
+    if len(set(different)) < len(files):
+        twice = next(one for one in different if different.count(one) > 1)
+        raise ValueError(f"log must name each file once, got {twice} twice")
     suffixes = {_suffix(file) for file in files}
     kinds = {FORMATS[suffix] for suffix in suffixes}
     if len(kinds) > 1:

@@ -31,6 +31,7 @@ from icac_algo.command.expressions import Expression  # noqa: E402
 from icac_algo.command.log import Log  # noqa: E402
 from icac_algo.command.policy import Policy  # noqa: E402
 from icac_algo.command.preparation import Preparation  # noqa: E402
+from icac_algo.command.rivals import TREES, Greedy  # noqa: E402
 from icac_algo.command.spec import Spec  # noqa: E402
 from icac_algo.command.tables import numbers, read_columns  # noqa: E402
 
@@ -227,6 +228,38 @@ def test_no_row_is_lost_and_all_of_a_row_stays_together(
     elif spec.time:
         times = [part.table["at"].to_pylist() for part in (log.training, log.held_out)]
         assert max(times[0]) < min(times[1])
+
+
+@pytest.mark.parametrize("split", [{}, {"episode": "user"}])
+def test_decisions_are_judged_beside_their_own_rewards(split: dict[str, Any]) -> None:
+    # One of the observed columns is what the logger did.
+    copy = 1.0 + np.arange(ROWS) % 3
+    given = {**GIVEN, "observe": ("copy", "row"), "propensity": "chance"}
+    log = Log.read(Spec(log=(write("log.parquet", copy=copy),), **given, **split))
+    (field, _) = log.preparation.fields
+
+    class Copies(Policy):
+        def at_levels(self, observations: Any) -> Any:
+            return copied(observations)
+
+    def copied(observations: Any) -> Any:
+        return observations[:, 0] * field.std + field.mean
+
+    space = log.training.space
+    trees = Greedy(lambda x, a: np.zeros(len(x)), np.array(space.judged))
+    asked: dict[str, Any] = {"policy": Copies(None, log.preparation, space)}
+    asked |= {"rule": copied, TREES: trees}
+    found = learning.judge(log, asked, show_progress=False)
+    assert found["policy"].changed == found["rule"].changed == 0.0
+    assert found[TREES].changed > 0.5
+
+
+def test_merged_levels_have_no_propensities_of_single_actions() -> None:
+    bids = 1.0 + np.arange(ROWS) % 12
+    given = {**GIVEN, "propensity": "chance", "levels": 3}
+    log = Log.read(Spec(log=(write("log.parquet", bid=bids),), **given))
+    assert log.held_out.steps().propensities is None
+    assert dict(log.describe())["propensities"] == "estimated from the log"
 
 
 @pytest.mark.parametrize("levels", [0, 3])

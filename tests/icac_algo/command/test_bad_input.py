@@ -152,7 +152,9 @@ LOGS: list[tuple[str, str, bytes, dict[str, Any], str]] = [
     ("no reward", "a.csv", put("units", 7, ""), {}, "reward .*row 7 with .*'units': nan"),
     ("huge reward", "a.csv", put("units", 7, "1e39"), {}, "reward .*float32, row 7 has"),
     ("text among numbers", "a.csv", put("age", 7, "n.a."), {},
-     "age must hold numbers in every row, or be named in categories.*'n.a.'"),
+     "age must hold numbers, or be named in categories.*'n.a.'"),
+    ("texts of numbers", "a.parquet", parquet(age=["1.5", "2"] * (ROWS // 2)), {},
+     "age must hold numbers, or be named in categories.*'1.5'"),
     ("infinite", "a.csv", put("age", 7, "inf"), {}, "age must be finite.*inf in row 7"),
     ("huge", "a.csv", put("age", 7, "1e39"), {}, r"age must be finite.*1e\+39 in row 7"),
     ("NaN propensity", "a.parquet", one_of("p", 7, np.nan),
@@ -381,6 +383,10 @@ def test_fields_that_contradict_each_other(log: str, capfd: Any) -> None:
     refused(words, "shape must not be given beside outcomes", capfd)
     words = spec(log, observe=("age", "p"), propensity="p")
     refused(words, "observe must not name the propensity 'p'", capfd)
+    words = spec(log, reward="units - \udcff")
+    refused(words, r"reward must be of type str, got 'units - \\udcff'", capfd)
+    words = spec(log)
+    refused(["learn", log, f"./{log}", *words[2:]], "log must name each file once", capfd)
     words = spec(log, observe=("action", "cost"), outcomes=OUTCOMES)
     refused(words, "observe must not name 'action' beside outcomes", capfd)
     words = spec(log, reward="price - cost", act="price", observe=("age", "price"))
