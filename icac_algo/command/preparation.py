@@ -127,8 +127,8 @@ class Preparation:
         Raises:
             ValueError: a column is of a kind that cannot be observed.
         """
-        kept = table if rows is None else table.filter(pyarrow().array(rows))
-        fields = [_fit(kept, table, name, name in categories) for name in columns]
+        kept = np.flatnonzero(np.ones(table.num_rows) if rows is None else rows)
+        fields = [_fit(table, kept, name, name in categories) for name in columns]
         return cls(
             tuple(
                 dataclasses.replace(one, may_miss=bool(_missing(table, one).any()))
@@ -289,18 +289,19 @@ def _missing(table: Any, field: Field) -> npt.NDArray[np.bool_]:
     return np.asarray(column.is_null().to_numpy(), np.bool_)
 
 
-def _fit(kept: Any, table: Any, name: str, is_category: bool) -> Field:
+def _fit(table: Any, rows: npt.NDArray[np.int64], name: str, is_category: bool) -> Field:
     types = pyarrow().types
     kind = plain_column(table, name).type
     is_id = name.lower() == "id" or name.lower().endswith("_id")
     if types.is_timestamp(kind) or types.is_date(kind):
         return Field(name, TIME, zoned=getattr(kind, "tz", None) is not None)
     if is_text(kind) or is_category or (types.is_integer(kind) and is_id):
-        texts = values_of(kept, Field(name, CATEGORY))
-        return _category(name, texts, is_text(kind) and not is_category)
+        texts = values_of(table, Field(name, CATEGORY))
+        may_be_numbers = is_text(kind) and not is_category
+        return _category(name, [texts[row] for row in rows], may_be_numbers)
     # Held-out rows count only for what may be asked later.
     everything = values_of(table, Field(name, NUMBER))
-    values = numbers(kept, name)
+    values = everything[rows]
     present = values[~np.isnan(values)]
     if not len(present):
         raise ValueError(f"{name} must have values, every row lacks one")

@@ -180,7 +180,7 @@ LOGS: list[tuple[str, str, bytes, dict[str, Any], str]] = [
     ),
     ("list category", "a.parquet", parquet(age=ODD), {"categories": "age"}, "age .*list"),
     ("split category", "a.parquet", one_of("age", 7, 0.5), {"categories": "age"},
-     "age must hold texts or whole numbers"),
+     "age must hold texts or whole numbers .*got 0.5 in row 7"),
     ("list episode", "a.parquet", parquet(visit=ODD),
      {"episode": "visit"}, "visit .*list"),
     ("float episode", "a.parquet", FULL, {"episode": "cost"}, "cost must hold .*double"),
