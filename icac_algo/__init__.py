@@ -30,6 +30,9 @@ from .evidence import (  # noqa: E402
     check_outcomes,
     check_prior,
     choose_n_steps,
+    feature_importance,
+    plot_policy,
+    plot_q,
     select_by_bellman_error,
 )
 from .shapes import (  # noqa: E402
@@ -77,6 +80,9 @@ __all__ = [
     "check_outcomes",
     "check_prior",
     "choose_n_steps",
+    "feature_importance",
     "fit_lagrangian",
+    "plot_policy",
+    "plot_q",
     "select_by_bellman_error",
 ]

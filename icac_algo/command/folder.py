@@ -11,11 +11,13 @@ from typing import Any
 
 from .._util.checks import check_path
 from .._util.files import replaced
+from ..evidence import Stopping
 from .learning import Learned
 from .policy import DESCRIPTION, Policy
 from .spec import Spec
 
 SPEC, POLICY, RESULTS, REPORT = "spec.toml", "policy", "results.json", "report.html"
+LOSSES = "losses.npz"
 # What a folder of unfinished trainings may hold.
 _OURS = ("stopping-", "training-", ".icac-")
 
@@ -45,7 +47,7 @@ def check_place(out: pathlib.Path, again: bool) -> None:
     if not again:
         raise ValueError(f"out {out} is there already; --again learns it anew")
     for one in out.iterdir():
-        if one.name not in (SPEC, POLICY, RESULTS, REPORT):
+        if one.name not in (SPEC, POLICY, RESULTS, REPORT, LOSSES):
             raise ValueError(f"out {out} would lose {one.name}, which is not of learning")
 
 
@@ -70,6 +72,8 @@ def write(out: pathlib.Path, learned: Learned, page: str, results: Any) -> None:
             (place / POLICY).mkdir(parents=True)
             learned.policy.save(place / POLICY)
             (place / SPEC).write_text(spec.to_toml(), "utf-8")
+            if learned.stopping is not None:
+                learned.stopping.save(place / LOSSES)
             text = json.dumps(results, indent=1, allow_nan=False)
             (place / RESULTS).write_text(text + "\n", "utf-8")
             (place / REPORT).write_text(page, "utf-8")
@@ -113,6 +117,12 @@ def check_split(folder: str, spec: Spec) -> None:
                 f"{name} must be {own!r}, got {given!r}: {folder} would be judged by "
                 "rows that it has learned from"
             )
+
+
+def open_losses(folder: str) -> Stopping | None:
+    """How the steps were found, if they were."""
+    place = pathlib.Path(folder) / LOSSES
+    return Stopping.load(place) if place.exists() else None
 
 
 def open_spec(folder: str) -> Spec:

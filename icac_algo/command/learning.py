@@ -35,8 +35,10 @@ from .spec import Spec
 
 #: Rows that shapes are checked on and policies judged by, at most.
 CHECKED_ROWS, JUDGED_ROWS = 100_000, 50_000
-#: Steps that are tried at most: a million rows then take two minutes.
-MOST_STEPS = 10_000
+#: Steps that are tried at most, of logs that are judged by folds and of larger ones: a
+#: search then takes about a minute and a half.
+MOST_STEPS = (4_000, 10_000)
+_LARGE = 20_000
 #: Steps after which a training that is interrupted goes on.
 EPOCH = 1000
 OURS = "learned"
@@ -69,7 +71,7 @@ class Learned:
     def verdict(self) -> str:
         """One sentence."""
         ours = self.comparison[OURS]
-        unit = f" per decision in {self.log.spec.act}"
+        unit = " per decision"
         rejected = [n for n, c in self.checks.items() if c is not None and c.rejected]
         false = ""
         if rejected:
@@ -134,6 +136,7 @@ def learn(
 def assess(
     spec: Spec,
     policy: Policy,
+    stopping: Stopping | None = None,
     say: Callable[[str], None] = lambda words: None,
     show_progress: bool = True,
 ) -> Learned:
@@ -141,7 +144,7 @@ def assess(
     say("reading the log")
     log = Log.read(spec, policy.preparation)
     checks = _checked(log, say, show_progress)
-    return _judged(log, "", checks, policy, None, say, show_progress)
+    return _judged(log, "", checks, policy, stopping, say, show_progress)
 
 
 def _checked(
@@ -225,7 +228,8 @@ def train(
     key = hashlib.sha256(f"{spec}{fingerprint(dataset)}".encode()).hexdigest()[:16]
     journal = None if work is None else work / f"stopping-{key}"
     if not steps or len(priors) > 1:
-        most = steps or min(MOST_STEPS, default_most(dataset.transition_count))
+        count = dataset.transition_count
+        most = steps or min(MOST_STEPS[count >= _LARGE], default_most(count))
         stopping = choose_n_steps(
             dataset,
             tried,

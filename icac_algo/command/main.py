@@ -182,12 +182,13 @@ def decide(policy: str, record: str | None) -> None:
 def report(folder: str) -> None:
     """Writes report.html anew, from the policy and its log."""
     from .._util.files import write_whole
-    from .folder import REPORT, open_policy, open_spec
+    from .folder import REPORT, open_losses, open_policy, open_spec
     from .learning import assess
     from .report import report as page_of
 
     _quiet_logs()
-    found = assess(open_spec(folder), open_policy(folder), say, _is_watched())
+    policy, losses = open_policy(folder), open_losses(folder)
+    found = assess(open_spec(folder), policy, losses, say, _is_watched())
     path = pathlib.Path(folder) / REPORT
     write_whole(path, page_of(found, shlex.join(["icac", "report", folder])).encode())
     click.echo(path)

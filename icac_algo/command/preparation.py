@@ -42,6 +42,7 @@ class Field:
         std: its standard deviation.
         values: of a category, most frequent first.
         may_miss: whether the log has rows without it; then a feature says so.
+        buckets: of hashed values.
         zoned: whether times are known in UTC; else they are of some place.
     """
 
@@ -51,6 +52,7 @@ class Field:
     std: float = 1.0
     values: tuple[str, ...] = ()
     may_miss: bool = False
+    buckets: int = BUCKETS
     zoned: bool = False
 
     @property
@@ -61,7 +63,7 @@ class Field:
             NUMBER: [name],
             FLAG: [name],
             CATEGORY: [*(f"{name}={value}" for value in self.values), f"{name}=other"],
-            HASHED: [f"{name}#{bucket}" for bucket in range(BUCKETS)],
+            HASHED: [f"{name}#{bucket}" for bucket in range(self.buckets)],
             TIME: [f"{name} sin", f"{name} cos", *(f"{name} {day}" for day in _DAYS)],
         }[self.kind]
         return [*names, f"{name} missing"] if self.may_miss else names
@@ -89,7 +91,10 @@ class Field:
             else:
                 places = {value: i for i, value in enumerate(self.values)}
                 if self.kind == HASHED:
-                    places = {one: _bucket(one) for one in {values[i] for i in there}}
+                    places = {
+                        one: _bucket(one, self.buckets)
+                        for one in {values[i] for i in there}
+                    }
                 other = len(self.values)
                 found[there, [places.get(values[i], other) for i in there]] = 1.0
         if self.may_miss:
@@ -395,6 +400,6 @@ def _circle(value: datetime.datetime) -> list[float]:
     return [math.sin(angle), math.cos(angle), *days]
 
 
-def _bucket(value: str) -> int:
+def _bucket(value: str, count: int) -> int:
     """The same in every process and every version."""
-    return int.from_bytes(hashlib.sha256(value.encode()).digest()[:4], "big") % BUCKETS
+    return int.from_bytes(hashlib.sha256(value.encode()).digest()[:4], "big") % count

@@ -5,6 +5,7 @@ from .estimates import ESTIMATORS, BanditLog, Estimate, OffPolicyEvaluator, esti
 from .fitted_q import fitted_q_estimate
 from .nuisance import action_scores
 from .outcome_checks import check_outcomes, check_prior_at_fit
+from .pictures import feature_importance, plot_policy, plot_q
 from .prior_check import PriorRejectedError, PriorWarning, check_prior
 from .prior_report import Contrast, PriorCheck
 from .selection import Selection, select_by_bellman_error
@@ -44,8 +45,11 @@ __all__ = [
     "compare",
     "default_most",
     "estimate",
+    "feature_importance",
     "fitted_q_estimate",
     "max_test",
+    "plot_policy",
+    "plot_q",
     "select_by_bellman_error",
     "trained_share",
 ]

@@ -90,6 +90,34 @@ class Stopping:
         """How many steps to train it on all transitions: as many passes as were best."""
         return round(float(self.steps[self._lowest[1]]) / self.share)
 
+    def save(self, file: str | os.PathLike[str]) -> None:
+        """Writes it as an ``.npz`` file of numbers and texts; losses as float32."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        fields["losses"] = self.losses.astype(np.float32)
+        np.savez_compressed(os.fspath(file), **fields)
+
+    @classmethod
+    def load(cls, file: str | os.PathLike[str]) -> Stopping:
+        """From a file of :meth:`save`; nothing in it is executed.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as opened:
+                found = {f.name: opened[f.name] for f in dataclasses.fields(cls)}
+            names, dropped = (tuple(found.pop(n).tolist()) for n in ("names", "dropped"))
+            share, losses = float(found.pop("share")), found.pop("losses")
+            return cls(
+                names=names,
+                dropped=dropped,
+                share=share,
+                losses=losses.astype(np.float64),
+                **found,
+            )
+        except Exception as error:
+            raise ValueError(f"{file} holds no held-out losses: {error!r}") from error
+
     def __str__(self) -> str:
         chosen = f"{self.n_steps:,} steps on all transitions, {self.name}"
         dropped = f"  Dropped: {', '.join(self.dropped)}." if self.dropped else ""

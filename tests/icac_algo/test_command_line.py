@@ -164,9 +164,9 @@ def test_ctrl_c_ends_with_130(table: pathlib.Path) -> None:
         # What is started in the background ignores it.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import icac_algo.__main__ as program\n"
+        "import icac_algo.command.prior_check as room\n"
         "from icac_algo._util.command_line import exit_status\n"
-        "import icac_algo.command.prior_check as checks\n"
-        "checks.check_prior = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
+        "room.check_prior = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
         f"sys.exit(exit_status(lambda: program.main({words(table)!r})))"
     )
     ended = subprocess.run(

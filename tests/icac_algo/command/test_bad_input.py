@@ -529,7 +529,24 @@ def test_no_policy(log: str, capfd: Any) -> None:
     refused(["decide", "none"], "none must be a folder of icac learn", capfd)
     refused(["decide", log], f"{log} must be a folder of icac learn", capfd)
     refused(["decide", "empty"], "empty/policy is no folder of a policy", capfd)
-    refused(["report", "empty"], r"empty must be a folder .*has no spec\.toml", capfd)
+    refused(["report", "empty"], "empty/policy is no folder of a policy", capfd)
+
+
+REPORTED: dict[str, tuple[Callable[[pathlib.Path], Any], str]] = {
+    "no spec": (lambda p: (p / "spec.toml").unlink(), r"run must .*has no spec\.toml"),
+    "broken spec": (_written("spec.toml", b"["), r"run/spec\.toml cannot be read"),
+    "losses": (_written("losses.npz", b"PK"), r"run/losses\.npz holds no held-out"),
+    "log": (_written("spec.toml", b'log = "x.csv"\nobserve = "a"\nact = "b"\n'
+                     b'reward = "c"'), r"x\.csv does not exist"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_reports(name: str, policy: pathlib.Path, capfd: Any) -> None:
+    change, pattern = REPORTED[name]
+    shutil.copytree(policy / "run", "run")
+    change(pathlib.Path("run"))
+    refused(["report", "run"], pattern, capfd)
 
 
 COMPARED: dict[str, tuple[str, dict[str, Any], str]] = {

@@ -314,6 +314,27 @@ def test_compare_ranks_and_measures_lift(
     comparison.plot().savefig(tmp_path / "comparison.png")
 
 
+def test_differences_are_paired(auction_log: LoggedSteps) -> None:
+    comparison = compare(auction_log, {"middle": 2, "lowest": 0})
+    gap, found = comparison.difference("middle", "lowest")
+    values = {p.name: p.estimate.value for p in comparison.policies}
+    assert gap == pytest.approx(values["middle"] - values["lowest"])
+    assert found.lower < gap < found.upper
+    same, none = comparison.difference("middle", "middle")
+    assert (same, none.standard_error) == (0.0, 0.0)
+
+
+def test_rewards_that_another_model_predicts(auction_log: LoggedSteps) -> None:
+    shape = (len(auction_log), auction_log.action_size)
+    # Of a model that predicts nothing the doubly robust estimate is the weighted mean.
+    found = compare(auction_log, {"it": 2}, predicted=np.zeros(shape))["it"].estimate
+    plain = estimate(auction_log, 2, estimators=("ips",))["ips"]
+    assert found.value == pytest.approx(plain.value)
+    for wrong in (np.zeros(shape[::-1]), np.full(shape, np.nan), "none"):
+        with pytest.raises(ValueError, match="predicted must be"):
+            compare(auction_log, {"it": 2}, predicted=wrong)
+
+
 def test_no_policy_without_support_is_called_better() -> None:
     n = 400
     log = small_log(

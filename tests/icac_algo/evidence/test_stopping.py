@@ -198,6 +198,19 @@ def test_means_and_standard_errors_by_hand() -> None:
     np.testing.assert_allclose(found.standard_errors, [[0.0, expected]])
 
 
+def test_losses_are_kept_in_a_file(tmp_path: pathlib.Path) -> None:
+    losses = np.arange(12.0).reshape(2, 3, 2)
+    steps, lengths = np.array([100, 141, 200]), np.array([3, 4])
+    found = Stopping(("a", "b"), steps, losses, lengths, 0.5, ("c",))
+    found.save(tmp_path / "losses.npz")
+    again = Stopping.load(tmp_path / "losses.npz")
+    assert str(again) == str(found)
+    assert again.losses.dtype == np.float64
+    (tmp_path / "other.npz").write_bytes(b"no losses")
+    with pytest.raises(ValueError, match=r"other\.npz holds no held-out losses"):
+        Stopping.load(tmp_path / "other.npz")
+
+
 @pytest.mark.parametrize("validation", [0.25, "buffer"])
 def test_one_split(validation: Any) -> None:
     other = bandit(40, seed=3)
