@@ -143,18 +143,27 @@ def features_of(field: dict[str, Any], value: Any) -> np.ndarray:
             try:
                 text = value[:-1] + "+00:00" if value.endswith("Z") else value
                 at = datetime.datetime.fromisoformat(text)
-            except (AttributeError, ValueError):
-                raise ValueError(f"{name} must be a time, got {value!r}") from None
-            if at.tzinfo is not None:
-                at = at.astimezone(datetime.timezone.utc)
+                if (at.tzinfo is not None) != field["zoned"]:
+                    raise ValueError("a zone that is guessed would move every hour")
+                if field["zoned"]:
+                    at = at.astimezone(datetime.timezone.utc)
+            except (AttributeError, OverflowError, ValueError):
+                zone = "with" if field["zoned"] else "without"
+                raise ValueError(
+                    f"{name} must be a time {zone} a zone, got {value!r}"
+                ) from None
             angle = 2.0 * math.pi * (at.hour + at.minute / 60.0) / 24.0
             found[:2] = math.sin(angle), math.cos(angle)
             found[2 + at.weekday()] = 1.0
     else:
         values = field["values"]
-        if not missing and not isinstance(value, (str, int)):
+        is_whole = isinstance(value, (int, float)) and value % 1 == 0
+        is_flag = isinstance(value, bool) and not {"true", "false"} & {*values}
+        if not missing and (not (isinstance(value, str) or is_whole) or is_flag):
             raise ValueError(f"{name} must be a text, got {value!r}")
-        text = str(value).lower() if isinstance(value, bool) else str(value)
+        # 7 and 7.0 are one name.
+        text = str(int(value) if isinstance(value, float) else value)
+        text = text.lower() if isinstance(value, bool) else text
         if kind == "hashed":
             size = field["buckets"]
             digest = hashlib.sha256(text.encode()).digest()

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
+# Deeper ones would not fit Python's stack.
+_MOST_NODES = 500
 _ALLOWED = (
     "made of columns, numbers, + - * /, comparisons, min(,), max(,), abs(), log(), "
     "where(condition, then, else) and brackets; other names in backticks"
@@ -34,8 +36,14 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "max": (2, np.maximum),
     "abs": (1, np.abs),
     "log": (1, np.log),
-    "where": (3, lambda condition, a, b: np.where(condition != 0.0, a, b)),
+    "where": (3, lambda condition, a, b: _where(condition, a, b)),
 }
+
+
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    # Of what is unknown nothing follows.
+    found = np.where(condition != 0.0, a, b)
+    return np.where(np.isnan(condition), np.nan, found)
 
 
 class Expression:
@@ -58,8 +66,10 @@ class Expression:
         text = re.sub(r"`([^`]+)`", self._unquoted, self.words.strip())
         try:
             self._tree = ast.parse(text, mode="eval").body
+            if "#" in text or sum(1 for _ in ast.walk(self._tree)) > _MOST_NODES:
+                raise ValueError("a comment, or too long")
             self.columns = tuple(sorted(set(self._check(self._tree))))
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, SyntaxError, OverflowError, RecursionError, MemoryError):
             raise ValueError(refused) from None
 
     def __call__(self, columns: Mapping[str, FloatArray], rows: int) -> FloatArray:
@@ -89,6 +99,8 @@ class Expression:
     def _check(self, node: ast.expr) -> list[str]:
         """The columns that it names.  Raises ``ValueError`` for what is not allowed."""
         if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            # OverflowError where float64 cannot hold it.
+            np.float64(node.value)  # type: ignore[arg-type]
             return []
         if isinstance(node, ast.Name):
             return [self._quoted.get(node.id, node.id)]

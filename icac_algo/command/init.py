@@ -36,14 +36,15 @@ def write_spec(log: Sequence[str], out: pathlib.Path) -> None:
     after = [n for n in names if _is_like(n, (*_AFTER, *_REWARDS))]
     times = [n for n in names if pyarrow().types.is_timestamp(table[n].type)]
     observe = [n for n in names if n not in (act, chance, *after)]
-    reward = " - ".join([*rewards[:1], *paid[:1]])
+    parts = [*rewards[:1], *paid[:1]]
+    reward = " - ".join(n if n.isidentifier() else f"`{n}`" for n in parts)
     folder = out.absolute().parent
     where = [_relative(pathlib.Path(one).absolute(), folder) for one in log]
     words = field_help()
     lines = [
         "# What icac learns from; every line may be changed.",
         f"# The log's first {table.num_rows:,} rows:",
-        *(f"#   {name}: {_look(table, name)}" for name in names),
+        *(f"#   {_one_line(f'{name}: {_look(table, name)}')}" for name in names),
         "",
     ]
 
@@ -97,9 +98,14 @@ def _look(table: Any, name: str) -> str:
     else:
         first = [str(one)[:30] for one in present.slice(0, 3).to_pylist()]
         parts.append("such as " + ", ".join(first))
-    distinct = len(column.unique())
-    parts.append(f"{distinct:,} different")
+    types = pyarrow().types
+    if not types.is_nested(column.type):
+        parts.append(f"{len(column.unique()):,} different")
     if column.null_count:
         parts.append(f"{column.null_count:,} missing")
-    # A comment is one line.
-    return " ".join("; ".join(parts).split())
+    return "; ".join(parts)
+
+
+def _one_line(text: str) -> str:
+    """As a comment of TOML may be."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
 import warnings
 from collections.abc import Callable, Mapping
@@ -38,6 +39,8 @@ CHECKED_ROWS, JUDGED_ROWS = 100_000, 50_000
 #: search then takes about a minute and a half.
 MOST_STEPS = (4_000, 10_000)
 _LARGE = 20_000
+#: Steps after which a training that is interrupted goes on.
+EPOCH = 1000
 OURS = "learned"
 
 
@@ -221,7 +224,9 @@ def train(
     title, stopping, steps = next(iter(tried)), None, spec.steps
     if work is not None:
         work.mkdir(parents=True, exist_ok=True)
-    journal = None if work is None else work / "stopping"
+    # What another spec has left there is not gone on from.
+    key = hashlib.sha256(f"{spec}{fingerprint(dataset)}".encode()).hexdigest()[:16]
+    journal = None if work is None else work / f"stopping-{key}"
     if not steps or len(priors) > 1:
         count = dataset.transition_count
         most = steps or min(MOST_STEPS[count >= _LARGE], default_most(count))
@@ -240,10 +245,10 @@ def train(
     algo.fit(
         dataset,
         n_steps=steps,
-        n_steps_per_epoch=min(1000, steps),
+        n_steps_per_epoch=min(EPOCH, steps),
         show_progress=show_progress,
         logger_adapter=d3rlpy.logging.NoopAdapterFactory(),
-        checkpoint=None if work is None else work / f"training-{fingerprint(dataset)}",
+        checkpoint=None if work is None else work / f"training-{key}",
     )
     return Policy(algo, log.preparation, log.training.space), words, stopping
 

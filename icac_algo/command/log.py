@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..critics import Block
 from ..data import ColumnarReplayBuffer, LoggedSteps
-from ..shapes import Outcome
+from ..shapes import Outcome, Weight
 from .expressions import Expression
-from .preparation import Preparation
+from .preparation import LARGEST, Preparation, is_text
 from .spec import Spec
-from .tables import numbers, pyarrow, read_columns
+from .tables import numbers, plain_column, pyarrow, read_columns
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -24,6 +25,8 @@ MOST_LEVELS = 20
 #: Any number between is judged as if it were one of 3 to 12 levels, of which each has
 #: so many held-out rows.
 ROWS_OF_LEVEL, MOST_JUDGED = 130, 12
+#: Rows to learn from, to hold out, and to learn from for each level, at least.
+LEARNED_ROWS, HELD_ROWS, LEVEL_ROWS = 50, 10, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Actions:
         high: the largest.
         judged: levels by which a log of any number is checked and judged, rising.
         edges: between the values that count as one of ``judged``.
+        merged: whether a level stands for several actions of the log.
     """
 
     column: str
@@ -45,6 +49,7 @@ class Actions:
     high: float
     judged: tuple[float, ...]
     edges: tuple[float, ...]
+    merged: bool = False
 
     @classmethod
     def of(cls, column: str, values: FloatArray, levels: int, held_out: int) -> Actions:
@@ -53,7 +58,7 @@ class Actions:
         Raises:
             ValueError: there is only one, or fewer than the levels asked for.
         """
-        distinct = np.unique(values)
+        distinct = _distinct(values)
         low, high = float(distinct[0]), float(distinct[-1])
         if len(distinct) < 2:
             raise ValueError(f"{column} must have several values, is always {low:g}")
@@ -61,11 +66,22 @@ class Actions:
             count = min(max(held_out // ROWS_OF_LEVEL, 3), MOST_JUDGED)
             judged, edges = _quantiles(values, count)
             return cls(column, None, low, high, judged, edges)
+        count = min(len(distinct), levels or MOST_LEVELS)
+        if len(values) < LEVEL_ROWS * count:
+            raise ValueError(
+                f"{column} must have at least {LEVEL_ROWS} rows to learn from for each "
+                f"of {count} levels, has {len(values)}: give fewer levels"
+            )
         if not levels or len(distinct) <= levels:
             found = tuple(distinct.tolist())
             return cls(column, found, low, high, found, _middles(found))
         found, edges = _quantiles(values, levels)
-        return cls(column, found, low, high, found, edges)
+        return cls(column, found, low, high, found, edges, merged=True)
+
+    @property
+    def are_logged(self) -> bool:
+        """Whether probabilities of logged actions are those of levels."""
+        return self.levels is not None and not self.merged
 
     @property
     def positions(self) -> list[float]:
@@ -80,6 +96,12 @@ class Actions:
         if self.levels is None:
             return f"any number from {self.low:g} to {self.high:g}"
         return f"{len(self.levels)} levels, {', '.join(f'{v:g}' for v in self.levels)}"
+
+
+def _distinct(values: FloatArray) -> FloatArray:
+    """Rising; 0.3 and 0.1 + 0.2 are one, as they are to networks."""
+    found = np.unique(values)
+    return found[np.unique(found.astype(np.float32), return_index=True)[1]]
 
 
 def _middles(levels: tuple[float, ...]) -> tuple[float, ...]:
@@ -153,8 +175,8 @@ class Part:
     def steps(self) -> LoggedSteps:
         """What is judged by: levels as indices, groups as episodes."""
         order = self.by_group
-        # Densities of any number are no probabilities of levels.
-        kept = self.propensities if self.space.levels is not None else None
+        # Densities of any number, or parts of a level's, are no probabilities of levels.
+        kept = self.propensities if self.space.are_logged else None
         return LoggedSteps(
             self.observations[order],
             self.space.nearest(self.actions)[order],
@@ -223,22 +245,25 @@ class Log:
         }
         actions = _whole(values[spec.act], spec.act)
         rewards = Expression(spec.reward)(values, table.num_rows)
+        _small_enough(rewards, f"reward {spec.reward!r}")
         propensities = None
         if spec.propensity:
             propensities = _whole(numbers(table, spec.propensity), spec.propensity)
-            wrong = propensities <= 0.0
-            if wrong.any():
-                row = int(wrong.argmax())
-                raise ValueError(
-                    f"{spec.propensity} must be above 0, got {propensities[row]:g} in "
-                    f"row {row + 1}"
-                )
         groups = np.arange(table.num_rows)
         if spec.episode:
             groups = _codes(table, spec.episode)
         held = _held_out(table, spec, groups)
+        if np.ptp(rewards[~held]) == 0.0:
+            raise ValueError(
+                f"reward {spec.reward!r} must have several values, is always "
+                f"{rewards[~held][0]:g}"
+            )
         # Levels and ranges are of what is learned from; nothing else is known.
         space = Actions.of(spec.act, actions[~held], spec.levels, int(held.sum()))
+        if propensities is not None:
+            # Of any number they are densities.
+            most = np.inf if space.levels is None else 1.0
+            _check_propensities(propensities, most, spec.propensity)
         if preparation is None:
             columns, named = spec.observe, spec.categories
             preparation = Preparation.fit(table, columns, named, ~held)
@@ -253,6 +278,7 @@ class Log:
             groups,
             space,
         )
+        _check_outcomes(whole, stated, spec)
         return cls(spec, preparation, whole.rows(~held), whole.rows(held))
 
     def describe(self) -> Iterator[tuple[str, str]]:
@@ -278,7 +304,8 @@ class Log:
         )
         mean, std = self.training.rewards.mean(), self.training.rewards.std()
         yield "reward", f"{self.spec.reward}: mean {mean:.4g}, spread {std:.3g}"
-        source = self.spec.propensity or "estimated from the log"
+        is_known = self.spec.propensity and self.training.space.are_logged
+        source = self.spec.propensity if is_known else "estimated from the log"
         yield "propensities", source
 
 
@@ -290,7 +317,49 @@ def _whole(values: FloatArray, name: str) -> FloatArray:
             f"{name} must be a finite number in every row, {int(wrong.sum()):,} are not; "
             f"the first is row {row + 1} with {values[row]:g}"
         )
+    return _small_enough(values, name)
+
+
+def _small_enough(values: FloatArray, name: str) -> FloatArray:
+    """Refuses what networks cannot take."""
+    wrong = np.abs(values) > LARGEST
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"{name} must be finite in float32, row {row + 1} has {values[row]:g}"
+        )
     return values
+
+
+def _check_propensities(values: FloatArray, most: float, name: str) -> None:
+    # Smaller ones have weights that float32 cannot hold.
+    wrong = (values < 1.0 / LARGEST) | (values > most)
+    if wrong.any():
+        row = int(wrong.argmax())
+        upper = f" and at most {most:g}" if np.isfinite(most) else ""
+        raise ValueError(
+            f"{name} must be above 0{upper}, got {values[row]:g} in row {row + 1}"
+        )
+
+
+def _check_outcomes(part: Part, stated: list[Outcome], spec: Spec) -> None:
+    """Refuses values that an outcome cannot have, and rewards that they do not make."""
+    if not stated:
+        return
+    if part.space.merged and any(Weight(one.weight).reads_action for one in stated):
+        raise ValueError(
+            f"levels must be 0 beside outcomes whose weights name action, got "
+            f"{spec.levels}: of other actions the rewards would not be theirs"
+        )
+    columns, rows = part.outcomes, np.arange(1, len(part) + 1)
+    # Arrow's arrays may not be written, of which torch warns.
+    observed, actions = part.observations, part.actions.copy()
+    read = columns.__getitem__
+    try:
+        Block(stated, lambda: observed, actions, part.rewards, read, rows).check()
+    except ValueError as error:
+        said = "; ".join(repr(one) for one in spec.outcomes)
+        raise ValueError(f"{error}, by the outcomes {said}") from None
 
 
 def _outcomes(
@@ -308,7 +377,11 @@ def _outcomes(
 
 
 def _codes(table: Any, name: str) -> npt.NDArray[np.int64]:
-    column = table[name]
+    column = plain_column(table, name)
+    kind, types = column.type, pyarrow().types
+    is_name = is_text(kind) or types.is_integer(kind) or types.is_boolean(kind)
+    if not (is_name or types.is_temporal(kind) or types.is_null(kind)):
+        raise ValueError(f"{name} must hold texts, whole numbers or times, holds {kind}")
     if column.null_count:
         row = column.is_null().to_numpy(zero_copy_only=False).argmax() + 1
         raise ValueError(f"{name} must have a value in every row, row {row} has none")
@@ -328,22 +401,28 @@ def _held_out(table: Any, spec: Spec, groups: npt.NDArray[np.int64]) -> Any:
         ranked = np.random.default_rng(spec.seed).permutation(count)
     last = ranked[count - round(spec.held_out * count) :]
     held = np.isin(groups, last)
-    if not 0 < held.sum() < len(held):
-        what = spec.episode or "rows"
-        raise ValueError(f"log must have {what} to learn from and to hold out")
+    least, rest = int(held.sum()), int((~held).sum())
+    if least < HELD_ROWS or rest < LEARNED_ROWS:
+        of = f", of {count:,} values of {spec.episode}" if spec.episode else ""
+        raise ValueError(
+            f"log must have at least {LEARNED_ROWS} rows to learn from and {HELD_ROWS} "
+            f"to hold out, held_out {spec.held_out:g} gives {rest:,} and {least:,}{of}"
+        )
     return held
 
 
 def _times(table: Any, name: str) -> npt.NDArray[np.int64]:
     arrow = pyarrow()
-    column, types = table[name], arrow.types
+    column, types = plain_column(table, name), arrow.types
     kind = column.type
     if column.null_count:
         row = column.is_null().to_numpy().argmax() + 1
         raise ValueError(f"{name} must have a time in every row, row {row} has none")
+    if types.is_date32(kind):
+        column = column.cast(arrow.int32())
     if types.is_timestamp(kind) or types.is_date(kind) or types.is_integer(kind):
-        as_time = (
-            column.cast(arrow.timestamp("us")) if not types.is_integer(kind) else None
-        )
-        return np.asarray((column if as_time is None else as_time).cast(arrow.int64()))
+        try:
+            return np.asarray(column.cast(arrow.int64()))
+        except arrow.ArrowInvalid as error:
+            raise ValueError(f"{name} must hold times: {error}") from None
     raise ValueError(f"{name} must hold times or whole numbers, holds {kind}")

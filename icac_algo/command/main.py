@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pathlib
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
-from .._util.command_line import BAD_INPUT, EXIT_STATUSES, say
+from .._util.command_line import BAD_INPUT, EXIT_STATUSES, NO_OUTPUT, say
 from . import prior_check
 from .spec import Spec, field_help
 
 _STATUSES = f"Exit status: 0 done, {EXIT_STATUSES}."
+# The disk is full or nobody listens: nothing that was given is wrong.
+_UNWRITABLE = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EDQUOT)
 _CHECK_STATUSES = (
     "Exit status: 0 nothing is rejected, 1 something is, 3 the log cannot tell, "
     f"{EXIT_STATUSES}."
@@ -110,7 +112,7 @@ def learn(log: tuple[str, ...], out: str | None, again: bool, **fields: Any) -> 
     What was interrupted goes on when the same command is given again.
     """
     spec = _spec(log, fields)
-    place = pathlib.Path(out or f"runs/{pathlib.Path(log[0]).stem}")
+    place = pathlib.Path(f"runs/{pathlib.Path(log[0]).stem}" if out is None else out)
     from . import folder
     from .learning import learn as learned_from
     from .report import report as page_of
@@ -118,10 +120,10 @@ def learn(log: tuple[str, ...], out: str | None, again: bool, **fields: Any) -> 
 
     folder.check_place(place, again)
     work = folder.unfinished(place)
-    if again:
-        shutil.rmtree(work, ignore_errors=True)
     _quiet_logs()
     found = learned_from(spec, work, say, _is_watched())
+    # Another may have written there since.
+    folder.check_place(place, again)
     command = shlex.join(["icac", *click.get_current_context().obj])
     folder.write(place, found, page_of(found, command), results(found))
     click.echo(
@@ -134,16 +136,22 @@ def learn(log: tuple[str, ...], out: str | None, again: bool, **fields: Any) -> 
 @_spec_options
 def compare(log: tuple[str, ...], policy: tuple[str, ...], **fields: Any) -> None:
     """Judges policies, and what else could be used, by the held-out part of a log."""
-    from .folder import open_policy
+    from .folder import check_split, open_policy
     from .learning import judge
     from .log import Log
-    from .rivals import rivals
+    from .rivals import RIVALS, rivals
 
     spec = _spec(log, fields)
     asked: dict[str, Any] = {name: open_policy(name) for name in policy}
     for name, one in asked.items():
         if one.space.column != spec.act:
             raise ValueError(f"{name} decides {one.space.column}, act is {spec.act}")
+        for column in one.preparation.columns:
+            if column not in spec.observe:
+                raise ValueError(f"observe must name {column!r}, which {name} observes")
+        if name in RIVALS:
+            raise ValueError(f"policy must not be called as a rival is, got {name!r}")
+        check_split(name, spec)
     read = Log.read(spec)
     asked |= rivals(read.training, spec.seed)
     click.echo(judge(read, asked, _is_watched()))
@@ -157,6 +165,8 @@ def decide(policy: str, record: str | None) -> None:
     from .folder import open_policy
     from .policy import records
 
+    if record is not None and not record.strip():
+        raise ValueError(f"--json must be a record, got {record!r}")
     opened = open_policy(policy)
     for number, one in records(iter([record]) if record is not None else sys.stdin):
         try:
@@ -202,6 +212,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return BAD_INPUT
+    except SystemExit as end:
+        # Click's word for output that nobody reads.
+        return NO_OUTPUT if end.code == 1 else BAD_INPUT if end.code else 0
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.Abort:
@@ -210,7 +223,9 @@ def run(arguments: Sequence[str]) -> int:
         say(f"error: {' '.join(error.format_message().split())}")
         return BAD_INPUT
     except (ValueError, TypeError, OSError, ImportError) as error:
-        say(f"error: {error}")
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+            raise
+        say(f"error: {' '.join(str(error).split())}")
         return BAD_INPUT
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import pathlib
@@ -84,6 +85,7 @@ class Policy:
             "actions": dataclasses.asdict(self.space),
             "versions": versions(),
         }
+        description["sha256"] = _seal(description, folder / MODEL)
         text = json.dumps(description, indent=1, allow_nan=False)
         (folder / DESCRIPTION).write_text(text + "\n", "utf-8")
 
@@ -115,16 +117,29 @@ class Policy:
             }
             preparation = Preparation.from_json(found["preparation"])
             algo = load(place / MODEL)
+            if found.pop("sha256", None) != _seal(found, place / MODEL):
+                raise ValueError(
+                    f"{DESCRIPTION} or {MODEL} was changed after it was made"
+                )
             policy = cls(algo, preparation, Actions(**space))
-        except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"{folder} is no folder of a policy: {error}") from None
-        size = len(preparation.features)
+            size = len(preparation.features)
+        except (
+            OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError
+        ) as error:  # fmt: skip
+            said = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{folder} is no folder of a policy: {said}") from None
         if tuple(algo.observation_shape) != (size,):
             raise ValueError(
                 f"{folder} is no folder of a policy: its model observes "
                 f"{algo.observation_shape}, its preparation gives {size} features"
             )
         return policy
+
+
+def _seal(description: dict[str, Any], model: pathlib.Path) -> str:
+    """Of a description and its model, so that neither is used with another."""
+    text = json.dumps(description, sort_keys=True)
+    return hashlib.sha256(text.encode() + model.read_bytes()).hexdigest()
 
 
 def records(lines: Iterator[str]) -> Iterator[tuple[int, Any]]:
@@ -142,9 +157,14 @@ def records(lines: Iterator[str]) -> Iterator[tuple[int, Any]]:
             raise ValueError(f"{twice} is given twice")
         return found
 
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
+    number = 0
+    while True:
+        number += 1
+        try:
+            # Reading it may also fail: bytes that are no text.
+            if not (line := next(lines, "")):
+                return
+            if line.strip():
                 yield number, json.loads(line, object_pairs_hook=unique)
-            except ValueError as error:
-                raise ValueError(f"record {number} is not JSON: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"record {number} is not JSON: {error}") from None

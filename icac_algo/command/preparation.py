@@ -7,13 +7,14 @@ import dataclasses
 import datetime
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .tables import numbers, pyarrow
+from .tables import check_columns, numbers, plain_column, pyarrow
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -22,7 +23,10 @@ NUMBER, FLAG, CATEGORY, HASHED, TIME = "number", "flag", "category", "hashed", "
 MOST_VALUES, BUCKETS = 32, 32
 #: A value is one of its own if so many rows have it; the others are "other".
 _FEWEST = 10
-_LARGEST = float(np.finfo(np.float32).max)
+#: What networks can take.
+LARGEST = float(np.finfo(np.float32).max)
+# Where more of the texts than that are numbers, the others are mistakes.
+_MOSTLY = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Field:
         values: of a category, most frequent first.
         may_miss: whether the log has rows without it; then a feature says so.
         buckets: of hashed values.
+        zoned: whether times are known in UTC; else they are of some place.
     """
 
     column: str
@@ -48,6 +53,7 @@ class Field:
     values: tuple[str, ...] = ()
     may_miss: bool = False
     buckets: int = BUCKETS
+    zoned: bool = False
 
     @property
     def features(self) -> list[str]:
@@ -68,7 +74,14 @@ class Field:
         if self.kind in (NUMBER, FLAG):
             missing = np.isnan(values)
             filled = np.where(missing, self.mean, values)
-            found[:, 0] = (filled - self.mean) / self.std
+            with np.errstate(over="ignore"):
+                found[:, 0] = (filled - self.mean) / self.std
+            far = ~np.isfinite(found[:, 0])
+            if far.any():
+                raise ValueError(
+                    f"{self.column} is too far from the log's {self.mean:g}, got "
+                    f"{filled[far.argmax()]:g}"
+                )
         else:
             missing = np.array([one is None for one in values], np.bool_)
             there = np.flatnonzero(~missing)
@@ -112,15 +125,15 @@ class Preparation:
             table: a pyarrow table.
             columns: to observe.
             rows: those to take means and values from, booleans ``(N,)``; whether values
-                may be missing is asked of all.
+                may be missing, and whether all are 0 or 1, is asked of all.
             categories: columns of whole numbers that are names, not amounts; those called
                 ``id`` or ``..._id`` are names too.
 
         Raises:
             ValueError: a column is of a kind that cannot be observed.
         """
-        kept = table if rows is None else table.filter(pyarrow().array(rows))
-        fields = [_fit(kept, name, name in categories) for name in columns]
+        kept = np.flatnonzero(np.ones(table.num_rows) if rows is None else rows)
+        fields = [_fit(table, kept, name, name in categories) for name in columns]
         return cls(
             tuple(
                 dataclasses.replace(one, may_miss=bool(_missing(table, one).any()))
@@ -129,9 +142,21 @@ class Preparation:
         )
 
     @property
+    def columns(self) -> list[str]:
+        """What it reads."""
+        return [field.column for field in self.fields]
+
+    @property
     def features(self) -> list[str]:
-        """Names of the features, in their order."""
-        return [name for field in self.fields for name in field.features]
+        """Names of the features, in their order, all different."""
+        found: list[str] = []
+        for name in (name for field in self.fields for name in field.features):
+            # A value may be called "other", too.
+            unique = name
+            while unique in found:
+                unique += "'"
+            found.append(unique)
+        return found
 
     def observations(self, table: Any) -> npt.NDArray[np.float32]:
         """Features of a table's rows, ``(N, d)``.
@@ -140,6 +165,7 @@ class Preparation:
             ValueError: a column is of another kind than in the log, or lacks values where
                 the log had all.
         """
+        check_columns(self.columns, table.column_names, ["the table"])
         found = np.empty((table.num_rows, len(self.features)), np.float32)
         start = 0
         for field in self.fields:
@@ -147,7 +173,7 @@ class Preparation:
             if missing.any() and not field.may_miss:
                 row = int(missing.argmax()) + 1
                 raise ValueError(f"{field.column} must have a value in row {row}")
-            values = values_of(table, field.column, field.kind)
+            values = values_of(table, field)
             stop = start + len(field.features)
             found[:, start:stop] = field.transform(values)
             start = stop
@@ -160,7 +186,7 @@ class Preparation:
             ValueError: it is no object, lacks a field, has an unknown one, or one of
                 another kind; the field is named.
         """
-        names = [field.column for field in self.fields]
+        names = self.columns
         if not isinstance(record, Mapping):
             raise ValueError(f"a record must be an object with {', '.join(names)}")
         if unknown := [name for name in record if name not in names]:
@@ -200,65 +226,111 @@ class Preparation:
         return cls(tuple(found))
 
 
-def values_of(table: Any, name: str, kind: str) -> Any:
+def values_of(table: Any, field: Field) -> Any:
     """A column as float64 (NaN: missing), or as a list of texts or times with ``None``.
 
     Raises:
-        ValueError: it cannot be of that kind.
+        ValueError: it cannot be of the field's kind; the first such row is named.
     """
+    name, kind = field.column, field.kind
     if kind in (NUMBER, FLAG):
         values = numbers(table, name)
-        wrong = np.abs(values) > _LARGEST
+        wrong, allowed = np.abs(values) > LARGEST, "finite in float32"
+        if kind == FLAG and not wrong.any():
+            wrong, allowed = ~np.isin(values, (0, 1)) & ~np.isnan(values), "0 or 1"
         if wrong.any():
             row = int(wrong.argmax()) + 1
-            raise ValueError(f"{name} must be finite, got {values[row - 1]} in row {row}")
+            raise ValueError(
+                f"{name} must be {allowed}, got {values[row - 1]:g} in row {row}"
+            )
         return values
-    column = table[name]
-    types = pyarrow().types
-    if types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    values = column.to_pylist()
+    column, arrow = plain_column(table, name), pyarrow()
     if kind == TIME:
-        if not (types.is_timestamp(column.type) or types.is_date(column.type)):
-            raise ValueError(f"{name} must hold times, holds {column.type}")
-        return [None if one is None else _as_time(one) for one in values]
-    return [None if one is None else _as_text(one) for one in values]
+        return _times_of(column, field)
+    held, types = column.type, arrow.types
+    if types.is_floating(held) or types.is_decimal(held):
+        values = numbers(table, name)
+        wrong = ~np.isnan(values) & ((values % 1.0 != 0.0) | (np.abs(values) > 2**53))
+        if wrong.any():
+            row = int(wrong.argmax()) + 1
+            raise ValueError(
+                f"{name} must hold texts or whole numbers to be of categories, got "
+                f"{values[row - 1]:g} in row {row}"
+            )
+        return [None if math.isnan(one) else _as_text(one) for one in values.tolist()]
+    if not (is_text(held) or types.is_integer(held) or types.is_boolean(held)):
+        raise ValueError(f"{name} must hold texts or whole numbers, holds {held}")
+    return [None if one is None else _as_text(one) for one in column.to_pylist()]
+
+
+def _times_of(column: Any, field: Field) -> list[datetime.datetime | None]:
+    arrow, held = pyarrow(), column.type
+    if not (arrow.types.is_timestamp(held) or arrow.types.is_date(held)):
+        raise ValueError(f"{field.column} must hold times, holds {held}")
+    if (getattr(held, "tz", None) is not None) != field.zoned:
+        raise ValueError(f"{field.column} must hold times {_ZONES[field.zoned]}")
+    try:
+        if arrow.types.is_timestamp(held):
+            # In UTC; seconds hold every time.
+            column = column.cast(arrow.timestamp(held.unit))
+            column = pyarrow("compute").floor_temporal(column, unit="second")
+        found = column.cast(arrow.timestamp("s"), safe=False).to_pylist()
+        return [None if one is None else _as_time(one) for one in found]
+    except (OverflowError, ValueError):
+        raise ValueError(f"{field.column} must hold times of years 1 to 9999") from None
+
+
+def is_text(kind: Any) -> bool:
+    """Whether a type of pyarrow is of texts."""
+    types = pyarrow().types
+    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 def _missing(table: Any, field: Field) -> npt.NDArray[np.bool_]:
-    if field.kind in (NUMBER, FLAG):
+    column = plain_column(table, field.column)
+    is_float = pyarrow().types.is_floating(column.type)
+    if field.kind in (NUMBER, FLAG) or is_float:
         return np.isnan(numbers(table, field.column))
-    nothing = table[field.column].is_null()
-    return np.asarray(nothing.to_numpy(), np.bool_)
+    return np.asarray(column.is_null().to_numpy(), np.bool_)
 
 
-def _fit(table: Any, name: str, is_category: bool) -> Field:
+def _fit(table: Any, rows: npt.NDArray[np.int64], name: str, is_category: bool) -> Field:
     types = pyarrow().types
-    column = table[name]
-    kind = column.type
-    if types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = plain_column(table, name).type
     is_id = name.lower() == "id" or name.lower().endswith("_id")
     if types.is_timestamp(kind) or types.is_date(kind):
-        return Field(name, TIME)
-    is_text = types.is_string(kind) or types.is_large_string(kind)
-    if is_text or is_category or (types.is_integer(kind) and is_id):
-        return _category(name, values_of(table, name, CATEGORY))
-    values = values_of(table, name, NUMBER)
+        return Field(name, TIME, zoned=getattr(kind, "tz", None) is not None)
+    if is_text(kind) or is_category or (types.is_integer(kind) and is_id):
+        texts = values_of(table, Field(name, CATEGORY))
+        may_be_numbers = is_text(kind) and not is_category
+        return _category(name, [texts[row] for row in rows], may_be_numbers)
+    # Held-out rows count only for what may be asked later.
+    everything = values_of(table, Field(name, NUMBER))
+    values = everything[rows]
     present = values[~np.isnan(values)]
     if not len(present):
         raise ValueError(f"{name} must have values, every row lacks one")
-    if np.isin(present, (0.0, 1.0)).all():
+    if np.isin(everything[~np.isnan(everything)], (0.0, 1.0)).all():
         return Field(name, FLAG)
-    # A column that is always the same says nothing.
-    std = float(present.std()) or 1.0
+    # A column that is always the same says nothing; its spread may be rounding.
+    std = float(present.std()) if np.ptp(present) > 0.0 else 1.0
     return Field(name, NUMBER, float(present.mean()), std)
 
 
-def _category(name: str, values: Sequence[str | None]) -> Field:
+def _category(name: str, values: Sequence[str | None], may_be_numbers: bool) -> Field:
     counts = collections.Counter(value for value in values if value is not None)
     if not counts:
         raise ValueError(f"{name} must have values, every row lacks one")
+    odd = [value for value in counts if not _NUMBER.fullmatch(value)]
+    share = sum(counts[value] for value in odd) / counts.total()
+    # Whole numbers in texts are often names; others are not.
+    are_numbers = not odd and any("." in value for value in counts)
+    if may_be_numbers and (are_numbers or 0.0 < share < 1.0 - _MOSTLY):
+        such = (odd or list(counts))[0]
+        raise ValueError(
+            f"{name} must hold numbers, or be named in categories; it holds texts, "
+            f"most of them of numbers, such as {such!r}"
+        )
     often = sorted(counts, key=lambda value: (-counts[value], value))
     frequent = tuple(value for value in often if counts[value] >= _FEWEST)
     if len(frequent) > MOST_VALUES:
@@ -271,33 +343,46 @@ def _from_json(field: Field, value: Any) -> Any:
     if value is None:
         return math.nan if field.kind in (NUMBER, FLAG) else None
     if field.kind in (NUMBER, FLAG):
-        is_number = isinstance(value, (int, float)) or field.kind == FLAG
-        if not is_number or (isinstance(value, bool) and field.kind == NUMBER):
-            raise ValueError(f"{field.column} must be a number, got {value!r}")
-        if not isinstance(value, (bool, int, float)) or not abs(value) <= _LARGEST:
-            raise ValueError(f"{field.column} must be a finite number, got {value!r}")
-        if field.kind == FLAG and value not in (0, 1):
-            raise ValueError(f"{field.column} must be true or false, got {value!r}")
+        if field.kind == FLAG:
+            allowed, right = "true or false", value in (0, 1)
+        else:
+            allowed, right = "a finite number", not isinstance(value, bool)
+        is_number = isinstance(value, (int, float)) and abs(value) <= LARGEST
+        if not (is_number and right):
+            raise ValueError(f"{field.column} must be {allowed}, got {value!r}")
         return float(value)
     if field.kind == TIME:
         try:
             # Python 3.10 does not know Z.
             text = value[:-1] + "+00:00" if value.endswith("Z") else value
-            return _as_time(datetime.datetime.fromisoformat(text))
-        except (AttributeError, ValueError):
-            raise ValueError(
-                f"{field.column} must be a time such as '2026-01-31T14:05:00', got "
-                f"{value!r}"
-            ) from None
-    if not isinstance(value, (str, int)):
+            found = datetime.datetime.fromisoformat(text)
+            if (found.tzinfo is not None) == field.zoned:
+                return _as_time(found)
+        except (AttributeError, OverflowError, ValueError):
+            pass
+        raise ValueError(
+            f"{field.column} must be a time {_ZONES[field.zoned]}, got {value!r}"
+        )
+    is_whole = isinstance(value, (int, float)) and value % 1 == 0
+    is_flag = isinstance(value, bool) and not {"true", "false"} & {*field.values}
+    if not (isinstance(value, str) or is_whole) or is_flag:
         raise ValueError(f"{field.column} must be a text, got {value!r}")
     return _as_text(value)
+
+
+# A zone that is guessed would move every hour.
+_ZONES = {
+    False: "without a zone, as in the log, such as '2026-01-31T14:05:00'",
+    True: "with a zone, as in the log, such as '2026-01-31T14:05:00+01:00'",
+}
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
 def _as_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value)
+    # 7 and 7.0 are one name: whole numbers with gaps are often kept as 7.0.
+    return str(int(value) if isinstance(value, float) else value)
 
 
 def _as_time(value: Any) -> datetime.datetime:

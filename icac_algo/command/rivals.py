@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 #: From observations ``(N, d)`` to actions in their own units ``(N,)``.
 Rule = Callable[[Any], FloatArray]
 
-CONSTANT, TREES, RIDGE = "best single action", "boosted trees", "ridge"
+RIVALS = CONSTANT, TREES, RIDGE = "best single action", "boosted trees", "ridge"
 # Rows that a rival learns from at most; more changes little and takes minutes.
 _ROWS = 200_000
 _AT_ONCE = 1 << 15
@@ -116,7 +116,7 @@ def mean_rewards(part: Part) -> FloatArray:
     size = len(part.space.judged)
     at = part.space.nearest(part.actions)
     weights = np.ones(len(part))
-    if part.propensities is not None and part.space.levels is not None:
+    if part.propensities is not None and part.space.are_logged:
         weights = 1.0 / part.propensities
     total = np.bincount(at, weights, size)
     found = np.bincount(at, weights * part.rewards, size)

@@ -81,7 +81,7 @@ def segments(
 
 def _parts(table: Any, field: Field) -> Iterator[tuple[str, Mask]]:
     """Parts of a column and the rows of each."""
-    column, values = field.column, values_of(table, field.column, field.kind)
+    column, values = field.column, values_of(table, field)
     if field.kind in (FLAG, NUMBER):
         missing = np.isnan(values)
     else:

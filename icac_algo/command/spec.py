@@ -12,12 +12,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._util.checks import check_count, check_number, check_seed
-from ..shapes import Outcome, Unconstrained, as_outcomes, as_shape
+from ..shapes import (
+    Outcome,
+    Unconstrained,
+    Weight,
+    as_outcomes,
+    as_shape,
+    check_outcome_features,
+)
 from .expressions import Expression
 from .preparation import Preparation
 
 #: What is tried where nothing is said of the shape.
 NONE = "none"
+#: A network has an output for each level.
+MOST_LEVELS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,20 +88,40 @@ class Spec:
             raise ValueError(f"categories must be observed, got {unknown[0]!r}")
         if self.shape and self.outcomes:
             raise ValueError("shape must not be given beside outcomes, which have theirs")
-        if self.levels != 0:
-            check_count("levels", self.levels)
-            if self.levels < 2:
-                raise ValueError(f"levels must be 0 or at least 2, got {self.levels}")
+        if self.levels != 0 and not 2 <= self.levels <= MOST_LEVELS:
+            raise ValueError(
+                f"levels must be 0 or from 2 to {MOST_LEVELS}, got {self.levels}"
+            )
         check_number("held_out", self.held_out, at_least=0.05, at_most=0.5)
         if self.steps != 0:
             check_count("steps", self.steps)
         check_seed(self.seed)
         for shape in self.shape:
             if shape != NONE:
-                as_shape(shape, "shape")
-        leaks = set(Expression(self.reward).columns) & set(self.observe)
-        if leaks and self.reward in leaks:
-            raise ValueError(f"observe must not name the reward {self.reward!r}")
+                try:
+                    as_shape(shape, "shape")
+                except ValueError as error:
+                    raise ValueError(f"shape {shape!r}: {error}") from None
+        columns = self.reward_columns
+        if not columns:
+            raise ValueError(f"reward must name a column, got {self.reward!r}")
+        if len(columns) == 1 and columns[0] in self.observe:
+            raise ValueError(f"observe must not name the reward {columns[0]!r}")
+        for what, names in (
+            ("outcome", self.outcome_columns),
+            ("propensity", [self.propensity]),
+        ):
+            if leaks := [name for name in names if name in self.observe]:
+                raise ValueError(
+                    f"observe must not name the {what} {leaks[0]!r}, which is known later"
+                )
+        if self.outcomes and "action" in self.observe:
+            raise ValueError(
+                "observe must not name 'action' beside outcomes: their weights call the "
+                "decision so"
+            )
+        if self.act in self.outcome_columns:
+            raise ValueError(f"outcomes must not name the action {self.act!r}")
 
     @classmethod
     def read(cls, path: str, **given: Any) -> Spec:
@@ -111,7 +140,7 @@ class Spec:
             logs = [log] if isinstance(log, str) else log
             if all(isinstance(one, str) for one in logs):
                 parent = pathlib.Path(path).parent
-                fields["log"] = [str(parent / one) for one in logs]
+                fields["log"] = [one and str(parent / one) for one in logs]
         try:
             return cls.of({**fields, **given})
         except ValueError as error:
@@ -174,6 +203,7 @@ class Spec:
                     parts[i] = f" weight={_in_features(formula, preparation)}"
             found.append(";".join(parts))
         stated = as_outcomes(found)
+        check_outcome_features(stated, (len(preparation.features),))
         return [
             dataclasses.replace(
                 one, shape=dataclasses.replace(one.shape, actions=actions)
@@ -209,7 +239,7 @@ def toml_value(value: Any) -> str:
         return f"[{', '.join(toml_value(one) for one in value)}]"
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        escaped = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped)
+        escaped = "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped)
         return f'"{escaped}"'
     return str(value)
 
@@ -222,7 +252,15 @@ def _in_features(formula: str, preparation: Preparation) -> str:
         name = match[1] or match[0]
         return name if name == "action" else preparation.formula(name)
 
-    return re.sub(r"`([^`]+)`|(?<![\w.])[^\W\d]\w*", named, formula.strip())
+    found = re.sub(r"`([^`]+)`|(?<![\w.])[^\W\d]\w*", named, formula.strip())
+    try:
+        Weight(found)
+    except ValueError:
+        raise ValueError(
+            "a weight must be made of action, observed columns, numbers, + - * and "
+            f"brackets, and divide by numbers only, got {formula.strip()!r}"
+        ) from None
+    return found
 
 
 def _cast(field: Any, value: Any) -> Any:
@@ -230,14 +268,20 @@ def _cast(field: Any, value: Any) -> Any:
     if str(field.type).startswith("tuple"):
         given = [value] if isinstance(value, str) else value
         if not isinstance(given, (list, tuple)) or not all(
-            isinstance(one, str) and one for one in given
+            isinstance(one, str) and one and _is_text(one) for one in given
         ):
             raise ValueError(f"{field.name} must be texts, got {value!r}")
         return tuple(given)
     kind = {"str": str, "int": int, "float": (int, float)}[str(field.type)]
-    if not isinstance(value, kind) or isinstance(value, bool):  # type: ignore[arg-type]
+    right = isinstance(value, kind) and not isinstance(value, bool)  # type: ignore[arg-type]
+    if not right or not _is_text(value):
         raise ValueError(f"{field.name} must be of type {field.type}, got {value!r}")
     return value
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a file in UTF-8 can hold it, which bytes of another encoding are not."""
+    return not (isinstance(value, str) and re.search("[\ud800-\udfff]", value))
 
 
 def _toml() -> Any:

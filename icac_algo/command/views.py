@@ -144,7 +144,7 @@ class View:
         )
 
     def _varies(self, field: Field) -> bool:
-        values = values_of(self._part.table, field.column, field.kind)
+        values = values_of(self._part.table, field)
         return bool(np.ptp(values[~np.isnan(values)]) > 0.0)
 
     def _in_units(self) -> tuple[Any, ColumnarReplayBuffer]:

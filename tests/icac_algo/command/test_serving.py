@@ -81,7 +81,7 @@ def records() -> list[dict[str, Any]]:
         found.append({**kept, "at": kept["at"].isoformat()})
     return [
         *found,
-        {**found[0], "shop": "a new one", "age": None, "at": "2026-02-01T03Z"},
+        {**found[0], "shop": "a new one", "age": None, "at": "2026-02-01T03:00"},
     ]
 
 
