@@ -237,12 +237,9 @@ class Log:
                 has rows that cannot be learned from; the first is named, from 1.
         """
         table = read_columns(spec.log, spec.columns)
-        values = {
-            name: numbers(table, name)
-            for name in dict.fromkeys(
-                [spec.act, *spec.reward_columns, *spec.outcome_columns]
-            )
-        }
+        values = {name: numbers(table, name) for name in spec.numbers}
+        for name, formula in spec.derived.items():
+            values[name] = formula(values, table.num_rows)
         actions = _whole(values[spec.act], spec.act)
         rewards = Expression(spec.reward)(values, table.num_rows)
         _small_enough(rewards, f"reward {spec.reward!r}")
@@ -397,10 +394,11 @@ def _held_out(table: Any, spec: Spec, groups: npt.NDArray[np.int64]) -> Any:
         first = np.full(count, np.iinfo(np.int64).max)
         np.minimum.at(first, groups, order)
         ranked = np.argsort(first, kind="stable")
+        held = np.isin(groups, ranked[count - round(spec.held_out * count) :])
     else:
-        ranked = np.random.default_rng(spec.seed).permutation(count)
-    last = ranked[count - round(spec.held_out * count) :]
-    held = np.isin(groups, last)
+        # In the order of the log, so that rows which are added later move none.
+        drawn = np.random.default_rng(spec.seed).random(count) < spec.held_out
+        held = drawn[groups]
     least, rest = int(held.sum()), int((~held).sum())
     if least < HELD_ROWS or rest < LEARNED_ROWS:
         of = f", of {count:,} values of {spec.episode}" if spec.episode else ""

@@ -42,6 +42,8 @@ class Spec:
             ``"none"``); of several the one with the least held-out loss is taken.
         outcomes: parts of the reward with shapes of their own, in words, instead of
             ``shape``; weights name ``action`` and observed columns.
+        derive: columns for the reward and for outcomes that the log lacks, such as
+            ``"won = paid_eur > 0"``; arithmetic over its columns.
         categories: observed whole numbers that are names.
         levels: 0 takes up to 20 different actions for levels and more for any number
             between; N makes N levels of them.
@@ -62,6 +64,7 @@ class Spec:
     reward: str = ""
     shape: tuple[str, ...] = ()
     outcomes: tuple[str, ...] = ()
+    derive: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     levels: int = 0
     time: str = ""
@@ -102,6 +105,9 @@ class Spec:
                     as_shape(shape, "shape")
                 except ValueError as error:
                     raise ValueError(f"shape {shape!r}: {error}") from None
+        for name in self.derived:
+            if name == self.act or name in self.observe:
+                raise ValueError(f"derive must not name {name!r}, which the log has")
         columns = self.reward_columns
         if not columns:
             raise ValueError(f"reward must name a column, got {self.reward!r}")
@@ -172,11 +178,32 @@ class Spec:
         return tuple(name for name in named if "=" not in name and name)
 
     @property
+    def derived(self) -> dict[str, Expression]:
+        """Columns that are computed, by name."""
+        found: dict[str, Expression] = {}
+        for words in self.derive:
+            match = re.fullmatch(r"\s*(?:`([^`]+)`|(\w+))\s*=(?!=)(.+)", words, re.S)
+            if match is None:
+                raise ValueError(f"derive must be 'name = arithmetic', got {words!r}")
+            name = match[1] or match[2]
+            if name in found:
+                raise ValueError(f"derive must name each once, got {name!r} twice")
+            found[name] = Expression(match[3].strip(), f"derive {name!r}")
+        return found
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Columns of the log that must hold numbers."""
+        derived = self.derived
+        named = [self.act, *self.reward_columns, *self.outcome_columns]
+        named += [name for one in derived.values() for name in one.columns]
+        return tuple(name for name in dict.fromkeys(named) if name not in derived)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """All that are read."""
         others = [one for one in (self.time, self.episode, self.propensity) if one]
-        names = [*self.observe, self.act, *self.reward_columns, *self.outcome_columns]
-        return tuple(dict.fromkeys([*names, *others]))
+        return tuple(dict.fromkeys([*self.observe, *self.numbers, *others]))
 
     def shapes(self, actions: list[float]) -> dict[str, Any]:
         """What is stated of the mean reward, by its words; concave if nothing is."""

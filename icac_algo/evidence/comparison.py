@@ -133,7 +133,7 @@ class Comparison:
         level = f"{self.logger.level:.0%}"
         lines = [
             f"| policy | value [{level}] | lift over the logger [{level}] | "
-            "bids changed | effective steps | better | support |",
+            "changed | effective steps | better | support |",
             "| --- | --- | --- | ---: | ---: | --- | --- |",
             f"| logger | {self.logger.figures} | | | | | |",
         ]
@@ -174,7 +174,7 @@ class Comparison:
                 )
             missing = [] if policy.supported else ["lacks support"]
             missing += ["no interval"] if found.no_interval else []
-            label = f"{policy.name} ({policy.changed:.0%} of bids changed)"
+            label = f"{policy.name} ({policy.changed:.0%} changed)"
             labels.append("\n".join([label, *filter(None, [", ".join(missing)])]))
         axes.set_yticks(range(len(policies)), labels)
         axes.set_ylim(-0.6, len(policies) - 0.4)

@@ -28,7 +28,7 @@ from icac_algo._util.command_line import exit_status  # noqa: E402
 from icac_algo.algos import ConstraintAwareQ  # noqa: E402
 from icac_algo.command import folder, learning  # noqa: E402
 from icac_algo.command.expressions import Expression  # noqa: E402
-from icac_algo.command.log import Log  # noqa: E402
+from icac_algo.command.log import Log, _held_out  # noqa: E402
 from icac_algo.command.policy import Policy  # noqa: E402
 from icac_algo.command.preparation import Preparation  # noqa: E402
 from icac_algo.command.rivals import TREES, Greedy  # noqa: E402
@@ -437,3 +437,34 @@ def test_a_report_reads_the_log_from_anywhere(
     monkeypatch.chdir("elsewhere")
     assert main(["report", "../runs/a"]) == 0
     capsys.readouterr()
+
+
+def test_rows_that_are_added_move_none() -> None:
+    spec = Spec.of({"log": "log.csv", "observe": ["x"], "act": "a", "reward": "r"})
+    few, many = (_held_out(None, spec, np.arange(count)) for count in (400, 900))
+    np.testing.assert_array_equal(many[:400], few)
+    assert 0.15 < many.mean() < 0.25
+
+
+def test_derived_columns(tmp_path: pathlib.Path) -> None:
+    rng = np.random.default_rng(0)
+    bid = rng.choice([1.0, 2.0, 3.0], 300)
+    paid = np.where(rng.random(300) < bid / 4.0, bid, 0.0)
+    table = pa.table({"x": rng.random(300), "bid": bid, "paid": paid})
+    pa.parquet.write_table(table, tmp_path / "log.parquet")
+    fields = {
+        "log": str(tmp_path / "log.parquet"),
+        "observe": ["x"],
+        "act": "bid",
+        "reward": "2.5 * won - paid",
+        "derive": ["won = paid > 0"],
+        "outcomes": ["won: monotone; link=logit; weight=2.5 - action"],
+    }
+    log = Log.read(Spec.of(fields))
+    part = log.training
+    won = part.outcomes["won"]
+    np.testing.assert_array_equal(part.rewards, (2.5 - part.actions) * won)
+    assert set(won) == {0.0, 1.0}
+    for derive in (["won"], ["won == paid"], ["bid = paid"], ["won = paid", "won = bid"]):
+        with pytest.raises(ValueError, match="derive"):
+            Spec.of({**fields, "derive": derive})
