@@ -35,11 +35,13 @@ _PAID_CLICKS = [
 ]
 
 
-def _realistic(seed: int, data: str, name: str, as_outcomes: bool = True) -> Problem:
+def _realistic(
+    seed: int, data: str, name: str, as_outcomes: bool = True, rows: int = ROWS
+) -> Problem:
     world: Any
     if name in WORLDS:
         world = WORLDS[name]
-        log = world.log(ROWS, seed)
+        log = world.log(rows, seed)
     else:
         world = Patients.split(read_patients(data), seed)
         log = world.log
@@ -93,3 +95,5 @@ PLACES: dict[str, Callable[[int, str], Problem]] = {
         for name in WARFARIN
     },
 }
+#: What a quick run tries.
+QUICK = {"pricing, 100 rows": functools.partial(_realistic, name="pricing", rows=100)}
