@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from .._util.packages import required
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -30,12 +31,8 @@ def pyarrow(part: str = "") -> Any:
     Raises:
         ImportError: it is not installed; the message says how.
     """
-    try:
-        return importlib.import_module(f"pyarrow{part and '.'}{part}")
-    except ImportError as error:
-        raise ImportError(
-            'reading tables needs pyarrow: pip install "bidclick-icac[command]"'
-        ) from error
+    name = f"pyarrow.{part}" if part else "pyarrow"
+    return required(name, "reading tables needs pyarrow", "'bidclick-icac[command]'")
 
 
 def open_tables(paths: Sequence[str]) -> Any:
