@@ -393,8 +393,9 @@ def _held_out(table: Any, spec: Spec, groups: npt.NDArray[np.int64]) -> Any:
         order = _times(table, spec.time)
         first = np.full(count, np.iinfo(np.int64).max)
         np.minimum.at(first, groups, order)
-        ranked = np.argsort(first, kind="stable")
-        held = np.isin(groups, ranked[count - round(spec.held_out * count) :])
+        # Equal times stay on one side.
+        latest = np.sort(first)[min(round((1.0 - spec.held_out) * count), count - 1)]
+        held = (first >= latest)[groups]
     else:
         # In the order of the log, so that rows which are added later move none.
         drawn = np.random.default_rng(spec.seed).random(count) < spec.held_out

@@ -446,6 +446,17 @@ def test_rows_that_are_added_move_none() -> None:
     assert 0.15 < many.mean() < 0.25
 
 
+def test_equal_times_are_on_one_side() -> None:
+    fields = {"log": "log.csv", "observe": ["x"], "act": "a", "reward": "r"}
+    days = np.repeat(np.arange(10), 30)
+    table = pa.table({"day": np.random.default_rng(0).permutation(days)})
+    held = _held_out(table, Spec.of({**fields, "time": "day"}), np.arange(300))
+    assert set(np.array(table["day"])[held]) == {8, 9}
+    same = pa.table({"day": np.zeros(300, np.int64)})
+    with pytest.raises(ValueError, match="gives 0 and 300"):
+        _held_out(same, Spec.of({**fields, "time": "day"}), np.arange(300))
+
+
 def test_derived_columns(tmp_path: pathlib.Path) -> None:
     rng = np.random.default_rng(0)
     bid = rng.choice([1.0, 2.0, 3.0], 300)
