@@ -36,7 +36,7 @@ from .spec import Spec
 #: Rows that shapes are checked on and policies judged by, at most.
 CHECKED_ROWS, JUDGED_ROWS = 100_000, 50_000
 #: Steps that are tried at most, of logs that are judged by folds and of larger ones: a
-#: search then takes about a minute and a half.
+#: search then takes two minutes or three.
 MOST_STEPS = (4_000, 10_000)
 _LARGE = 20_000
 #: Steps after which a training that is interrupted goes on.
