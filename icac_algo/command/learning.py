@@ -34,10 +34,10 @@ from .rivals import TREES, Greedy, Rule, estimated_propensities, rivals
 from .spec import Spec
 
 #: Rows that shapes are checked on and policies judged by, at most.
-CHECKED_ROWS, JUDGED_ROWS = 100_000, 50_000
+CHECKED_ROWS, JUDGED_ROWS = 50_000, 50_000
 #: Steps that are tried at most, of logs that are judged by folds and of larger ones: a
 #: search then takes two minutes or three.
-MOST_STEPS = (4_000, 10_000)
+MOST_STEPS = (4_000, 8_000)
 _LARGE = 20_000
 #: Steps after which a training that is interrupted goes on.
 EPOCH = 1000

@@ -30,7 +30,9 @@ _MANY = 20_000
 _FOLDS, _SHARE = 3, 0.2
 # Judged by that many transitions of each fold.
 _JUDGED = 20_000
-_FIRST_LOOK = 100.0
+# Networks that have hardly been trained can be right by chance alone: a search looks at
+# none before an eighth of its steps, which is this many looks from the last.
+_LOOKS = 7
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -178,8 +180,8 @@ def choose_n_steps(
 
     Episodes are held out as wholes: a third of them, three times, or a fifth, once, of
     at least 20,000 transitions.  Each setting is trained on the others, and looked at
-    after 100 steps and whenever there are 1.4 times as many.  The loss is that of
-    :mod:`icac_algo.evidence.held_out`; what is common in it, of each fold, is the mean of
+    after an eighth of the steps and whenever there are 1.4 times as many.  The loss is
+    that of :mod:`icac_algo.evidence.held_out`; common in it, of each fold, is the mean of
     all settings and looks (of what follows, of the second half of looks).  A setting
     whose lowest mean on the first fold is two standard errors above another's is trained
     on no other.  Chosen is the lowest mean, and of all transitions as many passes as it
@@ -249,12 +251,8 @@ def choose_n_steps(
 
 
 def looks(most: int) -> list[int]:
-    """Steps at which a training is looked at: 100 times powers of the root of 2."""
-    found, step = [], _FIRST_LOOK
-    while step < most:
-        found.append(round(step))
-        step *= 2.0**0.5
-    return [*found, most]
+    """Steps at which a training is looked at, from an eighth on by the root of 2."""
+    return sorted({max(1, round(most * 2.0 ** (-k / 2.0))) for k in range(_LOOKS)})
 
 
 def _columns(dataset: ReplayBufferBase) -> ColumnarReplayBuffer:
@@ -356,7 +354,9 @@ class HeldOutCallback:
         self._found: dict[int, FloatArray] = {}
 
     def __call__(self, algo: Any, epoch: int, step: int) -> None:
-        if self._every_call or step in looks(step + 1):
+        power = round(2.0 * math.log2(max(step, 1) / 100.0))
+        is_look = power >= 0 and step == round(100.0 * 2.0 ** (power / 2.0))
+        if self._every_call or is_look:
             answers = self._judged.answers(algo)
             self._found[step] = np.stack(dataclasses.astuple(answers))
             self._gamma = float(algo.gamma)
