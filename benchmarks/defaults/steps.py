@@ -11,6 +11,7 @@ from typing import Any
 import d3rlpy
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from icac_algo import ConstraintAwareQConfig
 
@@ -155,6 +156,10 @@ def _picture(results: Results) -> Figure:
         axis.axhline(bootstrap_mean(one.auto).mean, color=OURS, linewidth=1)
         axis.set_xscale("log")
         axis.set_yscale("log")
+        axis.set_xticks(list(STEPS[::2]), [f"{n:,}" for n in STEPS[::2]])
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        if (legend := axis.get_legend()) is not None:
+            legend.remove()
         axis.set_title(place, fontsize=9)
     axes[0, 0].legend(fontsize=8, frameon=False)
     figure.supxlabel("gradient steps", fontsize=9)
