@@ -96,4 +96,6 @@ PLACES: dict[str, Callable[[int, str], Problem]] = {
     },
 }
 #: What a quick run tries.
-QUICK = {"pricing, 100 rows": functools.partial(_realistic, name="pricing", rows=100)}
+QUICK: dict[str, Callable[[int, str], Problem]] = {
+    "pricing, 100 rows": functools.partial(_realistic, name="pricing", rows=100)
+}
