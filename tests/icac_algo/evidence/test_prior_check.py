@@ -335,7 +335,7 @@ def test_command_line_on_a_table(
     words = [
         "check-prior", str(file), "--constraint", "monotone",
         "--observation", *columns["observation"],
-        "--action", columns["action"], "--reward", columns["reward"],
+        "--action", *columns["action"], "--reward", columns["reward"],
     ]  # fmt: skip
     assert main(words) == 1
     text = capsys.readouterr().out
