@@ -287,10 +287,11 @@ def judge(
 
 def _chosen(rule: Rule, part: Part) -> Callable[[Any], Any]:
     """The judged level of each decision; policies look at columns in their own way."""
+    x = part.observations
     if isinstance(rule, Policy):
-        # Rivals take the best level too; between them it would be judged for its place.
-        actions = rule.at_levels(rule.preparation.observations(part.table))
-    else:
-        actions = rule(part.observations)
-    levels = part.space.nearest(actions)[part.by_group]
+        x = rule.preparation.observations(part.table)
+        if rule.space.levels is None:
+            # Rivals take the best level too; others would be judged for their place.
+            rule = Greedy(rule.values, np.array(rule.space.judged))
+    levels = part.space.nearest(rule(x))[part.by_group]
     return lambda observations: levels

@@ -53,15 +53,6 @@ class Policy:
             asked = self.space.nearest(actions)
         return np.asarray(self.algo.predict_value(observations, asked), np.float64)
 
-    def at_levels(self, observations: npt.NDArray[np.float32]) -> FloatArray:
-        """The best of the levels by which policies are judged, ``(N,)``."""
-        if self.space.levels is not None:
-            return self(observations)
-        levels = np.array(self.space.judged)
-        count = len(observations)
-        each = [self.values(observations, np.full(count, level)) for level in levels]
-        return levels[np.argmax(each, axis=0)]
-
     def decide(self, record: Any) -> dict[str, float]:
         """The action for one record of JSON, and the reward that is expected of it.
 

@@ -233,8 +233,9 @@ def choose_n_steps(
                     trained = _train(makers[name], training, judged, at, seed, bar)
                     kept.keep(key, trained)
                 answers[name] = kept[key]
-            for name, found in zip(left, _losses(answers, judged, gamma), strict=True):
-                losses[name].append(found)
+            each = _losses(answers, judged, gamma)
+            for name, of_setting in zip(left, each, strict=True):
+                losses[name].append(of_setting)
             lengths.append(judged.per_episode(np.ones(len(judged))))
             found = Stopping(
                 tuple(left),

@@ -239,7 +239,7 @@ def test_decisions_are_judged_beside_their_own_rewards(split: dict[str, Any]) ->
     (field, _) = log.preparation.fields
 
     class Copies(Policy):
-        def at_levels(self, observations: Any) -> Any:
+        def __call__(self, observations: Any) -> Any:
             return copied(observations)
 
     def copied(observations: Any) -> Any:
