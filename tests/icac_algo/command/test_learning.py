@@ -65,6 +65,8 @@ def test_policies_are_judged_by_what_they_earn(tmp_path: pathlib.Path) -> None:
         estimate = found[name].estimate
         assert estimate.value == pytest.approx(value, abs=0.15)
         assert estimate.lower - 0.05 < value < estimate.upper + 0.05
+        # Without the model of the rewards it is 1.09 for the worst, with it 0.09.
+        assert estimate.upper - estimate.lower < 0.4
     assert found["best"].better
     assert not found["worst"].better
     gap, interval = found.difference("best", CONSTANT)
