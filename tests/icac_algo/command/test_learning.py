@@ -14,8 +14,9 @@ import pytest
 pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet  # noqa: E402, F401
 
-from icac_algo.command.learning import OURS, Learned, judge, train  # noqa: E402
-from icac_algo.command.log import Log  # noqa: E402
+from icac_algo.command.learning import OURS, Learned, _chosen, judge, train  # noqa: E402
+from icac_algo.command.log import Actions, Log  # noqa: E402
+from icac_algo.command.policy import Policy  # noqa: E402
 from icac_algo.command.rivals import CONSTANT, TREES, rivals  # noqa: E402
 from icac_algo.command.spec import Spec  # noqa: E402
 
@@ -144,3 +145,22 @@ def learned(
 def test_verdicts(found: Learned, words: str) -> None:
     assert re.search(words, found.verdict)
     assert ("contradicts" in found.verdict) == ("contradicts" in words)
+
+
+def test_any_number_is_judged_at_its_best_level() -> None:
+    # 1.4 is the best dose and counts as 2; of the levels 1 is better.
+    space = Actions("dose", None, 0.0, 4.0, (1.0, 2.0), (1.3,))
+
+    class Asked(Policy):
+        def __call__(self, observations: Any) -> Any:
+            return np.full(len(observations), 1.4)
+
+        def values(self, observations: Any, actions: Any) -> Any:
+            return -np.abs(actions - 1.4)
+
+    preparation: Any = SimpleNamespace(observations=lambda table: np.zeros((3, 1)))
+    part: Any = SimpleNamespace(
+        observations=None, table=None, space=space, by_group=np.arange(3)
+    )
+    chosen = _chosen(Asked(None, preparation, space), part)(None)
+    np.testing.assert_array_equal(chosen, [0, 0, 0])
