@@ -150,7 +150,7 @@ def _estimated(steps: LoggedSteps, seed: int) -> Ends:
     log = BanditLog(steps, seed)
     judged = log.judge(optimal, ESTIMATORS)
     found: Ends = {}
-    for estimator, ratio in zip(ESTIMATORS, judged.ratios, strict=True):
+    for estimator, ratio in judged.ratios.items():
         value = log.interval(ratio, LEVEL)
         lift = log.interval(ratio, LEVEL, minus=log.logger)
         found[estimator, "value"] = (value.lower, value.upper, truth)

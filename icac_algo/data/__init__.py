@@ -9,7 +9,7 @@ from .files.shards import DamagedFileError
 from .fingerprint import fingerprint
 from .pickers import BudgetRelabellingTransitionPicker
 from .scaling import check_scaler
-from .steps import LoggedSteps, logged_buffer, logged_steps
+from .steps import LoggedSteps, logged_buffer, logged_steps, number_steps
 from .views import LoggedMiniBatch
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "fingerprint",
     "logged_buffer",
     "logged_steps",
+    "number_steps",
 ]

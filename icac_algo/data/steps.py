@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,14 @@ from d3rlpy.dataset import ReplayBufferBase
 from .._util.checks import check_count, check_rows
 from .buffer import ColumnarReplayBuffer
 from .door import VALUE, as_numbers
-from .extras import find_extra
+from .extras import extra_values, find_extra
 from .files.minari import is_minari
 
 FloatArray = npt.NDArray[np.float64]
+#: Of actions that are any number: fewer different ones than these are levels, and a log
+#: has so many ranges of so many rows.
+FEWEST_NUMBERS = 20
+FEWEST_RANGES, MOST_RANGES, ROWS_OF_RANGE = 3, 16, 100
 # Columns with such a name may be propensities too.
 _LIKE_ONES = ("prop", "prob", "pscore")
 
@@ -40,6 +45,12 @@ class LoggedSteps:
         source: of the propensities: ``"logged"``, ``"given"`` or ``"estimated"``; whoever
             reads the log estimates those that are ``None``.
         unread: names of columns that look like propensities and were not read.
+        numbers: what was done, where any number could be, float64 ``(N,)``; ``actions``
+            are then the ranges that they are in, and ``propensities`` their density
+            times the width of that range: what makes ``1 / propensities`` weights of a
+            uniform choice from it.
+        edges: of the K ranges, rising, ``(K + 1,)``; with ``numbers``.
+        columns: further ones by name, such as outcomes, float64 ``(N,)`` each.
 
     Raises:
         ValueError: a column has another shape, or values that are not finite or out of
@@ -54,6 +65,9 @@ class LoggedSteps:
     action_size: int
     source: str = "logged"
     unread: tuple[str, ...] = ()
+    numbers: FloatArray | None = None
+    edges: FloatArray | None = None
+    columns: Mapping[str, FloatArray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_count("action_size", self.action_size)
@@ -93,11 +107,15 @@ class LoggedSteps:
                 f"propensities must have one value for each of {count} logged steps, or "
                 f"one for each of its {size} actions, got shape {values.shape}"
             )
-        if values.shape == (count, size) and size > 1:
+        if values.shape == (count, size) and size > 1 and self.numbers is None:
             off = ~(np.abs(values.sum(axis=1) - 1.0) < 1e-3) | (values < 0.0).any(axis=1)
             check_rows("propensities must be at least 0 and sum to 1", values, off)
             values = values[np.arange(count), self.actions]
         values = values.reshape(-1)
+        if self.numbers is not None:
+            bad = ~((values > 0.0) & np.isfinite(values))
+            check_rows("densities must be above 0 and finite", values, bad)
+            return values
         bad = ~((values > 0.0) & (values <= 1.0))
         check_rows("propensities must be in (0, 1]", values, bad)
         return values
@@ -115,31 +133,116 @@ class LoggedSteps:
         """First row of each of G episodes, ``(G,)``."""
         return np.flatnonzero(np.diff(self.episodes, prepend=self.episodes[0] - 1))
 
+    def ranges_of(self, numbers: FloatArray) -> npt.NDArray[np.int64]:
+        """The range that each number is in, ``(M,)``; the next one, if in none."""
+        assert self.edges is not None
+        return np.searchsorted(self.edges[1:-1], numbers, side="right").astype(np.int64)
+
     def with_rewards(self, rewards: FloatArray) -> LoggedSteps:
         """The same decisions with other rewards, ``(N,)``."""
         return dataclasses.replace(self, rewards=rewards)
 
 
-def logged_steps(dataset: Any, propensities: npt.ArrayLike | None = None) -> LoggedSteps:
-    """Reads a log of discrete actions and vector observations.
+def logged_steps(
+    dataset: Any,
+    propensities: npt.ArrayLike | None = None,
+    columns: Sequence[str] = (),
+) -> LoggedSteps:
+    """Reads a log of discrete actions, or of one number, and vector observations.
 
     Args:
         dataset: any d3rlpy replay buffer, a Minari dataset or the id of a local one; or
             :class:`LoggedSteps`, which are returned as they are.
         propensities: the logger's probability of each logged action, ``(N,)``, or of
-            every action, ``(N, K)``; by default those that the log kept under
-            ``"propensity"``, as a column or as an info of each step.
+            every action, ``(N, K)``; of numbers their densities, ``(N,)``, per unit of
+            action; by default those that the log kept under ``"propensity"``, as a
+            column or as an info of each step.
+        columns: names of further ones to read.
 
     Raises:
         TypeError: ``dataset`` is something else.
-        ValueError: it is empty, has continuous actions, observations that are no vectors
-            or values that are not finite, or a propensity is not in (0, 1].
+        ValueError: it is empty, lacks a column, has several numbers in an action or fewer than
+            ``FEWEST_NUMBERS`` different ones, observations that are no vectors or values
+            that are not finite, a propensity is not in (0, 1] or a density not above 0.
     """
-    steps = dataset if isinstance(dataset, LoggedSteps) else _read(logged_buffer(dataset))
+    if isinstance(dataset, LoggedSteps):
+        steps = dataset
+        for name in columns:
+            if name not in steps.columns:
+                raise ValueError(
+                    f"dataset must have the column {name!r}, has {sorted(steps.columns)}"
+                )
+    else:
+        steps = _read(logged_buffer(dataset), columns)
     if propensities is None:
         return steps
     given = as_numbers("propensities", propensities, "fiu")
+    if steps.edges is not None:
+        given = _of_ranges(steps.edges, steps.actions, given)
     return dataclasses.replace(steps, propensities=given, source="given", unread=())
+
+
+def number_steps(
+    observations: npt.NDArray[np.float32],
+    numbers: FloatArray,
+    rewards: FloatArray,
+    densities: npt.ArrayLike | None,
+    episodes: npt.NDArray[np.int64],
+    unread: tuple[str, ...] = (),
+    columns: Mapping[str, FloatArray] | None = None,
+) -> LoggedSteps:
+    """Decisions that are any number: ranges of about equally many rows.
+
+    Args:
+        numbers: what was done, ``(N,)``.
+        densities: the logger's, of each, ``(N,)``.
+
+    Others are those of :class:`LoggedSteps`.
+
+    Raises:
+        ValueError: there are fewer than ``FEWEST_NUMBERS`` different ones.
+    """
+    numbers = np.asarray(numbers, np.float64)
+    distinct = len(np.unique(numbers))
+    if distinct < FEWEST_NUMBERS:
+        raise ValueError(
+            f"dataset must have discrete actions (indices), or {FEWEST_NUMBERS} different "
+            f"numbers, got {distinct}; if they are a few repeated numbers, log their "
+            "index instead"
+        )
+    count = min(max(len(numbers) // ROWS_OF_RANGE, FEWEST_RANGES), MOST_RANGES)
+    edges = np.unique(np.quantile(numbers, np.linspace(0.0, 1.0, count + 1)))
+    actions = np.searchsorted(edges[1:-1], numbers, side="right")
+    given = None
+    if densities is not None:
+        given = _of_ranges(edges, actions, as_numbers("propensities", densities, "fiu"))
+    return LoggedSteps(
+        observations,
+        actions,
+        rewards,
+        given,
+        episodes,
+        len(edges) - 1,
+        unread=unread,
+        numbers=numbers,
+        edges=edges,
+        columns=columns or {},
+    )
+
+
+def _of_ranges(
+    edges: FloatArray, actions: npt.NDArray[np.int64], densities: npt.NDArray[Any]
+) -> FloatArray:
+    count = len(actions)
+    if densities.shape not in ((count,), (count, 1)):
+        raise ValueError(
+            f"propensities must have one density for each of {count} logged steps, got "
+            f"shape {densities.shape}"
+        )
+    values = densities.reshape(-1).astype(np.float64)
+    bad = ~((values > 0.0) & (np.abs(values) <= VALUE.high))
+    check_rows("propensities must be densities above 0", values, bad)
+    return np.asarray(values * np.diff(edges)[actions])
 
 
 def logged_buffer(dataset: Any) -> ColumnarReplayBuffer:
@@ -166,12 +269,13 @@ def logged_buffer(dataset: Any) -> ColumnarReplayBuffer:
     )
 
 
-def _read(buffer: ColumnarReplayBuffer) -> LoggedSteps:
+def _read(buffer: ColumnarReplayBuffer, names: Sequence[str]) -> LoggedSteps:
     info = buffer.dataset_info
-    if info.action_space != ActionSpace.DISCRETE:
+    discrete = info.action_space == ActionSpace.DISCRETE
+    if not discrete and info.action_size != 1:
         raise ValueError(
-            "dataset must have discrete actions (indices), got continuous ones; "
-            "if they are a few repeated numbers, log their index instead"
+            "dataset must have discrete actions (indices) or one number, got "
+            f"{info.action_size} numbers"
         )
     shapes = info.observation_signature.shape
     if len(shapes) != 1 or len(shapes[0]) != 1:
@@ -183,12 +287,35 @@ def _read(buffer: ColumnarReplayBuffer) -> LoggedSteps:
     logged = find_extra(columns, "propensity")
     propensities = None if logged is None else logged[1].take(rows)
     unread = [n for n in columns.extras if any(part in n.lower() for part in _LIKE_ONES)]
+    observations = np.asarray(columns.observations[0].take(rows))
+    actions = np.asarray(columns.actions.take(rows)).reshape(-1)
+    rewards = np.asarray(columns.rewards.take(rows)).reshape(-1)
+    episodes = np.asarray(columns.index.episode_of(rows))
+    unread = unread if logged is None else []
+    further = {}
+    for name in names:
+        if find_extra(columns, name) is None:
+            raise ValueError(
+                f"dataset must have the column {name!r}, has {sorted(columns.extras)}"
+            )
+        further[name] = np.asarray(extra_values(columns, name, rows), np.float64)
+    if not discrete:
+        return number_steps(
+            observations,
+            actions,
+            rewards,
+            propensities,
+            episodes,
+            tuple(unread),
+            further,
+        )
     return LoggedSteps(
-        observations=np.asarray(columns.observations[0].take(rows)),
-        actions=np.asarray(columns.actions.take(rows)).reshape(-1),
-        rewards=np.asarray(columns.rewards.take(rows)).reshape(-1),
-        propensities=propensities,
-        episodes=np.asarray(columns.index.episode_of(rows)),
-        action_size=info.action_size,
-        unread=tuple(unread) if logged is None else (),
+        observations,
+        actions,
+        rewards,
+        propensities,
+        episodes,
+        info.action_size,
+        unread=tuple(unread),
+        columns=further,
     )

@@ -17,7 +17,7 @@ from .stopping import (
     default_most,
     trained_share,
 )
-from .support import SupportWarning, action_probabilities
+from .support import SupportWarning, action_numbers, action_probabilities
 
 __all__ = [
     "ESTIMATORS",
@@ -36,6 +36,7 @@ __all__ = [
     "Stopping",
     "SupportWarning",
     "action_contrasts",
+    "action_numbers",
     "action_probabilities",
     "action_scores",
     "check_outcomes",

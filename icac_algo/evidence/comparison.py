@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from .._util.checks import check_choice, check_number
 from .._util.packages import new_figure
-from .estimates import ESTIMATORS, BanditLog, Estimate, bandit_steps
+from .estimates import ESTIMATORS, BanditLog, Estimate, Judged, bandit_steps
 from .jackknife import Interval, Ratio, jackknife
 
 if TYPE_CHECKING:
@@ -226,13 +226,14 @@ def compare(
     check_number("level", level, above=0.0, below=1.0)
     steps = bandit_steps(dataset, propensities, as_bandit)
     log = BanditLog(steps, seed, show_progress, predicted)
-    logger = log.estimate("logged", log.logger, level, None)
+    logged = Judged(None, 1.0, {"logged": log.logger})
+    logger = log.estimate("logged", logged, level)
     reports = []
     # Short work shows nothing.
     for name in tqdm(policies, "policies", delay=2.0, disable=not show_progress):
         judged = log.judge(policies[name], (estimator,), f"policies[{name!r}]")
-        (ratio,) = judged.ratios
-        found = log.estimate(estimator, ratio, level, judged.support)
+        ratio = judged.ratios[estimator]
+        found = log.estimate(estimator, judged, level)
         lift = log.interval(ratio, level, minus=log.logger)
         found.warn(name)
         reports.append(

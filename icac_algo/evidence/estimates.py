@@ -11,6 +11,9 @@ With weights :math:`w_i = \pi(a_i | s_i) / e(a_i | s_i)` and a cross-fitted rewa
   \hat m(s_i, a_i))` (Dudik, Langford and Li, 2011).
 
 The direct method's interval includes the noise of its model, not the bias.
+
+Where actions are numbers, weights are those of a kernel around what the policy would do;
+see :mod:`~icac_algo.evidence.kernel`.
 """
 
 from __future__ import annotations
@@ -27,8 +30,15 @@ import numpy.typing as npt
 from .._util.checks import check_choice, check_flag, check_number, check_seed
 from ..data import LoggedSteps, as_numbers, logged_steps
 from .jackknife import Interval, Ratio, jackknife
-from .nuisance import cross_fitted_rewards, logged_propensities, regression_weights
-from .support import Support, SupportWarning, action_probabilities
+from .kernel import is_inside, widest
+from .nuisance import (
+    RewardModel,
+    cross_fitted_rewards,
+    done,
+    logged_propensities,
+    regression_weights,
+)
+from .support import Support, SupportWarning, action_numbers, action_probabilities
 
 FloatArray = npt.NDArray[np.float64]
 ESTIMATORS = ("dm", "ips", "snips", "dr")
@@ -49,6 +59,7 @@ class Estimate:
         propensities: ``"logged"``, ``"given"`` or ``"estimated"``, and what was not
             read; empty for ``"fqe"``.
         no_interval: why there is no interval; empty if there is one.
+        bandwidth: of the kernel, in units of the action; ``None`` without one.
     """
 
     estimator: str
@@ -60,6 +71,7 @@ class Estimate:
     episodes: int
     propensities: str = ""
     no_interval: str = ""
+    bandwidth: float | None = None
 
     @property
     def effective_sample_size(self) -> float:
@@ -76,6 +88,8 @@ class Estimate:
         basis = f"{self.level:.0%} interval, {self.episodes:,} episodes"
         if self.propensities:
             basis += f", {self.propensities} propensities"
+        if self.bandwidth is not None:
+            basis += f", bandwidth {self.bandwidth:.3g}"
         parts = [f"{self.estimator} {self.figures} ({basis})", *self.problems]
         return "; ".join(parts)
 
@@ -112,7 +126,8 @@ def estimate(
 
     Args:
         dataset: a log, as :func:`~icac_algo.data.logged_steps` takes it.
-        policy: as :func:`action_probabilities` takes it.
+        policy: as :func:`action_probabilities` takes it; of a log of numbers as
+            :func:`action_numbers` does.
         estimators: which of ``ESTIMATORS``.
         level: confidence of the intervals, which leave out one episode at a time and need
             ``FEWEST_EPISODES`` of them.
@@ -140,10 +155,7 @@ def estimate(
     check_number("level", level, above=0.0, below=1.0)
     log = BanditLog(bandit_steps(dataset, propensities, as_bandit), seed, show_progress)
     judged = log.judge(policy, estimators)
-    found = {
-        name: log.estimate(name, ratio, level, judged.support)
-        for name, ratio in zip(estimators, judged.ratios, strict=True)
-    }
+    found = {name: log.estimate(name, judged, level) for name in estimators}
     next(iter(found.values())).warn("policy")
     return found
 
@@ -180,7 +192,7 @@ class OffPolicyEvaluator:
     def __call__(self, algo: Any, dataset: Any) -> float:
         """The estimate; ``dataset`` is used if none was given before."""
         log = self._log or BanditLog(bandit_steps(dataset, None, self._as_bandit), 0)
-        return log.judge(algo, (self._estimator,), "algo").ratios[0].value
+        return log.judge(algo, (self._estimator,), "algo").ratios[self._estimator].value
 
 
 def bandit_steps(
@@ -188,22 +200,35 @@ def bandit_steps(
 ) -> LoggedSteps:
     """A log whose steps are decisions on their own, or are said to be."""
     steps = logged_steps(dataset, propensities)
+    check_bandit(steps, as_bandit)
+    return steps
+
+
+def check_bandit(steps: LoggedSteps, as_bandit: bool) -> None:
+    """Refuses decisions that are not on their own, if nobody says that they are."""
     check_flag("as_bandit", as_bandit)
     if not as_bandit and not steps.is_bandit:
         raise ValueError(
             "dataset has episodes of several steps: as_bandit=True takes every step "
             "for a decision of its own; fitted_q_estimate() follows the episodes"
         )
-    return steps
 
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """A policy's support, how often it does as was logged, and its estimates."""
+    """What a log says of a policy.
 
-    support: Support
+    Args:
+        support: how much of it the log has seen; ``None`` for the logger.
+        agreed: how often it does as was logged; of numbers, in the same range.
+        ratios: its estimates by estimator.
+        bandwidths: of their kernels; empty without any.
+    """
+
+    support: Support | None
     agreed: float
-    ratios: list[Ratio]
+    ratios: dict[str, Ratio]
+    bandwidths: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 class BanditLog:
@@ -218,7 +243,7 @@ class BanditLog:
     ):
         check_seed(seed)
         check_flag("show_progress", show_progress)
-        self.steps = steps
+        self.steps, self.seed, self.show_progress = steps, seed, show_progress
         self._given = None
         if predicted is not None:
             self._given = as_numbers("predicted", predicted, "iuf").astype(np.float64)
@@ -228,15 +253,23 @@ class BanditLog:
                     f"predicted must be finite numbers of shape {wanted}, got shape "
                     f"{self._given.shape}"
                 )
-        self._seed = seed
-        self._show_progress = show_progress
-        self._propensities = logged_propensities(steps, seed, show_progress)
+        self.propensities = logged_propensities(steps, seed, show_progress)
+
+    @property
+    def is_given(self) -> bool:
+        """Whether predictions were given."""
+        return self._given is not None
 
     @functools.cached_property
-    def _predicted(self) -> FloatArray:
+    def model(self) -> RewardModel:
+        """Of rewards, from rows of other folds, or what was given."""
         if self._given is not None:
-            return self._given
-        return cross_fitted_rewards(self.steps, self._seed, self._show_progress)
+            return RewardModel.given(self.steps, self._given)
+        return cross_fitted_rewards(self.steps, self.seed, self.show_progress)
+
+    @functools.cached_property
+    def _surprises(self) -> FloatArray:
+        return np.asarray(self.steps.rewards - self.model.at(done(self.steps)))
 
     @property
     def logger(self) -> Ratio:
@@ -249,12 +282,33 @@ class BanditLog:
     ) -> Judged:
         """A policy's support and estimates."""
         steps = self.steps
+        if steps.numbers is not None:
+            return self._judge_numbers(action_numbers(steps, policy, name), estimators)
         probabilities = action_probabilities(steps, policy, name)
         agreed = probabilities[np.arange(len(steps)), steps.actions]
-        weights = agreed / self._propensities
-        support = Support.of(steps, probabilities, weights)
-        ratios = [self._ratio(probabilities, weights, each) for each in estimators]
+        weights = agreed / self.propensities
+        seen = np.bincount(steps.actions, minlength=steps.action_size) > 0
+        support = Support.of(weights, 1.0 - probabilities[:, seen].sum(axis=1))
+        ratios = {each: self._ratio(probabilities, weights, each) for each in estimators}
         return Judged(support, float(agreed.mean()), ratios)
+
+    def _judge_numbers(self, targets: FloatArray, estimators: Sequence[str]) -> Judged:
+        steps, ratios, widths = self.steps, {}, {}
+        for each in estimators:
+            ratio = functools.partial(self._ratio, targets, estimator=each)
+            if each == "dm":
+                # It has no kernel; its support is that of one.
+                width, weights = widest(
+                    steps, self.propensities, targets, lambda w: Ratio(w, w, w)
+                )
+            else:
+                width, weights = widest(steps, self.propensities, targets, ratio)
+                widths[each] = width
+            ratios[each] = ratio(weights)
+        outside = ~is_inside(steps, targets)
+        support = Support.of(weights, outside.astype(np.float64))
+        agreed = float((steps.ranges_of(targets) == steps.actions).mean())
+        return Judged(support, agreed, ratios, widths)
 
     def interval(
         self, ratio: Ratio, level: float, minus: Ratio | None = None
@@ -262,11 +316,10 @@ class BanditLog:
         """Of an estimate, or of its difference to another one."""
         return jackknife(self.steps.starts, ratio, level, minus)
 
-    def estimate(
-        self, name: str, ratio: Ratio, level: float, support: Support | None
-    ) -> Estimate:
+    def estimate(self, name: str, judged: Judged, level: float) -> Estimate:
         """An estimate with its interval."""
-        steps, found = self.steps, self.interval(ratio, level)
+        steps, ratio = self.steps, judged.ratios[name]
+        found = self.interval(ratio, level)
         source = steps.source
         if steps.unread:
             source += f" (the log's {', '.join(map(repr, steps.unread))} not read)"
@@ -276,27 +329,28 @@ class BanditLog:
             found.lower,
             found.upper,
             level,
-            support,
+            judged.support,
             len(steps.starts),
             source,
             found.problem,
+            judged.bandwidths.get(name),
         )
 
-    def _ratio(
-        self, probabilities: FloatArray, weights: FloatArray, estimator: str
-    ) -> Ratio:
+    def _ratio(self, policy: FloatArray, weights: FloatArray, estimator: str) -> Ratio:
+        """Of probabilities, ``(N, K)``, or numbers, ``(N,)``."""
         steps = self.steps
         ones = np.ones(len(steps))
         if estimator == "ips":
             return Ratio(weights * steps.rewards, ones, weights)
         if estimator == "snips":
             return Ratio(weights * steps.rewards, weights, weights)
-        model = (probabilities * self._predicted).sum(axis=1)
-        logged = self._predicted[np.arange(len(steps)), steps.actions]
-        surprise = steps.rewards - logged
+        if steps.numbers is None:
+            model = (policy * self.model.means).sum(axis=1)
+        else:
+            model = self.model.at(policy)
         if estimator == "dr":
-            return Ratio(model + weights * surprise, ones, weights)
+            return Ratio(model + weights * self._surprises, ones, weights)
         # How each row's noise moves the fitted model; it changes the interval only.
-        pulls = regression_weights(steps, probabilities)
-        noise = pulls * surprise
+        pulls = regression_weights(steps, policy)
+        noise = pulls * self._surprises
         return Ratio(model + noise - noise.mean(), ones, np.abs(pulls))

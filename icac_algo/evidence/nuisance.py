@@ -8,7 +8,8 @@ there are few.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from tqdm.auto import tqdm
 
 from ..data import LoggedSteps
+from .certificates import Ranges
 
 FloatArray = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -25,6 +27,70 @@ _FEW_EPISODES = 10
 # Beyond so many features their products would be more than the rows.
 _MAX_FEATURES_FOR_PRODUCTS = 12
 _SMALLEST_PROPENSITY = 1e-3
+# Of the trees that look for where the logger does what.
+_ROWS_OF_A_LEAF, _LEAVES = 100, 200
+# Of reward models of numbers.
+_ROWS_OF_A_FIT = 20_000
+_PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+_POINTS_OF_A_RANGE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardModel:
+    """Predicted rewards, linear in known functions of the action.
+
+    Args:
+        coefficients: of D functions in each logged context, ``(N, D)``.
+        basis: the functions: from actions ``(...)``, indices or numbers, to ``(..., D)``.
+        means: predicted reward of each action, ``(N, K)``; of ranges of numbers the mean.
+    """
+
+    coefficients: FloatArray
+    basis: Callable[[npt.NDArray[Any]], FloatArray]
+    means: FloatArray
+
+    @classmethod
+    def given(cls, steps: LoggedSteps, predicted: FloatArray) -> RewardModel:
+        """From predictions of every action, ``(N, K)``; of numbers at the middles."""
+        unit = np.eye(steps.action_size)
+        if steps.edges is None:
+            return cls(predicted, lambda actions: unit[actions], predicted)
+        middles = (steps.edges[1:] + steps.edges[:-1]) / 2.0
+
+        def lines(numbers: npt.NDArray[Any]) -> FloatArray:
+            return np.stack([np.interp(numbers, middles, one) for one in unit], axis=-1)
+
+        return cls._of_numbers(steps, predicted, lines)
+
+    @classmethod
+    def _of_numbers(
+        cls,
+        steps: LoggedSteps,
+        coefficients: FloatArray,
+        basis: Callable[[npt.NDArray[Any]], FloatArray],
+    ) -> RewardModel:
+        means = coefficients @ basis(_inside(steps)).mean(axis=1).T
+        return cls(coefficients, basis, means)
+
+    def at(self, actions: npt.NDArray[Any]) -> FloatArray:
+        """Predicted reward of an action for each row, ``(N,)``."""
+        return np.asarray(
+            np.einsum("nd,nd->n", self.coefficients, self.basis(actions))
+        )
+
+
+def done(steps: LoggedSteps) -> npt.NDArray[Any]:
+    """What was done, as a reward model takes it: indices, or numbers, ``(N,)``."""
+    return steps.actions if steps.numbers is None else steps.numbers
+
+
+def _inside(steps: LoggedSteps) -> FloatArray:
+    """Numbers that stand for each range's, ``(K, M)``: of its width, or of its rows."""
+    ranges = Ranges.of(steps, np.empty(0))
+    shares = (np.arange(_POINTS_OF_A_RANGE) + 0.5) / _POINTS_OF_A_RANGE
+    if ranges.inside is None:
+        return ranges.lower[:, None] + (ranges.upper - ranges.lower)[:, None] * shares
+    return np.stack([np.quantile(one, shares) for one in ranges.inside])
 
 
 def action_scores(
@@ -36,12 +102,12 @@ def action_scores(
 
     With logged propensities unbiased whatever :math:`\hat m` is; without, propensities
     are estimated and either model may be wrong (Dudik, Langford and Li, "Doubly robust
-    policy evaluation and learning", 2011).
+    policy evaluation and learning", 2011).  Of numbers the K actions are ranges.
     """
-    scores = cross_fitted_rewards(steps, seed, show_progress)
-    rows = np.arange(len(steps))
-    surprise = steps.rewards - scores[rows, steps.actions]
-    scores[rows, steps.actions] += surprise / logged_propensities(
+    model = cross_fitted_rewards(steps, seed, show_progress)
+    surprise = steps.rewards - model.at(done(steps))
+    scores = model.means.copy()
+    scores[np.arange(len(steps)), steps.actions] += surprise / logged_propensities(
         steps, seed, show_progress
     )
     return scores
@@ -49,13 +115,16 @@ def action_scores(
 
 def cross_fitted_rewards(
     steps: LoggedSteps, seed: int, show_progress: bool = False
-) -> FloatArray:
-    """Predicted reward of every action, ``(N, K)``: a ridge regression for each.
+) -> RewardModel:
+    """Predicted reward of every action: a ridge regression for each.
 
     Quadratic in the observation; an action that a fold never saw gets its mean reward.
+    Of numbers it is :func:`smooth_rewards`.
     """
     from sklearn.linear_model import Ridge
 
+    if steps.numbers is not None:
+        return smooth_rewards(steps, seed=seed, show_progress=show_progress)
     features = _features(steps)
     predicted = np.empty((len(steps), steps.action_size))
     for train, held_out in _folds(steps, seed, "reward model", show_progress):
@@ -64,7 +133,60 @@ def cross_fitted_rewards(
             rows = train & (steps.actions == action)
             model = Ridge(alpha=1.0).fit(features[rows], steps.rewards[rows])
             predicted[held_out, action] = model.predict(features[held_out])
-    return predicted
+    return RewardModel.given(steps, predicted)
+
+
+def smooth_rewards(
+    steps: LoggedSteps,
+    positions: FloatArray | None = None,
+    seed: int = 0,
+    show_progress: bool = False,
+) -> RewardModel:
+    """Predicted reward of any number: one ridge regression, cubic in the number.
+
+    Its terms are products of powers with a quadratic in the observation.  Actions that
+    were hardly logged learn from their neighbours.
+
+    Args:
+        steps: the log.
+        positions: of discrete actions, ``(K,)``.
+        seed: of folds.
+        show_progress: whether to show a bar.
+    """
+    from sklearn.linear_model import RidgeCV
+
+    features = np.column_stack([np.ones(len(steps)), _features(steps)])
+    numbers = steps.numbers if positions is None else positions[steps.actions]
+    assert numbers is not None
+    basis = _powers(numbers)
+    powers = basis(numbers)
+    coefficients = np.empty((len(steps), powers.shape[1]))
+    for train, held_out in _folds(steps, seed, "reward model", show_progress):
+        rows = np.flatnonzero(train)
+        if len(rows) > _ROWS_OF_A_FIT:
+            draws = np.random.default_rng(seed)
+            rows = draws.choice(rows, _ROWS_OF_A_FIT, replace=False)
+        # The first product is the intercept's.
+        design = _products(features[rows], powers[rows])[:, 1:]
+        fitted = RidgeCV(alphas=_PENALTIES).fit(design, steps.rewards[rows])
+        weights = np.concatenate([[fitted.intercept_], fitted.coef_])
+        weights = weights.reshape(features.shape[1], -1)
+        coefficients[held_out] = features[held_out] @ weights
+    if positions is not None:
+        return RewardModel.given(steps, coefficients @ basis(positions).T)
+    return RewardModel._of_numbers(steps, coefficients, basis)
+
+
+def _powers(numbers: FloatArray) -> Callable[[npt.NDArray[Any]], FloatArray]:
+    """Powers of numbers on the scale of these."""
+    middle, spread = numbers.mean(), numbers.std()
+    return lambda x: np.vander(((x - middle) / spread).ravel(), 4, True).reshape(
+        *x.shape, 4
+    )
+
+
+def _products(features: FloatArray, powers: FloatArray) -> FloatArray:
+    return (features[:, :, None] * powers[:, None, :]).reshape(len(features), -1)
 
 
 def regression_weights(steps: LoggedSteps, probabilities: FloatArray) -> FloatArray:
@@ -73,9 +195,25 @@ def regression_weights(steps: LoggedSteps, probabilities: FloatArray) -> FloatAr
     The mean prediction :math:`\frac1n \sum_j \sum_k \pi_k(s_j) \hat m_k(s_j)` is
     linear in the rewards; row i of action k has the weight
     :math:`\sum_j \pi_k(s_j) \phi(s_j)^\top G_k^{-1} \phi(s_i)` over n, with features
-    :math:`\phi`, an intercept among them, and their Gram matrix :math:`G_k`.
+    :math:`\phi`, an intercept among them, and their Gram matrix :math:`G_k`.  Of numbers
+    the features are products with powers of the number, and ``probabilities`` are what
+    the policy would do, ``(N,)``.
     """
     features = np.column_stack([np.ones(len(steps)), _features(steps)])
+    if steps.numbers is not None:
+        basis = _powers(steps.numbers)
+        size = 4 * features.shape[1]
+        gram, target = 1e-9 * np.eye(size), np.zeros(size)
+        gram[1:, 1:] += np.eye(size - 1)
+        pieces = np.array_split(np.arange(len(steps)), 1 + len(steps) // _ROWS_OF_A_FIT)
+        for rows in pieces:
+            design = _products(features[rows], basis(steps.numbers[rows]))
+            gram += design.T @ design
+            target += _products(features[rows], basis(probabilities[rows])).sum(axis=0)
+        solved = np.linalg.solve(gram, target)
+        return np.concatenate(
+            [_products(features[r], basis(steps.numbers[r])) @ solved for r in pieces]
+        )
     # The ridge's penalty, which leaves the intercept alone.
     penalty = np.ones(features.shape[1])
     penalty[0] = 1e-9
@@ -94,7 +232,7 @@ def logged_propensities(
     """The logger's probability of each logged action, ``(N,)``, estimated if not logged.
 
     A cross-fitted multinomial logit, bounded away from zero, as no estimate can tell how
-    small a small probability is.
+    small a small probability is.  Of numbers it is that of the range.
     """
     if steps.propensities is not None:
         return steps.propensities
@@ -123,6 +261,26 @@ def logged_propensities(
         predicted[np.ix_(held_out, seen)] = chances
     logged = predicted[np.arange(len(steps)), steps.actions]
     return np.maximum(logged, _SMALLEST_PROPENSITY)
+
+
+def action_chances(
+    steps: LoggedSteps, seed: int, show_progress: bool = False
+) -> FloatArray:
+    """About how often the logger takes every action in contexts such as these, ``(N, K)``.
+
+    Shares in the leaves of cross-fitted trees, which see where a rule of the logger's
+    begins; 0 where nothing like it was logged.
+    """
+    from sklearn.tree import DecisionTreeClassifier
+
+    found = np.zeros((len(steps), steps.action_size))
+    least = max(_ROWS_OF_A_LEAF, len(steps) // _LEAVES)
+    for train, held_out in _folds(steps, seed, "logger", show_progress):
+        model = DecisionTreeClassifier(min_samples_leaf=least, random_state=seed)
+        model.fit(steps.observations[train], steps.actions[train])
+        chances = model.predict_proba(steps.observations[held_out])
+        found[np.ix_(held_out, model.classes_)] = chances
+    return found
 
 
 def _folds(

@@ -43,7 +43,7 @@ def check_outcomes(
     on how they win, so that propensities of these rows are estimated.
 
     Args:
-        dataset: a log of discrete actions with a column for each outcome: a replay
+        dataset: a log with a column for each outcome: a replay
             buffer, a Minari dataset or the id of a local one.
         outcomes: those of :class:`~icac_algo.ConstraintAwareQConfig`, or words for them.
         actions: positions of the actions, where no shape names them.
@@ -112,6 +112,8 @@ def _where(
         rewards=values[happened],
         propensities=None,
         episodes=steps.episodes[happened],
+        numbers=None if steps.numbers is None else steps.numbers[happened],
+        columns={},
         unread=(),
     )
 

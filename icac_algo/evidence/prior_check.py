@@ -19,6 +19,8 @@ from tqdm.auto import tqdm
 from .._util.checks import check_count, check_flag, check_number, check_seed
 from ..data import LoggedSteps, logged_steps
 from ..shapes import Constraint, as_shape
+from .certificates import Ranges
+from .known_parts import action_positions
 from .prior_report import Contrast, Curve, PriorCheck
 from .region_means import RegionMeans, ScoredLog
 from .regions import (
@@ -76,7 +78,9 @@ def check_prior(
     piece of evidence.
 
     Args:
-        dataset: a log, as :func:`~icac_algo.data.logged_steps` takes it.
+        dataset: a log, as :func:`~icac_algo.data.logged_steps` takes it; where actions
+            are any number, means over ranges of them are tested, which have the shape
+            if the curve has it.
         constraint: the shape, or words for it; its ``known_cost`` is added back.
         level: chance to reject a shape that is true, in (0.002, 0.5].
         regions: name to a function from observations ``(N, d)`` to booleans ``(N,)``;
@@ -102,7 +106,8 @@ def check_prior(
     check_seed(seed)
     check_flag("show_progress", show_progress)
     steps = logged_steps(dataset, propensities)
-    positions = constraint.positions(steps.action_size)
+    ranges = Ranges.of(steps, action_positions(steps, constraint)[0])
+    positions = ranges.centres
     constraint.check_observation_shape(steps.observations.shape[1:])
     names = check_names(feature_names, steps.observations.shape[1])
     found = None if regions is None else given_regions(steps.observations, regions)
@@ -115,7 +120,7 @@ def check_prior(
     # Short work shows nothing.
     bar = tqdm(groups, "regions of contexts", delay=2.0, disable=not show_progress)
     covariances = [log.covariance(group) for group in bar]
-    shape = action_contrasts(constraint.shape_set(), positions)
+    shape = action_contrasts(constraint.shape_set(), positions, ranges.squares)
     tested, test = _test(groups, covariances, shape, min_support, level, draws, seed)
     errors = np.sqrt(np.concatenate([np.diag(matrix) for matrix in covariances]))
     half_widths = ndtri(1.0 - level / 2.0) * errors.reshape(len(estimated), -1)
@@ -150,8 +155,10 @@ def _gross(
     """The steps with the known cost added to the rewards."""
     if constraint.known_cost is None:
         return steps
-    chosen = torch.from_numpy(positions[steps.actions][:, None])
-    cost = constraint.known_cost(torch.from_numpy(steps.observations), chosen)
+    chosen = positions[steps.actions] if steps.numbers is None else steps.numbers
+    cost = constraint.known_cost(
+        torch.from_numpy(steps.observations), torch.from_numpy(chosen[:, None])
+    )
     return steps.with_rewards(steps.rewards + cost[:, 0].numpy())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import LoggedSteps
-from .nuisance import cross_fitted_rewards, logged_propensities
+from .nuisance import cross_fitted_rewards, done, logged_propensities
 from .regions import Region
 
 FloatArray = npt.NDArray[np.float64]
@@ -61,11 +61,11 @@ class ScoredLog:
         lengths = np.diff(steps.starts, append=len(steps))
         counted = np.repeat(np.arange(len(lengths)), lengths)
         steps = dataclasses.replace(steps, episodes=counted)
-        scores = cross_fitted_rewards(steps, seed, show_progress)
-        logged = np.arange(len(steps)), steps.actions
-        surprises = steps.rewards - scores[logged]
+        model = cross_fitted_rewards(steps, seed, show_progress)
+        scores = model.means.copy()
+        surprises = steps.rewards - model.at(done(steps))
         weights = 1.0 / logged_propensities(steps, seed, show_progress)
-        scores[logged] += surprises * weights
+        scores[np.arange(len(steps)), steps.actions] += surprises * weights
         return cls(steps, scores, surprises, weights)
 
     def means(self, region: Region) -> RegionMeans:

@@ -40,9 +40,21 @@ class ActionContrast:
     bound: float  # in units of reward
 
 
-def action_contrasts(shape: ShapeSet, positions: FloatArray) -> list[ActionContrast]:
-    """Every inequality that is looked at; none for no shape."""
+def action_contrasts(
+    shape: ShapeSet, positions: FloatArray, squares: FloatArray | None = None
+) -> list[ActionContrast]:
+    """Every inequality that is looked at; none for no shape.
+
+    Of means over ranges of actions they hold too: means of a shape over ranges that do
+    not overlap are in order where the shape is, at the mean actions.
+
+    Args:
+        shape: the shape.
+        positions: of the actions, or mean actions of ranges, ``(K,)``.
+        squares: mean squared actions, ``(K,)``; by default those of single actions.
+    """
     size = len(positions)
+    squares = positions**2 if squares is None else squares
     found: list[ActionContrast] = []
 
     def add(kind: str, weights: dict[int, float], bound: float) -> None:
@@ -65,7 +77,7 @@ def action_contrasts(shape: ShapeSet, positions: FloatArray) -> list[ActionContr
         share = (positions[j] - positions[i]) / (positions[k] - positions[i])
         chord = {i: -(1.0 - share), j: 1.0, k: -share}
         # How far a parabola of curvature -1 is above its chord.
-        height = (positions[j] - positions[i]) * (positions[k] - positions[j]) / 2.0
+        height = -sum(weight * squares[a] for a, weight in chord.items()) / 2.0
         if math.isfinite(bound := shape.curvature_upper):
             add("curvature <=" if bound else "concave", chord, -bound * height)
         if math.isfinite(bound := shape.curvature_lower):

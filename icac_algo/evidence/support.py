@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._util.checks import check_rows, is_integer
+from .._util.checks import check_rows, is_finite, is_integer
 from ..data import LoggedSteps, as_numbers
 
 FloatArray = npt.NDArray[np.float64]
@@ -74,6 +74,37 @@ def action_probabilities(
             f"{row} ({chosen.dtype})"
         )
     return np.eye(size)[chosen]
+
+
+def action_numbers(steps: LoggedSteps, policy: Any, name: str = "policy") -> FloatArray:
+    """What a policy would do in every logged context of a log of numbers, ``(N,)``.
+
+    Args:
+        steps: the log.
+        policy: as in :func:`action_probabilities`, but for a number in place of an index
+            and numbers in place of indices; it is asked twice, too.
+        name: of the policy in error messages.
+
+    Raises:
+        TypeError: the policy is something else.
+        ValueError: it gives another shape, or what is no finite number.
+    """
+    if is_finite(policy):
+        return np.full(len(steps), float(policy))
+    if not (hasattr(policy, "predict") or callable(policy)):
+        raise TypeError(
+            f"{name} must be a d3rlpy algorithm, a Stable-Baselines3 policy, a number "
+            f"or a function of observations, got {type(policy).__name__}"
+        )
+    _check_fits(steps, policy, name)
+    chosen = policy_answers(steps.observations, policy, name)
+    if chosen.shape not in ((len(steps),), (len(steps), 1)):
+        raise ValueError(
+            f"{name} must give numbers ({len(steps)},), got shape {chosen.shape}"
+        )
+    chosen = chosen.reshape(-1).astype(np.float64)
+    check_rows(f"{name} must give finite numbers", chosen, ~np.isfinite(chosen))
+    return np.asarray(chosen)
 
 
 def policy_answers(
@@ -157,22 +188,20 @@ class Support:
     unseen: float  # share of the policy's decisions that the log never has
 
     @classmethod
-    def of(
-        cls, steps: LoggedSteps, probabilities: FloatArray, weights: FloatArray
-    ) -> Support:
-        """Of a policy's probabilities ``(N, K)`` and importance weights ``(N,)``."""
-        # Of weights up to 1, whose squares are finite.
-        relative = weights / (weights.max() or 1.0)
+    def of(cls, weights: FloatArray, unseen: FloatArray) -> Support:
+        """Of importance weights, and of what the log never has, ``(N,)`` each."""
+        # Of weights up to 1, whose squares are finite; those of kernels may be negative.
+        relative = weights / (np.abs(weights).max() or 1.0)
         squares = float(np.square(relative).sum())
         total = float(weights.sum())
-        seen = np.bincount(steps.actions, minlength=steps.action_size) > 0
         spread = float(weights.std(ddof=1)) if len(weights) > 1 else 0.0
         return cls(
             effective=float(relative.sum()) ** 2 / squares if squares > 0.0 else 0.0,
             covered=total / len(weights),
             covered_error=spread / float(np.sqrt(len(weights))),
             largest=float(weights.max()),
-            unseen=float(probabilities[:, ~seen].sum() / len(weights)),
+            # Not a rounding error of sums that are 1.
+            unseen=float(unseen.mean()) if unseen.max() > 1e-9 else 0.0,
         )
 
     @property
