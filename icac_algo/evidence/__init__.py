@@ -8,6 +8,11 @@ from .outcome_checks import check_outcomes, check_prior_at_fit
 from .pictures import feature_importance, plot_policy, plot_q
 from .prior_check import PriorRejectedError, PriorWarning, check_prior
 from .prior_report import Contrast, PriorCheck
+from .reward_distribution import (
+    RewardDistribution,
+    distribution_of,
+    reward_distribution,
+)
 from .selection import Selection, select_by_bellman_error
 from .simultaneous_tests import Estimates, action_contrasts, max_test
 from .stopping import (
@@ -32,6 +37,7 @@ __all__ = [
     "PriorCheck",
     "PriorRejectedError",
     "PriorWarning",
+    "RewardDistribution",
     "Selection",
     "Stopping",
     "SupportWarning",
@@ -44,12 +50,14 @@ __all__ = [
     "choose_n_steps",
     "compare",
     "default_most",
+    "distribution_of",
     "estimate",
     "feature_importance",
     "fitted_q_estimate",
     "max_test",
     "plot_policy",
     "plot_q",
+    "reward_distribution",
     "select_by_bellman_error",
     "trained_share",
 ]

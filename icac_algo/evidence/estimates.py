@@ -39,7 +39,9 @@ class Estimate:
     """One estimate of a policy's value.
 
     Args:
-        estimator: one of ``ESTIMATORS``, or ``"fqe"``.
+        estimator: one of ``ESTIMATORS``, or ``"fqe"``; of a
+            :class:`~icac_algo.evidence.RewardDistribution` what is estimated, such as
+            ``"cvar 0.1"``.
         value: mean reward of a decision (``"fqe"``: discounted return of an episode).
         lower: lower end of its interval; NaN if the log has too few episodes for one.
         upper: upper end.
@@ -197,6 +199,31 @@ def bandit_steps(
     return steps
 
 
+def estimate_of(
+    steps: LoggedSteps,
+    name: str,
+    value: float,
+    found: Interval,
+    level: float,
+    support: Support | None,
+) -> Estimate:
+    """A value and its interval, with what the log is."""
+    source = steps.source
+    if steps.unread:
+        source += f" (the log's {', '.join(map(repr, steps.unread))} not read)"
+    return Estimate(
+        name,
+        value,
+        found.lower,
+        found.upper,
+        level,
+        support,
+        len(steps.starts),
+        source,
+        found.problem,
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Judged:
     """A policy's support, how often it does as was logged, and its estimates."""
@@ -248,13 +275,22 @@ class BanditLog:
         self, policy: Any, estimators: Sequence[str], name: str = "policy"
     ) -> Judged:
         """A policy's support and estimates."""
+        probabilities, agreed, weights = self._weigh(policy, name)
+        support = Support.of(self.steps, probabilities, weights)
+        ratios = [self._ratio(probabilities, weights, each) for each in estimators]
+        return Judged(support, float(agreed.mean()), ratios)
+
+    def weigh(self, policy: Any, name: str = "policy") -> tuple[FloatArray, Support]:
+        """Importance weights ``(N,)`` of a policy, and its support."""
+        probabilities, _, weights = self._weigh(policy, name)
+        return weights, Support.of(self.steps, probabilities, weights)
+
+    def _weigh(self, policy: Any, name: str) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Its probabilities ``(N, K)``, those of logged actions, and weights ``(N,)``."""
         steps = self.steps
         probabilities = action_probabilities(steps, policy, name)
         agreed = probabilities[np.arange(len(steps)), steps.actions]
-        weights = agreed / self._propensities
-        support = Support.of(steps, probabilities, weights)
-        ratios = [self._ratio(probabilities, weights, each) for each in estimators]
-        return Judged(support, float(agreed.mean()), ratios)
+        return probabilities, agreed, agreed / self._propensities
 
     def interval(
         self, ratio: Ratio, level: float, minus: Ratio | None = None
@@ -266,21 +302,8 @@ class BanditLog:
         self, name: str, ratio: Ratio, level: float, support: Support | None
     ) -> Estimate:
         """An estimate with its interval."""
-        steps, found = self.steps, self.interval(ratio, level)
-        source = steps.source
-        if steps.unread:
-            source += f" (the log's {', '.join(map(repr, steps.unread))} not read)"
-        return Estimate(
-            name,
-            ratio.value,
-            found.lower,
-            found.upper,
-            level,
-            support,
-            len(steps.starts),
-            source,
-            found.problem,
-        )
+        found = self.interval(ratio, level)
+        return estimate_of(self.steps, name, ratio.value, found, level, support)
 
     def _ratio(
         self, probabilities: FloatArray, weights: FloatArray, estimator: str
