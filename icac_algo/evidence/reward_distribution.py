@@ -209,7 +209,7 @@ def reward_distribution(
 def distribution_of(
     steps: LoggedSteps, weights: FloatArray, support: Support, level: float, seed: int
 ) -> RewardDistribution:
-    """Of a log whose rows have importance weights ``(N,)``."""
+    """Of a log whose rows have importance weights ``(N,)`` that are at least 0."""
     order = np.argsort(steps.rewards, kind="stable")
     order = order[weights[order] > 0.0]
     values, summed = steps.rewards[order], weights[order].cumsum()

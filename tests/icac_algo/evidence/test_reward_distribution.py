@@ -19,6 +19,7 @@ from icac_algo.evidence import (
     estimate,
     reward_distribution,
 )
+from icac_algo.evidence.jackknife import Ratio, jackknife
 
 SHARES = (0.05, 0.1, 0.25, 0.5)
 
@@ -127,7 +128,7 @@ def test_worst_share_by_hand() -> None:
 def test_order_of_rows_does_not_matter(found: RewardDistribution) -> None:
     log = uniform_log()
     order = np.random.default_rng(1).permutation(len(log))
-    columns = {
+    columns: dict[str, Any] = {
         name: value[order]
         for name, value in vars(log).items()
         if isinstance(value, np.ndarray)
@@ -205,6 +206,39 @@ def test_episodes_are_drawn_whole() -> None:
     assert half == pytest.approx(stats.kstwobign.ppf(0.95) / np.sqrt(200), rel=0.1)
     widths = [f.cvar(0.1).upper - f.cvar(0.1).lower for f in (wide, narrow)]
     assert widths[0] > 2.0 * widths[1]
+
+
+def test_of_two_rewards_the_band_is_the_interval_of_their_mean() -> None:
+    rng = np.random.default_rng(0)
+    # One of eight episodes has half of all rows.
+    log = uniform_log(700, episodes=np.repeat(np.arange(8), [350, *[50] * 7]))
+    chances = rng.random(8)[log.episodes]
+    log = log.with_rewards((rng.random(700) < chances).astype(float))
+    found = reward_distribution(log, uniform, as_bandit=True, level=0.8)
+    half = found.mean.upper - found.mean.value
+    # Up to the noise of a thousand draws.
+    assert found.band.below == pytest.approx(half, rel=0.1)
+
+
+def test_a_reward_that_is_rare_is_no_certainty() -> None:
+    log = uniform_log(5000)
+    rewards = np.where(np.arange(5000) % 1000 == 0, 0.0, 1.0)
+    found = reward_distribution(log.with_rewards(rewards), uniform)
+    half = found.mean.upper - found.mean.value
+    assert found.band.below == pytest.approx(half, rel=0.1)
+
+
+def test_few_rows_in_the_worst_share_are_few_degrees_of_freedom() -> None:
+    log = uniform_log(600)
+    found = reward_distribution(log, uniform)
+    cvar, quantile = found.cvar(0.02), found.quantile(0.02).value
+    part = quantile - np.maximum(quantile - log.rewards, 0.0) / 0.02
+    ones = np.ones(600)
+    many = jackknife(log.starts, Ratio(part, ones, ones), 0.95)
+    # Twelve rows are in it: 4.8 degrees of freedom.  No skewness moves this end.
+    ratio = stats.t.ppf(0.975, 12 / 2.5) / stats.norm.ppf(0.975)
+    wider = (cvar.upper - cvar.value) / (many.upper - cvar.value)
+    assert wider == pytest.approx(ratio, rel=0.05)
 
 
 def test_a_policy_that_was_never_logged(tmp_path: pathlib.Path) -> None:
@@ -304,7 +338,7 @@ def test_points_are_checked(found: RewardDistribution) -> None:
         with pytest.raises(ValueError, match="t must be numbers"):
             ask([0.0, np.nan])
         with pytest.raises(ValueError, match="t must be numbers"):
-            ask(["a"])  # type: ignore[list-item]
+            ask(["a"])
     assert found.cdf([-np.inf, np.inf]).tolist() == [0.0, 1.0]
     with pytest.raises(ValueError, match="lowest must be at most the logged -"):
         found.band.cvar(0.1, lowest=2.0)
