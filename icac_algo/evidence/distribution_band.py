@@ -152,5 +152,5 @@ def half_width(
     up_to = moments.cumsum(axis=0).cumsum(axis=1)
     variances = up_to.diagonal() - 2.0 * at * up_to[:, -1] + at**2 * up_to[-1, -1]
     error = np.sqrt(variances.max())
-    freedom = degrees_of_freedom(Ratio(weights, weights, weights), starts)
+    freedom = degrees_of_freedom(Ratio(parts, parts, parts), starts)
     return float(-stdtrit(freedom, ndtr(-largest / error)) * error)
