@@ -222,7 +222,7 @@ def sections(results: Results) -> list[str]:
             "of": of,
         }
         line = [sizes, propensities, estimator, of]
-        line += [_held(select(rows, **where, campaigns=count)) for count in CAMPAIGNS]
+        line += [held(select(rows, **where, campaigns=count)) for count in CAMPAIGNS]
         lines.append(line)
     logs = int(sum(row["logs"] for row in select(rows, **where, campaigns=50)))
     return [
@@ -239,7 +239,7 @@ def sections(results: Results) -> list[str]:
     ]
 
 
-def _held(rows: Rows) -> str:
+def held(rows: Rows) -> str:
     logs = int(sum(row["logs"] for row in rows))
     if not logs:
         return "not run"

@@ -1,8 +1,8 @@
 """How far off-policy estimates can be trusted where the truth is exact.
 
-Coverage: intervals of several policies' values on logs simulated afresh, against the
-closed form.  Selection: models trained on one half of a log, chosen by their estimates on
-the other, and the regret of the choice.
+Coverage: intervals of several policies' values, and of how their rewards are distributed,
+on logs simulated afresh, against closed forms.  Selection: models trained on one half of
+a log, chosen by their estimates on the other, and the regret of the choice.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from ..engine import Cell, Experiment, Part, Results, Settings, register
 from ..engine.markdown import interval, percent, plural, section, share, table
 from ..engine.rows import Rows, distinct, select
 from ..learners import fit_quietly
-from . import campaign_coverage
+from . import campaign_coverage, distribution_coverage
 
 FRACTIONS = (1.0, 0.0625)
 SELECTION_FRACTIONS = (1.0, 0.25, 0.0625)
@@ -203,6 +203,7 @@ def _sections(results: Results) -> Iterable[str]:
             table(head, lines, "lllrlr"),
         )
     yield from campaign_coverage.sections(results)
+    yield from distribution_coverage.sections(results)
     if chosen:
         count = len(distinct(chosen, "candidate", "steps"))
         yield section(
@@ -285,6 +286,7 @@ register(
                 arrange=_arrange("policy", "estimator", "fraction", "seed"),
             ),
             campaign_coverage.PART,
+            distribution_coverage.PART,
             Part(
                 "selection",
                 ("fraction", "seed", "candidate", "steps", "estimate", "regret"),

@@ -1,5 +1,6 @@
 """What a log can tell: is the prior true, is a policy better, which one to choose."""
 
+from .bounds import Bounds, ValueBounds, bounds
 from .comparison import Comparison, PolicyReport, compare
 from .estimates import ESTIMATORS, BanditLog, Estimate, OffPolicyEvaluator, estimate
 from .fitted_q import fitted_q_estimate
@@ -8,6 +9,11 @@ from .outcome_checks import check_outcomes, check_prior_at_fit
 from .pictures import feature_importance, plot_policy, plot_q
 from .prior_check import PriorRejectedError, PriorWarning, check_prior
 from .prior_report import Contrast, PriorCheck
+from .reward_distribution import (
+    RewardDistribution,
+    distribution_of,
+    reward_distribution,
+)
 from .selection import Selection, select_by_bellman_error
 from .simultaneous_tests import Estimates, action_contrasts, max_test
 from .stopping import (
@@ -22,6 +28,7 @@ from .support import SupportWarning, action_numbers, action_probabilities
 __all__ = [
     "ESTIMATORS",
     "BanditLog",
+    "Bounds",
     "Comparison",
     "Contrast",
     "Estimate",
@@ -32,25 +39,30 @@ __all__ = [
     "PriorCheck",
     "PriorRejectedError",
     "PriorWarning",
+    "RewardDistribution",
     "Selection",
     "Stopping",
     "SupportWarning",
+    "ValueBounds",
     "action_contrasts",
     "action_numbers",
     "action_probabilities",
     "action_scores",
+    "bounds",
     "check_outcomes",
     "check_prior",
     "check_prior_at_fit",
     "choose_n_steps",
     "compare",
     "default_most",
+    "distribution_of",
     "estimate",
     "feature_importance",
     "fitted_q_estimate",
     "max_test",
     "plot_policy",
     "plot_q",
+    "reward_distribution",
     "select_by_bellman_error",
     "trained_share",
 ]

@@ -274,6 +274,8 @@ def _of_two(
 def _times(slope: float, gaps: FloatArray) -> FloatArray:
     """The slope times each gap; no gap has none, whatever the slope."""
     # Rounding must not make a gap of what is one action.
-    gaps = np.where(np.abs(gaps) <= 1e-12 * max(1.0, float(np.abs(gaps).max())), 0.0, gaps)
+    gaps = np.where(
+        np.abs(gaps) <= 1e-12 * max(1.0, float(np.abs(gaps).max())), 0.0, gaps
+    )
     found = np.zeros(len(gaps))
     return np.multiply(slope, gaps, out=found, where=gaps != 0.0)

@@ -10,10 +10,20 @@ import numpy as np
 import numpy.typing as npt
 from tqdm.auto import tqdm
 
-from .._util.checks import check_choice, check_number
+from .._util.checks import check_choice, check_flag, check_number
 from .._util.packages import new_figure
-from .estimates import ESTIMATORS, BanditLog, Estimate, Judged, bandit_steps
+from .bounds import Bounds, policy_bounds
+from .estimates import (
+    ESTIMATORS,
+    BanditLog,
+    Estimate,
+    Judged,
+    bandit_steps,
+    check_bandit,
+)
 from .jackknife import Interval, Ratio, jackknife
+from .known_parts import KnownParts
+from .shaped_log import ShapedLog
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,8 +40,10 @@ class PolicyReport:
         lift_lower: lower end of its interval, paired over episodes; NaN if the log has
             too few of them.
         lift_upper: upper end.
-        changed: expected share of logged decisions that it would have made otherwise.
+        changed: expected share of logged decisions that it would have made otherwise;
+            of numbers, those in another range of the log.
         ratio: the estimate, row by row.
+        bounds: what a shape proves of it; ``None`` if none was given.
     """
 
     name: str
@@ -41,6 +53,22 @@ class PolicyReport:
     lift_upper: float
     changed: float
     ratio: Ratio = dataclasses.field(repr=False)
+    bounds: Bounds | None = None
+
+    @property
+    def safe(self) -> bool:
+        """Whether it is shown to be no worse than the logger.
+
+        Proven by a shape where there is one; else by the estimate, with enough support.
+        """
+        if self.bounds is not None:
+            return self.bounds.safe
+        return self.lift_lower >= 0.0 and not self.problems
+
+    @property
+    def least_lift(self) -> float:
+        """Lower end of the lift: of its bounds if there are any."""
+        return self.lift_lower if self.bounds is None else self.bounds.lift.lower
 
     @property
     def better(self) -> bool:
@@ -75,11 +103,13 @@ class Comparison:
         policies: those that the log supports first, then in the order of their estimates,
             best first.
         starts: first row of each episode.
+        by_lower_end: whether the best is the one with the highest lower end.
     """
 
     logger: Estimate
     policies: list[PolicyReport]
     starts: npt.NDArray[np.int64] = dataclasses.field(repr=False)
+    by_lower_end: bool = False
 
     def __getitem__(self, name: str) -> PolicyReport:
         """A policy's, by its name."""
@@ -98,8 +128,13 @@ class Comparison:
     def best(self) -> str | None:
         """The highest estimate among the policies that the log supports, if it does any.
 
-        It may be no better than the logger: see ``PolicyReport.better``.
+        It may be no better than the logger: see ``PolicyReport.better``.  With
+        ``compare(safe=True)`` it is the policy with the highest lower end among those
+        that are shown to be no worse than the logger, or ``None``.
         """
+        if self.by_lower_end:
+            safe = [policy for policy in self.policies if policy.safe]
+            return max(safe, key=lambda one: one.least_lift).name if safe else None
         return self.policies[0].name if self.policies[0].supported else None
 
     def __str__(self) -> str:
@@ -111,6 +146,15 @@ class Comparison:
         logger, first = self.logger, self.policies[0]
         said = f"Logged episodes: {logger.episodes:,}. "
         said += f"Propensities: {logger.propensities}. "
+        if self.by_lower_end:
+            if self.best is None:
+                return said + (
+                    "No policy is shown to be no worse than the logger: stay with it."
+                )
+            return said + (
+                f"{self.best} is at least as good as the logger, by "
+                f"{self[self.best].least_lift:.4g} or more."
+            )
         if logger.no_interval:
             return said + (
                 f"No policy is shown to be better than the logger: {logger.no_interval}."
@@ -131,20 +175,23 @@ class Comparison:
     def table(self) -> str:
         """A Markdown table."""
         level = f"{self.logger.level:.0%}"
+        bounded = any(policy.bounds is not None for policy in self.policies)
+        proven = f" by the shape [{level}] |" if bounded else ""
         lines = [
-            f"| policy | value [{level}] | lift over the logger [{level}] | "
+            f"| policy | value [{level}] | lift over the logger [{level}] |{proven} "
             "changed | effective steps | better | support |",
-            "| --- | --- | --- | ---: | ---: | --- | --- |",
-            f"| logger | {self.logger.figures} | | | | | |",
+            f"| --- | --- | --- |{' --- |' * bounded} ---: | ---: | --- | --- |",
+            f"| logger | {self.logger.figures} |{' |' * bounded} | | | | |",
         ]
         for p in self.policies:
             support = p.estimate.support
             assert support is not None
+            proven = "" if p.bounds is None else f" {p.bounds.total.figures} |"
             lines.append(
-                f"| {_cell(p.name)} | {p.estimate.figures} | {p.figures} | "
+                f"| {_cell(p.name)} | {p.estimate.figures} | {p.figures} |{proven} "
                 f"{p.changed:.1%} | {support.effective:,.0f} | "
                 f"{'yes' if p.better else 'not shown'} | "
-                f"{'; '.join(p.problems) or 'whole'} |"
+                f"{'; '.join(p.problems) or 'whole'}{_contradicted(p)} |"
             )
         return "\n".join(lines)
 
@@ -172,15 +219,24 @@ class Comparison:
                 axes.errorbar(
                     found.value, height, xerr=gaps, fmt="o", color=color, capsize=3
                 )
+            if policy.bounds is not None:
+                shown = policy.bounds.total
+                if np.isfinite([shown.lower, shown.upper]).all():
+                    axes.plot(
+                        [shown.lower, shown.upper], [height - 0.22] * 2, color="#e08e0b"
+                    )
             missing = [] if policy.supported else ["lacks support"]
             missing += ["no interval"] if found.no_interval else []
             label = f"{policy.name} ({policy.changed:.0%} changed)"
             labels.append("\n".join([label, *filter(None, [", ".join(missing)])]))
         axes.set_yticks(range(len(policies)), labels)
         axes.set_ylim(-0.6, len(policies) - 0.4)
+        proven = ""
+        if any(policy.bounds is not None for policy in policies):
+            proven = "; orange: what the shape proves"
         axes.set_xlabel(
             f"value ({policies[0].estimate.estimator}), {logger.level:.0%} intervals; "
-            "grey: the logger"
+            f"grey: the logger{proven}"
         )
         axes.locator_params(axis="x", nbins=5)
         axes.grid(axis="x", alpha=0.25)
@@ -195,6 +251,8 @@ def compare(
     level: float = 0.95,
     propensities: npt.ArrayLike | None = None,
     predicted: npt.ArrayLike | None = None,
+    prior: Any = None,
+    safe: bool = False,
     as_bandit: bool = False,
     seed: int = 0,
     show_progress: bool = True,
@@ -206,7 +264,12 @@ def compare(
         policies: name to policy.
         estimator: one of ``ESTIMATORS``.
         predicted: expected rewards of every action, ``(N, K)``, by a model that has not
-            seen these rows; by default cross-fitted ridge regressions.
+            seen these rows; by default cross-fitted ridge regressions.  Of a log of
+            numbers at the middles of ``LoggedSteps.edges``.
+        prior: a shape or outcomes, as in :func:`~icac_algo.evidence.bounds`: what they
+            prove of each policy stands beside its estimate.
+        safe: choose ``Comparison.best`` by the lower end, among policies that are shown
+            to be no worse than the logger: proven, if there is a prior.
         level: as in ``estimate``, like all others.
 
     Warns:
@@ -224,14 +287,25 @@ def compare(
         raise ValueError("policies must name at least one policy, got none")
     check_choice("estimator", estimator, ESTIMATORS)
     check_number("level", level, above=0.0, below=1.0)
-    steps = bandit_steps(dataset, propensities, as_bandit)
+    check_flag("safe", safe)
+    if prior is None:
+        steps, known = bandit_steps(dataset, propensities, as_bandit), None
+    else:
+        known = KnownParts.of(dataset, prior, propensities)
+        steps = known.steps
+        check_bandit(steps, as_bandit)
     log = BanditLog(steps, seed, show_progress, predicted)
-    logged = Judged(None, 1.0, {"logged": log.logger})
+    shaped = None if known is None else ShapedLog(log, known)
+    logged = Judged(None, 1.0, {"logged": log.logger}, np.ones(len(steps)))
     logger = log.estimate("logged", logged, level)
     reports = []
     # Short work shows nothing.
     for name in tqdm(policies, "policies", delay=2.0, disable=not show_progress):
-        judged = log.judge(policies[name], (estimator,), f"policies[{name!r}]")
+        words = f"policies[{name!r}]"
+        judged = log.judge(policies[name], (estimator,), words)
+        proven = None
+        if shaped is not None:
+            proven = policy_bounds(shaped, policies[name], level, name=words)
         ratio = judged.ratios[estimator]
         found = log.estimate(estimator, judged, level)
         lift = log.interval(ratio, level, minus=log.logger)
@@ -245,6 +319,7 @@ def compare(
                 lift.upper,
                 1.0 - judged.agreed,
                 ratio,
+                proven,
             )
         )
     # NaN, which nothing supports, goes last.
@@ -254,7 +329,14 @@ def compare(
             -np.nan_to_num(report.estimate.value, nan=-np.inf),
         )
     )
-    return Comparison(logger, reports, log.steps.starts)
+    return Comparison(logger, reports, log.steps.starts, safe)
+
+
+def _contradicted(policy: PolicyReport) -> str:
+    """What to add of a shape that the log contradicts."""
+    if policy.bounds is None or policy.bounds.contradiction is None:
+        return ""
+    return "; no response of this shape agrees with the log"
 
 
 def _cell(name: str) -> str:

@@ -49,7 +49,9 @@ class Estimate:
     """One estimate of a policy's value.
 
     Args:
-        estimator: one of ``ESTIMATORS``, or ``"fqe"``.
+        estimator: one of ``ESTIMATORS``, or ``"fqe"``; of a
+            :class:`~icac_algo.evidence.RewardDistribution` what is estimated, such as
+            ``"cvar 0.1"``.
         value: mean reward of a decision (``"fqe"``: discounted return of an episode).
         lower: lower end of its interval; NaN if the log has too few episodes for one.
         upper: upper end.
@@ -214,6 +216,31 @@ def check_bandit(steps: LoggedSteps, as_bandit: bool) -> None:
         )
 
 
+def estimate_of(
+    steps: LoggedSteps,
+    name: str,
+    value: float,
+    found: Interval,
+    level: float,
+    support: Support | None,
+) -> Estimate:
+    """A value and its interval, with what the log is."""
+    source = steps.source
+    if steps.unread:
+        source += f" (the log's {', '.join(map(repr, steps.unread))} not read)"
+    return Estimate(
+        name,
+        value,
+        found.lower,
+        found.upper,
+        level,
+        support,
+        len(steps.starts),
+        source,
+        found.problem,
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Judged:
     """What a log says of a policy.
@@ -222,12 +249,14 @@ class Judged:
         support: how much of it the log has seen; ``None`` for the logger.
         agreed: how often it does as was logged; of numbers, in the same range.
         ratios: its estimates by estimator.
+        weights: of rows, ``(N,)``.
         bandwidths: of their kernels; empty without any.
     """
 
     support: Support | None
     agreed: float
     ratios: dict[str, Ratio]
+    weights: FloatArray
     bandwidths: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
@@ -290,25 +319,41 @@ class BanditLog:
         seen = np.bincount(steps.actions, minlength=steps.action_size) > 0
         support = Support.of(weights, 1.0 - probabilities[:, seen].sum(axis=1))
         ratios = {each: self._ratio(probabilities, weights, each) for each in estimators}
-        return Judged(support, float(agreed.mean()), ratios)
+        return Judged(support, float(agreed.mean()), ratios, weights)
 
     def _judge_numbers(self, targets: FloatArray, estimators: Sequence[str]) -> Judged:
         steps, ratios, widths = self.steps, {}, {}
         for each in estimators:
             ratio = functools.partial(self._ratio, targets, estimator=each)
-            if each == "dm":
-                # It has no kernel; its support is that of one.
-                width, weights = widest(
-                    steps, self.propensities, targets, lambda w: Ratio(w, w, w)
-                )
-            else:
-                width, weights = widest(steps, self.propensities, targets, ratio)
-                widths[each] = width
+            # The direct method has no kernel; its support is that of the policy's weights.
+            judge = (
+                ratio
+                if each != "dm"
+                else lambda weights: Ratio(weights, weights, weights)
+            )
+            width, weights = widest(steps, self.propensities, targets, judge)
             ratios[each] = ratio(weights)
-        outside = ~is_inside(steps, targets)
-        support = Support.of(weights, outside.astype(np.float64))
+            if each != "dm":
+                widths[each] = width
         agreed = float((steps.ranges_of(targets) == steps.actions).mean())
-        return Judged(support, agreed, ratios, widths)
+        support = self._support_of_numbers(targets, weights)
+        return Judged(support, agreed, ratios, weights, widths)
+
+    def _support_of_numbers(self, targets: FloatArray, weights: FloatArray) -> Support:
+        outside = ~is_inside(self.steps, targets)
+        return Support.of(weights, outside.astype(np.float64))
+
+    def weigh(self, policy: Any, name: str = "policy") -> tuple[FloatArray, Support]:
+        """Importance weights of a policy, at least 0, ``(N,)``, and its support."""
+        steps = self.steps
+        if steps.numbers is None:
+            judged = self.judge(policy, (), name)
+            assert judged.support is not None
+            return judged.weights, judged.support
+        targets = action_numbers(steps, policy, name)
+        ratio = functools.partial(self._ratio, targets, estimator="snips")
+        _, weights = widest(steps, self.propensities, targets, ratio, plain=True)
+        return weights, self._support_of_numbers(targets, weights)
 
     def interval(
         self, ratio: Ratio, level: float, minus: Ratio | None = None
@@ -318,23 +363,16 @@ class BanditLog:
 
     def estimate(self, name: str, judged: Judged, level: float) -> Estimate:
         """An estimate with its interval."""
-        steps, ratio = self.steps, judged.ratios[name]
-        found = self.interval(ratio, level)
-        source = steps.source
-        if steps.unread:
-            source += f" (the log's {', '.join(map(repr, steps.unread))} not read)"
-        return Estimate(
+        ratio = judged.ratios[name]
+        found = estimate_of(
+            self.steps,
             name,
             ratio.value,
-            found.lower,
-            found.upper,
+            self.interval(ratio, level),
             level,
             judged.support,
-            len(steps.starts),
-            source,
-            found.problem,
-            judged.bandwidths.get(name),
         )
+        return dataclasses.replace(found, bandwidth=judged.bandwidths.get(name))
 
     def _ratio(self, policy: FloatArray, weights: FloatArray, estimator: str) -> Ratio:
         """Of probabilities, ``(N, K)``, or numbers, ``(N,)``."""

@@ -31,8 +31,8 @@ from .jackknife import Ratio, jackknife
 FloatArray = npt.NDArray[np.float64]
 _DEGREE = 3
 # The widest of so many rows, as a share of the logged range, and how it falls with rows:
-# faster than the best one does, so that bias goes first.
-_WIDEST, _ROWS, _POWER = 0.25, 2000, 0.2
+# faster than the best one does, so that bias goes first.  A plain kernel has more of it.
+_WIDEST, _PLAIN, _ROWS, _POWER = 0.25, 0.08, 2000, 0.2
 _FACTOR, _BANDWIDTHS = 2.0**0.5, 10
 # A narrower kernel has nothing to say.
 _FEWEST_EFFECTIVE = 50.0
@@ -40,17 +40,21 @@ _CONTRADICTION = 1.5
 _LEVEL = 0.95
 
 
-def bandwidths(steps: LoggedSteps) -> Iterator[float]:
+def bandwidths(steps: LoggedSteps, plain: bool = False) -> Iterator[float]:
     """Those that are tried, falling, in units of the action."""
     assert steps.edges is not None
-    share = _WIDEST * min(1.0, (_ROWS / len(steps)) ** _POWER)
+    share = (_PLAIN if plain else _WIDEST) * min(1.0, (_ROWS / len(steps)) ** _POWER)
     width = share * float(steps.edges[-1] - steps.edges[0])
     for place in range(_BANDWIDTHS):
         yield width / _FACTOR**place
 
 
 def kernel_weights(
-    steps: LoggedSteps, propensities: FloatArray, targets: FloatArray, bandwidth: float
+    steps: LoggedSteps,
+    propensities: FloatArray,
+    targets: FloatArray,
+    bandwidth: float,
+    plain: bool = False,
 ) -> FloatArray:
     """Weights of rows for a policy that would do ``targets``, ``(N,)``.
 
@@ -59,8 +63,10 @@ def kernel_weights(
         propensities: of the ranges that they are in, ``(N,)``.
         targets: in units of the action, ``(N,)``; one beyond what was logged has none.
         bandwidth: half the width of the kernel.
+        plain: whether it is Epanechnikov's alone, whose weights are at least 0.
     """
-    assert steps.numbers is not None and steps.edges is not None
+    assert steps.numbers is not None
+    assert steps.edges is not None
     weights = np.zeros(len(steps))
     at = (steps.numbers - targets) / bandwidth
     # Most rows are far from what the policy would do.
@@ -69,9 +75,9 @@ def kernel_weights(
     ends = [
         np.clip((edge - targets) / bandwidth, -1.0, 1.0) for edge in steps.edges[[0, -1]]
     ]
-    powers = range(2 * _DEGREE + 1)
+    size = 1 if plain else _DEGREE + 1
+    powers = range(2 * size - 1)
     moments = [_moment(ends[1], k) - _moment(ends[0], k) for k in powers]
-    size = _DEGREE + 1
     gram = np.empty((len(near), size, size))
     for i in range(size):
         for j in range(size):
@@ -105,6 +111,7 @@ def widest(
     propensities: FloatArray,
     targets: FloatArray,
     estimate: Callable[[FloatArray], Ratio],
+    plain: bool = False,
 ) -> tuple[float, FloatArray]:
     """The bandwidth of Lepski's rule, and its weights, ``(N,)``.
 
@@ -113,10 +120,11 @@ def widest(
         propensities: of the ranges that they are in, ``(N,)``.
         targets: what the policy would do, ``(N,)``.
         estimate: from weights to an estimate.
+        plain: as in :func:`kernel_weights`.
     """
     tried: list[tuple[float, FloatArray, Ratio]] = []
-    for bandwidth in bandwidths(steps):
-        weights = kernel_weights(steps, propensities, targets, bandwidth)
+    for bandwidth in bandwidths(steps, plain):
+        weights = kernel_weights(steps, propensities, targets, bandwidth, plain)
         total, squares = weights.sum(), np.square(weights).sum()
         if tried and not total**2 >= _FEWEST_EFFECTIVE * squares:
             break

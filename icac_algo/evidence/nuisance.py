@@ -74,9 +74,7 @@ class RewardModel:
 
     def at(self, actions: npt.NDArray[Any]) -> FloatArray:
         """Predicted reward of an action for each row, ``(N,)``."""
-        return np.asarray(
-            np.einsum("nd,nd->n", self.coefficients, self.basis(actions))
-        )
+        return np.asarray(np.einsum("nd,nd->n", self.coefficients, self.basis(actions)))
 
 
 def done(steps: LoggedSteps) -> npt.NDArray[Any]:
@@ -266,7 +264,7 @@ def logged_propensities(
 def action_chances(
     steps: LoggedSteps, seed: int, show_progress: bool = False
 ) -> FloatArray:
-    """About how often the logger takes every action in contexts such as these, ``(N, K)``.
+    """About how often the logger takes every action in such contexts, ``(N, K)``.
 
     Shares in the leaves of cross-fitted trees, which see where a rule of the logger's
     begins; 0 where nothing like it was logged.
