@@ -33,6 +33,7 @@ from .jackknife import Interval, Ratio, jackknife
 from .kernel import is_inside, widest
 from .nuisance import (
     RewardModel,
+    action_chances,
     cross_fitted_rewards,
     done,
     logged_propensities,
@@ -295,6 +296,11 @@ class BanditLog:
         if self._given is not None:
             return RewardModel.given(self.steps, self._given)
         return cross_fitted_rewards(self.steps, self.seed, self.show_progress)
+
+    @functools.cached_property
+    def chances(self) -> FloatArray:
+        """About how often every action is logged in such contexts, ``(N, K)``."""
+        return action_chances(self.steps, self.seed, self.show_progress)
 
     @functools.cached_property
     def _surprises(self) -> FloatArray:

@@ -32,7 +32,7 @@ from .certificates import Certificates, Ranges, best_certificates, mirror
 from .estimates import BanditLog
 from .jackknife import Ratio
 from .known_parts import KnownParts, Part
-from .nuisance import RewardModel, action_chances, done, smooth_rewards
+from .nuisance import RewardModel, done, smooth_rewards
 from .support import action_numbers, action_probabilities
 
 FloatArray = npt.NDArray[np.float64]
@@ -85,7 +85,7 @@ class ShapedLog:
     def _looked_at(self) -> list[_Modelled]:
         """The parts, with models of their values."""
         log, steps, known = self.log, self._steps, self._known
-        chances = action_chances(steps, log.seed, log.show_progress)
+        chances = log.chances
         # Weights of logged propensities vary within a range of numbers, too.
         expected = np.take_along_axis(chances, steps.actions[:, None], axis=1)[:, 0]
         counts = np.bincount(steps.actions, minlength=steps.action_size)
@@ -93,8 +93,10 @@ class ShapedLog:
         positions = None if steps.numbers is not None else known.positions
         found = []
         for part in known.parts:
-            model = log.model
-            if part.values is not steps.rewards or not log.is_given:
+            is_reward = part.values is steps.rewards
+            if is_reward and (log.is_given or steps.numbers is not None):
+                model = log.model
+            else:
                 of_part = steps.with_rewards(part.values)
                 model = smooth_rewards(of_part, positions, log.seed, log.show_progress)
             surprises = part.values - model.at(done(steps))
