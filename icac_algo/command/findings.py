@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .._util.packages import new_figure
+from ..evidence import PolicyReport
 from .learning import Learned
 from .page import (
     COLOURS,
@@ -124,7 +125,8 @@ def comparison(learned: Learned) -> str:
     comparison = learned.comparison
     logger = comparison.logger
     value = between(logger.value, logger.lower, logger.upper)
-    rows = [["logger", "", value, "", "", ""]]
+    bounded = any(one.bounds is not None for one in comparison.policies)
+    rows = [["logger", "", value, "", *[""] * bounded, "", ""]]
     for one in comparison.policies:
         found, support = one.estimate, one.estimate.support
         rows.append(
@@ -133,12 +135,14 @@ def comparison(learned: Learned) -> str:
                 "; ".join(one.problems) or ("better" if one.better else "not shown"),
                 between(found.value, found.lower, found.upper),
                 between(one.lift, one.lift_lower, one.lift_upper),
+                *_proven(one, bounded),
                 f"{one.changed:.1%}",
                 "" if support is None else f"{support.effective:,.0f}",
             ]
         )
     level = f"{logger.level:.0%} interval"
-    head = ["policy", "better?", f"value, {level}", f"gain, {level}", "changed"]
+    head = ["policy", "better?", f"value, {level}", f"gain, {level}"]
+    head += ["proven by the shape"] * bounded + ["changed"]
     figure = comparison.plot()
     (axes,) = figure.axes
     names = [
@@ -149,16 +153,30 @@ def comparison(learned: Learned) -> str:
     axes.set_xlim(*_readable(learned))
     axes.set_xlabel("mean reward per decision; grey: the logger")
     figure.set_size_inches(PICTURE, figure.get_figheight())
+    proof = (
+        " What the shape proves needs no model of rewards to be right, and holds where "
+        "nothing was logged too."
+    )
     words = paragraph(comparison.explanation) + paragraph(
         "All are judged by the same held-out decisions, from which none of them learned. "
         "A value is the mean reward of a decision, doubly robust; changed is the share "
         "of decisions that would be other ones. Intervals that go on beyond the picture "
-        "lack support in the log.",
+        "lack support in the log." + proof * bounded,
         "soft",
     )
     alt = "Values of the policies with intervals; a grey band is the logger's"
     pair = beside(words, picture(figure, alt))
     return pair + table([*head, "effective rows"], rows, words=2)
+
+
+def _proven(one: PolicyReport, bounded: bool) -> list[str]:
+    """A cell of the table, if any policy has bounds."""
+    if one.bounds is None:
+        return [""] * bounded
+    total = one.bounds.total
+    ends = ["" if math.isinf(end) else f"{end:.4g}" for end in (total.lower, total.upper)]
+    words = f"{ends[0] or 'nothing'} to {ends[1] or 'nothing'}"
+    return [words if any(ends) else "nothing"]
 
 
 def _readable(learned: Learned) -> tuple[float, float]:

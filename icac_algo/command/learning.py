@@ -14,7 +14,7 @@ import d3rlpy
 import numpy as np
 
 from ..algos import ConstraintAwareQ, ConstraintAwareQConfig
-from ..data import fingerprint
+from ..data import fingerprint, logged_steps
 from ..evidence import (
     Comparison,
     PriorCheck,
@@ -97,6 +97,11 @@ class Learned:
                 f"Worse than the logger by {-ours.lift:.4g} [{-ours.lift_upper:.4g}, "
                 f"{-ours.lift_lower:.4g}]{unit}: keep the logger.{false}"
             )
+        if ours.bounds is not None and ours.bounds.safe:
+            return (
+                "No worse than the logger, as the shape proves: better by at least "
+                f"{ours.least_lift:.4g}{unit}.{false}"
+            )
         why = "; ".join(ours.problems) or (
             f"the difference to the logger is {ours.lift:.4g} [{ours.lift_lower:.4g}, "
             f"{ours.lift_upper:.4g}]{unit}"
@@ -170,28 +175,29 @@ def _judged(
     others = rivals(log.training, log.spec.seed)
     say("judging by the held-out part")
     asked: dict[str, Rule] = {OURS: policy, **others}
-    found = judge(log, asked, show_progress)
+    prior = _known(log, shape, checks)
+    found = judge(log, asked, show_progress, prior)
     return Learned(log, shape, checks, policy, stopping, others, found)
 
 
 def check(log: Log, show_progress: bool = True) -> dict[str, PriorCheck | None]:
-    """Each stated shape against the part to learn from, at levels of the action."""
+    """Each stated shape against the part to learn from."""
     spec = log.spec
     part = log.training.some(CHECKED_ROWS, spec.seed)
-    levels = list(part.space.judged)
+    steps, positions = part.steps(), part.space.positions
     options: dict[str, Any] = {
         "feature_names": log.preparation.features,
         "seed": spec.seed,
         "show_progress": show_progress,
     }
     if spec.outcomes:
-        stated = spec.stated_outcomes(log.preparation, levels)
-        return check_outcomes(part.judged(), stated, actions=levels, **options)
+        stated = spec.stated_outcomes(log.preparation, positions)
+        return check_outcomes(steps, stated, actions=positions, **options)
     return {
         words: None
         if isinstance(shape, Unconstrained)
-        else check_prior(part.steps(), shape, **options)
-        for words, shape in spec.shapes(levels).items()
+        else check_prior(steps, shape, **options)
+        for words, shape in spec.shapes(positions).items()
     }
 
 
@@ -253,13 +259,32 @@ def train(
     return Policy(algo, log.preparation, log.training.space), words, stopping
 
 
+def _known(log: Log, words: str, checks: Mapping[str, PriorCheck | None]) -> Any:
+    """What may be proven by: what is stated, if the log does not contradict it."""
+    spec, positions = log.spec, log.training.space.positions
+    if any(found is not None and found.rejected for found in checks.values()):
+        shapes = {name: checks.get(name) for name in spec.shapes(positions)}
+        chosen = shapes.get(words)
+        if spec.outcomes or chosen is None or chosen.rejected:
+            return None
+    if spec.outcomes:
+        return spec.stated_outcomes(log.preparation, positions)
+    shapes = spec.shapes(positions)
+    shape = shapes.get(words, next(iter(shapes.values())))
+    return None if isinstance(shape, Unconstrained) else shape
+
+
 def judge(
-    log: Log, policies: Mapping[str, Rule], show_progress: bool = True
+    log: Log,
+    policies: Mapping[str, Rule],
+    show_progress: bool = True,
+    prior: Any = None,
 ) -> Comparison:
-    """Doubly robust estimates on rows that nothing was learned from.
+    """Doubly robust estimates on rows that nothing was learned from, and bounds.
 
     Rewards are predicted by the boosted trees among the policies, and propensities, where
-    the log has none, by a logit; both have learned from the other rows.
+    the log has none, by a logit; both have learned from the other rows.  Bounds are what
+    a prior proves.
     """
     seed = log.spec.seed
     some = log.held_out.some(JUDGED_ROWS, seed)
@@ -267,18 +292,21 @@ def judge(
     steps = some.steps()
     if steps.propensities is None:
         found = estimated_propensities(log.training, some, seed)
-        steps = dataclasses.replace(
-            steps, propensities=found[some.by_group], source="estimated"
-        )
+        steps = logged_steps(steps, found[some.by_group])
+        steps = dataclasses.replace(steps, source="estimated")
     trees = policies[TREES]
     assert isinstance(trees, Greedy)
+    middles = None
+    if steps.edges is not None:
+        middles = (steps.edges[1:] + steps.edges[:-1]) / 2.0
     with warnings.catch_warnings():
         # The table says so too.
         warnings.simplefilter("ignore", SupportWarning)
         return compare(
             steps,
             asked,
-            predicted=trees.means(some.observations)[some.by_group],
+            predicted=trees.means(some.observations, middles)[some.by_group],
+            prior=prior,
             as_bandit=True,
             seed=seed,
             show_progress=show_progress,
@@ -286,12 +314,12 @@ def judge(
 
 
 def _chosen(rule: Rule, part: Part) -> Callable[[Any], Any]:
-    """The judged level of each decision; policies look at columns in their own way."""
+    """What is chosen in each decision; policies look at columns in their own way."""
     x = part.observations
     if isinstance(rule, Policy):
         x = rule.preparation.observations(part.table)
-        if rule.space.levels is None:
-            # Rivals take the best level too; others would be judged for their place.
-            rule = Greedy(rule.values, np.array(rule.space.judged))
-    levels = part.space.nearest(rule(x))[part.by_group]
+    chosen = np.asarray(rule(x), np.float64)[part.by_group]
+    if part.space.levels is None:
+        return lambda observations: chosen
+    levels = part.space.nearest(chosen)
     return lambda observations: levels

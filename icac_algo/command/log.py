@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..critics import Block
-from ..data import ColumnarReplayBuffer, LoggedSteps
+from ..data import ColumnarReplayBuffer, LoggedSteps, number_steps
 from ..shapes import Outcome, Weight
 from .expressions import Expression
 from .preparation import LARGEST, Preparation, is_text
@@ -22,8 +22,8 @@ FloatArray = npt.NDArray[np.float64]
 
 #: Up to so many different actions are levels.
 MOST_LEVELS = 20
-#: Any number between is judged as if it were one of 3 to 12 levels, of which each has
-#: so many held-out rows.
+#: Where any number may be chosen, rivals choose from 3 to 12 levels, of which each has so
+#: many held-out rows.
 ROWS_OF_LEVEL, MOST_JUDGED = 130, 12
 #: Rows to learn from, to hold out, and to learn from for each level, at least.
 LEARNED_ROWS, HELD_ROWS, LEVEL_ROWS = 50, 10, 3
@@ -38,7 +38,7 @@ class Actions:
         levels: rising; ``None`` for any number from ``low`` to ``high``.
         low: the least of the log.
         high: the largest.
-        judged: levels by which a log of any number is checked and judged, rising.
+        judged: levels, rising; of any number those that rivals choose from.
         edges: between the values that count as one of ``judged``.
         merged: whether a level stands for several actions of the log.
     """
@@ -77,11 +77,6 @@ class Actions:
             return cls(column, found, low, high, found, _middles(found))
         found, edges = _quantiles(values, levels)
         return cls(column, found, low, high, found, edges, merged=True)
-
-    @property
-    def are_logged(self) -> bool:
-        """Whether probabilities of logged actions are those of levels."""
-        return self.levels is not None and not self.merged
 
     @property
     def positions(self) -> list[float]:
@@ -157,16 +152,6 @@ class Part:
             self.observations, actions, self.rewards, extras=self.outcomes, **options
         )
 
-    def judged(self) -> ColumnarReplayBuffer:
-        """The same by levels, also of any number."""
-        return ColumnarReplayBuffer.from_arrays(
-            self.observations,
-            self.space.nearest(self.actions),
-            self.rewards,
-            extras=self.outcomes,
-            action_size=len(self.space.judged),
-        )
-
     @property
     def by_group(self) -> npt.NDArray[np.int64]:
         """Rows in the order of :meth:`steps`, which keeps groups together."""
@@ -175,15 +160,24 @@ class Part:
     def steps(self) -> LoggedSteps:
         """What is judged by: levels as indices, groups as episodes."""
         order = self.by_group
-        # Densities of any number, or parts of a level's, are no probabilities of levels.
-        kept = self.propensities if self.space.are_logged else None
+        columns = {name: values[order] for name, values in self.outcomes.items()}
+        # Parts of a level's probability are none of the level.
+        kept = None if self.space.merged else self.propensities
+        given = None if kept is None else kept[order]
+        observed, rewards = self.observations[order], self.rewards[order]
+        if self.space.levels is None:
+            numbers, groups = self.actions[order], self.groups[order]
+            return number_steps(
+                observed, numbers, rewards, given, groups, columns=columns
+            )
         return LoggedSteps(
-            self.observations[order],
+            observed,
             self.space.nearest(self.actions)[order],
-            self.rewards[order],
-            None if kept is None else kept[order],
+            rewards,
+            given,
             self.groups[order],
-            len(self.space.judged),
+            len(self.space.levels),
+            columns=columns,
         )
 
     def rows(self, where: Any) -> Part:
@@ -301,7 +295,7 @@ class Log:
         )
         mean, std = self.training.rewards.mean(), self.training.rewards.std()
         yield "reward", f"{self.spec.reward}: mean {mean:.4g}, spread {std:.3g}"
-        is_known = self.spec.propensity and self.training.space.are_logged
+        is_known = self.spec.propensity and not self.training.space.merged
         source = self.spec.propensity if is_known else "estimated from the log"
         yield "propensities", source
 

@@ -37,12 +37,13 @@ class Greedy:
     predict: Callable[[Any, Any], FloatArray]
     levels: FloatArray
 
-    def means(self, observations: Any) -> FloatArray:
-        """Predicted rewards of every level, ``(N, K)``."""
-        found = np.empty((len(observations), len(self.levels)))
+    def means(self, observations: Any, levels: FloatArray | None = None) -> FloatArray:
+        """Predicted rewards of every level, or of others, ``(N, K)``."""
+        levels = self.levels if levels is None else levels
+        found = np.empty((len(observations), len(levels)))
         for start in range(0, len(observations), _AT_ONCE):
             x = observations[start : start + _AT_ONCE]
-            for k, level in enumerate(self.levels):
+            for k, level in enumerate(levels):
                 found[start : start + len(x), k] = self.predict(x, np.full(len(x), level))
         return found
 
@@ -82,8 +83,9 @@ def rivals(part: Part, seed: int) -> dict[str, Rule]:
 def estimated_propensities(part: Part, of: Part, seed: int) -> FloatArray:
     """The logger's probability of each logged level of a part, ``(N,)``.
 
-    A multinomial logit of observations and their squares, fitted on other rows; its
-    penalty is found by cross-validation.
+    Of any number its density: that of the level's group, over the group's width.  A
+    multinomial logit of observations and their squares, fitted on other rows; its penalty
+    is found by cross-validation.
     """
     some = part.some(_ROWS // 10, seed)
     at = part.space.nearest(some.actions)
@@ -102,9 +104,12 @@ def estimated_propensities(part: Part, of: Part, seed: int) -> FloatArray:
     chances = model.predict_proba(_squares(of.observations))
     found = np.zeros((len(of), len(part.space.judged)))
     found[:, model.classes_] = chances
-    logged = found[np.arange(len(of)), of.space.nearest(of.actions)]
+    nearest = of.space.nearest(of.actions)
     # No estimate can tell how small a small probability is.
-    return np.maximum(logged, 1e-3)
+    logged = np.maximum(found[np.arange(len(of)), nearest], 1e-3)
+    if of.space.levels is None:
+        logged /= np.diff([of.space.low, *of.space.edges, of.space.high])[nearest]
+    return logged
 
 
 def _squares(observations: Any) -> Any:
@@ -116,7 +121,7 @@ def mean_rewards(part: Part) -> FloatArray:
     size = len(part.space.judged)
     at = part.space.nearest(part.actions)
     weights = np.ones(len(part))
-    if part.propensities is not None and part.space.are_logged:
+    if part.propensities is not None and part.space.levels is not None:
         weights = 1.0 / part.propensities
     total = np.bincount(at, weights, size)
     found = np.bincount(at, weights * part.rewards, size)

@@ -161,9 +161,10 @@ def logged_steps(
 
     Raises:
         TypeError: ``dataset`` is something else.
-        ValueError: it is empty, lacks a column, has several numbers in an action or fewer than
-            ``FEWEST_NUMBERS`` different ones, observations that are no vectors or values
-            that are not finite, a propensity is not in (0, 1] or a density not above 0.
+        ValueError: it is empty, lacks a column, has several numbers in an action or fewer
+            than ``FEWEST_NUMBERS`` different ones, observations that are no vectors or
+            values that are not finite, a propensity is not in (0, 1] or a density not
+            above 0.
     """
     if isinstance(dataset, LoggedSteps):
         steps = dataset
@@ -206,9 +207,9 @@ def number_steps(
     distinct = len(np.unique(numbers))
     if distinct < FEWEST_NUMBERS:
         raise ValueError(
-            f"dataset must have discrete actions (indices), or {FEWEST_NUMBERS} different "
-            f"numbers, got {distinct}; if they are a few repeated numbers, log their "
-            "index instead"
+            "dataset must have discrete actions (indices), or at least "
+            f"{FEWEST_NUMBERS} different numbers, got {distinct}; if they are a few "
+            "repeated numbers, log their index instead"
         )
     count = min(max(len(numbers) // ROWS_OF_RANGE, FEWEST_RANGES), MOST_RANGES)
     edges = np.unique(np.quantile(numbers, np.linspace(0.0, 1.0, count + 1)))

@@ -1,29 +1,24 @@
 r"""What a shape lets logged actions say of another one.
 
-Of every function :math:`f` of a shape, :math:`f(a) \ge \sum_k \lambda_k \bar f_k + \beta`:
+Of every function :math:`f` of a shape :math:`f(a) \ge \sum_k \lambda_k \bar f_k + \beta`:
 a certificate, the dual of the linear program that looks for the lowest value that the
-shape allows.  :math:`\bar f_k` is the mean of :math:`f` over a range of actions, which may
-be one action.  With means at actions :math:`c_k` and second moments :math:`q_k`, slopes
-within :math:`[l, u]`, curvatures within :math:`[\kappa, \bar\kappa]` and values within
-:math:`[L, U]`, these are looked at:
+shape allows.  :math:`\bar f_k` is the mean of :math:`f` over a range of actions, which
+may be one action, with mean action :math:`c_k` and mean squared action :math:`q_k`.  With
+values of at least :math:`L`, slopes within :math:`[l, u]` and curvatures within
+:math:`[\kappa, \bar\kappa]`, these are looked at:
 
-======================= ================================= ==============================
-from                    weights                           constant
-======================= ================================= ==============================
-the bound               none                              :math:`L`
-one range               1                                 :math:`l\,E(a-A)_+
-                                                          - u\,E(A-a)_+`
-two, with a between     :math:`1-t,\ t` with              :math:`-\bar\kappa/2\,(\sum_k
-                        :math:`t = (a-c_1)/(c_2-c_1)`     \lambda_k q_k - a^2)`
-two, with a outside     the same, one is negative         the same with :math:`\kappa`
-======================= ================================= ==============================
+* the bound itself: :math:`L`;
+* one range: :math:`\bar f + l\,E(a - A)_+ - u\,E(A - a)_+`, for :math:`A` in the range;
+* two of them: :math:`(1-t) \bar f_1 + t \bar f_2 - \frac{K}{2} ((1-t) q_1 + t q_2 - a^2)`
+  with :math:`t = (a - c_1)/(c_2 - c_1)`, where :math:`K = \bar\kappa` for :math:`a`
+  between their mean actions, and :math:`K = \kappa` for :math:`a` outside both.
 
-A bound on values counts as known at both ends.  The first two rows rest on slopes alone
-and are exact for ranges that :math:`a` is in, too.  The others are Jensen's inequality for
-:math:`f - \bar\kappa a^2 / 2`, which is concave, and for :math:`f - \kappa a^2 / 2`, which
-is convex: there the mean over an inner range is at most that of a mixture of outer ones
-with the same mean action.  For single actions and shapes without a curvature away from 0
-the best of them is the linear program's value, so that the bounds are sharp.
+A bound on values counts as known at both ends.  One range rests on slopes alone, also if
+:math:`a` is in it.  Two ranges rest on Jensen's inequality, for :math:`f - \bar\kappa a^2
+/ 2`, which is concave, or :math:`f - \kappa a^2 / 2`, which is convex: there the mean
+over an inner range is at most that of a mixture of outer ones with the same mean action.
+For single actions and shapes without a curvature away from 0 the best of them is the
+linear program's value, so that the bounds are sharp.
 """
 
 from __future__ import annotations
@@ -226,7 +221,7 @@ _Candidate = tuple[tuple[_Point, ...], tuple[FloatArray, ...], FloatArray]
 def _candidates(
     shape: ShapeSet, ranges: Ranges, domain: tuple[float, float], targets: FloatArray
 ) -> Iterator[_Candidate]:
-    """Points, weights and constants, each ``(N,)``; minus infinity where there is none."""
+    """Points, weights and constants, each ``(N,)``; minus infinity where none is."""
     if math.isfinite(shape.lower):
         yield (), (), np.full(len(targets), shape.lower)
     points = [

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .._util.checks import check_number
 from ..critics import check_log
-from ..data import LoggedSteps, extra_values, logged_buffer, logged_steps
+from ..data import LoggedSteps, logged_buffer, logged_steps
 from ..shapes import (
     Constraint,
     Outcome,
@@ -44,7 +44,7 @@ def check_outcomes(
 
     Args:
         dataset: a log with a column for each outcome: a replay
-            buffer, a Minari dataset or the id of a local one.
+            buffer, a Minari dataset or the id of a local one, or steps with columns.
         outcomes: those of :class:`~icac_algo.ConstraintAwareQConfig`, or words for them.
         actions: positions of the actions, where no shape names them.
         level: chance to reject anything if all that is stated is true; each of n tested
@@ -64,19 +64,15 @@ def check_outcomes(
     """
     outcomes = as_outcomes(outcomes)
     check_number("level", level, above=0.0, at_most=0.5)
-    if isinstance(dataset, LoggedSteps):
-        raise TypeError("dataset must be the log itself, which has extras, got its steps")
-    buffer = logged_buffer(dataset)
-    check_log(buffer, outcomes)
-    steps = logged_steps(buffer, propensities)
-    rows = buffer.columns.index.decisions()
+    if not isinstance(dataset, LoggedSteps):
+        dataset = logged_buffer(dataset)
+        check_log(dataset, outcomes)
+    columns = [one.column for one in outcomes if one.column is not None]
+    steps = logged_steps(dataset, propensities, columns)
     own = Unconstrained(actions=None if actions is None else list(actions))
     named = shared_actions(own, outcomes)
     learned = {one.column: one for one in outcomes if one.column is not None}
-    values = {
-        column: np.asarray(extra_values(buffer.columns, column, rows), np.float64)
-        for column in learned
-    }
+    values = steps.columns
     sets = {column: one.mean_set() for column, one in learned.items()}
     tested = sum(stated is not None for stated in sets.values())
     checks: dict[str, PriorCheck | None] = dict.fromkeys(learned)

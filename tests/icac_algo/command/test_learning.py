@@ -80,6 +80,7 @@ def learned(
     rival: tuple[float, float],
     problems: tuple[str, ...] = (),
     rejected: bool = False,
+    proven: float | None = None,
 ) -> Any:
     """With a lift over the logger, and what the trees earn more than ours."""
     value, lower, upper = lift
@@ -89,6 +90,8 @@ def learned(
         lift_lower=lower,
         lift_upper=upper,
         problems=problems,
+        bounds=None if proven is None else SimpleNamespace(safe=proven >= 0.0),
+        least_lift=proven,
         better=lower > 0.0 and not problems,
         estimate=SimpleNamespace(value=value),
     )
@@ -133,6 +136,14 @@ def learned(
             "Cannot tell: too few rows",
         ),
         (
+            learned((0.3, -0.1, 0.7), (-1.0, 0.1), ("too few rows",), proven=0.02),
+            r"No worse than the logger, as the shape proves: better by at least 0\.02",
+        ),
+        (
+            learned((0.3, -0.1, 0.7), (-1.0, 0.1), ("too few rows",), proven=-0.02),
+            "Cannot tell: too few rows",
+        ),
+        (
             learned((0.3, 0.1, 0.5), (-0.2, 0.1), rejected=True),
             "The log contradicts what was stated of concave",
         ),
@@ -147,20 +158,17 @@ def test_verdicts(found: Learned, words: str) -> None:
     assert ("contradicts" in found.verdict) == ("contradicts" in words)
 
 
-def test_any_number_is_judged_at_its_best_level() -> None:
-    # 1.4 is the best dose and counts as 2; of the levels 1 is better.
+def test_any_number_is_judged_as_it_is() -> None:
+    # 1.4 would count as 2, were it judged by levels.
     space = Actions("dose", None, 0.0, 4.0, (1.0, 2.0), (1.3,))
 
     class Asked(Policy):
         def __call__(self, observations: Any) -> Any:
             return np.full(len(observations), 1.4)
 
-        def values(self, observations: Any, actions: Any) -> Any:
-            return -np.abs(actions - 1.4)
-
     preparation: Any = SimpleNamespace(observations=lambda table: np.zeros((3, 1)))
     part: Any = SimpleNamespace(
         observations=None, table=None, space=space, by_group=np.arange(3)
     )
     chosen = _chosen(Asked(None, preparation, space), part)(None)
-    np.testing.assert_array_equal(chosen, [0, 0, 0])
+    np.testing.assert_array_equal(chosen, [1.4, 1.4, 1.4])
