@@ -35,7 +35,6 @@ from benchmarks.engine.sweep import finished, keep
 from bidclick_gym.__main__ import main as bidclick_main
 from bidclick_gym.logs import write_shards
 from icac_algo import ColumnarReplayBuffer, ConstraintAwareQConfig
-from icac_algo.__main__ import main as icac_main
 from icac_algo.algos import save_checkpoint
 from icac_algo.data.files import cache
 from icac_algo.export import save, save_graph
@@ -371,18 +370,6 @@ def test_a_sweep_stops_keeps_what_is_finished_and_goes_on(
         # One byte for each time that it was computed.
         seed = json.loads(now[name])["rows"][0]["seed"]
         assert (tmp_path / str(seed)).read_bytes() == b"."
-
-
-def test_the_picture_of_a_check(disk: Disk, capsys: pytest.CaptureFixture[str]) -> None:
-    buffer().to_parquet("log.parquet")
-    picture = disk.folder / "check.png"
-    picture.write_bytes(b"mine")
-    disk.fill(2 * PAGE)
-    words = ["check-prior", "log.parquet", "--constraint", "monotone"]
-    words += ["--observation", "observation_0", "observation_1", "--plot", str(picture)]
-    assert icac_main(words) == 2
-    assert f"No space left on device: '{picture}'" in capsys.readouterr().err
-    assert disk.files() == {"check.png": b"mine"}
 
 
 # -- and nothing else writes ---------------------------------------------------------
