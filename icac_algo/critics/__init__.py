@@ -37,7 +37,7 @@ from .outcomes import ContinuousOutcomeQFunction, OutcomeCritic, OutcomeQFunctio
 from .parametrization import Parametrization, Units
 from .quantiles import QuantileQFunction
 from .standardisation import Moments, Standardisation
-from .states import StateNetwork, lipschitz_bound, normed_linear
+from .states import StateNetwork
 
 __all__ = [
     "AfterstateOutcomeQFunction",
@@ -75,13 +75,11 @@ __all__ = [
     "check_log",
     "free_coordinates",
     "function_over",
-    "lipschitz_bound",
     "make_coordinates",
     "make_critic_field",
     "make_function",
     "mean_of",
     "negative_log_likelihood",
-    "normed_linear",
     "refuse_diverged_networks",
     "register_critic",
     "reward_slope",
