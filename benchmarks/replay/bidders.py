@@ -89,11 +89,7 @@ class Pacer:
     A PID controller of the budget (Zhang et al., "Feedback Control of Real-Time Display
     Advertising", WSDM 2016): the bid is ``slope * value * exp(u)`` with ``u`` a sum of
     what is left of the budget beyond what is left of the time, of its mean so far and of
-    its last change.
-
-    Args:
-        slope: of the bid in the value.
-        gains: proportional, integral and derivative; all 0 is linear bidding.
+    its last change.  With ``gains`` of 0 it is linear bidding.
     """
 
     def __init__(self, slope: float, *gains: float):

@@ -134,11 +134,7 @@ def _seal(description: dict[str, Any], model: pathlib.Path) -> str:
 
 
 def records(lines: Iterator[str]) -> Iterator[tuple[int, Any]]:
-    """Numbers, from 1, and objects of lines of JSON; a name twice is refused.
-
-    Raises:
-        ValueError: a line is not JSON; it is named.
-    """
+    """Numbers, from 1, and objects of lines of JSON; a name twice is refused."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)

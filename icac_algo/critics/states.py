@@ -61,11 +61,7 @@ class _Normed(nn.Module):
 def _normed_linear(inputs: int, outputs: int, kind: str) -> nn.Linear:
     """A linear layer whose weight has norm at most one throughout training.
 
-    Args:
-        inputs: number of inputs.
-        outputs: number of outputs.
-        kind: ``"one-inf"``, ``"two-inf"`` or ``"inf"``: from the 1-norm, 2-norm or sup
-            norm of inputs to the sup norm of outputs.
+    ``kind`` is from which norm of inputs to the sup norm of outputs; ``"inf"``, its own.
     """
     layer = nn.Linear(inputs, outputs)
     parametrize.register_parametrization(layer, "weight", _Normed(kind))
