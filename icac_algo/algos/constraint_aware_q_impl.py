@@ -62,20 +62,10 @@ class ConstraintAwareQModules(Modules):
 
 
 class ConstraintAwareQImpl(ActorCriticImpl):
-    r"""The torch side of :class:`~icac_algo.ConstraintAwareQ` over discrete actions.
+    """The torch side of :class:`~icac_algo.ConstraintAwareQ` over discrete actions.
 
-    Args:
-        observation_shape: as in d3rlpy.
-        action_size: number of actions, K.
-        modules: networks and optimizers.
-        constraint: the shape over actions.
-        gamma: discount factor.
-        tau: Polyak factor of the target critic.
-        average_window: share of training that the deployed critic averages over.
-        actor: ``"softmax"``, ``"network"`` or ``"network-sampled"``.
-        greedy: what is greedy for, the ``"critic"`` or the ``"actor"``.
-        entropy_temperature: :math:`\alpha`, in units of the reward spread.
-        device: as in d3rlpy.
+    Arguments are as in d3rlpy, or fields of the config; ``greedy`` is what is greedy for,
+    the ``"critic"`` or the ``"actor"``.
     """
 
     _modules: ConstraintAwareQModules
@@ -331,11 +321,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         modules.state.support.copy_(other.state.support)
 
     def copy_policy_from(self, impl: QLearningAlgoImplBase) -> None:
-        """Where the actor is a softmax of the values, copies the critic.
-
-        Raises:
-            ValueError: only one of the two has an actor network.
-        """
+        """Where the actor is a softmax of the values, copies the critic."""
         if self._has_network_as(impl):
             super().copy_policy_from(impl)
         else:

@@ -85,13 +85,7 @@ class Follower:
 
 
 def polyak_update(copy: nn.Module, source: nn.Module, tau: float) -> None:
-    """Moves a copy's parameters towards a network's by ``tau``, and copies all buffers.
-
-    Args:
-        copy: the module that follows.
-        source: the module that is followed, of the same structure.
-        tau: in [0, 1]; 1 makes the copy equal.
-    """
+    """Moves a copy's parameters by ``tau`` towards a network's, and copies buffers."""
     Follower(copy, source).follow(tau)
     copy, source = unwrap_ddp_model(copy), unwrap_ddp_model(source)
     with torch.no_grad():

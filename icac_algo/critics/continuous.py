@@ -11,19 +11,12 @@ from .functions import Function
 
 
 class ContinuousShapedQFunction(ShapedCritic, ContinuousQFunction):
-    r"""A critic :math:`Q(s, a)` of a real action, a function of a stated shape in it.
+    """A critic :math:`Q(s, a)` of a real action, a function of a stated shape in it.
 
     The shape holds for actions in their own units, at every real number, not only
     within the range that the constraint's ``actions`` (default: [0, 1]) name; that range
-    is what coordinates are measured in.
-
-    Args:
-        encoder: of observation and action; the action it sees is always zero, so that
-            the action enters through the shaped function alone.
-        hidden_size: number of features.
-        prior: the shapes, and the units that they are stated in.
-        function: coordinates to values at any action.
-        spectral_norm: normalise every linear layer by its largest singular value.
+    is what coordinates are measured in.  The action that the encoder sees is always zero,
+    so that the action enters through the shaped function alone.
     """
 
     _parametrization: Function

@@ -79,9 +79,6 @@ class OutcomeStandardisation(Standardisation):
         """From two passes over pieces of a log, which the first one checks.
 
         ``total`` is that of Q as a whole.
-
-        Raises:
-            ValueError: as :meth:`Block.check`.
         """
         learned = [i for i, one in enumerate(outcomes) if one.learned]
         moments = {i: Moments() for i in learned}
@@ -201,11 +198,7 @@ class Block:
         return effect
 
     def check(self) -> None:
-        """Refuses values that an outcome cannot have, and rewards that they do not make.
-
-        Raises:
-            ValueError: a row has such; it is named.
-        """
+        """Refuses values that no outcome can have, and rewards that they do not make."""
 
         def where(i: int) -> str:
             return f"row {self._rows[i]}"
@@ -249,11 +242,7 @@ def _formula(outcomes: Sequence[Outcome]) -> str:
 
 
 def check_log(dataset: ColumnarReplayBuffer, outcomes: Sequence[Outcome]) -> None:
-    """Checks that a log has a column for each outcome.
-
-    Raises:
-        ValueError: there is no such column, or one has more than a number in each row.
-    """
+    """Checks that a log has a column of numbers for each outcome."""
     columns = dataset.columns
     for one in outcomes:
         if one.column is None:
@@ -273,11 +262,7 @@ def check_log(dataset: ColumnarReplayBuffer, outcomes: Sequence[Outcome]) -> Non
 
 
 def check_batches(dataset: ColumnarReplayBuffer, outcomes: Sequence[Outcome]) -> None:
-    """Checks that batches of a log know its columns, and that these are true of them.
-
-    Raises:
-        ValueError: an episode is still open, or the picker makes transitions of its own.
-    """
+    """Checks that batches of a log know its columns, and that these are true of them."""
     picker = dataset.transition_picker
     if dataset.transition_count != dataset.columns.index.transitions:
         raise ValueError(
@@ -303,13 +288,7 @@ def blocks_of(
     outcomes: Sequence[Outcome],
     positions: FloatArray | None,
 ) -> Iterator[Block]:
-    """A log's decisions, some at a time.
-
-    Args:
-        dataset: the log.
-        outcomes: those of the config.
-        positions: of discrete actions, ``(K,)``; ``None`` of a continuous one.
-    """
+    """A log's decisions, some at a time; discrete actions have positions, ``(K,)``."""
     columns = dataset.columns
     decisions = columns.index.decisions()
     for start in range(0, len(decisions), _ROWS_AT_ONCE):

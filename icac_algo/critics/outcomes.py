@@ -61,15 +61,8 @@ class OutcomeCritic(_Called, StandardisedCritic):
     """What critics of outcomes share, over discrete actions and over a continuous one.
 
     Tensors of *predictors*, ``(n + 1, B, M)``, hold the means of n learned outcomes on
-    their links' scales at M actions, and after them what follows.
-
-    Args:
-        encoder: of observations (and, for a continuous action, actions) to features.
-        hidden_size: number of features.
-        prior: the outcomes, the shape of what follows and the units of both.
-        positions: of the actions, ``(K,)``; of a continuous one the ends of its range.
-        n_pieces: pieces of each shaped function.
-        spectral_norm: normalise every linear layer by its largest singular value.
+    their links' scales at M actions, and after them what follows.  Positions are those of
+    the actions, ``(K,)``, or the ends of a continuous one's range.
     """
 
     levels: Tensor
@@ -255,11 +248,7 @@ class OutcomeCritic(_Called, StandardisedCritic):
         Each is a mean of :math:`b_k\, \mathbb{1}[\text{given}]\, (-\log p(y_k | \eta_k))`
         with the ``balance`` :math:`b_k` of :class:`OutcomeStandardisation`, so that to
         second order their sum is half the squared error of Q in units of the rewards'
-        spread.
-
-        Args:
-            predictors: at the logged actions, ``(n + 1, B, 1)``.
-            labels: logged values of the learned outcomes, each ``(B,)``.
+        spread.  Predictors, ``(n + 1, B, 1)``, are at the logged actions.
         """
         terms = {}
         for k, i in enumerate(self.learned):

@@ -49,11 +49,7 @@ class Standardisation:
     def of_rewards(
         cls, mean: float, std: float, terminal_share: float, gamma: float
     ) -> Standardisation:
-        """From moments of the (scaled) rewards.
-
-        Raises:
-            ValueError: nothing ends the sum of rewards.
-        """
+        """From moments of the (scaled) rewards."""
         ending = 1.0 - gamma * (1.0 - terminal_share)
         if ending <= 0.0:
             raise ValueError(

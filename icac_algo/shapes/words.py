@@ -44,11 +44,7 @@ def parse_shape(text: str) -> Constraint:
 
 
 def as_shape(given: Any, name: str = "constraint") -> Constraint:
-    """A shape that is given as one or in words; its fields may have been set since.
-
-    Raises:
-        ValueError: it is neither, or not a valid one.
-    """
+    """A shape that is given as one or in words; its fields may have been set since."""
     if isinstance(given, str):
         return parse_shape(given)
     if not isinstance(given, Constraint):
