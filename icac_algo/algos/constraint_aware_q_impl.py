@@ -18,7 +18,8 @@ from ..critics import ShapedCritic, Standardisation, StandardisedCritic
 from ..decisions import best_actions
 from ..shapes import Constraint
 from .base import ActorCriticImpl, all_terminal
-from .networks import Follower, polyak_update
+from .networks import Follower
+from .processes import is_distributed, world_size
 
 
 class TrainingState(nn.Module):
@@ -314,9 +315,9 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         super().copy_q_function_from(impl)
         assert isinstance(impl, ConstraintAwareQImpl)
         modules, other = self._modules, impl._modules
-        polyak_update(modules.q_funcs, other.q_funcs, 1.0)
-        polyak_update(modules.targ_q_funcs, other.targ_q_funcs, 1.0)
-        polyak_update(modules.average_q_funcs, other.average_q_funcs, 1.0)
+        for name in ("q_funcs", "targ_q_funcs", "average_q_funcs"):
+            copied = getattr(other, name).state_dict()
+            getattr(modules, name).load_state_dict(copied)
         modules.state.standardised.copy_(other.state.standardised)
         modules.state.support.copy_(other.state.support)
 
@@ -363,8 +364,8 @@ _SMALLEST = 1e-300
 
 def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
     """The mean of each process's value; the value itself where there is one process."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if is_distributed():
         value = value.clone()
         torch.distributed.all_reduce(value)
-        value = value / torch.distributed.get_world_size()
+        value = value / world_size()
     return value

@@ -22,7 +22,6 @@ from .kinds import (
     Functional,
     function_over,
     make_critic_field,
-    register_critic,
 )
 from .links import mean_of, negative_log_likelihood
 from .observation_scalers import ClippedStandardObservationScaler
@@ -36,7 +35,7 @@ from .outcome_log import (
 from .outcomes import ContinuousOutcomeQFunction, OutcomeCritic, OutcomeQFunction
 from .parametrization import Parametrization, Units
 from .quantiles import QuantileQFunction
-from .standardisation import Moments, Standardisation
+from .standardisation import Standardisation
 from .states import StateNetwork
 
 __all__ = [
@@ -54,7 +53,6 @@ __all__ = [
     "Function",
     "Functional",
     "Hinges",
-    "Moments",
     "OutcomeCritic",
     "OutcomeQFunction",
     "OutcomeStandardisation",
@@ -81,6 +79,5 @@ __all__ = [
     "mean_of",
     "negative_log_likelihood",
     "refuse_diverged_networks",
-    "register_critic",
     "reward_slope",
 ]

@@ -349,11 +349,6 @@ class AfterstateQFunction(StandardisedCritic, DiscreteQFunction):
         """What actions leave of the budget feature, below 0 if refused, ``(B, K)``."""
         return self.settings.left(x, self.positions)
 
-    @property
-    def encoder(self) -> Any:
-        """The encoder that was given; its layers are not used."""
-        return self._encoder
-
 
 class AfterstateOutcomeQFunction(OutcomeQFunction):
     """Outcomes of the context now, and what follows of the afterstate.

@@ -75,11 +75,17 @@ class StandardisedCritic(nn.Module):
 
     level: torch.Tensor
     scale: torch.Tensor
+    _encoder: Any
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("level", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
+
+    @property
+    def encoder(self) -> Any:
+        """The encoder that was given."""
+        return self._encoder
 
     def standardise(self, level: float, scale: float, *more: float) -> None:
         """Sets the level and the scale that the network's outputs are measured in.
@@ -201,11 +207,6 @@ class ShapedCritic(StandardisedCritic):
         return reward_slope(self._prior.reward_scaler) * self._constraint.known_cost(
             self.unscaled(x), positions
         )
-
-    @property
-    def encoder(self) -> Any:
-        """The encoder that was given."""
-        return self._encoder
 
 
 def normalise_spectrally(critic: nn.Module) -> None:

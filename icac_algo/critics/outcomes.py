@@ -39,6 +39,7 @@ from .base import (
     reward_shift,
     reward_slope,
 )
+from .continuous import OverRealAction
 from .functions import make_function
 from .links import mean_of, negative_log_likelihood
 from .parametrization import Units
@@ -147,7 +148,7 @@ class OutcomeCritic(_Called, StandardisedCritic):
 
     # -- from observations to predictors ---------------------------------------
 
-    def _encode(self, x: TorchObservation) -> Tensor:
+    def features(self, x: TorchObservation) -> Tensor:
         """The encoder's features, ``(B, hidden_size)``."""
         raise NotImplementedError
 
@@ -168,7 +169,7 @@ class OutcomeCritic(_Called, StandardisedCritic):
         ):
             if ignores not in seen:
                 inputs = without_features(x, ignores)
-                seen[ignores] = inputs, self._encode(inputs)
+                seen[ignores] = inputs, self.features(inputs)
             inputs, features = seen[ignores]
             coordinates = head(features)
             if self._features:
@@ -275,11 +276,6 @@ class OutcomeCritic(_Called, StandardisedCritic):
         # Critics whose parts have networks of their own have none.
         return list(zip(self._past, shares, strict=False))
 
-    @property
-    def encoder(self) -> Any:
-        """The encoder that was given."""
-        return self._encoder
-
 
 class OutcomeQFunction(OutcomeCritic, DiscreteQFunction):
     """A critic of outcomes over K ordered actions, ``(B, ...)`` to ``(B, K)``.
@@ -326,7 +322,7 @@ class OutcomeQFunction(OutcomeCritic, DiscreteQFunction):
         coordinates = self.coordinates(x)
         return self.predictors(coordinates, actions), coordinates
 
-    def _encode(self, x: TorchObservation) -> Tensor:
+    def features(self, x: TorchObservation) -> Tensor:
         features: Tensor = self._encoder(x)
         return features
 
@@ -385,12 +381,8 @@ class OutcomeQFunction(OutcomeCritic, DiscreteQFunction):
         return found
 
 
-class ContinuousOutcomeQFunction(OutcomeCritic, ContinuousQFunction):
-    """A critic of outcomes over one real action.
-
-    Arguments are those of :class:`OutcomeCritic`; the action that the encoder sees is
-    always zero, so that the action enters through the shaped functions alone.
-    """
+class ContinuousOutcomeQFunction(OverRealAction, OutcomeCritic, ContinuousQFunction):
+    """A critic of outcomes over one real action."""
 
     def forward(
         self, x: TorchObservation, action: Tensor, actions: Tensor | None = None
@@ -402,37 +394,11 @@ class ContinuousOutcomeQFunction(OutcomeCritic, ContinuousQFunction):
         q = self.at_coordinates(x, coordinates, self.unscaled_actions(action))
         return QFunctionOutput(q_value=q, quantiles=None, taus=None)
 
-    def _encode(self, x: TorchObservation) -> Tensor:
-        first = x if isinstance(x, Tensor) else x[0]
-        zeros = first.new_zeros((first.shape[0], 1)).float()
-        features: Tensor = self._encoder(x, zeros)
-        return features
-
-    def unscaled_actions(self, action: Tensor) -> Tensor:
-        """Actions in their own units, ``(B, 1)``."""
-        scaler = self._prior.action_scaler
-        unscaled: Tensor = action if scaler is None else scaler.reverse_transform(action)
-        return unscaled
-
-    def at(self, x: TorchObservation, actions: Tensor) -> Tensor:
-        """Values at unscaled actions, ``(B, M)`` to ``(B, M)``."""
-        return self.at_coordinates(x, self.coordinates(x), actions)
-
-    def at_coordinates(
+    def _values(
         self, x: TorchObservation, coordinates: Tensor, actions: Tensor
     ) -> Tensor:
-        """As :meth:`at`, with the coordinates of the states already known."""
-        if not self.training:
-            return self.fine_values(x, coordinates, actions).float()
         actions = actions.to(coordinates)
-        return self.compose(x, self.predictors(coordinates, actions), actions).float()
-
-    def fine_values(
-        self, x: TorchObservation, coordinates: Tensor, actions: Tensor
-    ) -> Tensor:
-        """As :meth:`at_coordinates` in evaluation mode, before it is rounded: float64."""
-        actions = actions.double()
-        return self.compose(x, self.predictors(coordinates.double(), actions), actions)
+        return self.compose(x, self.predictors(coordinates, actions), actions)
 
 
 class _Constant(nn.Module):
