@@ -22,13 +22,8 @@ class DynamicProgram:
         E\, [\theta + V_{k-1}(b - p) - V_{k-1}(b)]_+
 
     with the share :math:`m` of each market price.  He bids the highest price that is
-    worth its value :math:`\theta` and what it leaves.
-
-    Args:
-        market: whose training auctions give the shares.
-        budget: of an episode.
-        gain: :math:`E [\theta - x]_+` of losses x.
-        unit: what prices and budgets are rounded to; prices up.
+    worth its value :math:`\theta` and what it leaves.  The gain is
+    :math:`E [\theta - x]_+` of losses x; prices are rounded up to the unit.
     """
 
     def __init__(

@@ -44,20 +44,15 @@ _ALLOWED = {
 class OutcomeStandardisation(Standardisation):
     r"""What the parts of a critic of outcomes are measured from and in.
 
-    ``level`` and ``scale`` are those of what follows, in scaled rewards.
-
-    Args:
-        follows: whether any step is followed by another.
-        levels: of learned outcomes on their links' scales: that of the mean.
-        scales: of the same: the spread where the link is the identity, else 1.
-        balance: what each outcome's negative log-likelihood counts in the loss:
-            :math:`E[\mathbb{1}[\text{given}] (\partial Q / \partial \mu_k)^2]\, Var(y_k)`
-            over the variance of rewards.
+    ``level`` and ``scale`` are those of what follows, in scaled rewards.  The ``balance``
+    is what each outcome's negative log-likelihood counts in the loss:
+    :math:`E[\mathbb{1}[\text{given}] (\partial Q / \partial \mu_k)^2]\, Var(y_k)` over
+    the variance of rewards.
     """
 
-    follows: bool
-    levels: tuple[float, ...]
-    scales: tuple[float, ...]
+    follows: bool  # whether any step is followed by another
+    levels: tuple[float, ...]  # of learned outcomes on their links' scales: of the mean
+    scales: tuple[float, ...]  # the spread where the link is the identity, else 1
     balance: tuple[float, ...]
 
     @property
@@ -138,14 +133,9 @@ _LEAST_SHARE = 1e-6
 class Block:
     """Some rows of a log: observations, actions, rewards and every outcome's values.
 
-    Args:
-        outcomes: all of them.
-        observations: gives unscaled float32 vectors, ``(B, d)``, ``None`` if there are
-            no vectors; asked for when they are looked at.
-        actions: in their own units, ``(B,)``.
-        rewards: unscaled, ``(B,)``.
-        read: from a column's name to its values, ``(B,)``.
-        rows: their numbers in the log, for errors.
+    Observations are asked for when they are looked at: unscaled float32 vectors,
+    ``(B, d)``, ``None`` if there are none.  Actions are in their own units and rewards
+    unscaled, ``(B,)``; ``rows`` are their numbers in the log, for errors.
     """
 
     def __init__(
