@@ -103,13 +103,6 @@ class RegretEvaluator(ReturnEvaluator):
         return self.auction.optimal_value(self.n) - super().__call__(algo, dataset)
 
 
-class NormalizedRegretEvaluator(RegretEvaluator):
-    """``(V* - V) / V*``."""
-
-    def __call__(self, algo: Any, dataset: Any = None) -> float:
-        return super().__call__(algo, dataset) / self.auction.optimal_value(self.n)
-
-
 @dataclasses.dataclass(frozen=True)
 class ResidualEvaluator:
     """Root mean square of ``Q - T*Q`` over the grid and all bids, free of noise.
