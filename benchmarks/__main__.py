@@ -5,7 +5,7 @@ from __future__ import annotations
 from icac_algo._util.command_line import exit_status
 
 # Each registers its experiments.
-from .auction import gallery, ope, priors, regret, robustness, table1, tune  # noqa: F401
+from .auction import gallery, ope, priors, regret, table1, tune  # noqa: F401
 from .campaigns import budget  # noqa: F401
 from .defaults import steps  # noqa: F401
 from .engine.command_line import main

@@ -20,7 +20,6 @@ from .envs import (
     BidReplayVectorEnv,
 )
 from .evaluators import (
-    NormalizedRegretEvaluator,
     RegretEvaluator,
     ResidualEvaluator,
     ReturnEvaluator,
@@ -49,7 +48,6 @@ __all__ = [
     "BidReplayVectorEnv",
     "ClippedGaussianPolicy",
     "Log",
-    "NormalizedRegretEvaluator",
     "RegretEvaluator",
     "ResidualEvaluator",
     "ReturnEvaluator",

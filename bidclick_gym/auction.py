@@ -68,13 +68,6 @@ def optimal_bid(x: npt.ArrayLike, c: npt.ArrayLike) -> FloatArray:
 
     The reward is concave in the bid, so the first-order condition
     ``2 p (1 - p) = c`` decides; its root above one half is clipped to [0, 1].
-
-    Args:
-        x: query descriptor in [0, 1].
-        c: cost per unit of bid, at least 0.
-
-    Returns:
-        float64 array of the broadcast shape.
     """
     x, c = np.broadcast_arrays(
         np.asarray(x, dtype=np.float64), np.asarray(c, dtype=np.float64)

@@ -40,15 +40,8 @@ def action_values(
 ) -> AnyArray:
     """The critic's value of every allowed bid, in reward units, ``(N, K)``.
 
-    Args:
-        algo: a fitted d3rlpy Q-learning algorithm with ``predict_value``.
-        auction: whose bids to ask for.
-        contexts: ``(N, 2)``.
-        gamma: discount of the values; 0 for the single-step task.  A reward scaler that
-            shifts rewards shifts values by ``1 / (1 - gamma)`` times as much.
-
-    Raises:
-        ValueError: the algorithm clips rewards, which cannot be undone.
+    A reward scaler that shifts rewards shifts values by ``1 / (1 - gamma)`` times as
+    much; one that clips cannot be undone.
     """
     values = scaled_action_values(algo, auction, contexts)
     return in_reward_units(values, algo.reward_scaler, 1.0 / (1.0 - gamma))
@@ -108,13 +101,6 @@ class RegretEvaluator(ReturnEvaluator):
 
     def __call__(self, algo: Any, dataset: Any = None) -> float:
         return self.auction.optimal_value(self.n) - super().__call__(algo, dataset)
-
-
-class NormalizedRegretEvaluator(RegretEvaluator):
-    """``(V* - V) / V*``."""
-
-    def __call__(self, algo: Any, dataset: Any = None) -> float:
-        return super().__call__(algo, dataset) / self.auction.optimal_value(self.n)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,13 +17,7 @@ _BAR_WIDTH = 32
 
 
 def render_ansi(auction: Auction, shown: dict[str, Any]) -> str:
-    """Text: one line for the context, one bar for the reward of each allowed bid.
-
-    Args:
-        auction: the auction being played.
-        shown: context (``x``, ``c``) and, after a step, ``bid``, ``click``, ``payment``;
-            of a campaign also ``budget_left``, ``impressions_left`` and what was refused.
-    """
+    """Text: one line for the context, one bar for the reward of each allowed bid."""
     x, c = shown["x"], shown["c"]
     rewards = expected_reward(x, c, auction.bid_array)
     lines = [f"context x={x:.3f} c={c:.3f}"]
@@ -36,14 +30,7 @@ def render_ansi(auction: Auction, shown: dict[str, Any]) -> str:
 
 
 def render_rgb_array(auction: Auction, shown: dict[str, Any]) -> npt.NDArray[np.uint8]:
-    """A 400 x 600 picture of the expected-reward curve with the bid marked on it.
-
-    Returns:
-        uint8 array of shape ``(400, 600, 3)``.
-
-    Raises:
-        gymnasium.error.DependencyNotInstalled: matplotlib is missing.
-    """
+    """The expected-reward curve with the bid marked on it, uint8 ``(400, 600, 3)``."""
     with _matplotlib():
         picture = _picture_of(auction.bids, auction.cost_range)
     return picture.draw(shown)
@@ -52,13 +39,7 @@ def render_rgb_array(auction: Auction, shown: dict[str, Any]) -> npt.NDArray[np.
 def render_replay(budget: float, shown: list[dict[str, Any]], as_text: bool) -> Any:
     """An episode of replayed auctions: its last impression as text, or a picture.
 
-    Args:
-        budget: of the episode.
-        shown: the information of its reset and of each step.
-        as_text: whether to return text; else a uint8 array of shape ``(400, 600, 3)``.
-
-    Raises:
-        gymnasium.error.DependencyNotInstalled: matplotlib is missing.
+    ``shown`` is the information of its reset and of each step.
     """
     last = shown[-1]
     text = "no bid yet"

@@ -1,1 +1,1 @@
-"""The auction: Table I, regret, robustness, online, priors, estimates."""
+"""The auction: Table I, regret, online, priors, estimates."""

@@ -38,24 +38,17 @@ SHAPES = {
 class World:
     """How logs of one kind come to be.
 
-    Args:
-        features: how many, uniform; 0 for one of 40 categories, one-hot.
-        rewards: ``"normal"``, ``"binary"`` (rare), ``"heavy"`` (Student's t with 2.5
-            degrees of freedom) or ``"skewed"`` (log-normal).
-        episode: steps of an episode; the action's effect varies between episodes.
-        uneven: whether some actions are rare.
-        logged: whether propensities are in the log.
-        steps: of the log.
-        fall: of the reward over all actions, in the first category alone.
+    Rewards are ``"normal"``, ``"binary"`` (rare), ``"heavy"`` (Student's t with 2.5
+    degrees of freedom) or ``"skewed"`` (log-normal).
     """
 
-    features: int = 2
+    features: int = 2  # how many, uniform; 0 for one of 40 categories, one-hot
     rewards: str = "normal"
-    episode: int = 1
-    uneven: bool = False
-    logged: bool = False
+    episode: int = 1  # its steps; the action's effect varies between episodes
+    uneven: bool = False  # whether some actions are rare
+    logged: bool = False  # whether propensities are in the log
     steps: int = 6_000
-    fall: float = 0.0
+    fall: float = 0.0  # of the reward over all actions, in the first category alone
 
     def log(self, seed: int) -> ColumnarReplayBuffer:
         """A log of its own for each seed."""

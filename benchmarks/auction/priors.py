@@ -36,18 +36,14 @@ FRACTIONS = (1.0, 0.25, 0.0625)
 class Case:
     """A shape on logs of one auction.
 
-    Args:
-        auction: ``"BidClick"``, ``"BidClickMonotone"``, or ``"flat"``: clicks that do not
-            depend on the bid, at no cost, which is the hardest true case of every shape.
-        shape: the shape.
-        label: of the table.
-        true: whether the auction has the shape.
+    In the ``"flat"`` one clicks do not depend on the bid, at no cost, which is the
+    hardest true case of every shape.
     """
 
-    auction: str
+    auction: str  # "BidClick", "BidClickMonotone" or "flat"
     shape: Constraint
-    label: str
-    true: bool
+    label: str  # of the table
+    true: bool  # whether the auction has the shape
 
 
 _COST = KnownCost(feature=1)

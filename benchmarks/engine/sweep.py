@@ -7,20 +7,20 @@ computed twice: kill the sweep, a worker or a node, and the same command goes on
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import json
 import logging
-import multiprocessing
+import os
 import pathlib
-import queue
-import signal
-import threading
 import traceback
+import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures.process import BrokenProcessPool
 
+import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm.auto import tqdm
+
+from bidclick_gym.logs.shards import leave_with_parent
 
 from .cell import Cell
 from .files import write_text
@@ -129,6 +129,10 @@ Outcome = tuple[Cell, Rows | None, str]
 
 
 def _attempt(run: Run, cell: Cell) -> Outcome:
+    import torch
+
+    torch.set_num_threads(1)
+    quiet_logs()
     try:
         return cell, run(cell), ""
     except Exception:
@@ -138,45 +142,25 @@ def _attempt(run: Run, cell: Cell) -> Outcome:
 def _on_processes(
     todo: Sequence[Cell], workers: int, run: Run
 ) -> Generator[Outcome, None, None]:
-    if not todo:
-        return
-    # Spawned: torch's threads do not survive a fork.
-    pool = concurrent.futures.ProcessPoolExecutor(
-        max_workers=workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
+    # Closed early, as by Ctrl-C, it ends its workers in the middle of their cells.
+    parallel = joblib.Parallel(
+        workers,
+        batch_size=1,
+        return_as="generator_unordered",
+        initializer=leave_with_parent,
+        initargs=(os.getpid(),),
     )
-    done: queue.SimpleQueue[concurrent.futures.Future[Outcome] | None]
-    done = queue.SimpleQueue()
-    # Ctrl-C waits in the queue that results come through: were it to break into the
-    # bookkeeping of the pool, a lock could stay locked for good.
-    is_main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT)
-    if is_main:
-        signal.signal(signal.SIGINT, lambda *_: done.put(None))
-    left = len(todo)
+    attempt = joblib.delayed(_attempt)
     try:
-        for cell in todo:
-            pool.submit(_attempt, run, cell).add_done_callback(done.put)
-        while left:
-            future = done.get()
-            if future is None:
-                raise KeyboardInterrupt
-            yield future.result()
-            left -= 1
-    except BrokenProcessPool:
+        with warnings.catch_warnings():
+            # Of what is cancelled the sweep speaks itself.
+            warnings.filterwarnings("ignore", ".*have been cancelled")
+            yield from parallel(attempt(run, cell) for cell in todo)
+    except TerminatedWorkerError:
         raise SystemExit(
             "a worker process was killed (out of memory?); finished cells are kept, the "
             "same command goes on from there"
         ) from None
-    finally:
-        if is_main:
-            signal.signal(signal.SIGINT, before)
-        if left:
-            # What is running would take minutes to end by itself.
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _on_ray(
@@ -198,7 +182,6 @@ def _on_ray(
     # A node that dies takes its cells along; Ray starts them again on another.
     @ray.remote(num_cpus=1, max_retries=10)
     def attempt(cell: Cell) -> Outcome:
-        _start_worker()
         return _attempt(run, cell)
 
     try:
@@ -213,15 +196,6 @@ def _on_ray(
     finally:
         if not was_running:
             ray.shutdown()
-
-
-def _start_worker() -> None:
-    # Ctrl-C is for the parent, which ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import torch
-
-    torch.set_num_threads(1)
-    quiet_logs()
 
 
 def quiet_logs() -> None:

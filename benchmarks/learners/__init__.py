@@ -1,6 +1,6 @@
 """Every learner that a table names, with its settings."""
 
-from .auction import AUCTION_LEARNERS, CLICK_MODEL, COST_FEATURE
+from .auction import AUCTION_LEARNERS, CLICK_MODEL
 from .campaigns import CAMPAIGN_LEARNERS
 from .click_model import ClickModel
 from .learner import (
@@ -13,20 +13,17 @@ from .learner import (
     hidden_layers,
     registry,
     reward_scaler,
-    shared_settings,
     trained,
 )
 from .online import ENVS, ONLINE_LEARNERS, PPO_EPOCHS, PPO_ROLLOUTS
-from .priors import EVERY_TASK, PRIOR_LEARNERS, PriorLearner
+from .priors import PRIOR_LEARNERS
 
 __all__ = [
     "AUCTION_LEARNERS",
     "BATCH_SIZE",
     "CAMPAIGN_LEARNERS",
     "CLICK_MODEL",
-    "COST_FEATURE",
     "ENVS",
-    "EVERY_TASK",
     "HIDDEN_UNITS",
     "LEARNING_RATE",
     "ONLINE_LEARNERS",
@@ -35,12 +32,10 @@ __all__ = [
     "PRIOR_LEARNERS",
     "ClickModel",
     "Learner",
-    "PriorLearner",
     "constraint_aware_q",
     "fit_quietly",
     "hidden_layers",
     "registry",
     "reward_scaler",
-    "shared_settings",
     "trained",
 ]

@@ -100,7 +100,7 @@ def configured(
 
     def make(steps: int, **tuned: Any) -> Any:
         own = {"reward_scaler": reward_scaler(), **fields, **tuned}
-        return kind(**shared_settings(steps, *parts), **own)
+        return kind(**{**shared_settings(steps, *parts), **own})
 
     return make
 

@@ -71,11 +71,7 @@ class _BidInput(DiscreteQFunction):
 
 @dataclasses.dataclass()
 class BidInputQFunctionFactory(QFunctionFactory):
-    """Critics of d3rlpy's discrete algorithms that see the bid as a number.
-
-    Args:
-        bids: the allowed bids.
-    """
+    """Critics of d3rlpy's discrete algorithms that see the bid as a number."""
 
     bids: list[float] = dataclasses.field(default_factory=list)
 
@@ -94,15 +90,10 @@ register_q_func_factory(BidInputQFunctionFactory)
 
 @dataclasses.dataclass(frozen=True)
 class PriorLearner(Learner):
-    """One row; ``make`` takes the task's bids, gradient steps and tuned values.
+    """One row; ``make`` takes the task's bids, gradient steps and tuned values."""
 
-    Args:
-        tasks: where it takes part.
-        main: whether it runs on all seeds, not only on the first half.
-    """
-
-    tasks: tuple[str, ...] = ("5 bids",)
-    main: bool = False
+    tasks: tuple[str, ...] = ("5 bids",)  # where it takes part
+    main: bool = False  # whether it runs on all seeds, not only on the first half
 
     @property
     def label(self) -> str:

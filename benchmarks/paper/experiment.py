@@ -17,7 +17,7 @@ from .theory import THEORY_PART
 PAPER = register(
     Experiment(
         "paper",
-        "every table and claim of the paper, with verdicts and a page",
+        "every table and claim of the paper, with verdicts",
         parts=[
             THEORY_PART,
             INTERPRETATIONS_PART,

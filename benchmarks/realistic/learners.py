@@ -29,8 +29,8 @@ from ..engine.pictures import BASELINE, OURS
 from ..learners.learner import (
     BATCH_SIZE,
     LEARNING_RATE,
+    configured,
     hidden_layers,
-    reward_scaler,
     trained,
 )
 from .sklearn_rivals import (
@@ -217,6 +217,13 @@ def _ours(shape: Any = None) -> Callable[..., Mapping[str, Policy]]:
     return policies
 
 
+def _decaying(kind: Any, log: Log, decay: float) -> Any:
+    """An optimizer with a share of the decay of all, along a cosine."""
+    schedule = CosineAnnealingLRFactory(T_max=steps_for(len(log)))
+    rate = decay * decay_for(len(log))
+    return kind(weight_decay=rate, lr_scheduler_factory=schedule)
+
+
 def cql(
     world: Problem, log: Log, seed: int, name: str, setting: float, decay: float
 ) -> Mapping[str, Policy]:
@@ -225,19 +232,12 @@ def cql(
     if actions is None:
         actions = np.linspace(0.0, 1.0, world.levels)
     steps = steps_for(len(log))
-    config = DiscreteCQLConfig(
+    config = configured(
+        DiscreteCQLConfig,
         gamma=0.0,
-        batch_size=BATCH_SIZE,
-        learning_rate=LEARNING_RATE,
-        encoder_factory=hidden_layers(),
-        optim_factory=GPTAdamWFactory(
-            weight_decay=decay * decay_for(len(log)),
-            lr_scheduler_factory=CosineAnnealingLRFactory(T_max=steps),
-        ),
         alpha=setting,
         observation_scaler=_scaler(log),
-        reward_scaler=reward_scaler(),
-    )
+    )(steps, optim_factory=_decaying(GPTAdamWFactory, log, decay))
     dataset = _dataset(log, _indices(log, actions), action_size=len(actions))
     algo = trained(config, dataset, seed, steps, epochs=1)
     low, high = log.actions.min(), log.actions.max()
@@ -253,26 +253,18 @@ def iql(
     world: Problem, log: Log, seed: int, name: str, setting: float, decay: float
 ) -> Mapping[str, Policy]:
     steps = steps_for(len(log))
-    decay = decay * decay_for(len(log))
-    config = IQLConfig(
-        gamma=0.0,
-        batch_size=BATCH_SIZE,
-        actor_learning_rate=LEARNING_RATE,
-        critic_learning_rate=LEARNING_RATE,
-        actor_encoder_factory=hidden_layers(),
-        critic_encoder_factory=hidden_layers(),
+    config = configured(
+        *(IQLConfig, "actor", "critic"),
         value_encoder_factory=hidden_layers(),
-        actor_optim_factory=AdamWFactory(
-            weight_decay=decay, lr_scheduler_factory=CosineAnnealingLRFactory(T_max=steps)
-        ),
-        critic_optim_factory=AdamWFactory(
-            weight_decay=decay, lr_scheduler_factory=CosineAnnealingLRFactory(T_max=steps)
-        ),
+        gamma=0.0,
         weight_temp=setting,
         expectile=0.7,
         observation_scaler=_scaler(log),
         action_scaler=MinMaxActionScaler(minimum=[-1.0], maximum=[1.0]),
-        reward_scaler=reward_scaler(),
+    )(
+        steps,
+        actor_optim_factory=_decaying(AdamWFactory, log, decay),
+        critic_optim_factory=_decaying(AdamWFactory, log, decay),
     )
     places = on_axis(world, log.actions)
     dataset = _dataset(log, places[:, None].astype(np.float32))

@@ -26,11 +26,7 @@ def loss(doses: Array, right: Array) -> Array:
 
 @functools.lru_cache(maxsize=1)
 def read_patients(path: str) -> Array:
-    """Rows of covariates, logged dose, reward, density of that dose and right dose.
-
-    Raises:
-        UsageError: the file cannot be read or holds something else.
-    """
+    """Rows of covariates, logged dose, reward, density of that dose and right dose."""
     try:
         table = np.load(path, allow_pickle=False)
         if table.ndim != 2 or table.shape[1] < 5 or len(table) < 8:

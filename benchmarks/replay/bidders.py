@@ -22,13 +22,8 @@ class DynamicProgram:
         E\, [\theta + V_{k-1}(b - p) - V_{k-1}(b)]_+
 
     with the share :math:`m` of each market price.  He bids the highest price that is
-    worth its value :math:`\theta` and what it leaves.
-
-    Args:
-        market: whose training auctions give the shares.
-        budget: of an episode.
-        gain: :math:`E [\theta - x]_+` of losses x.
-        unit: what prices and budgets are rounded to; prices up.
+    worth its value :math:`\theta` and what it leaves.  The gain is
+    :math:`E [\theta - x]_+` of losses x; prices are rounded up to the unit.
     """
 
     def __init__(
@@ -89,11 +84,7 @@ class Pacer:
     A PID controller of the budget (Zhang et al., "Feedback Control of Real-Time Display
     Advertising", WSDM 2016): the bid is ``slope * value * exp(u)`` with ``u`` a sum of
     what is left of the budget beyond what is left of the time, of its mean so far and of
-    its last change.
-
-    Args:
-        slope: of the bid in the value.
-        gains: proportional, integral and derivative; all 0 is linear bidding.
+    its last change.  With ``gains`` of 0 it is linear bidding.
     """
 
     def __init__(self, slope: float, *gains: float):

@@ -100,11 +100,7 @@ def market_of(cell: Cell) -> Market:
 def read_market(
     data: str, test: str, columns: tuple[str, ...], impressions: int
 ) -> Market:
-    """From files; without one to bid in, the last quarter of the other is.
-
-    Raises:
-        UsageError: a file has fewer auctions than an episode.
-    """
+    """From files; without one to bid in, the last quarter of the other is."""
     train = _read(data, columns)
     if test:
         market = Market(train, _read(test, columns), impressions)

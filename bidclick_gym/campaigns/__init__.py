@@ -6,7 +6,7 @@ from .auction_files import read_auctions
 from .auctions import Auctions
 from .behavior import CampaignPolicy, PacedPolicy, UnpacedPolicy
 from .campaign import DEFAULT_BUDGET, DEFAULT_IMPRESSIONS, BudgetedCampaign
-from .evaluation import Evaluation, Policy, chances, evaluate, evaluate_all
+from .evaluation import Policy, chances, evaluate, value_function
 from .evaluators import (
     STATE_SHAPES,
     BudgetRegretEvaluator,
@@ -27,7 +27,6 @@ __all__ = [
     "BudgetReturnEvaluator",
     "BudgetedCampaign",
     "CampaignPolicy",
-    "Evaluation",
     "PacedPolicy",
     "Policy",
     "Solution",
@@ -36,10 +35,10 @@ __all__ = [
     "campaign_values",
     "chances",
     "evaluate",
-    "evaluate_all",
     "fixed_observations",
     "play",
     "read_auctions",
     "simulate",
     "solve",
+    "value_function",
 ]

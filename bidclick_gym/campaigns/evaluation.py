@@ -10,7 +10,6 @@ A policy maps observations :math:`(x, c, b / B, k / T)` to bids or to their prob
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -24,43 +23,24 @@ from .grid import Grid
 Policy: TypeAlias = Callable[[Float32Array], Any]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Values of a policy.
-
-    Args:
-        campaign: what is played.
-        budgets: uniform grid from 0 to the campaign's budget, ``(G,)``.
-        values: ``values[k]`` is ``V^pi_k`` on the grid, ``(T+1, G)``, in units of one
-            click.
-    """
-
-    campaign: BudgetedCampaign
-    budgets: FloatArray
-    values: FloatArray
-
-    @property
-    def value(self) -> float:
-        """``V^pi_T(B)``: expected profit of a whole campaign."""
-        return float(self.values[-1, -1])
-
-
 def evaluate(
     policy: Policy, campaign: BudgetedCampaign | None = None, **options: int
 ) -> float:
-    """Expected profit of a whole campaign; arguments and accuracy: `evaluate_all`."""
-    return evaluate_all(policy, campaign, **options).value
+    """Expected profit of a whole campaign; arguments and accuracy: `value_function`."""
+    return float(value_function(policy, campaign, **options)[-1, -1])
 
 
-def evaluate_all(
+def value_function(
     policy: Policy,
     campaign: BudgetedCampaign | None = None,
     *,
     nodes: int = 16,
     budget_points: int = 1001,
     batch: int = 65_536,
-) -> Evaluation:
-    """``V^pi_k(b)`` on a grid, by backward induction; nothing is sampled.
+) -> FloatArray:
+    """``V^pi_k(b)`` by backward induction on budgets from 0 on, ``(T+1, G)``.
+
+    Values are in units of one click; nothing is sampled.
 
     Quadrature is not exact where a policy jumps between bids.  Measured on the default
     campaign: the optimum jumps only where two bids are worth the same, so its greedy
@@ -110,7 +90,7 @@ def evaluate_all(
             q = np.where(is_affordable[i], q, q[:, :1])
             gains[rows] = (answer * q).sum(axis=1)
         values[k] = grid.mean(gains.reshape(budget_points, nodes, nodes))
-    return Evaluation(campaign, grid.budgets, values)
+    return values
 
 
 def check_arguments(

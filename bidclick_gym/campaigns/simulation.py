@@ -31,7 +31,7 @@ def simulate(
     seed meet the same contexts and the same luck, so their profits can be paired.
 
     Args:
-        policy: as in `evaluate_all`; probabilities are sampled.
+        policy: as in `value_function`; probabilities are sampled.
         campaign: what is played; the default campaign if not given.
         episodes: how many campaigns, at least 1.
         seed: of contexts, clicks and sampled bids, at least 0.

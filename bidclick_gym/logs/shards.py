@@ -222,14 +222,14 @@ def _written(
         workers,
         batch_size=1,
         return_as="generator_unordered",
-        initializer=_leave_with_parent,
+        initializer=leave_with_parent,
         initargs=(os.getpid(),),
     )
     run = joblib.delayed(_write_shard)
     yield from parallel(run(plan, folder, shard) for shard in missing)
 
 
-def _leave_with_parent(parent: int) -> None:
+def leave_with_parent(parent: int) -> None:
     """Ends this worker when its parent ends, and not by a Ctrl-C of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -35,11 +35,8 @@ def plain(value: Any) -> Any:
 def cast_fields(config: Any, path: str = "") -> None:
     """Gives a dataclass's fields, and those of dataclasses in it, their annotated types.
 
-    Numbers are cast, tuples and arrays become lists where a list is annotated; parts stay
-    the objects they are.
-
-    Raises:
-        ValueError: a field is of another type, or is NaN or infinite.
+    Numbers are cast, tuples and arrays become lists where a list is annotated; what is of
+    another type, NaN or infinite raises ``ValueError``.
     """
     try:
         hints = typing.get_type_hints(type(config))

@@ -6,10 +6,8 @@ from ..critics import DivergenceError
 from .checkpoints import load_checkpoint, save_checkpoint
 from .constraint_aware_q import ConstraintAwareQ, ConstraintAwareQConfig
 from .constraint_aware_q_euclidean import EuclideanConstraintAwareQImpl
-from .constraint_aware_q_impl import ConstraintAwareQImpl
 from .discrete_iql import DiscreteIQL, DiscreteIQLConfig
 from .lagrangian import LagrangianFit, fit_lagrangian
-from .networks import polyak_update
 from .proximal import (
     conjugate_gradient,
     implicit_proximal,
@@ -24,7 +22,6 @@ from .shaped_iql import ShapedIQL, ShapedIQLConfig
 __all__ = [
     "ConstraintAwareQ",
     "ConstraintAwareQConfig",
-    "ConstraintAwareQImpl",
     "DiscreteIQL",
     "DiscreteIQLConfig",
     "DivergenceError",
@@ -40,7 +37,6 @@ __all__ = [
     "penalty",
     "penalty_gradient",
     "penalty_lipschitz",
-    "polyak_update",
     "proximal_iterations",
     "save_checkpoint",
 ]

@@ -139,9 +139,7 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
     ) -> dict[str, dict[str, Any]]:
         """Settings to choose among with the step count: fields of the config, by name.
 
-        Args:
-            dataset: what is learned from.
-            share: of its transitions, those that the fields are for.
+        ``share`` of the dataset's transitions are those that the fields are for.
         """
         return {"as given": {}}
 
@@ -200,12 +198,7 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         return losses
 
     def build_scalers(self, dataset: ReplayBufferBase) -> None:
-        """Fits the scalers that are not fitted yet; of several processes, the first's.
-
-        Raises:
-            ValueError: a scaler cannot scale the data, or processes differ in config,
-                observations or actions.
-        """
+        """Fits the scalers that are not fitted yet; of several processes, the first's."""
         build_scalers_with_transition_picker(self, dataset)
         if self._enable_ddp:
             agree_on_config(self._config, dataset.dataset_info)

@@ -92,12 +92,7 @@ def write_checkpoint(
 
 
 def training_state(algo: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """The networks and optimizers of an algorithm, as JSON and tensors.
-
-    Raises:
-        TypeError: it is no algorithm.
-        ValueError: it is not built, or a part of it cannot be written.
-    """
+    """The networks and optimizers of a built algorithm, as JSON and tensors."""
     check_built(algo)
     tensors = tensors_of(algo)
     optimizers = {name: one.state_dict() for name, one in _optimizers(algo).items()}

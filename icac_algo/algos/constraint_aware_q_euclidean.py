@@ -22,23 +22,12 @@ from .proximal import (
 
 
 class EuclideanConstraintAwareQImpl(ConstraintAwareQImpl):
-    r"""The torch side of :class:`~icac_algo.ConstraintAwareQ` with a proximal layer.
+    """The torch side of :class:`~icac_algo.ConstraintAwareQ` with a proximal layer.
 
     Variants of the paper's algorithm override :meth:`proximal_layer`,
     :meth:`solve_proximal`, :meth:`actor_values` or :meth:`action_values`, and name their
-    class in :meth:`ConstraintAwareQ.euclidean_impl`.
-
-    Args:
-        multiplier_learning_rate: :math:`\eta_\lambda`.
-        max_multiplier: cap of the multiplier.
-        inner_iterations: proximal-gradient steps of the inner solver.
-        inner_step: ``"lipschitz"`` or ``"unit"``.
-        inner_anchor: ``"critic"`` or ``"target"``.
-        warm_start: whether the inner solver starts at the critic's output.
-        implicit_gradient: whether to differentiate by the implicit function theorem.
-        pull: weight of the pull of the critic towards the solution.
-        reward_scaler: how rewards were scaled.
-        others: those of :class:`ConstraintAwareQImpl`.
+    class in :meth:`ConstraintAwareQ.euclidean_impl`.  Arguments are the fields of
+    :class:`~icac_algo.Euclidean`.
     """
 
     def __init__(
@@ -106,15 +95,9 @@ class EuclideanConstraintAwareQImpl(ConstraintAwareQImpl):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The constrained values of a free critic, the pull towards them, and ``C(u)``.
 
-        Works on the values with the known cost added back, in units of the reward
-        spread, so that the multiplier and the violation have no unit.
-
-        Args:
-            q: values of the free critic, ``(B, K)``.
-            q_func: the critic.
-            observations: B of them.
-            actions: that were logged, ``(B, 1)``.
-            target: of their values, ``(B, 1)``.
+        Works on the values ``q``, ``(B, K)``, with the known cost added back, in units of
+        the reward spread, so that the multiplier and the violation have no unit.
+        ``target`` is that of the logged ``actions``, both ``(B, 1)``.
         """
         scale, multiplier = self._scale, self._modules.state.multiplier
         module = unwrap_ddp_model(q_func)

@@ -18,7 +18,8 @@ from ..critics import ShapedCritic, Standardisation, StandardisedCritic
 from ..decisions import best_actions
 from ..shapes import Constraint
 from .base import ActorCriticImpl, all_terminal
-from .networks import Follower, polyak_update
+from .networks import Follower
+from .processes import is_distributed, world_size
 
 
 class TrainingState(nn.Module):
@@ -62,20 +63,10 @@ class ConstraintAwareQModules(Modules):
 
 
 class ConstraintAwareQImpl(ActorCriticImpl):
-    r"""The torch side of :class:`~icac_algo.ConstraintAwareQ` over discrete actions.
+    """The torch side of :class:`~icac_algo.ConstraintAwareQ` over discrete actions.
 
-    Args:
-        observation_shape: as in d3rlpy.
-        action_size: number of actions, K.
-        modules: networks and optimizers.
-        constraint: the shape over actions.
-        gamma: discount factor.
-        tau: Polyak factor of the target critic.
-        average_window: share of training that the deployed critic averages over.
-        actor: ``"softmax"``, ``"network"`` or ``"network-sampled"``.
-        greedy: what is greedy for, the ``"critic"`` or the ``"actor"``.
-        entropy_temperature: :math:`\alpha`, in units of the reward spread.
-        device: as in d3rlpy.
+    Arguments are as in d3rlpy, or fields of the config; ``greedy`` is what is greedy for,
+    the ``"critic"`` or the ``"actor"``.
     """
 
     _modules: ConstraintAwareQModules
@@ -324,18 +315,14 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         super().copy_q_function_from(impl)
         assert isinstance(impl, ConstraintAwareQImpl)
         modules, other = self._modules, impl._modules
-        polyak_update(modules.q_funcs, other.q_funcs, 1.0)
-        polyak_update(modules.targ_q_funcs, other.targ_q_funcs, 1.0)
-        polyak_update(modules.average_q_funcs, other.average_q_funcs, 1.0)
+        for name in ("q_funcs", "targ_q_funcs", "average_q_funcs"):
+            copied = getattr(other, name).state_dict()
+            getattr(modules, name).load_state_dict(copied)
         modules.state.standardised.copy_(other.state.standardised)
         modules.state.support.copy_(other.state.support)
 
     def copy_policy_from(self, impl: QLearningAlgoImplBase) -> None:
-        """Where the actor is a softmax of the values, copies the critic.
-
-        Raises:
-            ValueError: only one of the two has an actor network.
-        """
+        """Where the actor is a softmax of the values, copies the critic."""
         if self._has_network_as(impl):
             super().copy_policy_from(impl)
         else:
@@ -377,8 +364,8 @@ _SMALLEST = 1e-300
 
 def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
     """The mean of each process's value; the value itself where there is one process."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if is_distributed():
         value = value.clone()
         torch.distributed.all_reduce(value)
-        value = value / torch.distributed.get_world_size()
+        value = value / world_size()
     return value

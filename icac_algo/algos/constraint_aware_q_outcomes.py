@@ -28,14 +28,7 @@ from .constraint_aware_q_impl import ConstraintAwareQImpl
 
 
 class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
-    """The torch side of :class:`~icac_algo.ConstraintAwareQ` with outcomes.
-
-    Args:
-        outcomes: those of the config.
-        reward_scaler: how rewards were scaled.
-        observation_scaler: how observations were scaled.
-        others: those of :class:`ConstraintAwareQImpl`.
-    """
+    """The torch side of :class:`~icac_algo.ConstraintAwareQ` with outcomes."""
 
     def __init__(
         self,

@@ -10,8 +10,8 @@ rewards :math:`r_t - \mu g_t`.  The multiplier follows projected dual ascent,
 
 .. math:: \mu \leftarrow \min(\max(\mu + \eta (\hat G_\mu - d), 0), \mu_{\max}),
 
-with :math:`\hat G_\mu` the cost of the learned policy as fitted Q evaluation estimates it
-from the log.  A cost per click of at most :math:`\kappa` is the bound 0 on
+from 0 on, with :math:`\hat G_\mu` the cost of the learned policy as fitted Q evaluation
+estimates it from the log.  A cost per click of at most :math:`\kappa` is the bound 0 on
 :math:`g_t = \text{payment}_t - \kappa\, \text{click}_t`.
 
 References:
@@ -70,7 +70,6 @@ def fit_lagrangian(
     gamma: float,
     rounds: int = 10,
     step_size: float = 1.0,
-    first_multiplier: float = 0.0,
     max_multiplier: float = 100.0,
     estimate_steps: int = 10_000,
     estimate_config: FQEConfig | None = None,
@@ -96,7 +95,6 @@ def fit_lagrangian(
         rounds: how many multipliers are tried, at least 1.
         step_size: ``eta``, what a unit of excess adds to ``mu``, positive.  Too
             large where the path leaps back and forth over the bound.
-        first_multiplier: ``mu`` of the first round, from 0 to ``max_multiplier``.
         max_multiplier: the largest ``mu``, positive.
         estimate_steps: gradient steps of each estimate.  Fitted Q evaluation sees as many
             steps ahead as its target was renewed: ``estimate_steps`` over the config's
@@ -126,9 +124,6 @@ def fit_lagrangian(
     check_number("gamma", gamma, at_least=0.0, at_most=1.0)
     check_number("step_size", step_size, above=0.0)
     check_number("max_multiplier", max_multiplier, above=0.0)
-    check_number(
-        "first_multiplier", first_multiplier, at_least=0.0, at_most=max_multiplier
-    )
     for name, count in (
         ("n_steps", n_steps),
         ("rounds", rounds),
@@ -142,7 +137,7 @@ def fit_lagrangian(
     rewards, costs = _rewards_and_costs(dataset, cost)
     priced = dataset.replace(rewards=costs.astype(np.float32))
     algos, multipliers, estimates = [], [], []
-    mu = float(first_multiplier)
+    mu = 0.0
     for _ in range(rounds):
         d3rlpy.seed(seed)
         algo = make_algo()

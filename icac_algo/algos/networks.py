@@ -82,18 +82,3 @@ class Follower:
         torch._foreach_lerp_(self._parameters, self._followed, tau)
         for kept, moved in self._buffers:
             kept.copy_(moved)
-
-
-def polyak_update(copy: nn.Module, source: nn.Module, tau: float) -> None:
-    """Moves a copy's parameters towards a network's by ``tau``, and copies all buffers.
-
-    Args:
-        copy: the module that follows.
-        source: the module that is followed, of the same structure.
-        tau: in [0, 1]; 1 makes the copy equal.
-    """
-    Follower(copy, source).follow(tau)
-    copy, source = unwrap_ddp_model(copy), unwrap_ddp_model(source)
-    with torch.no_grad():
-        for kept, moved in zip(copy.buffers(), source.buffers(), strict=True):
-            kept.copy_(moved)

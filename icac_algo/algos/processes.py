@@ -42,10 +42,7 @@ def agree_on_config(config: LearnableConfig, info: DatasetInfo) -> None:
     """Takes over the first process's scalers, and compares all else; all must call this.
 
     Scalers that each process fits to its own data would make networks of one set of
-    weights mean something else in each.
-
-    Raises:
-        ValueError: processes differ, in all of them.
+    weights mean something else in each.  Where processes differ, all raise.
     """
     own = {
         "config": json.loads(config.serialize()),

@@ -73,17 +73,8 @@ def proximal_iterations(
 ) -> torch.Tensor:
     r"""Gradient steps on :math:`\frac12 |u - anchor|^2 + \lambda C(u)` (Algorithm 1).
 
-    Args:
-        start: where the inner solver starts, ``(B, K)``.
-        anchor: what ``u`` stays near, ``(B, K)``.
-        matrix: the set's ``A``, ``(m, K)``.
-        multiplier: penalty weight, at least 0.
-        iterations: number of steps.
-        step_size: of each step.
-        bounds: the set's ``b``, ``(m,)``, or one number for all.
-
-    Returns:
-        the last iterate, ``(B, K)``.
+    From ``start`` to the last iterate, both ``(B, K)``; ``matrix`` is the set's ``A``,
+    ``(m, K)``, ``bounds`` its ``b``, ``(m,)`` or one number.
     """
     u = start
     for _ in range(iterations):
@@ -99,16 +90,10 @@ def conjugate_gradient(
     max_iterations: int,
     tolerance: float = 1e-10,
 ) -> torch.Tensor:
-    """Solves ``M z = rhs`` for each row, ``M`` symmetric positive definite.
+    """Solves ``M z = rhs`` for each row, ``(B, K)``, ``M`` symmetric positive definite.
 
-    Args:
-        product_with: ``z -> M z`` on ``(B, K)``.
-        rhs: right-hand sides, ``(B, K)``.
-        max_iterations: K of them suffice in exact arithmetic.
-        tolerance: stops when every row's residual is below this share of its ``rhs``.
-
-    Returns:
-        the solutions, ``(B, K)``.
+    ``product_with`` is ``z -> M z``; K steps suffice in exact arithmetic.  It stops when
+    every row's residual is below the tolerance, a share of its ``rhs``.
     """
     z = torch.zeros_like(rhs)
     residual, direction = rhs, rhs
@@ -174,16 +159,10 @@ def implicit_proximal(
     :math:`I - \gamma P + \lambda H` is not symmetric; with the target network held
     fixed the :math:`\gamma P` term is absent and conjugate gradient is legitimate.
 
-    Args:
-        values: the ``f`` that was projected, ``(B, K)``; the gradient flows here.
-        solution: the solver's ``u``, ``(B, K)``; its own history is not used.
-        matrix: the set's ``A``, ``(m, K)``.
-        multiplier: penalty weight.
-        max_iterations: of conjugate gradient; ``2 K`` if not given.
-        bounds: the set's ``b``, ``(m,)``, or one number for all.
-
-    Returns:
-        ``solution``, differentiable in ``values``.
+    The gradient flows into ``values``, the ``f`` that was projected, ``(B, K)``; the
+    history of the solution itself is not used.  ``matrix`` is the set's ``A``,
+    ``(m, K)``, ``bounds`` its ``b``, ``(m,)`` or one number; conjugate gradient takes
+    ``2 K`` steps at most if no other number is given.
     """
     multiplier = torch.as_tensor(multiplier, dtype=values.dtype, device=values.device)
     bounds = torch.as_tensor(bounds, dtype=values.dtype, device=values.device)

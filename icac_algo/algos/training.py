@@ -34,6 +34,7 @@ from .._util.checks import check_path, is_integer
 from ..critics import DivergenceError, refuse_diverged_networks
 from ..data import fingerprint
 from .checkpoints import Progress, restore_checkpoint, training_state, write_checkpoint
+from .processes import is_distributed
 
 Callback = Callable[[Any, int, int], None]
 
@@ -216,7 +217,7 @@ def _saved(options: FitOptions, progress: Progress) -> str:
 
 
 def _is_lost_process(error: RuntimeError) -> bool:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not is_distributed():
         return False
     # Gloo raises plain RuntimeErrors.
     words = ("gloo", "nccl", "connection", "timed out", "peer")

@@ -49,12 +49,8 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
 class Expression:
     """A number for each row, computed from columns; nothing in it is executed.
 
-    Args:
-        words: such as ``"revenue - paid_eur"`` or ``"where(won, `bid (EUR)`, 0)"``.
-        name: of the argument, for errors.
-
-    Raises:
-        ValueError: it is something else.
+    ``words`` are such as ``"revenue - paid_eur"`` or ``"where(won, `bid (EUR)`, 0)"``;
+    ``name`` is that of the argument, for errors.
     """
 
     def __init__(self, words: Any, name: str = "reward"):
@@ -73,11 +69,7 @@ class Expression:
             raise ValueError(refused) from None
 
     def __call__(self, columns: Mapping[str, FloatArray], rows: int) -> FloatArray:
-        """Its values, ``(rows,)``.
-
-        Raises:
-            ValueError: one is no finite number; the first row is named, from 1.
-        """
+        """Its values, ``(rows,)``; a row without a finite one is named, from 1."""
         with np.errstate(all="ignore"):
             found = np.asarray(self._value(self._tree, columns), np.float64)
         found = np.broadcast_to(found, (rows,)).copy()

@@ -90,11 +90,7 @@ def write(out: pathlib.Path, learned: Learned, page: str, results: Any) -> None:
 
 
 def open_policy(folder: str) -> Policy:
-    """A policy's folder, or that of a learning which holds one.
-
-    Raises:
-        ValueError: it is neither.
-    """
+    """A policy's folder, or that of a learning which holds one."""
     place = pathlib.Path(folder)
     if not place.is_dir():
         raise ValueError(f"{folder} must be a folder of icac learn, there is none")
@@ -126,11 +122,7 @@ def open_losses(folder: str) -> Stopping | None:
 
 
 def open_spec(folder: str) -> Spec:
-    """What a folder was learned from; paths of its log are absolute.
-
-    Raises:
-        ValueError: it is no folder of a learning.
-    """
+    """What a folder was learned from; paths of its log are absolute."""
     place = pathlib.Path(folder) / SPEC
     if not place.exists():
         raise ValueError(f"{folder} must be a folder of icac learn, has no {SPEC}")

@@ -20,11 +20,7 @@ _CHANCES = ("propensity", "prob", "pscore")
 
 
 def write_spec(log: Sequence[str], out: pathlib.Path) -> None:
-    """Guesses what is observed, done and earned, and says what else may be stated.
-
-    Raises:
-        ValueError: the log cannot be read, or the file is there already.
-    """
+    """Guesses what is observed, done and earned, and says what else may be stated."""
     if out.exists():
         raise ValueError(f"out must be a new file, {out} is there already")
     names = open_tables(log).schema.names

@@ -13,7 +13,6 @@ from typing import Any
 import click
 
 from .._util.command_line import BAD_INPUT, EXIT_STATUSES, NO_OUTPUT, say
-from . import prior_check
 from .spec import Spec, field_help
 
 _STATUSES = f"Exit status: 0 done, {EXIT_STATUSES}."
@@ -192,16 +191,6 @@ def report(folder: str) -> None:
     path = pathlib.Path(folder) / REPORT
     write_whole(path, page_of(found, shlex.join(["icac", "report", folder])).encode())
     click.echo(path)
-
-
-@icac.command(
-    "check-prior",
-    context_settings={"ignore_unknown_options": True, "help_option_names": []},
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def check_prior(arguments: tuple[str, ...]) -> int:
-    """Tests one shape against a log of numbers (--help)."""
-    return prior_check.main(list(arguments))
 
 
 def run(arguments: Sequence[str]) -> int:

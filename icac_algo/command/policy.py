@@ -25,13 +25,7 @@ _FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """A trained algorithm that is asked in columns and answers in units of its action.
-
-    Args:
-        algo: a built ``ConstraintAwareQ``.
-        preparation: from columns to observations.
-        space: what may be done.
-    """
+    """A trained algorithm that is asked in columns and answers in units of its action."""
 
     algo: Any
     preparation: Preparation
@@ -54,11 +48,7 @@ class Policy:
         return np.asarray(self.algo.predict_value(observations, asked), np.float64)
 
     def decide(self, record: Any) -> dict[str, float]:
-        """The action for one record of JSON, and the reward that is expected of it.
-
-        Raises:
-            ValueError: the record is not as the log was; the field is named.
-        """
+        """The action for one record of JSON, and the reward that is expected of it."""
         observation = self.preparation.observation(record)
         action = self(observation)
         expected = float(self.values(observation, action)[0])
@@ -91,11 +81,7 @@ class Policy:
 
     @classmethod
     def load(cls, folder: str) -> Policy:
-        """From a folder of :meth:`save`; nothing in it is executed.
-
-        Raises:
-            ValueError: it is none, or was changed.
-        """
+        """From a folder of :meth:`save`; nothing in it is executed."""
         place = pathlib.Path(folder)
         try:
             text = (place / DESCRIPTION).read_text("utf-8")
@@ -134,11 +120,7 @@ def _seal(description: dict[str, Any], model: pathlib.Path) -> str:
 
 
 def records(lines: Iterator[str]) -> Iterator[tuple[int, Any]]:
-    """Numbers, from 1, and objects of lines of JSON; a name twice is refused.
-
-    Raises:
-        ValueError: a line is not JSON; it is named.
-    """
+    """Numbers, from 1, and objects of lines of JSON; a name twice is refused."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)

@@ -33,27 +33,19 @@ _MOSTLY = 0.9
 class Field:
     """How one column becomes features.
 
-    Args:
-        column: its name.
-        kind: ``"number"`` (standardised; what is missing is the mean), ``"flag"``,
-            ``"category"`` (one feature a value, and one for all others), ``"hashed"`` (32
-            features by SHA-256 of the value) or ``"time"`` (hour on a circle, weekdays).
-        mean: of a number in the log.
-        std: its standard deviation.
-        values: of a category, most frequent first.
-        may_miss: whether the log has rows without it; then a feature says so.
-        buckets: of hashed values.
-        zoned: whether times are known in UTC; else they are of some place.
+    Kinds are ``"number"`` (standardised; what is missing is the mean), ``"flag"``,
+    ``"category"`` (one feature a value, and one for all others), ``"hashed"`` (32
+    features by SHA-256 of the value) and ``"time"`` (hour on a circle, weekdays).
     """
 
     column: str
     kind: str
-    mean: float = 0.0
+    mean: float = 0.0  # of a number in the log
     std: float = 1.0
-    values: tuple[str, ...] = ()
-    may_miss: bool = False
-    buckets: int = BUCKETS
-    zoned: bool = False
+    values: tuple[str, ...] = ()  # of a category, most frequent first
+    may_miss: bool = False  # whether the log has rows without it; then a feature says so
+    buckets: int = BUCKETS  # of hashed values
+    zoned: bool = False  # whether times are known in UTC; else they are of some place
 
     @property
     def features(self) -> list[str]:
@@ -119,18 +111,11 @@ class Preparation:
         categories: Sequence[str] = (),
         rows: Any = None,
     ) -> Preparation:
-        """What suits a log.
+        """What suits a log: a pyarrow table, and the columns of it to observe.
 
-        Args:
-            table: a pyarrow table.
-            columns: to observe.
-            rows: those to take means and values from, booleans ``(N,)``; whether values
-                may be missing, and whether all are 0 or 1, is asked of all.
-            categories: columns of whole numbers that are names, not amounts; those called
-                ``id`` or ``..._id`` are names too.
-
-        Raises:
-            ValueError: a column is of a kind that cannot be observed.
+        Means and values are those of ``rows``, booleans ``(N,)``; whether values may be
+        missing, and whether all are 0 or 1, is asked of all.  ``categories`` are whole
+        numbers that are names, not amounts, as are those called ``id`` or ``..._id``.
         """
         kept = np.flatnonzero(np.ones(table.num_rows) if rows is None else rows)
         fields = [_fit(table, kept, name, name in categories) for name in columns]
@@ -159,12 +144,7 @@ class Preparation:
         return found
 
     def observations(self, table: Any) -> npt.NDArray[np.float32]:
-        """Features of a table's rows, ``(N, d)``.
-
-        Raises:
-            ValueError: a column is of another kind than in the log, or lacks values where
-                the log had all.
-        """
+        """Features of a table's rows, ``(N, d)``."""
         check_columns(self.columns, table.column_names, ["the table"])
         found = np.empty((table.num_rows, len(self.features)), np.float32)
         start = 0
@@ -180,12 +160,7 @@ class Preparation:
         return found
 
     def observation(self, record: Any) -> npt.NDArray[np.float32]:
-        """Features of one record of JSON, ``(1, d)``.
-
-        Raises:
-            ValueError: it is no object, lacks a field, has an unknown one, or one of
-                another kind; the field is named.
-        """
+        """Features of one record of JSON, ``(1, d)``; errors name the field."""
         names = self.columns
         if not isinstance(record, Mapping):
             raise ValueError(f"a record must be an object with {', '.join(names)}")
@@ -200,11 +175,7 @@ class Preparation:
         return np.concatenate(parts, axis=1)
 
     def formula(self, column: str) -> str:
-        """A numeric column in units of its own, as words about features.
-
-        Raises:
-            ValueError: it is not observed, or no number that the log always has.
-        """
+        """A numeric column in units of its own, as words about features."""
         start = 0
         for field in self.fields:
             if field.column == column:
@@ -227,11 +198,7 @@ class Preparation:
 
 
 def values_of(table: Any, field: Field) -> Any:
-    """A column as float64 (NaN: missing), or as a list of texts or times with ``None``.
-
-    Raises:
-        ValueError: it cannot be of the field's kind; the first such row is named.
-    """
+    """A column as float64 (NaN: missing), or as a list of texts or times and None."""
     name, kind = field.column, field.kind
     if kind in (NUMBER, FLAG):
         values = numbers(table, name)

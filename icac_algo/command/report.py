@@ -60,15 +60,7 @@ def results(learned: Learned) -> dict[str, Any]:
 
 
 def report(learned: Learned, command: str) -> str:
-    """A page of HTML that needs no network and runs no scripts.
-
-    Args:
-        learned: what it is about.
-        command: that made it, as it was typed.
-
-    Raises:
-        ImportError: matplotlib is missing.
-    """
+    """A page of HTML that needs no network and runs no scripts."""
     with drawing():
         view = View(learned)
         sections = {

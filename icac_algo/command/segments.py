@@ -23,25 +23,15 @@ _DECIDED = 1.96
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """Decisions of one kind of context.
+    """Decisions of one kind of context."""
 
-    Args:
-        name: such as ``"device = mobile"``.
-        rows: how many.
-        logged: mean action of the log, in its units.
-        chosen: mean action of the policy.
-        reward: mean reward of the log.
-        gain: estimated reward of the policy minus that, doubly robust.
-        half: half of the gain's 95 % interval.
-    """
-
-    name: str
+    name: str  # such as "device = mobile"
     rows: int
-    logged: float
-    chosen: float
-    reward: float
-    gain: float
-    half: float
+    logged: float  # mean action of the log, in its units
+    chosen: float  # mean action of the policy
+    reward: float  # mean reward of the log
+    gain: float  # estimated reward of the policy minus that, doubly robust
+    half: float  # half of the gain's 95 % interval
 
 
 def segments(
@@ -49,11 +39,7 @@ def segments(
 ) -> list[Segment]:
     """Those of all columns, the largest change of the action first.
 
-    Args:
-        part: N decisions.
-        fields: of the columns that are observed.
-        chosen: the policy's actions, ``(N,)``.
-        estimates: doubly robust, of the policy's reward in each row, ``(N,)``.
+    Of each row: the policy's action, and its reward, estimated doubly robust.
     """
     found = []
     for field in fields:

@@ -131,13 +131,7 @@ class Spec:
 
     @classmethod
     def read(cls, path: str, **given: Any) -> Spec:
-        """From a TOML file; what is ``given`` counts instead.
-
-        A log's path is taken from the folder of the file.
-
-        Raises:
-            ValueError: it cannot be read, or has an unknown key.
-        """
+        """From a TOML file, whose folder a log's path starts at; or as ``given``."""
         try:
             fields = _toml().loads(pathlib.Path(path).read_text("utf-8"))
         except (OSError, UnicodeDecodeError, ValueError) as error:
@@ -154,11 +148,7 @@ class Spec:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Spec:
-        """From names and values.
-
-        Raises:
-            ValueError: a name is unknown, or a value not allowed.
-        """
+        """From names and values."""
         names = [field.name for field in dataclasses.fields(cls)]
         for name in fields:
             if name not in names:
@@ -216,11 +206,7 @@ class Spec:
     def stated_outcomes(
         self, preparation: Preparation, actions: list[float]
     ) -> list[Outcome]:
-        """Outcomes whose weights are in terms of features.
-
-        Raises:
-            ValueError: one is not in words that are known.
-        """
+        """Outcomes whose weights are in terms of features."""
         found = []
         for words in self.outcomes:
             parts = words.split(";")

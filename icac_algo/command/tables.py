@@ -26,11 +26,7 @@ FORMATS = {
 
 
 def pyarrow(part: str = "") -> Any:
-    """The library, or a part of it.
-
-    Raises:
-        ImportError: it is not installed; the message says how.
-    """
+    """The library, or a part of it."""
     name = f"pyarrow.{part}" if part else "pyarrow"
     return required(name, "reading tables needs pyarrow", "'bidclick-icac[command]'")
 
@@ -39,10 +35,6 @@ def open_tables(paths: Sequence[str]) -> Any:
     """A pyarrow dataset of files and folders of one format.
 
     Folders are searched; of names such as ``day=2026-01-31`` columns are made.
-
-    Raises:
-        ValueError: there is nothing there, or of several formats or none that is known.
-        ImportError: pyarrow is missing.
     """
     dataset = pyarrow("dataset")
     if not paths:
@@ -95,11 +87,7 @@ def _csv(files: Sequence[pathlib.Path], delimiter: str) -> Any:
 
 
 def read_columns(paths: Sequence[str], names: Iterable[str], limit: int = 0) -> Any:
-    """Columns of tables, as a pyarrow table; the first rows where there is a limit.
-
-    Raises:
-        ValueError: one is missing, or a file cannot be read.
-    """
+    """Columns of tables, as a pyarrow table; the first rows where there is a limit."""
     found = open_tables(paths)
     names = list(dict.fromkeys(names))
     check_columns(names, found.schema.names, paths)
@@ -162,11 +150,7 @@ def plain_column(table: Any, name: str) -> Any:
 
 
 def numbers(table: Any, name: str) -> FloatArray:
-    """A column as float64, NaN where it has nothing.
-
-    Raises:
-        ValueError: it does not hold numbers.
-    """
+    """A column as float64, NaN where it has nothing."""
     arrow = pyarrow()
     column = plain_column(table, name)
     kind, types = column.type, arrow.types

@@ -40,11 +40,7 @@ _NEAR = "Squares are means of logged decisions in the contexts nearest to it"
 
 
 class View:
-    """The policy on the held-out part, section by section.
-
-    Args:
-        learned: what it is about.
-    """
+    """The policy on the held-out part, section by section."""
 
     def __init__(self, learned: Learned):
         log = learned.log

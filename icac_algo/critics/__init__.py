@@ -22,7 +22,6 @@ from .kinds import (
     Functional,
     function_over,
     make_critic_field,
-    register_critic,
 )
 from .links import mean_of, negative_log_likelihood
 from .observation_scalers import ClippedStandardObservationScaler
@@ -36,8 +35,8 @@ from .outcome_log import (
 from .outcomes import ContinuousOutcomeQFunction, OutcomeCritic, OutcomeQFunction
 from .parametrization import Parametrization, Units
 from .quantiles import QuantileQFunction
-from .standardisation import Moments, Standardisation
-from .states import StateNetwork, lipschitz_bound, normed_linear
+from .standardisation import Standardisation
+from .states import StateNetwork
 
 __all__ = [
     "AfterstateOutcomeQFunction",
@@ -54,7 +53,6 @@ __all__ = [
     "Function",
     "Functional",
     "Hinges",
-    "Moments",
     "OutcomeCritic",
     "OutcomeQFunction",
     "OutcomeStandardisation",
@@ -75,14 +73,11 @@ __all__ = [
     "check_log",
     "free_coordinates",
     "function_over",
-    "lipschitz_bound",
     "make_coordinates",
     "make_critic_field",
     "make_function",
     "mean_of",
     "negative_log_likelihood",
-    "normed_linear",
     "refuse_diverged_networks",
-    "register_critic",
     "reward_slope",
 ]

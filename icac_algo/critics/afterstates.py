@@ -190,9 +190,7 @@ class Afterstates(Critic):
     def left(self, x: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """What actions leave of the budget feature, below 0 if refused, ``(B, K)``.
 
-        Args:
-            x: observations, ``(B, d)``.
-            actions: in their own units, ``(K,)`` or ``(B, K)``.
+        Actions are in their own units, ``(K,)`` or ``(B, K)``.
         """
         if self.payment is None:
             cost = self.known_cost(x, actions).to(x.dtype)
@@ -210,12 +208,7 @@ class Afterstates(Critic):
     ) -> torch.Tensor:
         """What is left is worth that, in units of the scale, ``(B, K)``.
 
-        Args:
-            function: that of :meth:`value_function`.
-            x: observations, ``(B, d)``.
-            coordinates: of the function, ``(B, n)``.
-            left: of the budget feature, ``(B, K)``.
-            units: of values.
+        The function is that of :meth:`value_function`, coordinates its own, ``(B, n)``.
         """
         clock, left = self.clock_after(x), left.clamp_min(0.0)
         if isinstance(function, Hinges):
@@ -247,12 +240,7 @@ class Afterstates(Critic):
     def sizes(
         self, encoder: Encoder, constraint: Constraint, action_size: int
     ) -> tuple[int, list[int], torch.Tensor]:
-        """Size of the observation, those of hidden layers, and the actions, ``(K,)``.
-
-        Raises:
-            ValueError: the encoder is of another kind, a feature is beyond the
-                observation, or the first action is not at 0.
-        """
+        """Size of the observation, those of hidden layers, and the actions, ``(K,)``."""
         size, hidden_units = vector_sizes(encoder, "afterstates")
         features = [*self.context, self.budget_feature, self.clock_feature]
         if self.payment is None:
@@ -285,14 +273,7 @@ class Afterstates(Critic):
 class AfterstateQFunction(StandardisedCritic, DiscreteQFunction):
     """A critic of K ordered actions, ``(B, d)`` to ``(B, K)``.
 
-    Args:
-        encoder: d3rlpy's vector encoder, whose layer sizes are taken over.
-        action_size: K.
-        settings: which features are what.
-        prior: the shape over actions and the reward scaler.
-
-    Raises:
-        ValueError: as :meth:`Afterstates.sizes`.
+    Of d3rlpy's vector encoder the layer sizes are taken over.
     """
 
     positions: torch.Tensor
@@ -348,11 +329,6 @@ class AfterstateQFunction(StandardisedCritic, DiscreteQFunction):
     def left(self, x: torch.Tensor) -> torch.Tensor:
         """What actions leave of the budget feature, below 0 if refused, ``(B, K)``."""
         return self.settings.left(x, self.positions)
-
-    @property
-    def encoder(self) -> Any:
-        """The encoder that was given; its layers are not used."""
-        return self._encoder
 
 
 class AfterstateOutcomeQFunction(OutcomeQFunction):

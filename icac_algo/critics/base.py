@@ -29,24 +29,17 @@ from .states import StateCoordinates, make_state_coordinates, observation_size
 class Prior:
     """What is known of Q, and how the numbers were scaled that it is stated in.
 
-    Args:
-        constraint: the shape over actions.
-        state_constraints: shapes over state features.
-        observation_scaler: how observations were scaled, to read features in their units.
-        action_scaler: how actions were scaled, where they are continuous.
-        reward_scaler: how rewards were scaled, to put known costs and bounds in theirs.
-        outcomes: the parts of the reward; ``constraint`` is then the shape of what
-            follows.
-        passes_layers: whether what is linear in the features passes the hidden layers,
-            as it should where these decay.
+    Beside outcomes the constraint is the shape of what follows.
     """
 
     constraint: Constraint
     state_constraints: Sequence[StateConstraint] = ()
     observation_scaler: ObservationScaler | None = None
-    action_scaler: ActionScaler | None = None
+    action_scaler: ActionScaler | None = None  # of continuous actions
     reward_scaler: RewardScaler | None = None
-    outcomes: Sequence[Outcome] = ()
+    outcomes: Sequence[Outcome] = ()  # the parts of the reward
+    #: Whether what is linear in the features passes the hidden layers, as it should where
+    #: these decay.
     passes_layers: bool = False
 
 
@@ -75,11 +68,17 @@ class StandardisedCritic(nn.Module):
 
     level: torch.Tensor
     scale: torch.Tensor
+    _encoder: Any
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("level", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
+
+    @property
+    def encoder(self) -> Any:
+        """The encoder that was given."""
+        return self._encoder
 
     def standardise(self, level: float, scale: float, *more: float) -> None:
         """Sets the level and the scale that the network's outputs are measured in.
@@ -97,12 +96,8 @@ class StandardisedCritic(nn.Module):
 class ShapedCritic(StandardisedCritic):
     r"""Base of critics :math:`Q(s, a) = level + scale \cdot v(s, a) - o(s, a)`.
 
-    Args:
-        encoder: of observations (and, for continuous actions, actions) to features.
-        hidden_size: number of features.
-        prior: the shapes and the units that they are stated in.
-        parametrization: coordinates to values.
-        spectral_norm: normalise every linear layer by its largest singular value.
+    The parametrization turns coordinates into values; with ``spectral_norm`` every linear
+    layer is divided by its largest singular value.
     """
 
     def __init__(
@@ -143,9 +138,7 @@ class ShapedCritic(StandardisedCritic):
     ) -> torch.Tensor:
         """The parametrization's coordinates of each state, ``(B, n_coordinates)``.
 
-        Args:
-            x: observations.
-            features: those of the observations, where they are known already.
+        Features are computed unless they are known already.
         """
         if self._by_state is not None:
             return self._by_state(self.unscaled(x), self.units(), self.level, self.scale)
@@ -202,11 +195,6 @@ class ShapedCritic(StandardisedCritic):
             self.unscaled(x), positions
         )
 
-    @property
-    def encoder(self) -> Any:
-        """The encoder that was given."""
-        return self._encoder
-
 
 def normalise_spectrally(critic: nn.Module) -> None:
     """Divides every linear layer by its largest singular value from now on."""
@@ -216,11 +204,7 @@ def normalise_spectrally(critic: nn.Module) -> None:
 
 
 def reward_slope(scaler: RewardScaler | None) -> float:
-    """By how much one unit of reward changes the scaled reward.
-
-    Raises:
-        ValueError: the scaler is not affine, so a cost has no fixed scaled size.
-    """
+    """By how much one unit of reward changes the scaled one; refuses curved scalers."""
     if scaler is None:
         return 1.0
     at = torch.tensor([-2.0, 0.0, 1.0, 3.0], dtype=torch.float64)

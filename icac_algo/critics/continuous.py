@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from d3rlpy.models.torch import ContinuousQFunction, EncoderWithAction, QFunctionOutput
 from d3rlpy.types import TorchObservation
@@ -10,42 +12,17 @@ from .base import Prior, ShapedCritic
 from .functions import Function
 
 
-class ContinuousShapedQFunction(ShapedCritic, ContinuousQFunction):
-    r"""A critic :math:`Q(s, a)` of a real action, a function of a stated shape in it.
+class OverRealAction:
+    """What critics of one real action share.
 
-    The shape holds for actions in their own units, at every real number, not only
-    within the range that the constraint's ``actions`` (default: [0, 1]) name; that range
-    is what coordinates are measured in.
-
-    Args:
-        encoder: of observation and action; the action it sees is always zero, so that
-            the action enters through the shaped function alone.
-        hidden_size: number of features.
-        prior: the shapes, and the units that they are stated in.
-        function: coordinates to values at any action.
-        spectral_norm: normalise every linear layer by its largest singular value.
+    The action that the encoder sees is always zero, so that the action enters through
+    the shaped functions alone.
     """
 
-    _parametrization: Function
-
-    def __init__(
-        self,
-        encoder: EncoderWithAction,
-        hidden_size: int,
-        prior: Prior,
-        function: Function,
-        spectral_norm: bool = False,
-    ):
-        super().__init__(encoder, hidden_size, prior, function, spectral_norm)
-
-    def forward(self, x: TorchObservation, action: torch.Tensor) -> QFunctionOutput:
-        if action.dim() != 2 or action.shape[1] != 1:
-            raise ValueError(
-                "a shape is over one action: actions must have shape (batch, 1), got "
-                f"{tuple(action.shape)}"
-            )
-        q = self.at(x, self.unscaled_actions(action))
-        return QFunctionOutput(q_value=q, quantiles=None, taus=None)
+    training: bool
+    _encoder: Any
+    _prior: Prior
+    coordinates: Any
 
     def features(self, x: TorchObservation) -> torch.Tensor:
         first = x if isinstance(x, torch.Tensor) else x[0]
@@ -56,9 +33,9 @@ class ContinuousShapedQFunction(ShapedCritic, ContinuousQFunction):
 
     def unscaled_actions(self, action: torch.Tensor) -> torch.Tensor:
         """Actions in their own units, ``(B, 1)``."""
-        if self._prior.action_scaler is None:
-            return action
-        unscaled: torch.Tensor = self._prior.action_scaler.reverse_transform(action)
+        scaler = self._prior.action_scaler
+        unscaled: torch.Tensor
+        unscaled = action if scaler is None else scaler.reverse_transform(action)
         return unscaled
 
     def at(self, x: TorchObservation, actions: torch.Tensor) -> torch.Tensor:
@@ -83,6 +60,42 @@ class ContinuousShapedQFunction(ShapedCritic, ContinuousQFunction):
         range share one.
         """
         return self._values(x, coordinates.double(), actions.double())
+
+    def _values(
+        self, x: TorchObservation, coordinates: torch.Tensor, actions: torch.Tensor
+    ) -> torch.Tensor:
+        """In the type of the coordinates, or a finer one."""
+        raise NotImplementedError
+
+
+class ContinuousShapedQFunction(OverRealAction, ShapedCritic, ContinuousQFunction):
+    """A critic :math:`Q(s, a)` of a real action, a function of a stated shape in it.
+
+    The shape holds for actions in their own units, at every real number, not only
+    within the range that the constraint's ``actions`` (default: [0, 1]) name; that range
+    is what coordinates are measured in.
+    """
+
+    _parametrization: Function
+
+    def __init__(
+        self,
+        encoder: EncoderWithAction,
+        hidden_size: int,
+        prior: Prior,
+        function: Function,
+        spectral_norm: bool = False,
+    ):
+        super().__init__(encoder, hidden_size, prior, function, spectral_norm)
+
+    def forward(self, x: TorchObservation, action: torch.Tensor) -> QFunctionOutput:
+        if action.dim() != 2 or action.shape[1] != 1:
+            raise ValueError(
+                "a shape is over one action: actions must have shape (batch, 1), got "
+                f"{tuple(action.shape)}"
+            )
+        q = self.at(x, self.unscaled_actions(action))
+        return QFunctionOutput(q_value=q, quantiles=None, taus=None)
 
     def _values(
         self, x: TorchObservation, coordinates: torch.Tensor, actions: torch.Tensor

@@ -110,11 +110,7 @@ _CANONICAL: dict[tuple[str, bool], type[Parametrization]] = {
 
 
 def make_coordinates(constraint: Constraint, action_size: int) -> Parametrization:
-    """The canonical coordinates of a shape over K actions.
-
-    Raises:
-        ValueError: the shape has none, or does not fit K.
-    """
+    """The canonical coordinates of a shape over K actions."""
     positions = torch.as_tensor(constraint.positions(action_size))
     frame = Frame.of(constraint, "Canonical()")
     return _CANONICAL[frame.slopes, frame.concave](positions, frame, action_size)

@@ -15,18 +15,10 @@ from .parametrization import Parametrization
 
 
 class ShapedQFunction(ShapedCritic, DiscreteQFunction):
-    r"""A critic of K ordered actions, ``(B, ...)`` to ``(B, K)``.
+    """A critic of K ordered actions, ``(B, ...)`` to ``(B, K)``.
 
     In evaluation mode the output is exact: rounding is removed in float64.  In training
     mode it is the differentiable value that a loss needs.
-
-    Args:
-        encoder: observations ``(B, ...)`` to features ``(B, hidden_size)``.
-        hidden_size: number of features.
-        action_size: number of actions, K.
-        prior: the shapes and the units that they are stated in.
-        parametrization: coordinates to values.
-        spectral_norm: normalise every linear layer by its largest singular value.
     """
 
     def __init__(
@@ -93,11 +85,7 @@ class ProjectedQFunction(ShapedQFunction):
 
     In training mode too, with the gradient of :class:`_StraightThrough`, unless
     ``projects_in_training`` is set to ``False``, for an algorithm with a proximal layer
-    of its own.
-
-    Args:
-        pull: weight that keeps the free critic near the set.
-        others: those of :class:`ShapedQFunction`.
+    of its own.  The ``pull`` keeps the free critic near the set.
     """
 
     def __init__(self, *others: Any, pull: float, **more: Any):

@@ -31,10 +31,7 @@ def refuse_diverged_networks(
 ) -> None:
     """Raises :class:`DivergenceError` if a weight is NaN or infinite.
 
-    Args:
-        networks: by their names.
-        step: gradient step of this ``fit``, from 1.
-        saved: where the last good state is, in words.
+    ``step`` is that of this ``fit``, from 1; ``saved`` says where the last good state is.
     """
     for module_name, module in networks.items():
         for name, weights in module.named_parameters():

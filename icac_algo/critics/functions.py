@@ -29,11 +29,7 @@ from .parametrization import (
 class Function(Parametrization):
     """A parametrization that can be read off at any action.
 
-    Args:
-        positions: positions of the actions, strictly increasing, shape ``(K,)``; of a
-            continuous action the two ends of its range.
-        frame: the frame of the shape.
-        n_coordinates: how many free numbers.
+    Positions of a continuous action are the two ends of its range.
     """
 
     def __init__(self, positions: Tensor, frame: Frame, n_coordinates: int):
@@ -62,14 +58,8 @@ class Pieces(Function):
 
     The action runs over ``x`` in [-1, 1].  The level is not that of any one action but
     what the pieces saturate to; pinning it to the middle doubled the regret on a quarter
-    of the bidding log.
-
-    Args:
-        positions: as in :class:`Function`.
-        frame: the frame of the shape.
-        n_pieces: how many pieces, at least 1.
-        straightness: 0, or above it a line that bends the less the higher it is; else a
-            rising function has no line, and begins as the sum of its pieces.
+    of the bidding log.  With ``straightness`` 0 a rising function has no line, and begins
+    as the sum of its pieces; above it a line bends the less the higher it is.
     """
 
     places: Tensor
@@ -254,21 +244,13 @@ def make_function(
 ) -> Function:
     """The function of a continuous action that has a shape.
 
-    Args:
-        constraint: the shape.
-        positions: actions, or the ends of their range, strictly increasing.
-        n_pieces: pieces, at least 1.
-        rising_in_coordinates: whether values must rise in every coordinate, as shapes
-            over state features need.
-        lipschitz_in_coordinates: whether they must also be Lipschitz in their sup norm;
-            then the function is a :class:`Spline`.
-        straightness: 0 for pieces alone, which begin nearer to a mean that saturates;
-            above it a fresh network gives a line, and the higher it is the less does the
-            line bend: right for log-odds and logarithms, which often are nearly straight
-            and which pieces alone can hardly become.
+    Shapes over state features need values that rise in every coordinate, or that are
+    also Lipschitz in their sup norm: then the function is a :class:`Spline`.
 
-    Raises:
-        ValueError: the shape has no such function class.
+    With ``straightness`` 0 it is made of pieces alone, which begin nearer to a mean that
+    saturates.  Above it a fresh network gives a line, and the higher it is the less does
+    the line bend: right for log-odds and logarithms, which often are nearly straight and
+    which pieces alone can hardly become.
     """
     frame = Frame.of(constraint, "Functional()")
     bounded_above = math.isfinite(frame.slope_bounds[1])

@@ -25,11 +25,7 @@ class Critic(DynamicConfig):
     """Base: how the networks of a critic are built."""
 
     def check(self, prior: Prior) -> None:
-        """Checks that this critic offers what is asked of it.
-
-        Raises:
-            ValueError: it does not; the message names the argument.
-        """
+        """Refuses what this critic does not offer, by the name of the argument."""
         if prior.outcomes:
             raise ValueError(
                 "outcomes need critic=Functional() or Afterstates(...), got "
@@ -46,26 +42,15 @@ class Critic(DynamicConfig):
     ) -> Any:
         """A critic of K actions, ``(B, ...)`` to ``(B, K)``.
 
-        Args:
-            encoder: observations ``(B, ...)`` to features ``(B, hidden_size)``.
-            hidden_size: number of features.
-            action_size: number of actions, K.
-            prior: the shapes and the units that they are stated in.
-
-        Raises:
-            ValueError: the shape does not offer such a critic or does not fit K, the
-                observation or the scalers.
+        The encoder gives features ``(B, hidden_size)``.  ``ValueError`` where the shape
+        has no such critic or does not fit K, the observation or the scalers.
         """
         raise NotImplementedError
 
     def create_continuous(
         self, encoder: EncoderWithAction, hidden_size: int, prior: Prior
     ) -> ContinuousShapedQFunction | ContinuousOutcomeQFunction:
-        """A critic of one real action; only :class:`Functional` has it.
-
-        Raises:
-            ValueError: there is none, or the shape does not offer it.
-        """
+        """A critic of one real action; only :class:`Functional` has it."""
         raise ValueError(
             f"continuous actions need critic=Functional(), got {self!r}: there is no "
             "finite list of values"

@@ -44,20 +44,15 @@ _ALLOWED = {
 class OutcomeStandardisation(Standardisation):
     r"""What the parts of a critic of outcomes are measured from and in.
 
-    ``level`` and ``scale`` are those of what follows, in scaled rewards.
-
-    Args:
-        follows: whether any step is followed by another.
-        levels: of learned outcomes on their links' scales: that of the mean.
-        scales: of the same: the spread where the link is the identity, else 1.
-        balance: what each outcome's negative log-likelihood counts in the loss:
-            :math:`E[\mathbb{1}[\text{given}] (\partial Q / \partial \mu_k)^2]\, Var(y_k)`
-            over the variance of rewards.
+    ``level`` and ``scale`` are those of what follows, in scaled rewards.  The ``balance``
+    is what each outcome's negative log-likelihood counts in the loss:
+    :math:`E[\mathbb{1}[\text{given}] (\partial Q / \partial \mu_k)^2]\, Var(y_k)` over
+    the variance of rewards.
     """
 
-    follows: bool
-    levels: tuple[float, ...]
-    scales: tuple[float, ...]
+    follows: bool  # whether any step is followed by another
+    levels: tuple[float, ...]  # of learned outcomes on their links' scales: of the mean
+    scales: tuple[float, ...]  # the spread where the link is the identity, else 1
     balance: tuple[float, ...]
 
     @property
@@ -79,9 +74,6 @@ class OutcomeStandardisation(Standardisation):
         """From two passes over pieces of a log, which the first one checks.
 
         ``total`` is that of Q as a whole.
-
-        Raises:
-            ValueError: as :meth:`Block.check`.
         """
         learned = [i for i, one in enumerate(outcomes) if one.learned]
         moments = {i: Moments() for i in learned}
@@ -141,14 +133,9 @@ _LEAST_SHARE = 1e-6
 class Block:
     """Some rows of a log: observations, actions, rewards and every outcome's values.
 
-    Args:
-        outcomes: all of them.
-        observations: gives unscaled float32 vectors, ``(B, d)``, ``None`` if there are
-            no vectors; asked for when they are looked at.
-        actions: in their own units, ``(B,)``.
-        rewards: unscaled, ``(B,)``.
-        read: from a column's name to its values, ``(B,)``.
-        rows: their numbers in the log, for errors.
+    Observations are asked for when they are looked at: unscaled float32 vectors,
+    ``(B, d)``, ``None`` if there are none.  Actions are in their own units and rewards
+    unscaled, ``(B,)``; ``rows`` are their numbers in the log, for errors.
     """
 
     def __init__(
@@ -201,11 +188,7 @@ class Block:
         return effect
 
     def check(self) -> None:
-        """Refuses values that an outcome cannot have, and rewards that they do not make.
-
-        Raises:
-            ValueError: a row has such; it is named.
-        """
+        """Refuses values that no outcome can have, and rewards that they do not make."""
 
         def where(i: int) -> str:
             return f"row {self._rows[i]}"
@@ -249,11 +232,7 @@ def _formula(outcomes: Sequence[Outcome]) -> str:
 
 
 def check_log(dataset: ColumnarReplayBuffer, outcomes: Sequence[Outcome]) -> None:
-    """Checks that a log has a column for each outcome.
-
-    Raises:
-        ValueError: there is no such column, or one has more than a number in each row.
-    """
+    """Checks that a log has a column of numbers for each outcome."""
     columns = dataset.columns
     for one in outcomes:
         if one.column is None:
@@ -273,11 +252,7 @@ def check_log(dataset: ColumnarReplayBuffer, outcomes: Sequence[Outcome]) -> Non
 
 
 def check_batches(dataset: ColumnarReplayBuffer, outcomes: Sequence[Outcome]) -> None:
-    """Checks that batches of a log know its columns, and that these are true of them.
-
-    Raises:
-        ValueError: an episode is still open, or the picker makes transitions of its own.
-    """
+    """Checks that batches of a log know its columns, and that these are true of them."""
     picker = dataset.transition_picker
     if dataset.transition_count != dataset.columns.index.transitions:
         raise ValueError(
@@ -303,13 +278,7 @@ def blocks_of(
     outcomes: Sequence[Outcome],
     positions: FloatArray | None,
 ) -> Iterator[Block]:
-    """A log's decisions, some at a time.
-
-    Args:
-        dataset: the log.
-        outcomes: those of the config.
-        positions: of discrete actions, ``(K,)``; ``None`` of a continuous one.
-    """
+    """A log's decisions, some at a time; discrete actions have positions, ``(K,)``."""
     columns = dataset.columns
     decisions = columns.index.decisions()
     for start in range(0, len(decisions), _ROWS_AT_ONCE):

@@ -39,6 +39,7 @@ from .base import (
     reward_shift,
     reward_slope,
 )
+from .continuous import OverRealAction
 from .functions import make_function
 from .links import mean_of, negative_log_likelihood
 from .parametrization import Units
@@ -61,15 +62,8 @@ class OutcomeCritic(_Called, StandardisedCritic):
     """What critics of outcomes share, over discrete actions and over a continuous one.
 
     Tensors of *predictors*, ``(n + 1, B, M)``, hold the means of n learned outcomes on
-    their links' scales at M actions, and after them what follows.
-
-    Args:
-        encoder: of observations (and, for a continuous action, actions) to features.
-        hidden_size: number of features.
-        prior: the outcomes, the shape of what follows and the units of both.
-        positions: of the actions, ``(K,)``; of a continuous one the ends of its range.
-        n_pieces: pieces of each shaped function.
-        spectral_norm: normalise every linear layer by its largest singular value.
+    their links' scales at M actions, and after them what follows.  Positions are those of
+    the actions, ``(K,)``, or the ends of a continuous one's range.
     """
 
     levels: Tensor
@@ -154,7 +148,7 @@ class OutcomeCritic(_Called, StandardisedCritic):
 
     # -- from observations to predictors ---------------------------------------
 
-    def _encode(self, x: TorchObservation) -> Tensor:
+    def features(self, x: TorchObservation) -> Tensor:
         """The encoder's features, ``(B, hidden_size)``."""
         raise NotImplementedError
 
@@ -175,7 +169,7 @@ class OutcomeCritic(_Called, StandardisedCritic):
         ):
             if ignores not in seen:
                 inputs = without_features(x, ignores)
-                seen[ignores] = inputs, self._encode(inputs)
+                seen[ignores] = inputs, self.features(inputs)
             inputs, features = seen[ignores]
             coordinates = head(features)
             if self._features:
@@ -255,11 +249,7 @@ class OutcomeCritic(_Called, StandardisedCritic):
         Each is a mean of :math:`b_k\, \mathbb{1}[\text{given}]\, (-\log p(y_k | \eta_k))`
         with the ``balance`` :math:`b_k` of :class:`OutcomeStandardisation`, so that to
         second order their sum is half the squared error of Q in units of the rewards'
-        spread.
-
-        Args:
-            predictors: at the logged actions, ``(n + 1, B, 1)``.
-            labels: logged values of the learned outcomes, each ``(B,)``.
+        spread.  Predictors, ``(n + 1, B, 1)``, are at the logged actions.
         """
         terms = {}
         for k, i in enumerate(self.learned):
@@ -285,11 +275,6 @@ class OutcomeCritic(_Called, StandardisedCritic):
         shares = [_LINEAR_DECAY[link] for link in links]
         # Critics whose parts have networks of their own have none.
         return list(zip(self._past, shares, strict=False))
-
-    @property
-    def encoder(self) -> Any:
-        """The encoder that was given."""
-        return self._encoder
 
 
 class OutcomeQFunction(OutcomeCritic, DiscreteQFunction):
@@ -337,7 +322,7 @@ class OutcomeQFunction(OutcomeCritic, DiscreteQFunction):
         coordinates = self.coordinates(x)
         return self.predictors(coordinates, actions), coordinates
 
-    def _encode(self, x: TorchObservation) -> Tensor:
+    def features(self, x: TorchObservation) -> Tensor:
         features: Tensor = self._encoder(x)
         return features
 
@@ -396,12 +381,8 @@ class OutcomeQFunction(OutcomeCritic, DiscreteQFunction):
         return found
 
 
-class ContinuousOutcomeQFunction(OutcomeCritic, ContinuousQFunction):
-    """A critic of outcomes over one real action.
-
-    Arguments are those of :class:`OutcomeCritic`; the action that the encoder sees is
-    always zero, so that the action enters through the shaped functions alone.
-    """
+class ContinuousOutcomeQFunction(OverRealAction, OutcomeCritic, ContinuousQFunction):
+    """A critic of outcomes over one real action."""
 
     def forward(
         self, x: TorchObservation, action: Tensor, actions: Tensor | None = None
@@ -413,37 +394,11 @@ class ContinuousOutcomeQFunction(OutcomeCritic, ContinuousQFunction):
         q = self.at_coordinates(x, coordinates, self.unscaled_actions(action))
         return QFunctionOutput(q_value=q, quantiles=None, taus=None)
 
-    def _encode(self, x: TorchObservation) -> Tensor:
-        first = x if isinstance(x, Tensor) else x[0]
-        zeros = first.new_zeros((first.shape[0], 1)).float()
-        features: Tensor = self._encoder(x, zeros)
-        return features
-
-    def unscaled_actions(self, action: Tensor) -> Tensor:
-        """Actions in their own units, ``(B, 1)``."""
-        scaler = self._prior.action_scaler
-        unscaled: Tensor = action if scaler is None else scaler.reverse_transform(action)
-        return unscaled
-
-    def at(self, x: TorchObservation, actions: Tensor) -> Tensor:
-        """Values at unscaled actions, ``(B, M)`` to ``(B, M)``."""
-        return self.at_coordinates(x, self.coordinates(x), actions)
-
-    def at_coordinates(
+    def _values(
         self, x: TorchObservation, coordinates: Tensor, actions: Tensor
     ) -> Tensor:
-        """As :meth:`at`, with the coordinates of the states already known."""
-        if not self.training:
-            return self.fine_values(x, coordinates, actions).float()
         actions = actions.to(coordinates)
-        return self.compose(x, self.predictors(coordinates, actions), actions).float()
-
-    def fine_values(
-        self, x: TorchObservation, coordinates: Tensor, actions: Tensor
-    ) -> Tensor:
-        """As :meth:`at_coordinates` in evaluation mode, before it is rounded: float64."""
-        actions = actions.double()
-        return self.compose(x, self.predictors(coordinates.double(), actions), actions)
+        return self.compose(x, self.predictors(coordinates, actions), actions)
 
 
 class _Constant(nn.Module):

@@ -29,17 +29,11 @@ class Limits(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Units:
-    """What values are measured from and in: Q is ``level + scale * value``.
+    """What values are measured from and in: Q is ``level + scale * value``."""
 
-    Args:
-        level: a number or a tensor without dimensions.
-        scale: likewise, positive.
-        reward_slope: units of Q in one unit of the shape's own bounds.
-    """
-
-    level: Tensor | float = 0.0
-    scale: Tensor | float = 1.0
-    reward_slope: float = 1.0
+    level: Tensor | float = 0.0  # a number, or a tensor without dimensions
+    scale: Tensor | float = 1.0  # likewise, positive
+    reward_slope: float = 1.0  # units of Q in one unit of the shape's own bounds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,12 +112,8 @@ class Frame:
 class Parametrization(nn.Module):
     """Base: ``n_coordinates`` free numbers to values, ``(B, n)`` to ``(B, K)``.
 
-    Subclasses define :meth:`rising`, the values in the shape's :class:`Frame`.
-
-    Args:
-        positions: positions of the actions, strictly increasing, shape ``(K,)``.
-        frame: the frame of the shape.
-        n_coordinates: how many free numbers.
+    Subclasses define :meth:`rising`, the values in the shape's :class:`Frame`.  Positions
+    of the actions, ``(K,)``, are strictly increasing.
     """
 
     unit: Tensor

@@ -58,12 +58,6 @@ class QuantileQFunction(DiscreteQFunction):
     The spread is the cumulative sum of gaps :math:`\mathrm{softplus}(z_j) / \log 2 \cdot
     g_j`, centred, with ``g`` the gaps between those quantiles of a standard normal: a
     fresh critic expects normal returns with about the standard deviation ``scale``.
-
-    Args:
-        mean: the critic of the mean.
-        hidden_size: number of its encoder's features.
-        action_size: number of actions, K.
-        n_quantiles: N, at least 2.
     """
 
     taus: torch.Tensor

@@ -23,22 +23,15 @@ from ..data import ColumnarReplayBuffer, blocks
 
 @dataclasses.dataclass(frozen=True)
 class Standardisation:
-    """What Q is measured from, and in, in scaled reward units.
+    """What Q is measured from, and in, in scaled reward units."""
 
-    Args:
-        level: the expected discounted sum of the mean reward.
-        scale: standard deviation of the reward; positive.
-        mean: that of the reward.
-        middle: of features, what is taken from each: its mean, or 0 of a flag; none
-            where nothing is linear in them.
-        spread: of features, what each is divided by: its standard deviation, or 1.
-    """
-
-    level: float
-    scale: float
-    mean: float
+    level: float  # the expected discounted sum of the mean reward
+    scale: float  # standard deviation of the reward; positive
+    mean: float  # of the reward
+    #: Of features, what is taken from each: its mean, or 0 of a flag; none where nothing
+    #: is linear in them.
     middle: tuple[float, ...] = ()
-    spread: tuple[float, ...] = ()
+    spread: tuple[float, ...] = ()  # what each is divided by: its deviation, or 1
 
     @property
     def numbers(self) -> list[float]:
@@ -49,11 +42,7 @@ class Standardisation:
     def of_rewards(
         cls, mean: float, std: float, terminal_share: float, gamma: float
     ) -> Standardisation:
-        """From moments of the (scaled) rewards.
-
-        Raises:
-            ValueError: nothing ends the sum of rewards.
-        """
+        """From moments of the (scaled) rewards."""
         ending = 1.0 - gamma * (1.0 - terminal_share)
         if ending <= 0.0:
             raise ValueError(

@@ -4,7 +4,7 @@ Layers with normed weights and sorting activations are 1-Lipschitz; adding the i
 itself, times at least the network's own Lipschitz constant, makes the sum monotone
 (Kitouni, Nolte, Williams, "Expressive monotonic neural networks", 2023).  Norms and
 activations are those of the package ``monotonicnetworks``.  Its monotone wrapper believes
-whatever constant it is told; here the constant is derived from the module.
+whatever constant it is told; here every layer has norm one, and so the network.
 
 Functions of the action that rise in every coordinate (and are Lipschitz in their sup
 norm) make a critic monotone (Lipschitz) in the state, at every action, if the coordinates
@@ -37,8 +37,6 @@ from ..shapes import (
 from .functions import Function, Spline
 from .parametrization import Parametrization, Units
 
-# What kind of norm of a weight bounds: from which norm of inputs to which of outputs.
-_NORMS = {"one-inf": ("1", "inf"), "two-inf": ("2", "inf"), "inf": ("inf", "inf")}
 # A norm of one is one up to rounding, layer after layer; this covers a hundred layers.
 _SLACK = 1e-5
 # Before their softplus: small first scales of outputs overfit a scarce log less (regret
@@ -60,75 +58,14 @@ class _Normed(nn.Module):
         return normed
 
 
-def normed_linear(inputs: int, outputs: int, kind: str) -> nn.Linear:
+def _normed_linear(inputs: int, outputs: int, kind: str) -> nn.Linear:
     """A linear layer whose weight has norm at most one throughout training.
 
-    Args:
-        inputs: number of inputs.
-        outputs: number of outputs.
-        kind: ``"one-inf"``, ``"two-inf"`` or ``"inf"``: from the 1-norm, 2-norm or sup
-            norm of inputs to the sup norm of outputs.
+    ``kind`` is from which norm of inputs to the sup norm of outputs; ``"inf"``, its own.
     """
     layer = nn.Linear(inputs, outputs)
     parametrize.register_parametrization(layer, "weight", _Normed(kind))
     return layer
-
-
-def lipschitz_bound(module: nn.Module) -> tuple[str, float]:
-    """A Lipschitz constant that no training can break, derived from a module's layers.
-
-    Args:
-        module: a ``Sequential`` of layers from :func:`normed_linear`, ``GroupSort`` and
-            ``Identity``, nested or not.
-
-    Returns:
-        the norm of inputs (``"1"``, ``"2"`` or ``"inf"``) and the constant from it to
-        the sup norm of outputs.
-
-    Raises:
-        ValueError: a layer is of a kind that has no such constant, or the norms of two
-            layers do not follow each other.
-    """
-    norm, of_inputs = "", ""
-    for layer in _layers(module):
-        if isinstance(layer, nn.Linear):
-            kind = _normed_kind(layer)
-            takes, gives = _NORMS[kind]
-            if norm and takes != norm:
-                raise ValueError(
-                    f"a layer bounded from the {takes}-norm follows one that is bounded "
-                    f"in the {norm}-norm"
-                )
-            of_inputs, norm = of_inputs or takes, gives
-        elif not isinstance(layer, (GroupSort, nn.Identity)):
-            raise ValueError(
-                f"no Lipschitz constant can be derived for a {type(layer).__name__}; "
-                "layers must come from normed_linear, or be GroupSort or Identity"
-            )
-    if not of_inputs:
-        raise ValueError("no Lipschitz constant can be derived: there is no linear layer")
-    return of_inputs, 1.0
-
-
-def _layers(module: nn.Module) -> list[nn.Module]:
-    if isinstance(module, nn.Sequential):
-        return [layer for part in module for layer in _layers(part)]
-    return [module]
-
-
-def _normed_kind(layer: nn.Linear) -> str:
-    if parametrize.is_parametrized(layer, "weight"):
-        # The list of what is applied to the weight, and no other parameter.
-        (chain,) = (
-            m for m in layer.modules() if isinstance(m, parametrize.ParametrizationList)
-        )
-        steps = list(chain)
-        if len(steps) == 1 and isinstance(steps[0], _Normed):
-            return steps[0].kind
-    raise ValueError(
-        "no Lipschitz constant can be derived for a Linear whose weight is free; "
-        "use normed_linear"
-    )
 
 
 class StateNetwork(nn.Module):
@@ -162,17 +99,15 @@ class StateNetwork(nn.Module):
         sizes = [observation_size, *hidden_units, n_outputs]
         for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
             first = "two-inf" if lipschitz else "one-inf"
-            layers.append(normed_linear(inputs, outputs, first if i == 0 else "inf"))
+            layers.append(_normed_linear(inputs, outputs, first if i == 0 else "inf"))
             if i < len(hidden_units):
                 # Pairs are sorted; an odd layer is sorted as a whole.
                 layers.append(GroupSort(outputs // 2 if outputs % 2 == 0 else 1))
-        free = nn.Sequential(*layers)
-        norm, constant = lipschitz_bound(free)
-        assert norm == ("2" if lipschitz else "1")
         self.n_monotone = int(np.count_nonzero(directions))
         self.body = MonotonicWrapper(
-            free,
-            lipschitz_const=constant * (1.0 + _SLACK),
+            nn.Sequential(*layers),
+            # Layers of norm one, and the norms of two that follow each other agree.
+            lipschitz_const=1.0 + _SLACK,
             monotonic_constraints=directions.tolist(),
         )
         self.lipschitz = lipschitz

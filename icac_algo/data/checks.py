@@ -59,12 +59,7 @@ def action_range(dataset: ReplayBufferBase) -> tuple[float, float]:
 
 
 def check_dataset(algorithm: str, dataset: ReplayBufferBase) -> None:
-    """Checks that ``algorithm``, of discrete actions, can learn from the dataset.
-
-    Raises:
-        ValueError: the dataset is empty, its actions are continuous or out of range, or
-            an observation or reward is NaN or infinite.
-    """
+    """Checks that ``algorithm``, of discrete actions, can learn from the dataset."""
     if dataset.dataset_info.action_space != ActionSpace.DISCRETE:
         raise ValueError(
             f"{algorithm} needs discrete actions (indices), got continuous ones; "
@@ -76,12 +71,7 @@ def check_dataset(algorithm: str, dataset: ReplayBufferBase) -> None:
 def check_continuous_dataset(
     algorithm: str, dataset: ReplayBufferBase, lower: float, upper: float
 ) -> None:
-    """Checks that ``algorithm``, of one bounded action, can learn from the dataset.
-
-    Raises:
-        ValueError: the dataset is empty, an action is not from ``lower`` to ``upper``
-            (the shape's range), or an observation or reward is NaN or infinite.
-    """
+    """Checks that ``algorithm``, of one bounded action, can learn from the dataset."""
     allowed = (
         f"from {lower:g} to {upper:g}, the ends of the constraint's actions "
         "(None: 0 and 1)"

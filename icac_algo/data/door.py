@@ -86,12 +86,9 @@ def joined(
 ) -> Array:
     """One column, of a type that holds every value, from an array for each episode.
 
-    Args:
-        name: of the column, for errors.
-        pieces: an array for each episode.
-        rows: how many rows each must have.
-        padded: rows of zeros to put behind each.
-        before: number of the first episode; ``None`` for one array that is no episode.
+    Each must have so many ``rows``; ``padded`` rows of zeros are put behind it.  Errors
+    name the column and count episodes from ``before``; ``None`` for one array that is no
+    episode.
     """
     arrays: list[Array] = []
     for number, (piece, count) in enumerate(zip(pieces, rows, strict=True)):
@@ -170,17 +167,10 @@ def admitted(
 ) -> tuple[Columns, ActionSpace, int]:
     """Columns in memory that every algorithm can take, their action space and size.
 
-    Args:
-        columns: of joined pieces.
-        space: as stated; by default told apart by the type of actions.
-        size: as stated; by default one more than the largest action.
-        where: names a row in errors.
-        is_counted: the size may come from counting the logged actions.
-
-    Raises:
-        TypeError: ``space`` is none.
-        ValueError: a value is not finite in float32, or an extra not finite; an action is
-            no index, or not below ``size``; propensities are not in (0, 1].
+    Not stated, the space is told apart by the type of actions and the size is one more
+    than the largest, which must be said (``is_counted``).  Values that are not finite in
+    float32, actions that are no index below the size and propensities outside (0, 1] are
+    refused, by row as ``where`` names it.
     """
     named = columns.named()
     for name, column in named.items():

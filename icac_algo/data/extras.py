@@ -29,11 +29,7 @@ def find_extra(columns: Columns, name: str) -> tuple[str, Column] | None:
 def extra_values(
     columns: Columns, name: str, rows: npt.NDArray[np.int64]
 ) -> npt.NDArray[Any]:
-    """What a column says of the steps at ``rows``, ``(B,)`` or ``(B, ...)``.
-
-    Raises:
-        KeyError: there is no such column.
-    """
+    """What a column says of the steps at ``rows``, ``(B,)`` or ``(B, ...)``."""
     found = find_extra(columns, name)
     if found is None:
         raise KeyError(name)

@@ -12,15 +12,8 @@ _LARGEST_ROUNDING = 1e3
 def check_scaler(name: str, scaler: Any, values: Any) -> None:
     """Checks that a scaler of d3rlpy's that is built makes finite numbers of values.
 
-    It does not where it divides by the spread of something that is constant.
-
-    Args:
-        name: of the config's field.
-        scaler: the scaler.
-        values: some rows, ``(B, ...)``.
-
-    Raises:
-        ValueError: it does not, or is one for values of another shape.
+    It does not where it divides by the spread of something that is constant.  Errors
+    have the name of the config's field.
     """
     kind, values = type(scaler).__name__, np.asarray(values)
     try:

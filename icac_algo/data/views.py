@@ -33,9 +33,8 @@ _EXTRAS = "extras: "
 class LoggedEpisode(Episode):
     """An episode of d3rlpy that takes along what d3rlpy has no place for.
 
-    Args:
-        extras: further columns, each of as many rows as there are actions.
-        has_final: whether the last row holds only what was observed after the last step.
+    ``extras`` have as many rows as there are actions; ``has_final`` says whether the last
+    row holds only what was observed after the last step.
     """
 
     extras: Mapping[str, Array] = dataclasses.field(default_factory=dict)

@@ -60,19 +60,15 @@ def best_continuous_actions(
     constraint: Constraint,
     ends: torch.Tensor,
 ) -> torch.Tensor:
-    """The best action of each of B rows within a range.
+    """The best action of each of B rows within a range, float64 ``(B, 1)``.
 
     A monotone or convex function is largest at an end: closed form.  A concave one has
     one peak, which grids that shrink about their best action find.  Otherwise the first
-    grid is a finer one, which finds every peak that is wider than its step.
+    grid is a finer one, which finds every peak that is wider than its step.  Ties go to
+    the end that the prior favours.
 
-    Args:
-        function: actions ``(B, M)`` to values ``(B, M)``, row by row.
-        constraint: the shape of the function.
-        ends: the lowest and the highest action, float64 ``(B, 2)``.
-
-    Returns:
-        actions, float64, ``(B, 1)``; ties go to the end that the prior favours.
+    The function takes actions ``(B, M)`` to values, row by row; ``ends`` are the lowest
+    and the highest action, ``(B, 2)``.
     """
     lower, upper = ends[:, :1], ends[:, 1:]
     shape_set = constraint.shape_set()

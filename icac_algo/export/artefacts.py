@@ -119,12 +119,7 @@ def _is_model(path: pathlib.Path) -> bool:
 
 
 def built_algorithm(algo: Any) -> Any:
-    """An algorithm of d3rlpy, which other models may have made of them.
-
-    Raises:
-        TypeError: it is none and cannot be made one.
-        ValueError: it is not built.
-    """
+    """A built algorithm of d3rlpy, which other models may have made of them."""
     algo = algo.to_d3rlpy() if hasattr(algo, "to_d3rlpy") else algo
     check_built(algo)
     return algo

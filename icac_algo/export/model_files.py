@@ -64,13 +64,7 @@ class ArtefactError(ValueError):
 
 
 def describe_algorithm(algo: Any, kind: str) -> dict[str, Any]:
-    """What a built algorithm is, beside its numbers, as JSON.
-
-    Raises:
-        TypeError: it is no algorithm of Q-learning.
-        ValueError: a field of its config cannot be written and read back, or a scaler is
-            not fitted.
-    """
+    """What a built algorithm is, beside its numbers, as JSON."""
     if not isinstance(algo, QLearningAlgoBase):
         raise TypeError(f"algo must learn Q-values, got {type(algo).__name__}")
     for name in ("observation_scaler", "action_scaler", "reward_scaler"):
@@ -108,13 +102,7 @@ def tensors_of(algo: Any) -> Tensors:
 
 
 def write_file(path: PathLike, description: Mapping[str, Any], tensors: Tensors) -> None:
-    """Writes a description and tensors, as a whole or not at all.
-
-    Raises:
-        ValueError: a tensor is NaN or infinite, or there are too many or too few for
-            the sizes in the config.
-        OSError: it cannot be written; what was there stays.
-    """
+    """Writes a description and tensors, as a whole or not at all."""
     from safetensors.torch import save as serialize
 
     for name, value in tensors.items():
@@ -149,12 +137,7 @@ class ModelFile:
 
     @classmethod
     def open(cls, path: PathLike, kind: str, fields: Iterable[str]) -> ModelFile:
-        """Reads the header, whose description has ``fields`` beside those of all.
-
-        Raises:
-            FileNotFoundError: there is no file.
-            ArtefactError: it is not a file of this kind and format.
-        """
+        """Reads the header, whose description has ``fields`` beside those of all."""
         check_path("path", path)
         if not pathlib.Path(path).exists():
             raise FileNotFoundError(f"no saved {kind} at {path}")
@@ -193,11 +176,7 @@ class ModelFile:
         return cls(path, description, layout, whole - 8 - length, header)
 
     def build(self, device: DeviceArg, enable_ddp: bool = False) -> Any:
-        """The algorithm of the description, with fresh networks.
-
-        Raises:
-            ArtefactError: the config is unknown, or asks for more than the file holds.
-        """
+        """The algorithm of the description, with fresh networks."""
         config = self.description["config"]
         try:
             _check_sizes(config, len(self.layout), self.size)
@@ -224,9 +203,6 @@ class ModelFile:
         """Puts the file's numbers into the networks; returns them and all others.
 
         Types and shapes are compared before the numbers are read.
-
-        Raises:
-            ArtefactError: they are not those of the networks, or as :meth:`read`.
         """
         from safetensors.torch import _TYPES
 
@@ -250,12 +226,7 @@ class ModelFile:
         return tensors
 
     def read(self) -> Tensors:
-        """All tensors.
-
-        Raises:
-            ArtefactError: the file was changed since it was written, or a tensor is NaN
-                or infinite.
-        """
+        """All tensors, once the file's digest is that of when it was written."""
         from safetensors.torch import load as deserialize
 
         content = bytearray(pathlib.Path(self.path).read_bytes())

@@ -14,7 +14,6 @@ from .policies import (
     ConstraintAwareDQNPolicy,
     MlpPolicy,
     MultiInputPolicy,
-    ShapedQNetwork,
 )
 from .recording import record_log, sb3_action_probabilities
 
@@ -25,7 +24,6 @@ __all__ = [
     "MlpPolicy",
     "MultiInputPolicy",
     "PolicyAdapter",
-    "ShapedQNetwork",
     "record_log",
     "sb3_action_probabilities",
 ]

@@ -26,10 +26,8 @@ class Normaliser(nn.Module):
     """What a ``VecNormalize`` does to vector observations and rewards.
 
     Its numbers are kept with the weights, so that a loaded model knows them, and are
-    those of the environment's wrapper as long as there is one.
-
-    Args:
-        size: number of features; 0 where observations are no vectors.
+    those of the environment's wrapper as long as there is one.  Its size is 0 where
+    observations are no vectors.
     """
 
     mean: torch.Tensor

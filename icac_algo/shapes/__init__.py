@@ -42,7 +42,7 @@ from .states import (
     make_state_constraints_field,
 )
 from .weights import Weight
-from .words import SHAPE_NAMES, as_shape, parse_known_cost, parse_shape
+from .words import SHAPE_NAMES, as_shape, parse_shape
 
 __all__ = [
     "LINKS",
@@ -75,7 +75,6 @@ __all__ = [
     "make_constraint_field",
     "make_outcomes_field",
     "make_state_constraints_field",
-    "parse_known_cost",
     "parse_outcome",
     "parse_shape",
     "register_constraint",

@@ -26,24 +26,14 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class ShapeSet:
-    """Bounds, infinite where there are none; does not depend on the actions.
+    """Bounds, infinite where there are none; does not depend on the actions."""
 
-    Args:
-        slope_lower: smallest slope, value per unit of action.
-        slope_upper: largest slope.
-        lower: smallest value.
-        upper: largest value.
-        curvature_lower: smallest curvature, value per squared unit of action; convex
-            from 0 on.
-        curvature_upper: largest curvature; concave up to 0.
-    """
-
-    slope_lower: float = -math.inf
+    slope_lower: float = -math.inf  # value per unit of action
     slope_upper: float = math.inf
-    lower: float = -math.inf
+    lower: float = -math.inf  # of values
     upper: float = math.inf
-    curvature_lower: float = -math.inf
-    curvature_upper: float = math.inf
+    curvature_lower: float = -math.inf  # per squared unit of action; convex from 0 on
+    curvature_upper: float = math.inf  # concave up to 0
 
     def __and__(self, other: ShapeSet) -> ShapeSet:
         return ShapeSet(

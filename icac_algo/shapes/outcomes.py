@@ -208,12 +208,7 @@ def parse_outcome(text: str) -> Outcome:
 
 
 def as_outcomes(given: Any) -> list[Outcome]:
-    """Outcomes that are given as such or in words, once they fit each other.
-
-    Raises:
-        ValueError: one is neither, two have one column, none is learned, or a ``given``
-            is no learned outcome with a logit link, or depends on itself.
-    """
+    """Outcomes that are given as such or in words, once they fit each other."""
     if isinstance(given, (str, Outcome)) or not isinstance(given, Sequence):
         raise ValueError(f"outcomes must be a list of Outcome(...), got {given!r}")
     outcomes = [parse_outcome(one) if isinstance(one, str) else one for one in given]
@@ -242,12 +237,7 @@ def as_outcomes(given: Any) -> list[Outcome]:
 
 
 def conditions(outcomes: Sequence[Outcome], outcome: Outcome) -> Iterator[int]:
-    """Numbers of the outcomes that must happen for one to count.
-
-    Raises:
-        ValueError: there is none of that column, it has no logit link, or it is given
-            itself.
-    """
+    """Numbers of the outcomes that must happen for one to count."""
     by_column = {one.column: i for i, one in enumerate(outcomes) if one.learned}
     seen = {outcome.column}
     while outcome.given is not None:
@@ -268,11 +258,7 @@ def conditions(outcomes: Sequence[Outcome], outcome: Outcome) -> Iterator[int]:
 def shared_actions(
     constraint: Constraint, outcomes: Sequence[Outcome]
 ) -> list[float] | None:
-    """The actions that shapes name, those of all of them.
-
-    Raises:
-        ValueError: two name different ones.
-    """
+    """The actions that shapes name, those of all of them."""
     shapes = [constraint, *(one.shape for one in outcomes)]
     named = [shape.actions for shape in shapes if shape.actions is not None]
     for other in named[1:]:
@@ -287,11 +273,7 @@ def shared_actions(
 def check_outcome_features(
     outcomes: Sequence[Outcome], observation_shape: Sequence[Any]
 ) -> None:
-    """Checks that observations have the features that outcomes name.
-
-    Raises:
-        ValueError: they do not, or are no vectors.
-    """
+    """Checks that observations have the features that outcomes name."""
     for one in outcomes:
         for what, features in (
             ("weight", Weight(one.weight).features),

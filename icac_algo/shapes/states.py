@@ -85,12 +85,7 @@ register_state_constraint(StateLipschitz)
 def check_state_constraints(
     constraints: Sequence[StateConstraint], observation_shape: Sequence[Any]
 ) -> None:
-    """Checks that constraints fit the observation and each other.
-
-    Raises:
-        ValueError: an entry is no state constraint, the observation is not a vector or
-            is too short, or a feature is to rise and to fall.
-    """
+    """Checks that constraints fit the observation and each other."""
     for constraint in constraints:
         if not isinstance(constraint, StateConstraint):
             raise ValueError(
@@ -111,11 +106,7 @@ def check_state_constraints(
 def directions(
     constraints: Sequence[StateConstraint], size: int
 ) -> npt.NDArray[np.float64]:
-    """For every feature 1 if Q is to rise in it, -1 if it is to fall, else 0.
-
-    Raises:
-        ValueError: a feature is beyond ``size``, or is to rise and to fall.
-    """
+    """For every feature 1 if Q is to rise in it, -1 if it is to fall, else 0."""
     signs = np.zeros(size)
     for constraint in constraints:
         if not isinstance(constraint, StateMonotone):

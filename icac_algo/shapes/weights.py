@@ -73,11 +73,8 @@ class Weight:
     ) -> torch.Tensor:
         """Its values, float64 ``(B, M)``; ``(1, M)`` where it reads no feature.
 
-        Args:
-            observations: unscaled, ``(B, d)``; not looked at where it reads no feature.
-            actions: in their own units, ``(B, M)`` or ``(1, M)``.
-            magnitude: whether every number is taken without its sign: what rounding is
-                relative to.
+        Observations are unscaled, actions in their own units, ``(B, M)`` or ``(1, M)``;
+        with ``magnitude`` no number has a sign: what rounding is relative to.
         """
         actions = actions.double()
         if magnitude:
@@ -150,11 +147,7 @@ def _times(left: dict[_Factors, float], right: dict[_Factors, float]) -> Any:
 def check_features(
     what: str, features: Sequence[int], observation_shape: Sequence[Any]
 ) -> None:
-    """Checks that a vector observation has features.
-
-    Raises:
-        ValueError: the observation is no vector, or too short.
-    """
+    """Checks that a vector observation has features."""
     if not features:
         return
     if len(observation_shape) != 1 or not isinstance(

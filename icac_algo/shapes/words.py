@@ -1,10 +1,9 @@
-"""Shapes as words on a command line, such as ``monotone:increasing=false+concave``."""
+"""Shapes as words, such as ``monotone:increasing=false+concave``."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from .actions import (
@@ -16,7 +15,7 @@ from .actions import (
     MonotoneConcave,
     SlopeBounds,
 )
-from .base import Constraint, KnownCost
+from .base import Constraint
 
 _SHAPES: dict[str, type[Constraint]] = {
     shape.get_type(): shape
@@ -26,34 +25,26 @@ SHAPE_NAMES = tuple(_SHAPES)
 _BOOLEANS = {"true": True, "false": False}
 
 
-def parse_shape(
-    text: str, actions: list[float] | None = None, known_cost: KnownCost | None = None
-) -> Constraint:
+def parse_shape(text: str) -> Constraint:
     """A shape from words: ``name[:field=value,...]``, several joined by ``+``.
 
     ``concave``, ``monotone:increasing=false``, ``slope_bounds:lower=0,upper=2+concave``,
     ``concave:curvature=-0.45..0`` (and ``-inf..-0.1`` without a lower bound).
-    ``actions`` and ``known_cost`` are the shape's, as in :class:`Constraint`.
 
     Raises:
         ValueError: a name or field is unknown, or a value is not allowed.
     """
     if not isinstance(text, str):
         raise ValueError(f"constraint must be words such as 'concave', got {text!r}")
-    whole: dict[str, Any] = {"actions": actions, "known_cost": known_cost}
     # A plus sign may also begin a number's exponent or the number itself.
     parts = [part.strip() for part in re.split(r"\+(?=[^\W\d_]|[ +]|\Z)", text)]
     if len(parts) == 1:
-        return _shape(parts[0], text, whole)
-    return Intersection([_shape(part, text, {}) for part in parts], **whole)
+        return _shape(parts[0], text)
+    return Intersection([_shape(part, text) for part in parts])
 
 
 def as_shape(given: Any, name: str = "constraint") -> Constraint:
-    """A shape that is given as one or in words; its fields may have been set since.
-
-    Raises:
-        ValueError: it is neither, or not a valid one.
-    """
+    """A shape that is given as one or in words; its fields may have been set since."""
     if isinstance(given, str):
         return parse_shape(given)
     if not isinstance(given, Constraint):
@@ -65,31 +56,7 @@ def as_shape(given: Any, name: str = "constraint") -> Constraint:
     return given
 
 
-def parse_known_cost(text: str, names: Sequence[str] = ()) -> KnownCost:
-    """``FEATURE`` or ``FEATURE:COEFFICIENT``, such as ``1``, ``cost`` or ``1:0.5``.
-
-    A feature is an index, or one of ``names``, which are those of the observation.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    feature, colon, coefficient = (
-        (text, "", "") if text in names else text.rpartition(":")
-    )
-    if not colon:
-        feature, coefficient = text, "1"
-    try:
-        index = names.index(feature) if feature in names else int(feature)
-        return KnownCost(index, float(coefficient))
-    except ValueError:
-        known = f", or one of {', '.join(names)}" if names else ""
-        raise ValueError(
-            "known cost must be FEATURE or FEATURE:COEFFICIENT, an index of at least 0"
-            f"{known}, and a finite number; got {text!r}"
-        ) from None
-
-
-def _shape(part: str, text: str, common: dict[str, Any]) -> Constraint:
+def _shape(part: str, text: str) -> Constraint:
     name, colon, rest = part.partition(":")
     shape = _SHAPES.get(name.strip())
     if shape is None:
@@ -125,4 +92,4 @@ def _shape(part: str, text: str, common: dict[str, Any]) -> Constraint:
             raise ValueError(
                 f"constraint field {key} must be {allowed}, got {value!r} in {text!r}"
             ) from None
-    return shape(**given, **common)
+    return shape(**given)

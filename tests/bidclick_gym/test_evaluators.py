@@ -12,7 +12,6 @@ import pytest
 from bidclick_gym import Auction, ClippedGaussianPolicy, simulate_log
 from bidclick_gym.auction import MONOTONE_COST_RANGE, expected_reward, optimal_bid
 from bidclick_gym.evaluators import (
-    NormalizedRegretEvaluator,
     RegretEvaluator,
     ResidualEvaluator,
     ReturnEvaluator,
@@ -97,15 +96,12 @@ def test_constant_bids_earn_their_closed_form_return(index: int) -> None:
     algo = preferring(index)
     assert ReturnEvaluator(AUCTION)(algo, None) == pytest.approx(value, abs=1e-6)
     assert RegretEvaluator(AUCTION)(algo, None) == pytest.approx(best - value, abs=1e-6)
-    normalized = NormalizedRegretEvaluator(AUCTION)(algo, None)
-    assert normalized == pytest.approx(1.0 - value / best, abs=1e-6)
 
 
 @pytest.mark.parametrize("scaler", SCALERS)
 def test_a_perfect_critic_is_perfect_under_every_scaler(scaler: Any) -> None:
     algo = perfect(scaler)
     assert RegretEvaluator(AUCTION, N)(algo) == pytest.approx(0.0, abs=1e-12)
-    assert NormalizedRegretEvaluator(AUCTION, N)(algo) == pytest.approx(0.0, abs=1e-12)
     assert ReturnEvaluator(AUCTION, N)(algo) == pytest.approx(AUCTION.optimal_value(N))
     assert ResidualEvaluator(AUCTION, n=N)(algo) < 1e-6
 

@@ -40,13 +40,12 @@ from icac_algo import (
     Unconstrained,
     check_prior,
 )
-from icac_algo.__main__ import main as icac_main
 from icac_algo.algos import load_checkpoint, save_checkpoint
 from icac_algo.data import logged_steps
 from icac_algo.evidence import OffPolicyEvaluator, compare, estimate, fitted_q_estimate
 from icac_algo.export import load, save, save_graph
 from icac_algo.sb3 import ConstraintAwareDQN, PolicyAdapter, record_log
-from icac_algo.shapes import parse_known_cost, parse_shape
+from icac_algo.shapes import parse_shape
 
 OBSERVATIONS = np.zeros((6, 2), np.float32)
 ACTIONS = np.array([0, 1, 2, 0, 1, 2])
@@ -172,7 +171,6 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("parse value", lambda: parse_shape("bounded:lower=x"), V, "lower must be a number"),
     ("parse bool", lambda: parse_shape("monotone:increasing=1"), V, "true or false"),
     ("parse none", lambda: parse_shape(""), V, "constraint must be made of"),
-    ("parse cost", lambda: parse_known_cost("c"), V, "known cost must be .*'c'"),
     # fit
     ("steps", lambda: fit(n_steps=-1), V, "n_steps must be an integer >= 0, got -1"),
     ("epoch", lambda: fit(n_steps_per_epoch=0), V, "n_steps_per_epoch must be"),
@@ -340,34 +338,6 @@ def test_bad_input(
 def test_the_table_is_long_enough() -> None:
     names = [name for name, *_ in TABLE]
     assert len(names) == len(set(names)) >= 60
-
-
-COMMANDS: list[tuple[list[str], str]] = [
-    (["nothing", "--constraint", "concave"], "DATASET must be .*'nothing'"),
-    ([".", "--constraint", "wavy"], "constraint must be made of"),
-    ([".", "--constraint", "concave", "--level", "2"], "--observation must name"),
-    (["", "--constraint", "concave"], "DATASET must be a path .*got ''"),
-    ([".", "--constraint", "concave", "--known-cost", "x"], "known cost must be"),
-    ([".", "--constraint", "concave", "--actions", "1", "0"], "actions must be"),
-    (
-        [".", "--constraint", "concave", "--plot", "no/a.png"],
-        "--plot must be in",
-    ),
-    ([".", "--constraint", "concave", "--plot", "a.pdf"], "--plot must end with"),
-    ([".", "--constraint", "concave", "--plot", "/"], "--plot must be a file, got"),
-    ([".", "--constraint", "concave", "--plot", "a\0.png"], "--plot must be a path"),
-]
-
-
-@pytest.mark.parametrize(("words", "message"), COMMANDS)
-def test_bad_command_lines(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import re
-
-    assert icac_main(["check-prior", *words]) == 2
-    assert re.search(message, capsys.readouterr().err)
-    assert list(pathlib.Path().iterdir()) == []
 
 
 RESULTS: list[tuple[list[str], str]] = [

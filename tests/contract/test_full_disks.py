@@ -32,10 +32,8 @@ from benchmarks.engine.files import write_bytes, write_text
 from benchmarks.engine.pictures import write_png
 from benchmarks.engine.rows import read_rows, write_rows
 from benchmarks.engine.sweep import finished, keep
-from bidclick_gym.__main__ import main as bidclick_main
 from bidclick_gym.logs import write_shards
 from icac_algo import ColumnarReplayBuffer, ConstraintAwareQConfig
-from icac_algo.__main__ import main as icac_main
 from icac_algo.algos import save_checkpoint
 from icac_algo.data.files import cache
 from icac_algo.export import save, save_graph
@@ -314,24 +312,20 @@ def test_minari_that_fails_half_way_leaves_nothing(
 
 @pytest.mark.parametrize("format", ["arrow", "parquet"])
 def test_shards_go_on_where_the_disk_was_full(
-    format: str, disk: Disk, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+    format: str, disk: Disk, tmp_path: pathlib.Path
 ) -> None:
     options: dict[str, Any] = {"shard_size": 1000, "workers": 1, "format": format}
     reference = write_shards(tmp_path / "reference", 4000, **options)
     sizes = [p.stat().st_size for p in sorted(reference.glob("shard-*"))]
     out = disk.folder / "log"
-    words = ["log", "--out", str(out), "--impressions", "4000", "--workers", "1"]
-    words += ["--shard-size", "1000", "--format", format]
     disk.fill(0)
-    assert bidclick_main(words) == 1
+    with pytest.raises(OSError, match="No space left on device"):
+        write_shards(out, 4000, **options)
     assert disk.files() == {}
     pages = sum(-(-size // PAGE) for size in sizes[:2]) + 1
     disk.fill((pages + 2) * PAGE)
-    capsys.readouterr()
-    assert bidclick_main(words) == 1
-    said = capsys.readouterr().err
-    assert f"No space left on device: '{out}/shard-00002.{format}'" in said
-    assert "2 whole shards are kept" in said
+    with pytest.raises(OSError, match=f"'{out}/shard-00002.{format}'"):
+        write_shards(out, 4000, **options)
     kept = disk.files()
     assert sorted(kept) == [
         "log/manifest.json",
@@ -339,7 +333,7 @@ def test_shards_go_on_where_the_disk_was_full(
         f"log/shard-00001.{format}",
     ]
     disk.free()
-    assert bidclick_main(words) == 0
+    write_shards(out, 4000, **options)
     now = disk.files()
     assert {name: now[name] for name in kept} == kept
     for path in reference.iterdir():
@@ -371,18 +365,6 @@ def test_a_sweep_stops_keeps_what_is_finished_and_goes_on(
         # One byte for each time that it was computed.
         seed = json.loads(now[name])["rows"][0]["seed"]
         assert (tmp_path / str(seed)).read_bytes() == b"."
-
-
-def test_the_picture_of_a_check(disk: Disk, capsys: pytest.CaptureFixture[str]) -> None:
-    buffer().to_parquet("log.parquet")
-    picture = disk.folder / "check.png"
-    picture.write_bytes(b"mine")
-    disk.fill(2 * PAGE)
-    words = ["check-prior", "log.parquet", "--constraint", "monotone"]
-    words += ["--observation", "observation_0", "observation_1", "--plot", str(picture)]
-    assert icac_main(words) == 2
-    assert f"No space left on device: '{picture}'" in capsys.readouterr().err
-    assert disk.files() == {"check.png": b"mine"}
 
 
 # -- and nothing else writes ---------------------------------------------------------

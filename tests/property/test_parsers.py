@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from icac_algo.data.files.mapping import Mapping
-from icac_algo.shapes import SHAPE_NAMES, Constraint, parse_known_cost, parse_shape
+from icac_algo.shapes import SHAPE_NAMES, Constraint, parse_shape
 
 pyarrow = pytest.importorskip("pyarrow")
 
@@ -44,16 +44,6 @@ def test_any_words_are_a_shape_or_refused(text: str) -> None:
         return
     assert isinstance(shape, Constraint)
     assert shape.shape_set().contradiction(1.0) is None
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.one_of(st.text(max_size=12), st.from_regex(r"-?\d{1,3}(:-?\d{1,3})?")))
-def test_any_words_are_a_known_cost_or_refused(text: str) -> None:
-    try:
-        cost = parse_known_cost(text)
-    except ValueError:
-        return
-    assert cost.feature >= 0
 
 
 NAMES = st.one_of(

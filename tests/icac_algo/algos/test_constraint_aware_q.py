@@ -26,7 +26,7 @@ from icac_algo import (
     Monotone,
     MonotoneConcave,
 )
-from icac_algo.algos import polyak_update
+from icac_algo.algos.networks import Follower
 from icac_algo.critics import Critic, Standardisation
 from icac_algo.decisions import best_actions
 
@@ -211,12 +211,12 @@ def test_target_equals_critic_after_a_full_polyak_step(
     assert torch.equal(critic.q_value, target.q_value)
 
 
-def test_polyak_update_moves_parameters_by_tau_and_copies_buffers() -> None:
+def test_a_follower_moves_parameters_by_tau_and_copies_buffers() -> None:
     copy, source = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
     with torch.no_grad():
         source.weight.fill_(3.0)
         source.running_mean.fill_(5.0)
-    polyak_update(copy, source, 0.25)
+    Follower(copy, source).follow(0.25)
     assert copy.weight.tolist() == [1.5, 1.5]
     assert copy.running_mean.tolist() == [5.0, 5.0]
 

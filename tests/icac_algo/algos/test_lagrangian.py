@@ -210,7 +210,6 @@ def test_what_has_no_discrete_values_is_refused(algo: Any) -> None:
         ({"estimate_steps": 1.5}, ValueError, "estimate_steps"),
         ({"step_size": 0.0}, ValueError, "step_size"),
         ({"max_multiplier": 0.0}, ValueError, "max_multiplier"),
-        ({"first_multiplier": 101.0}, ValueError, "first_multiplier"),
         ({"estimate_config": 3}, TypeError, "estimate_config must be an FQEConfig"),
         ({"seed": -1}, ValueError, "seed"),
         ({"show_progress": "no"}, ValueError, "show_progress"),

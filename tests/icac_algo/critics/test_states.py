@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from d3rlpy.models import PixelEncoderFactory, VectorEncoderFactory
-from monotonicnetworks import GroupSort, MonotonicWrapper
+from monotonicnetworks import MonotonicWrapper
 from torch import nn
 
 from icac_algo import (
@@ -33,8 +33,6 @@ from icac_algo.critics import (
     Prior,
     ShapedQFunction,
     StateNetwork,
-    lipschitz_bound,
-    normed_linear,
 )
 from icac_algo.shapes import Constraint, StateConstraint, check_state_constraints
 
@@ -123,32 +121,7 @@ def test_other_encoders_are_refused() -> None:
         Functional().create_discrete(encoder, 512, 5, Prior(Concave(), UP_DOWN))
 
 
-# -- the constant is derived, not believed -------------------------------------
-
-
-def test_lipschitz_bound_of_what_is_known() -> None:
-    for kind, norm in (("one-inf", "1"), ("two-inf", "2"), ("inf", "inf")):
-        module = nn.Sequential(
-            normed_linear(3, 8, kind), GroupSort(4), normed_linear(8, 2, "inf")
-        )
-        assert lipschitz_bound(module) == (norm, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("module", "reason"),
-    [
-        (nn.Linear(3, 2), "a Linear whose weight is free"),
-        (nn.Sequential(normed_linear(3, 4, "inf"), nn.BatchNorm1d(4)), "a BatchNorm1d"),
-        (
-            nn.Sequential(normed_linear(3, 4, "inf"), normed_linear(4, 2, "two-inf")),
-            "bounded from the 2-norm follows one that is bounded in the inf-norm",
-        ),
-        (GroupSort(2), "there is no linear layer"),
-    ],
-)
-def test_what_cannot_be_derived_is_refused(module: nn.Module, reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        lipschitz_bound(module)
+# -- the constant that the wrapper is told --------------------------------------
 
 
 def test_the_trap_of_a_constant_that_is_believed() -> None:

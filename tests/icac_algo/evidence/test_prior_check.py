@@ -27,7 +27,6 @@ from icac_algo import (
     Unconstrained,
     check_prior,
 )
-from icac_algo.__main__ import main
 from icac_algo.data import logged_steps
 from icac_algo.evidence import (
     Estimates,
@@ -308,39 +307,6 @@ def test_fit_cannot_ask_about_continuous_actions() -> None:
     )
     with pytest.raises(ValueError, match="check_prior='warn' needs discrete actions"):
         fit(buffer, check_prior="warn")
-
-
-# -- command line --------------------------------------------------------------
-
-
-def test_command_line_on_minari(
-    capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
-) -> None:
-    bidclick_gym.load_minari("bidclick/logged-v0", show_progress=False)
-    plot = tmp_path / "check.png"
-    words = ["check-prior", "bidclick/logged-v0", "--constraint"]
-    assert main([*words, "monotone", "--plot", str(plot)]) == 1
-    assert "Monotone is rejected" in capsys.readouterr().out
-    assert plot.stat().st_size > 10_000
-    assert main([*words, "concave"]) == 0
-    assert main([*words, "monotone+concave", "--known-cost", "1"]) == 0
-    assert main([*words, "monotone", "--min-support", "1000000"]) == 3
-
-
-def test_command_line_on_a_table(
-    capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path, auction_log: Any
-) -> None:
-    file = tmp_path / "log.parquet"
-    columns = auction_log.to_parquet(file)
-    words = [
-        "check-prior", str(file), "--constraint", "monotone",
-        "--observation", *columns["observation"],
-        "--action", *columns["action"], "--reward", columns["reward"],
-    ]  # fmt: skip
-    assert main(words) == 1
-    text = capsys.readouterr().out
-    assert "estimated propensities" in text
-    assert f"{columns['observation'][1]} >" in text
 
 
 # -- regions -------------------------------------------------------------------
