@@ -41,12 +41,10 @@ def test_bidclick_gym_imports_nothing_heavy_at_module_level() -> None:
     assert not found & HEAVY
 
 
-def test_bidclick_gym_needs_icac_algo_only_for_replay_buffers_and_to_write_minari() -> (
-    None
-):
+def test_bidclick_gym_needs_icac_algo_for_its_replay_buffers_only() -> None:
     found = list(imports("bidclick_gym", module_level_only=False))
     users = {file for file, name in found if name == "icac_algo"}
-    assert users == {"datasets.py", "minari_files.py", "replay_log.py"}
+    assert users == {"datasets.py", "replay_log.py"}
     assert not {name for _, name in found} & {"benchmarks", "torch"}
 
 
