@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
+import os
 import pathlib
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +44,8 @@ def stored(
     path = pathlib.Path(get_dataset_path(dataset_id))
     if not (path / "data").exists():
         metadata = {"dataset_id": dataset_id, **metadata}
-        try:
-            _write(simulate(), env, metadata, show_progress)
-        except ValueError:
-            # Another process was first; both wrote the same content.
-            if not (path / "data").exists():
-                raise
+        _write(simulate(), env, path, metadata, show_progress)
+    _know_namespace(dataset_id)
     dataset = minari.load_dataset(dataset_id)
     found = (dataset.total_steps, dataset.storage.metadata.get("bidclick_code_version"))
     expected = (shape[0] * shape[1], CODE_VERSION)
@@ -55,6 +56,16 @@ def stored(
             f"remove it with `minari delete {dataset_id}` to have it made again"
         )
     return dataset
+
+
+def _know_namespace(dataset_id: str) -> None:
+    """Minari keeps a file for each namespace, which it makes for its own writers only."""
+    from minari import namespace
+
+    name = dataset_id.rpartition("/")[0]
+    # Another process may be first.
+    with contextlib.suppress(ValueError):
+        namespace.create_namespace(name, "logs of the Bid-Click auction")
 
 
 def read_columns(dataset: MinariDataset) -> dict[str, Any]:
@@ -73,15 +84,18 @@ def read_columns(dataset: MinariDataset) -> dict[str, Any]:
 
 
 def _write(
-    log: Log, env: gym.Env[Any, Any], metadata: dict[str, Any], show_progress: bool
+    log: Log,
+    env: gym.Env[Any, Any],
+    path: pathlib.Path,
+    metadata: dict[str, Any],
+    show_progress: bool,
 ) -> None:
     from minari import __version__ as minari_version
     from minari.data_collector import EpisodeBuffer
     from minari.dataset.minari_storage import MinariStorage
 
-    from icac_algo.data.files.minari import written_whole
-
-    with written_whole(metadata["dataset_id"], _space_needed(log)) as folder:
+    with _renamed_when_complete(path) as folder:
+        _require_space(_space_needed(log), path)
         storage = MinariStorage.new(
             folder / "data",
             observation_space=env.observation_space,
@@ -133,3 +147,30 @@ def _space_needed(log: Log) -> int:
     # Two more bytes an impression for the flags.
     values += 2 * log.actions.size
     return values + 24_000 * len(log.actions) + 100_000
+
+
+def _require_space(size: int, path: pathlib.Path) -> None:
+    """Raises ``OSError`` before HDF5, which ends the process on a full disk."""
+    if shutil.disk_usage(path.parent).free < size:
+        text = f"{os.strerror(errno.ENOSPC)} ({size / 1e6:.1f} MB are needed)"
+        raise OSError(errno.ENOSPC, text, str(path))
+
+
+@contextlib.contextmanager
+def _renamed_when_complete(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A hidden sibling folder that becomes ``path`` if the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Minari skips hidden folders when it lists datasets, so a killed writer leaves
+    # nothing that looks like one.
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=".incomplete-", dir=path.parent))
+    try:
+        yield folder
+        folder.chmod(0o755)
+        try:
+            os.rename(folder, path)
+        except OSError:
+            # Another process was first; both wrote the same bytes of content.
+            if not (path / "data").exists():
+                raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

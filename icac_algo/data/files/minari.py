@@ -187,7 +187,7 @@ def write_minari(
         "observation_space": space or box_of(sample),
         "action_space": space_of_actions(info, columns),
     }
-    with written_whole(dataset_id, _space_needed(columns)) as folder:
+    with _written_whole(dataset_id, _space_needed(columns)) as folder:
         environment = _spec_of(metadata.pop("env", None))
         storage = minari.dataset.minari_storage.MinariStorage.new(
             folder / "data",
@@ -214,7 +214,7 @@ def _spec_of(env: Any) -> Any:
 
 
 @contextlib.contextmanager
-def written_whole(dataset_id: str, size: int) -> Iterator[pathlib.Path]:
+def _written_whole(dataset_id: str, size: int) -> Iterator[pathlib.Path]:
     """The folder that becomes the dataset if the block succeeds and is the first."""
     from minari.dataset.minari_dataset import parse_dataset_id
     from minari.namespace import create_namespace
