@@ -202,8 +202,11 @@ def best_certificates(
         score = constants
         for point, weight in zip(points, weights, strict=True):
             if point.column >= 0:
-                used = np.where(weight != 0.0, costs[:, point.column], 0.0)
-                score = score + weight * means[:, point.column] - price * weight**2 * used
+                cost = costs[:, point.column]
+                seen = np.isfinite(cost)
+                cost = np.where(seen, cost, 0.0)
+                score = score + weight * means[:, point.column] - price * weight**2 * cost
+                score = np.where(seen | (weight == 0.0), score, -np.inf)
         better = np.flatnonzero(score > best)
         best[better] = score[better]
         found.constants[better] = constants[better]

@@ -28,8 +28,8 @@ _FEW_EPISODES = 10
 _MAX_FEATURES_FOR_PRODUCTS = 12
 _SMALLEST_PROPENSITY = 1e-3
 # Of the trees that look for where the logger does what.
-_ROWS_OF_A_LEAF, _LEAVES = 100, 200
-# Of reward models of numbers.
+_ROWS_OF_A_LEAF = 100
+# Of these trees and of reward models of numbers, at most.
 _ROWS_OF_A_FIT = 20_000
 _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 _POINTS_OF_A_RANGE = 8
@@ -160,10 +160,7 @@ def smooth_rewards(
     powers = basis(numbers)
     coefficients = np.empty((len(steps), powers.shape[1]))
     for train, held_out in _folds(steps, seed, "reward model", show_progress):
-        rows = np.flatnonzero(train)
-        if len(rows) > _ROWS_OF_A_FIT:
-            draws = np.random.default_rng(seed)
-            rows = draws.choice(rows, _ROWS_OF_A_FIT, replace=False)
+        rows = _some(train, seed)
         # The first product is the intercept's.
         design = _products(features[rows], powers[rows])[:, 1:]
         fitted = RidgeCV(alphas=_PENALTIES).fit(design, steps.rewards[rows])
@@ -272,13 +269,23 @@ def action_chances(
     from sklearn.tree import DecisionTreeClassifier
 
     found = np.zeros((len(steps), steps.action_size))
-    least = max(_ROWS_OF_A_LEAF, len(steps) // _LEAVES)
     for train, held_out in _folds(steps, seed, "logger", show_progress):
-        model = DecisionTreeClassifier(min_samples_leaf=least, random_state=seed)
-        model.fit(steps.observations[train], steps.actions[train])
+        rows = _some(train, seed)
+        model = DecisionTreeClassifier(
+            min_samples_leaf=_ROWS_OF_A_LEAF, random_state=seed
+        ).fit(steps.observations[rows], steps.actions[rows])
         chances = model.predict_proba(steps.observations[held_out])
         found[np.ix_(held_out, model.classes_)] = chances
     return found
+
+
+def _some(train: Mask, seed: int) -> npt.NDArray[np.int64]:
+    """Numbers of rows to fit on: all, or by chance as many as a fit takes."""
+    rows = np.flatnonzero(train)
+    if len(rows) <= _ROWS_OF_A_FIT:
+        return rows
+    draws = np.random.default_rng(seed)
+    return draws.choice(rows, _ROWS_OF_A_FIT, replace=False)
 
 
 def _folds(
