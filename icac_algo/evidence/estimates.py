@@ -325,7 +325,7 @@ class BanditLog:
         steps, ratios, widths = self.steps, {}, {}
         for each in estimators:
             ratio = functools.partial(self._ratio, targets, estimator=each)
-            # The direct method has no kernel; its support is that of the policy's weights.
+            # The direct method has no kernel; its support is that of the weights.
             judge = (
                 ratio
                 if each != "dm"

@@ -220,9 +220,11 @@ class ShapedLog:
         count = len(self._steps)
         unit = float(ndtri(0.5 + level / 2.0)) / np.sqrt(count)
         usual = float(np.square(one.surprises).mean())
+        # In units of the reward, which has the part's weight.
+        whole = usual * float(np.square(factor / choice.probabilities[some]).mean())
         best, highest = 0.0, -np.inf
         for times in _NOISES:
-            price = unit / (2.0 * float(np.sqrt(max(times * usual, 1e-300))))
+            price = unit / (2.0 * float(np.sqrt(max(times * whole, 1e-300))))
             found = self._best(choice, some, one, sign, price * factor)
             scores = sign * (found.dot(one.guesses[rows]) + found.constants)
             # Where nothing is proven, nothing depends on the price.
