@@ -236,8 +236,8 @@ def number_steps(
     if distinct < FEWEST_NUMBERS:
         raise ValueError(
             "dataset must have discrete actions (indices), or "
-            f"{FEWEST_NUMBERS} different numbers, got {distinct}; if they are a few repeated numbers, log their "
-            "index instead"
+            f"{FEWEST_NUMBERS} different numbers, got {distinct}; if they are a "
+            "few repeated numbers, log their index instead"
         )
     count = min(max(len(numbers) // ROWS_OF_RANGE, FEWEST_RANGES), MOST_RANGES)
     edges = np.unique(np.quantile(numbers, np.linspace(0.0, 1.0, count + 1)))

@@ -3,9 +3,9 @@ r"""What a shape lets logged actions say of another one.
 Of every function :math:`f` of a shape,
 :math:`f(a) \ge \sum_k \lambda_k \bar f_k + \beta`: a certificate, the dual of the linear
 program that looks for the lowest value that the shape allows.  :math:`\bar f_k` is the
-mean of :math:`f` over a range of actions, which may be one action.  With means at actions :math:`c_k` and second moments :math:`q_k`, slopes
-within :math:`[l, u]`, curvatures within :math:`[\kappa, \bar\kappa]` and values within
-:math:`[L, U]`, these are looked at:
+mean of :math:`f` over a range of actions, which may be one action.  With means at actions
+:math:`c_k` and second moments :math:`q_k`, slopes within :math:`[l, u]`, curvatures
+within :math:`[\kappa, \bar\kappa]` and values within :math:`[L, U]`, these are looked at:
 
 ======================= ================================= ==============================
 from                    weights                           constant
@@ -21,9 +21,10 @@ two, with a outside     the same, one is negative         the same with :math:`\
 A bound on values counts as known at both ends.  The first two rows rest on slopes alone
 and are exact for ranges that :math:`a` is in, too.  The others are Jensen's inequality
 for :math:`f - \bar\kappa a^2 / 2`, which is concave, and for
-:math:`f - \kappa a^2 / 2`, which is convex: there the mean over an inner range is at most that of a mixture of outer ones
-with the same mean action.  For single actions and shapes without a curvature away from 0
-the best of them is the linear program's value, so that the bounds are sharp.
+:math:`f - \kappa a^2 / 2`, which is convex: there the mean over an inner range is at most
+that of a mixture of outer ones with the same mean action.  For single actions and shapes
+without a curvature away from 0 the best of them is the linear program's value, so that
+the bounds are sharp.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What bounds and logs of numbers refuse: the argument, what was given, what is allowed."""
+"""What bounds and logs of numbers refuse, and the argument that errors name."""
 
 from __future__ import annotations
 
@@ -114,13 +114,13 @@ def test_of_bounds(changes: dict[str, Any], message: str) -> None:
 def test_of_numbers(call: str, changes: dict[str, Any], message: str) -> None:
     given = {"policy": 0.5, "propensities": None, **changes}
     policy, densities = given["policy"], given["propensities"]
+    calls = {
+        "bounds": lambda: bounds(NUMBERS, policy, Concave(), propensities=densities),
+        "estimate": lambda: estimate(NUMBERS, policy, propensities=densities),
+        "compare": lambda: compare(NUMBERS, {"a": policy}, propensities=densities),
+    }
     with pytest.raises((ValueError, TypeError), match=re.escape(message)):
-        if call == "bounds":
-            bounds(NUMBERS, policy, Concave(), propensities=densities)
-        elif call == "estimate":
-            estimate(NUMBERS, policy, propensities=densities)
-        else:
-            compare(NUMBERS, {"a": policy}, propensities=densities)
+        calls[call]()
 
 
 @pytest.mark.parametrize("density", [0.0, -1.0, np.nan, np.inf])
