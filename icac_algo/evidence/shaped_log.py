@@ -99,8 +99,9 @@ class ShapedLog:
                 model = smooth_rewards(of_part, positions, log.seed, log.show_progress)
             surprises = part.values - model.at(done(steps))
             squares = self._by_range(surprises**2, float(np.mean(surprises**2)), counts)
-            with np.errstate(divide="ignore"):
-                costs = np.maximum(excess, 1.0) * squares / chances
+            costs = np.full(chances.shape, np.inf)
+            noise = np.maximum(excess, 1.0) * squares
+            np.divide(noise, chances, out=costs, where=chances > 0.0)
             guesses = model.means
             seen = counts > 0
             if len(steps) <= _PROJECTED_ROWS and seen.sum() > 1:
