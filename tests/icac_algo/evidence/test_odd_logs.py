@@ -1,4 +1,4 @@
-"""Logs and policies that are odd: finite or infinite ends and words, never NaN in silence."""
+"""Odd logs and policies: ends that are numbers, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def moved(log: LoggedSteps, by: float) -> LoggedSteps:
     return dataclasses.replace(log, numbers=log.numbers + by, edges=log.edges + by)
 
 
+ONE = np.zeros(400, np.int64)
 ODD: dict[str, tuple[LoggedSteps, Any]] = {
     "constant observations": (
         dataclasses.replace(NUMBERS, observations=np.ones((400, 1), np.float32)),
@@ -67,9 +68,9 @@ ODD: dict[str, tuple[LoggedSteps, Any]] = {
     "25 rows, estimated": (action_log(25, propensities=None), 2),
     "25 numbers": (number_log(25), 0.5),
     "25 numbers, estimated": (number_log(25, logged=False), 0.5),
-    "one episode": (dataclasses.replace(NUMBERS, episodes=np.zeros(400, int)), 0.5),
+    "one episode": (dataclasses.replace(NUMBERS, episodes=ONE), 0.5),
     "one episode, actions": (
-        dataclasses.replace(ACTIONS, episodes=np.zeros(400, int)),
+        dataclasses.replace(ACTIONS, episodes=ONE),
         2,
     ),
     "a tiny density": (with_propensity(NUMBERS, 1e-12), lambda x: 0.3 + 0.4 * x[:, 0]),
@@ -97,7 +98,8 @@ def test_ends_are_numbers_or_their_lack_has_a_reason(
         assert np.isnan(one.lower) == bool(one.no_interval)
         assert one.no_interval or one.lower <= one.value <= one.upper
     proven = bounds(log, policy, SHAPE)
-    assert compared["it"].bounds == proven
+    # Not a number is no other number.
+    assert repr(compared["it"].bounds) == repr(proven)
     for each in (proven.total, proven.lift):
         assert not np.isnan([each.least, each.greatest]).any()
         missing = np.isnan([each.lower, each.upper])
@@ -119,7 +121,7 @@ def test_constant_rewards_are_known_exactly() -> None:
 
 @pytest.mark.parametrize("unit", [1e-13, 1e-7, 1e9])
 def test_units_of_actions_do_not_matter(unit: float) -> None:
-    log = action_log(1000, GAPS)
+    log = action_log(400, GAPS)
     for scale, shape in ((1.0, Monotone()), (unit, SlopeBounds(-1.0, 3.0))):
         slopes = [None if s is None else s / unit for s in (-1.0, 3.0)]
         named = list(unit * np.linspace(0.0, 1.0, 5))
