@@ -201,6 +201,8 @@ def best_certificates(
         price: :math:`p`, ``(N,)``.
     """
     count = len(targets)
+    # What was never logged is used at no price, not even at 0.
+    price = np.maximum(price, 1e-200)
     best = np.full(count, -np.inf)
     found = Certificates(
         np.zeros((count, 2), np.int64), np.zeros((count, 2)), np.full(count, -np.inf)

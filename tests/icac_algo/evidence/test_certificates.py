@@ -281,7 +281,7 @@ def test_mirroring_twice_changes_nothing(shape: Constraint) -> None:
 def test_a_noisy_range_is_not_rested_on() -> None:
     # Action 0 promises more, but nobody knows it well.
     shape, at = Monotone().shape_set(), np.array([0.0, 1.0, 2.0])
-    means, price = np.array([[1.0, 0.9, 0.0]]), np.array([1.0])
+    means, price = np.array([[1.0, 0.9, 5.0]]), np.array([1.0])
     costs = np.array([[0.0, 0.0, np.inf]])
     args = shape, Ranges(at, at), (0.0, 2.0), at[2:], means
     assert best_certificates(*args, costs, price).ranges[0, 0] == 0
@@ -289,3 +289,6 @@ def test_a_noisy_range_is_not_rested_on() -> None:
     assert best_certificates(*args, costs, price).ranges[0, 0] == 1
     costs[0, :2] = np.inf
     assert best_certificates(*args, costs, price).constants[0] == -np.inf
+    # What was never logged is not used at any price.
+    costs = np.array([[1.0, np.inf, np.inf]])
+    assert best_certificates(*args, costs, np.zeros(1)).ranges[0, 0] == 0
