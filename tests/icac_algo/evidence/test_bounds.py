@@ -67,11 +67,10 @@ def program(shape: Constraint, chances: Any, action: int, sign: float) -> float:
 def test_without_noise_they_are_those_of_linear_programs(
     shape: Constraint, chances: Any
 ) -> None:
-    log = action_log(4000, chances, noise=0.0, slope=0.0)
+    log = action_log(2000, chances, noise=0.0, slope=0.0)
     for action in range(5):
         found = bounds(log, action, shape).total
         lowest, highest = (program(shape, chances, action, sign) for sign in (1.0, -1.0))
-        # What the trees cannot tell from a rare action is 0.001.
         assert found.least == pytest.approx(lowest, abs=2e-3)
         assert found.greatest == pytest.approx(highest, abs=2e-3)
 
@@ -80,7 +79,7 @@ def test_without_noise_they_are_those_of_linear_programs(
 def test_the_truth_is_inside(chances: Any) -> None:
     inside = 0
     for seed in range(12):
-        log = action_log(1500, chances, seed=seed)
+        log = action_log(1000, chances, seed=seed)
         found = bounds(log, 4, CAPPED).total
         inside += found.lower <= CURVE[4] <= found.upper
     # Of 12 intervals of 95 %, one in 500 worlds has fewer.
@@ -91,8 +90,8 @@ def test_the_truth_of_a_policy_that_draws_is_inside() -> None:
     # x1 is uniform, and rewards do not depend on it.
     truth = float((mixture(np.full((1, 2), 0.5)) @ CURVE)[0])
     inside = 0
-    for seed in range(6):
-        found = bounds(action_log(3000, GAPS, seed=seed), mixture, CAPPED).total
+    for seed in range(5):
+        found = bounds(action_log(1500, GAPS, seed=seed), mixture, CAPPED).total
         inside += found.lower <= truth <= found.upper
         assert found.lower < found.least < found.greatest < found.upper
     assert inside >= 4
@@ -250,7 +249,7 @@ def test_of_numbers_the_truth_is_inside() -> None:
 
     inside = 0
     for seed in range(3):
-        log = number_log(1500, seed=seed)
+        log = number_log(1000, seed=seed)
         truth = smooth(log.observations[:, 0], bold(log.observations)).mean()
         found = bounds(log, bold, shape).total
         inside += found.lower <= truth <= found.upper

@@ -39,6 +39,16 @@ def test_the_best_is_the_one_that_is_proven_to_be_best() -> None:
     assert not proven["none"].safe
 
 
+@pytest.mark.parametrize("prior", [None, Bounded(-5.0, 5.0)], ids=["none", "bounded"])
+def test_the_best_is_not_the_highest_estimate_of_a_few_rows(prior: Any) -> None:
+    rare = np.array([0.3, 0.2, 0.2, 0.24, 0.06])
+    log = action_log(2500, rare, curve=[0.0, 0.5, 0.8, 1.0, 1.01], seed=1)
+    policies = {"often tried": 3, "rarely tried": 4}
+    usual = compare(log, policies, prior=prior)
+    assert usual.best == "rarely tried"
+    assert compare(log, policies, prior=prior, safe=True).best == "often tried"
+
+
 @never_logged
 def test_a_lone_policy_that_was_never_tried_can_be_safe_by_its_shape() -> None:
     log = action_log(2000, GAPS)
