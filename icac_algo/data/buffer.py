@@ -174,7 +174,8 @@ class ColumnarReplayBuffer(ColumnSampler):
             action: column of integer action indices; a float column, or several
                 columns, hold a continuous action.
             reward: column of rewards.
-            propensity: column of the logger's probability of the action, in (0, 1].
+            propensity: column of the logger's probability of the action, in (0, 1], or of
+                its density where actions are numbers.
             extras: further columns of numbers, such as what outcomes are learned from.
             episode: column that is constant over an episode's rows, which follow each
                 other.  If neither this nor ``terminal`` nor ``timeout`` is given, every

@@ -49,6 +49,8 @@ VALUE = Rule("finite in float32", -_FLOAT32, _FLOAT32)
 #: Of whatever else a log holds.
 EXTRA = Rule("finite", float(np.finfo(float).min), float(np.finfo(float).max))
 PROPENSITY = Rule("in (0, 1]", float(np.nextafter(0.0, 1.0)), 1.0)
+#: Propensities of actions that are numbers.
+DENSITY = Rule("densities above 0", float(np.nextafter(0.0, 1.0)), _FLOAT32)
 FLAG = Rule("0 or 1", 0.0, 1.0, whole=True)
 
 
@@ -169,8 +171,8 @@ def admitted(
 
     Not stated, the space is told apart by the type of actions and the size is one more
     than the largest, which must be said (``is_counted``).  Values that are not finite in
-    float32, actions that are no index below the size and propensities outside (0, 1] are
-    refused, by row as ``where`` names it.
+    float32, actions that are no index below the size, propensities outside (0, 1] and
+    densities of numbers that are not above 0 are refused, by row as ``where`` names it.
     """
     named = columns.named()
     for name, column in named.items():
@@ -197,7 +199,7 @@ def admitted(
         smallest, largest = _range(columns)
         if stated in (None, largest + 1):
             _, size = action_space_of(columns, space, None, (smallest, largest))
-    _check_propensities(columns, size, where)
+    _check_propensities(columns, space, size, where)
     return columns, space, size
 
 
@@ -265,13 +267,17 @@ def _range(columns: Columns) -> tuple[int, int]:
     return int(actions.min(initial=largest)), largest
 
 
-def _check_propensities(columns: Columns, size: int, where: Where) -> None:
+def _check_propensities(
+    columns: Columns, space: ActionSpace, size: int, where: Where
+) -> None:
     """Those of decisions: of the logged action, or of each of ``size`` actions."""
     found = find_extra(columns, "propensity")
     if found is None:
         return
     name, column = found
     rule, index = PROPENSITY, columns.index
+    if space == ActionSpace.CONTINUOUS:
+        rule, size = DENSITY, 1
     if column.row_shape == (size,) and size > 1:
         rule = Rule("from 0 to 1", 0.0, 1.0)
     elif column.row_shape not in ((), (1,)):

@@ -91,6 +91,8 @@ class LoggedSteps:
         wrong = (self.actions < 0) | (self.actions >= self.action_size)
         requirement = f"actions must be from 0 to {self.action_size - 1}"
         check_rows(requirement, self.actions, wrong)
+        self._check_numbers()
+        self._check_columns()
         falls = np.diff(self.episodes, prepend=self.episodes[0]) < 0
         check_rows("episodes must rise", self.episodes, falls)
         if self.propensities is None:
@@ -98,6 +100,32 @@ class LoggedSteps:
         else:
             chosen = self._of_logged_actions(self.propensities)
             object.__setattr__(self, "propensities", chosen)
+
+    def _check_numbers(self) -> None:
+        if self.numbers is None and self.edges is None:
+            return
+        if self.numbers is None or self.edges is None:
+            raise ValueError("numbers and edges must both be given, or none of them")
+        numbers = _finite("numbers", self.numbers, len(self))
+        edges = _finite("edges", self.edges, self.action_size + 1)
+        object.__setattr__(self, "numbers", numbers)
+        object.__setattr__(self, "edges", edges)
+        check_rows("edges must rise", edges, np.diff(edges, prepend=-np.inf) <= 0.0)
+        wrong = self.ranges_of(numbers) != self.actions
+        check_rows("actions must be the ranges of numbers", self.actions, wrong)
+
+    def _check_columns(self) -> None:
+        if not isinstance(self.columns, Mapping):
+            raise ValueError(f"columns must map names to values, got {self.columns!r}")
+        found = {}
+        for name, values in self.columns.items():
+            array = as_numbers(f"columns[{name!r}]", values).astype(np.float64)
+            if array.shape != (len(self),):
+                raise ValueError(
+                    f"columns[{name!r}] must have shape ({len(self)},), got {array.shape}"
+                )
+            found[name] = array
+        object.__setattr__(self, "columns", found)
 
     def _of_logged_actions(self, propensities: npt.ArrayLike) -> FloatArray:
         values = as_numbers("propensities", propensities, "fiu").astype(np.float64)
@@ -203,7 +231,7 @@ def number_steps(
     Raises:
         ValueError: there are fewer than ``FEWEST_NUMBERS`` different ones.
     """
-    numbers = np.asarray(numbers, np.float64)
+    numbers = _finite("numbers", numbers, len(observations))
     distinct = len(np.unique(numbers))
     if distinct < FEWEST_NUMBERS:
         raise ValueError(
@@ -229,6 +257,14 @@ def number_steps(
         edges=edges,
         columns=columns or {},
     )
+
+
+def _finite(name: str, values: Any, count: int) -> FloatArray:
+    array = as_numbers(name, values, "fiu").astype(np.float64)
+    if array.shape != (count,):
+        raise ValueError(f"{name} must have shape ({count},), got {array.shape}")
+    check_rows(f"{name} must be {VALUE.allowed}", array, ~(np.abs(array) <= VALUE.high))
+    return array
 
 
 def _of_ranges(

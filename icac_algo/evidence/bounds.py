@@ -216,7 +216,8 @@ def _in_region(
             # Bounds on values alone: contexts vary, nothing was weighted.
             part = dataclasses.replace(part, weights=part.denominators)
         found = jackknife(starts, part, level, minus)
-        if minus is None and np.ptp(part.numerators[rows]) == 0.0:
+        scores = part.numerators[rows]
+        if minus is None and np.ptp(scores) <= 1e-12 * np.abs(scores).max():
             ends.append(values[-1])
             continue
         ends.append(found.lower if is_lower else found.upper)

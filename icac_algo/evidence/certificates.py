@@ -90,7 +90,8 @@ class Ranges:
     def shortfall(self, k: int, targets: FloatArray) -> FloatArray:
         """How far actions of a range are below each target in the mean, ``(N,)``."""
         if self.inside is not None:
-            one = self.inside[k]
+            # From the first on: far from 0 sums would round.
+            one, targets = self.inside[k] - self.inside[k][0], targets - self.inside[k][0]
             below = np.searchsorted(one, targets)
             sums = np.concatenate([[0.0], np.cumsum(one)])
             return np.asarray((below * targets - sums[below]) / len(one))
@@ -194,6 +195,8 @@ def best_certificates(
         price: :math:`p`, ``(N,)``.
     """
     count = len(targets)
+    # What was never logged is used at no price, not even at 0.
+    price = np.maximum(price, 1e-200)
     best = np.full(count, -np.inf)
     found = Certificates(
         np.zeros((count, 2), np.int64), np.zeros((count, 2)), np.full(count, -np.inf)
@@ -235,7 +238,10 @@ def _candidates(
     ]
     for point in points:
         below = ranges.shortfall(point.column, targets)
-        above = below + point.centre - targets
+        above = below + (point.centre - targets)
+        # What is one action must not have a gap by rounding.
+        size = max(abs(point.lower), abs(point.upper), float(np.abs(targets).max()))
+        below, above = (np.where(x <= 4e-15 * size, 0.0, x) for x in (below, above))
         constants = _times(shape.slope_lower, below) - _times(shape.slope_upper, above)
         yield (point,), (np.ones(len(targets)),), constants
     if not shape.has_curvature:
@@ -271,9 +277,5 @@ def _of_two(
 
 def _times(slope: float, gaps: FloatArray) -> FloatArray:
     """The slope times each gap; no gap has none, whatever the slope."""
-    # Rounding must not make a gap of what is one action.
-    gaps = np.where(
-        np.abs(gaps) <= 1e-12 * max(1.0, float(np.abs(gaps).max())), 0.0, gaps
-    )
     found = np.zeros(len(gaps))
     return np.multiply(slope, gaps, out=found, where=gaps != 0.0)

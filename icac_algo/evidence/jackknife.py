@@ -112,6 +112,10 @@ def jackknife(
         return Interval(float("nan"), float("nan"), error, problem)
     freedom = _degrees_of_freedom(shares, variances)
     half = float(stdtrit(freedom, 0.5 + level / 2.0)) * error
+    if not np.isfinite(half):
+        # One episode has all the weight, but for rounding.
+        problem = "no interval, as only one episode or none supports the estimate"
+        return Interval(float("nan"), float("nan"), error, problem)
     # An estimate moves the other way when an episode is left out.
     skewness = -float(((gaps / (error or 1.0)) ** 3).sum())
     return Interval(value - half, value + half, error, skewness=skewness)

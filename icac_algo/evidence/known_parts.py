@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from ..critics import Block
-from ..data import LoggedSteps, logged_steps
+from ..data import REWARD, LoggedSteps, logged_steps
 from ..shapes import (
     Constraint,
     Outcome,
@@ -81,8 +81,19 @@ class KnownParts:
             TypeError: the dataset is of no known kind.
             ValueError: the prior is neither, or does not fit the log.
         """
+        if isinstance(prior, Outcome) or not isinstance(
+            prior, (Constraint, str, Sequence)
+        ):
+            raise ValueError(
+                "prior must be a shape such as Concave(), words such as 'concave', or a "
+                f"list of Outcome(...), got {prior!r}"
+            )
+        if not prior:
+            raise ValueError(f"prior must say something, got {prior!r}")
         if isinstance(prior, (Constraint, str)):
-            return cls._of_shape(logged_steps(dataset, propensities), as_shape(prior))
+            return cls._of_shape(
+                logged_steps(dataset, propensities), as_shape(prior, "prior")
+            )
         return cls._of_outcomes(dataset, as_outcomes(prior), propensities)
 
     @classmethod
@@ -102,7 +113,7 @@ class KnownParts:
     def _of_outcomes(
         cls, dataset: Any, outcomes: list[Outcome], propensities: npt.ArrayLike | None
     ) -> KnownParts:
-        names = [one.column for one in outcomes if one.column is not None]
+        names = [one.column for one in outcomes if one.column not in (None, REWARD)]
         steps = logged_steps(dataset, propensities, names)
         named = shared_actions(Constraint(), outcomes)
         positions, domain = action_positions(steps, Constraint(actions=named))
@@ -114,7 +125,7 @@ class KnownParts:
             lambda: observed,
             done,
             steps.rewards,
-            steps.columns.__getitem__,
+            lambda name: steps.rewards if name == REWARD else steps.columns[name],
             rows,
         )
         block.check()

@@ -151,7 +151,7 @@ def smooth_rewards(
         seed: of folds.
         show_progress: whether to show a bar.
     """
-    from sklearn.linear_model import RidgeCV
+    from sklearn.linear_model import Ridge, RidgeCV
 
     features = np.column_stack([np.ones(len(steps)), _features(steps)])
     numbers = steps.numbers if positions is None else positions[steps.actions]
@@ -163,7 +163,9 @@ def smooth_rewards(
         rows = _some(train, seed)
         # The first product is the intercept's.
         design = _products(features[rows], powers[rows])[:, 1:]
-        fitted = RidgeCV(alphas=_PENALTIES).fit(design, steps.rewards[rows])
+        # One row says nothing of penalties.
+        model = RidgeCV(_PENALTIES) if len(rows) > 1 else Ridge(_PENALTIES[-1])
+        fitted = model.fit(design, steps.rewards[rows])
         weights = np.concatenate([[fitted.intercept_], fitted.coef_])
         weights = weights.reshape(features.shape[1], -1)
         coefficients[held_out] = features[held_out] @ weights
@@ -174,7 +176,8 @@ def smooth_rewards(
 
 def _powers(numbers: FloatArray) -> Callable[[npt.NDArray[Any]], FloatArray]:
     """Powers of numbers on the scale of these."""
-    middle, spread = numbers.mean(), numbers.std()
+    # Of one action alone there is no spread.
+    middle, spread = numbers.mean(), numbers.std() or 1.0
     return lambda x: np.vander(((x - middle) / spread).ravel(), 4, True).reshape(
         *x.shape, 4
     )

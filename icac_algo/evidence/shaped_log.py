@@ -101,8 +101,9 @@ class ShapedLog:
                 model = smooth_rewards(of_part, positions, log.seed, log.show_progress)
             surprises = part.values - model.at(done(steps))
             squares = self._by_range(surprises**2, float(np.mean(surprises**2)), counts)
-            with np.errstate(divide="ignore"):
-                costs = np.maximum(excess, 1.0) * squares / chances
+            costs = np.full(chances.shape, np.inf)
+            noise = np.maximum(excess, 1.0) * squares
+            np.divide(noise, chances, out=costs, where=chances > 0.0)
             guesses = model.means
             seen = counts > 0
             if len(steps) <= _PROJECTED_ROWS and seen.sum() > 1:
@@ -222,9 +223,11 @@ class ShapedLog:
         count = len(self._steps)
         unit = float(ndtri(0.5 + level / 2.0)) / np.sqrt(count)
         usual = float(np.square(one.surprises).mean())
+        # In units of the reward, which has the part's weight.
+        whole = usual * float(np.square(factor / choice.probabilities[some]).mean())
         best, highest = 0.0, -np.inf
         for times in _NOISES:
-            price = unit / (2.0 * float(np.sqrt(max(times * usual, 1e-300))))
+            price = unit / (2.0 * float(np.sqrt(max(times * whole, 1e-300))))
             found = self._best(choice, some, one, sign, price * factor)
             scores = sign * (found.dot(one.guesses[rows]) + found.constants)
             # Where nothing is proven, nothing depends on the price.

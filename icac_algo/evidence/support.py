@@ -102,6 +102,8 @@ def action_numbers(steps: LoggedSteps, policy: Any, name: str = "policy") -> Flo
         raise ValueError(
             f"{name} must give numbers ({len(steps)},), got shape {chosen.shape}"
         )
+    if chosen.dtype.kind == "b":
+        raise ValueError(f"{name} must give numbers, got an array of {chosen.dtype}")
     chosen = chosen.reshape(-1).astype(np.float64)
     check_rows(f"{name} must give finite numbers", chosen, ~np.isfinite(chosen))
     return np.asarray(chosen)

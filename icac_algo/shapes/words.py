@@ -25,28 +25,29 @@ SHAPE_NAMES = tuple(_SHAPES)
 _BOOLEANS = {"true": True, "false": False}
 
 
-def parse_shape(text: str) -> Constraint:
+def parse_shape(text: str, of: str = "constraint") -> Constraint:
     """A shape from words: ``name[:field=value,...]``, several joined by ``+``.
 
     ``concave``, ``monotone:increasing=false``, ``slope_bounds:lower=0,upper=2+concave``,
     ``concave:curvature=-0.45..0`` (and ``-inf..-0.1`` without a lower bound).
+    ``of`` is what errors call the words.
 
     Raises:
         ValueError: a name or field is unknown, or a value is not allowed.
     """
     if not isinstance(text, str):
-        raise ValueError(f"constraint must be words such as 'concave', got {text!r}")
+        raise ValueError(f"{of} must be words such as 'concave', got {text!r}")
     # A plus sign may also begin a number's exponent or the number itself.
     parts = [part.strip() for part in re.split(r"\+(?=[^\W\d_]|[ +]|\Z)", text)]
     if len(parts) == 1:
-        return _shape(parts[0], text)
-    return Intersection([_shape(part, text) for part in parts])
+        return _shape(parts[0], text, of)
+    return Intersection([_shape(part, text, of) for part in parts])
 
 
 def as_shape(given: Any, name: str = "constraint") -> Constraint:
     """A shape that is given as one or in words; its fields may have been set since."""
     if isinstance(given, str):
-        return parse_shape(given)
+        return parse_shape(given, of=name)
     if not isinstance(given, Constraint):
         raise ValueError(
             f"{name} must be a shape such as Concave(), or words such as 'concave', "
@@ -56,12 +57,12 @@ def as_shape(given: Any, name: str = "constraint") -> Constraint:
     return given
 
 
-def _shape(part: str, text: str) -> Constraint:
+def _shape(part: str, text: str, of: str) -> Constraint:
     name, colon, rest = part.partition(":")
     shape = _SHAPES.get(name.strip())
     if shape is None:
         raise ValueError(
-            f"constraint must be made of {', '.join(SHAPE_NAMES)}, joined by +; "
+            f"{of} must be made of {', '.join(SHAPE_NAMES)}, joined by +; "
             f"got {name.strip()!r} in {text!r}"
         )
     fields = {
@@ -75,8 +76,7 @@ def _shape(part: str, text: str) -> Constraint:
         if key not in fields or not equals or key in given:
             allowed = ", ".join(f"{field}=..." for field in fields) or "no fields"
             raise ValueError(
-                f"constraint {name} takes {allowed}, each once; got {assignment!r} in "
-                f"{text!r}"
+                f"{of} {name} takes {allowed}, each once; got {assignment!r} in {text!r}"
             )
         # A field is a boolean where its default is one.
         is_flag = isinstance(fields[key].default, bool)
@@ -90,6 +90,6 @@ def _shape(part: str, text: str) -> Constraint:
                 given[key] = _BOOLEANS[value] if is_flag else float(value)
         except (KeyError, ValueError):
             raise ValueError(
-                f"constraint field {key} must be {allowed}, got {value!r} in {text!r}"
+                f"{of} field {key} must be {allowed}, got {value!r} in {text!r}"
             ) from None
     return shape(**given)

@@ -9,7 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..columns import Array
-from ..door import EXTRA, FLAG, PROPENSITY, VALUE, Rule, check_values, indices
+from ..door import (
+    DENSITY,
+    EXTRA,
+    FLAG,
+    PROPENSITY,
+    VALUE,
+    Rule,
+    check_values,
+    indices,
+)
 from ..episodes import BadMark, EpisodeIndex
 from .mapping import Mapping
 from .shards import Shard
@@ -54,7 +63,7 @@ def read_rows(
                     is_step = arrays[mapping.final] == 0
                 for name, rule in rules:
                     values = arrays[name]
-                    if rule is PROPENSITY:
+                    if rule in (PROPENSITY, DENSITY):
                         values = np.where(is_step, values, 1)
                     if rule is _EXACT and values.dtype.kind == "f":
                         continue
@@ -84,7 +93,7 @@ def _rules(
     rules += [(name, indices(None) if is_index else VALUE) for name in mapping.action]
     rules += [(name, EXTRA) for name in mapping.extras]
     if mapping.propensity is not None:
-        rules.append((mapping.propensity, PROPENSITY))
+        rules.append((mapping.propensity, PROPENSITY if is_index else DENSITY))
     if mapping.episode in types:
         rules.append((mapping.episode, EXTRA))
     for names in (mapping.observation, mapping.action, (mapping.reward,)):
