@@ -157,7 +157,7 @@ class ConstraintAwareQConfig(LearnableConfig):
             of the rate for links logit and log.
         support (str): Where policies take their actions: ``"logged"`` between the lowest
             and the highest action of the log, ``"any"`` also beyond.
-        check_prior (str): What ``fit`` does before it imposes the shape over discrete
+        check_prior (str): What ``fit`` does before it imposes the shape over
             actions: ``"off"`` trusts it, ``"warn"`` and ``"error"`` test it against the
             log (:func:`icac_algo.check_prior`) and say so where it is rejected; beside
             outcomes the shape of each (:func:`icac_algo.check_outcomes`).
@@ -559,14 +559,10 @@ class ConstraintAwareQ(DiscreteAlgorithm[ConstraintAwareQImpl, ConstraintAwareQC
         check_outcome_features(config.outcomes, observation_shape)
 
     def _check_prior(self, dataset: ReplayBufferBase) -> None:
-        mode = self._config.check_prior
-        if mode != "off" and self._action_type == ActionSpace.CONTINUOUS:
-            raise ValueError(
-                f"check_prior={mode!r} needs discrete actions, the dataset has "
-                "continuous ones; check_prior='off' trusts the shape"
-            )
         config = self._config
-        check_prior_at_fit(dataset, config.constraint, config.outcomes, mode)
+        check_prior_at_fit(
+            dataset, config.constraint, config.outcomes, config.check_prior
+        )
 
     def predict_outcome(
         self, x: Observation, action: Any, column: str

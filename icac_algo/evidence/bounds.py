@@ -66,28 +66,34 @@ class Bounds:
         lift: of the policy's value less that of the logger, paired over episodes.
         regions: by name of a region of contexts, all at once at ``level``.
         level: confidence.
-        own: share of the policy's decisions that are bounded by their own action alone.
+        own: share of the policy's decisions that are bounded by their own action alone;
+            ``None`` of a log of numbers.
         contradiction: by how much the lowest value that the shape allows is above the
             highest one, if that is more than chance: no function of the shape agrees
             with the log.
+        flaw: why propensities cannot be believed; empty if nothing is known.
     """
 
     total: ValueBounds
     lift: ValueBounds
     regions: dict[str, ValueBounds]
     level: float
-    own: float
+    own: float | None
     contradiction: float | None = None
+    flaw: str = ""
 
     @property
     def safe(self) -> bool:
         """Whether the policy is proven to be no worse than the logger."""
-        return self.lift.lower >= 0.0 and self.contradiction is None
+        believed = self.contradiction is None and not self.flaw
+        return self.lift.lower >= 0.0 and believed
 
     def __str__(self) -> str:
         total = self.total
-        said = f"value in {total.figures} ({self.level:.0%}), {self.basis}"
-        lines = [said, *filter(None, [total.problem])]
+        said = f"value in {total.figures} ({self.level:.0%})"
+        if self.own is not None:
+            said += f", {self.own:.0%} of its decisions by their own action"
+        lines = [said, *filter(None, [total.problem, self.flaw])]
         if self.contradiction is not None:
             lines.append(
                 "no response of this shape agrees with the log: the bounds miss each "
@@ -98,11 +104,6 @@ class Bounds:
             for name, found in self.regions.items()
         ]
         return "\n".join(lines)
-
-    @property
-    def basis(self) -> str:
-        """What they rest on."""
-        return f"{self.own:.0%} of its decisions by their own action"
 
 
 def bounds(
@@ -159,7 +160,8 @@ def policy_bounds(
 ) -> Bounds:
     """Of one policy on a log that may bound several; see :func:`bounds`."""
     log = shaped.log
-    lower, upper, own = shaped.scores(policy, level, name)
+    sides = shaped.scores(policy, level, name)
+    lower, upper = (side.ratio for side in sides)
     starts = log.steps.starts
     contradiction = None
     if np.isfinite(lower.value) and np.isfinite(upper.value):
@@ -170,8 +172,16 @@ def policy_bounds(
     everywhere = Region(EVERYWHERE, np.ones(len(log.steps), dtype=bool))
     # All regions at once, by Bonferroni's inequality.
     each = 1.0 - (1.0 - level) / max(len(regions), 1)
+    total = _in_region(everywhere, starts, lower, upper, level)
+    # What is certain needs no estimate.
+    least, most = shaped.limits
+    if np.isfinite(least):
+        total = dataclasses.replace(total, lower=float(np.fmax(total.lower, least)))
+    if np.isfinite(most):
+        total = dataclasses.replace(total, upper=float(np.fmin(total.upper, most)))
+    own = None if log.steps.numbers is not None else (sides[0].own + sides[1].own) / 2.0
     return Bounds(
-        total=_in_region(everywhere, starts, lower, upper, level),
+        total=total,
         lift=_in_region(everywhere, starts, lower, upper, level, log.logger),
         regions={
             region.name: _in_region(region, starts, lower, upper, each)
@@ -180,6 +190,7 @@ def policy_bounds(
         level=level,
         own=own,
         contradiction=contradiction,
+        flaw=sides[0].problem or sides[1].problem,
     )
 
 

@@ -333,10 +333,13 @@ def compare(
 
 
 def _contradicted(policy: PolicyReport) -> str:
-    """What to add of a shape that the log contradicts."""
-    if policy.bounds is None or policy.bounds.contradiction is None:
+    """What to add of bounds that cannot be believed."""
+    bounds = policy.bounds
+    if bounds is None:
         return ""
-    return "; no response of this shape agrees with the log"
+    if bounds.contradiction is not None:
+        return "; no response of this shape agrees with the log"
+    return f"; {bounds.flaw}" * bool(bounds.flaw)
 
 
 def _cell(name: str) -> str:

@@ -47,6 +47,41 @@ _KURTOSIS = 2.5
 _BELIEVED_ROWS, _PROJECTED_ROWS = 20.0, 20_000
 
 
+@dataclasses.dataclass
+class Scores:
+    """What is estimated of a bound in each of N rows.
+
+    Args:
+        values: whose mean is the bound; infinite where there is none.
+        pulls: how much each row's noise moves it.
+        excess: weight of a row less what it is in expectation.
+        own: share of decisions that are bounded by their own action alone.
+    """
+
+    values: FloatArray
+    pulls: FloatArray
+    excess: FloatArray
+    own: float = 0.0
+
+    @property
+    def ratio(self) -> Ratio:
+        """Their mean."""
+        return Ratio(self.values, np.ones(len(self.values)), self.pulls)
+
+    @property
+    def problem(self) -> str:
+        """Why they cannot be believed; empty if nothing is known."""
+        mean, usual = float(self.excess.mean()), float(self.pulls.mean())
+        error = float(self.excess.std()) / np.sqrt(len(self.excess))
+        # Four standard errors, and more than estimated propensities are off.
+        if not abs(mean) > max(4.0 * error, 0.1 * usual):
+            return ""
+        return (
+            f"weights are off by {abs(mean):.3g} in the mean: propensities are not the "
+            "logger's, or numbers are repeated"
+        )
+
+
 class ShapedLog:
     """Logged decisions whose rewards have a known shape, to bound policies by.
 
@@ -59,27 +94,27 @@ class ShapedLog:
         self.log, self._known, self._steps = log, known, log.steps
         self._ranges = Ranges.of(known.steps, known.positions)
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Between which any policy's value is, whatever was logged."""
+        known = self._known
+        if known.known or len(known.parts) > 1 or known.parts[0].weight is not None:
+            return -np.inf, np.inf
+        return known.parts[0].shape.lower, known.parts[0].shape.upper
+
     def scores(
         self, policy: Any, level: float, name: str = "policy"
-    ) -> tuple[Ratio, Ratio, float]:
+    ) -> tuple[Scores, Scores]:
         """Lower and upper bounds of a policy, row by row, and what they rest on.
 
         Args:
             policy: as :func:`~icac_algo.evidence.estimate` takes it.
             level: of the interval that will be made of them.
             name: of the policy in error messages.
-
-        Returns:
-            both, infinite in rows that nothing bounds, and the share of the policy's
-            decisions that are bounded by their own action alone.
         """
         steps = self._steps
         choices = _choices(steps, self._known.positions, policy, name)
-        sides = [self._side(choices, sign, level) for sign in (1.0, -1.0)]
-        lower, upper = (
-            Ratio(one.scores, np.ones(len(steps)), one.pulls) for one in sides
-        )
-        return lower, upper, (sides[0].own + sides[1].own) / 2.0
+        return self._side(choices, 1.0, level), self._side(choices, -1.0, level)
 
     @functools.cached_property
     def _looked_at(self) -> list[_Modelled]:
@@ -125,10 +160,10 @@ class ShapedLog:
         total = np.maximum(counts + believed, 1.0)
         return np.asarray((sums + believed * expected) / total)
 
-    def _side(self, choices: list[_Choice], sign: float, level: float) -> _Side:
-        """Scores of the lower bound, or with sign -1 of the upper one."""
+    def _side(self, choices: list[_Choice], sign: float, level: float) -> Scores:
+        """Of the lower bound, or with sign -1 of the upper one."""
         steps, known = self._steps, self._known
-        side = _Side.empty(len(steps))
+        side = Scores(*np.zeros((3, len(steps))))
         bar = tqdm(
             total=len(choices) * len(known.parts),
             desc="bounds",
@@ -138,7 +173,7 @@ class ShapedLog:
         with bar:
             for choice in choices:
                 certain = known.certain(choice.rows, choice.targets)
-                side.scores[choice.rows] += choice.probabilities * certain
+                side.values[choice.rows] += choice.probabilities * certain
                 for one in self._looked_at:
                     self._add(side, choice, one, sign, level)
                     bar.update()
@@ -146,7 +181,7 @@ class ShapedLog:
         return side
 
     def _add(
-        self, side: _Side, choice: _Choice, one: _Modelled, sign: float, level: float
+        self, side: Scores, choice: _Choice, one: _Modelled, sign: float, level: float
     ) -> None:
         """A part's certificates for one choice."""
         steps = self._steps
@@ -168,8 +203,9 @@ class ShapedLog:
                 scores = scores + own * one.surprises[rows]
                 # Nothing times an unknown is nothing.
                 counts = factor != 0.0
-                side.scores[rows] += np.where(counts, factor * scores, 0.0)
+                side.values[rows] += np.where(counts, factor * scores, 0.0)
                 side.pulls[rows] += np.abs(factor * own)
+                side.excess[rows] += factor * (own - found.weights.sum(axis=1))
                 is_own = (found.weights[:, 0] == 1.0) & (found.constants == 0.0)
                 is_own &= self._ranges_of(choice.targets[some]) == found.ranges[:, 0]
                 side.own += float(choice.probabilities[some][is_own].sum())
@@ -292,16 +328,3 @@ def _choices(
             targets = np.full(len(some), position)
             found.append(_Choice(some, targets, probabilities[some, k]))
     return found
-
-
-@dataclasses.dataclass
-class _Side:
-    """Scores whose mean is a bound, and how much noise moves each, ``(N,)``."""
-
-    scores: FloatArray
-    pulls: FloatArray
-    own: float = 0.0
-
-    @classmethod
-    def empty(cls, count: int) -> _Side:
-        return cls(np.zeros(count), np.zeros(count))

@@ -75,7 +75,7 @@ A_PRIOR = "prior must be a shape such as Concave(), words such as 'concave', or 
         ({"show_progress": None}, "show_progress must be True or False, got None"),
         ({"dataset": [1]}, "dataset must be a d3rlpy replay buffer"),
         ({"dataset": of_numbers(continuous(2))}, "or one number, got 2 numbers"),
-        ({"dataset": of_numbers(FIVE)}, "or 20 different numbers, got 5"),
+        ({"dataset": of_numbers(FIVE)}, "or at least 20 different numbers, got 5"),
     ],
 )
 def test_of_bounds(changes: dict[str, Any], message: str) -> None:
@@ -143,7 +143,7 @@ def test_densities_of_a_buffer(density: float) -> None:
         (["a"] * 100, "numbers must be numbers, got an array of <U1"),
         (
             np.arange(100) % 19,
-            "or 20 different numbers, got 19; if they are a few repeated",
+            "or at least 20 different numbers, got 19; if they are a few repeated",
         ),
     ],
 )

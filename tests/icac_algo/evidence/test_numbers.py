@@ -173,7 +173,7 @@ def rising(x: Any, a: Any) -> Any:
         (rising, Concave(), True),
         (rising, Monotone(increasing=False), False),
     ],
-    ids=str,
+    ids=lambda one: getattr(one, "__name__", str(one)),
 )
 def test_shapes_are_rejected_if_false(
     reward: Any, shape: Any, is_true: bool, logged: bool

@@ -121,7 +121,7 @@ def test_bounds_are_tested_in_units_of_the_mean() -> None:
 
 def test_doors() -> None:
     log = log_of(rows=400)
-    with pytest.raises(TypeError, match="dataset must be the log itself"):
+    with pytest.raises(ValueError, match="dataset must have the column 'won', has"):
         check_outcomes(logged_steps(log), outcomes_of())
     with pytest.raises(TypeError, match="dataset must be"):
         check_outcomes(7, outcomes_of())

@@ -301,12 +301,20 @@ def test_fit_asks_the_log_first(auction_log: Any) -> None:
         fit(auction_log, constraint=Concave(), check_prior="error")
 
 
-def test_fit_cannot_ask_about_continuous_actions() -> None:
+def test_fit_asks_about_numbers_too_but_not_about_a_few_repeated_ones() -> None:
     buffer, _ = bidclick_gym.get_dataset(
         fraction=0.001, continuous=True, show_progress=False
     )
-    with pytest.raises(ValueError, match="check_prior='warn' needs discrete actions"):
+    with pytest.raises(ValueError, match="20 different numbers, got 5; .* log their index"):
         fit(buffer, check_prior="warn")
+    rng = np.random.default_rng(0)
+    bids = rng.random((600, 1), np.float32)
+    rewards = -3.0 * bids[:, 0] + rng.normal(0.0, 0.1, 600)
+    log = ColumnarReplayBuffer.from_arrays(
+        rng.random((600, 2), np.float32), bids, rewards.astype(np.float32)
+    )
+    with pytest.raises(PriorRejectedError, match="Monotone is rejected"):
+        fit(log, check_prior="error", constraint=Monotone())
 
 
 # -- regions -------------------------------------------------------------------
