@@ -29,11 +29,14 @@ from icac_algo import (
     SlopeBounds,
 )
 from icac_algo.data import LoggedSteps, number_steps
-from icac_algo.evidence import BanditLog
-from icac_algo.evidence.bounds import policy_bounds
-from icac_algo.evidence.certificates import Ranges, best_certificates
-from icac_algo.evidence.known_parts import KnownParts
-from icac_algo.evidence.shaped_log import ShapedLog
+from icac_algo.evidence import (
+    BanditLog,
+    KnownParts,
+    Ranges,
+    ShapedLog,
+    best_certificates,
+    policy_bounds,
+)
 from icac_algo.shapes import Constraint
 
 from ..engine import Cell, Experiment, Option, Part, Results, Settings, register
