@@ -306,7 +306,7 @@ def test_fit_asks_about_numbers_too_but_not_about_a_few_repeated_ones() -> None:
         fraction=0.001, continuous=True, show_progress=False
     )
     with pytest.raises(
-        ValueError, match="20 different numbers, got 5; .* log their index"
+        ValueError, match=r"20 different numbers, got 5; .* log their index"
     ):
         fit(buffer, check_prior="warn")
     rng = np.random.default_rng(0)
