@@ -25,7 +25,7 @@ FloatArray = npt.NDArray[np.float64]
 #: Of actions that are any number: fewer different ones than these are levels, and a log
 #: has so many ranges of so many rows.
 FEWEST_NUMBERS = 20
-FEWEST_RANGES, MOST_RANGES, ROWS_OF_RANGE = 3, 16, 100
+FEWEST_RANGES, MOST_RANGES, ROWS_OF_RANGE = 3, 12, 100
 # Columns with such a name may be propensities too.
 _LIKE_ONES = ("prop", "prob", "pscore")
 
