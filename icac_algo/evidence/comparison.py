@@ -233,7 +233,7 @@ class Comparison:
         axes.set_ylim(-0.6, len(policies) - 0.4)
         proven = ""
         if any(policy.bounds is not None for policy in policies):
-            proven = "; orange: what the shape proves"
+            proven = "\norange: what the shape proves"
         axes.set_xlabel(
             f"value ({policies[0].estimate.estimator}), {logger.level:.0%} intervals; "
             f"grey: the logger{proven}"

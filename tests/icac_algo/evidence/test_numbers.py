@@ -224,8 +224,8 @@ def test_the_same_log_with_other_rewards_keeps_its_numbers() -> None:
 
 
 def test_ranges_hold_about_equally_many_rows() -> None:
-    log = number_log(1600)
-    assert log.action_size == 16
+    log = number_log(800)
+    assert log.action_size == 8
     assert np.ptp(np.bincount(log.actions)) <= 1
     assert log.edges is not None
     assert (log.numbers >= log.edges[log.actions]).all()
