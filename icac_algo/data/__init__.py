@@ -9,10 +9,17 @@ from .files.shards import DamagedFileError
 from .fingerprint import fingerprint
 from .pickers import BudgetRelabellingTransitionPicker
 from .scaling import check_scaler
-from .steps import LoggedSteps, logged_buffer, logged_steps, number_steps
+from .steps import (
+    FEWEST_NUMBERS,
+    LoggedSteps,
+    logged_buffer,
+    logged_steps,
+    number_steps,
+)
 from .views import LoggedMiniBatch
 
 __all__ = [
+    "FEWEST_NUMBERS",
     "REWARD",
     "BudgetRelabellingTransitionPicker",
     "ColumnarReplayBuffer",

@@ -58,9 +58,12 @@ def action_range(dataset: ReplayBufferBase) -> tuple[float, float]:
     return lowest, highest
 
 
-def check_dataset(algorithm: str, dataset: ReplayBufferBase) -> None:
+def check_dataset(
+    algorithm: str, dataset: ReplayBufferBase, of_any_actions: bool = False
+) -> None:
     """Checks that ``algorithm``, of discrete actions, can learn from the dataset."""
-    if dataset.dataset_info.action_space != ActionSpace.DISCRETE:
+    is_discrete = dataset.dataset_info.action_space == ActionSpace.DISCRETE
+    if not is_discrete and not of_any_actions:
         raise ValueError(
             f"{algorithm} needs discrete actions (indices), got continuous ones; "
             "if they are a few repeated numbers, log their index instead"

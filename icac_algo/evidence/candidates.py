@@ -18,8 +18,8 @@ from ..decisions import MaskedGreedy
 from ..shapes import Constraint, Unconstrained
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 ROWS_AT_ONCE = 1 << 15
+_NAMES = {ActionSpace.DISCRETE: "discrete", ActionSpace.CONTINUOUS: "continuous"}
 
 
 def check_candidates(candidates: Any) -> None:
@@ -36,7 +36,7 @@ def check_candidates(candidates: Any) -> None:
             )
 
 
-def make_candidate(name: str, make: Callable[[], Any]) -> Any:
+def make_candidate(name: str, make: Callable[[], Any], space: ActionSpace) -> Any:
     algo = make()
     if not hasattr(algo, "impl") or not hasattr(algo, "fit"):
         raise TypeError(
@@ -48,9 +48,10 @@ def make_candidate(name: str, make: Callable[[], Any]) -> Any:
             f"candidates[{name!r}] must make a new algorithm each time, got one that is "
             "built already"
         )
-    if algo.get_action_type() != ActionSpace.DISCRETE:
+    if algo.get_action_type() != space:
         raise ValueError(
-            f"candidates[{name!r}] must have discrete actions, got continuous ones"
+            f"candidates[{name!r}] must have {_NAMES[space]} actions, as the dataset, "
+            f"got {_NAMES[algo.get_action_type()]} ones"
         )
     return algo
 
@@ -70,14 +71,14 @@ def shape_of(algo: Any) -> Constraint | None:
 
 @dataclasses.dataclass(frozen=True)
 class Transitions:
-    """All N transitions of a fold of F episodes."""
+    """All N transitions of a fold of F episodes; actions are indices, or numbers."""
 
     observations: npt.NDArray[Any]
-    actions: IntArray
+    actions: npt.NDArray[Any]
     rewards: FloatArray
     successors: npt.NDArray[Any]
     terminal: npt.NDArray[np.bool_]
-    episode: IntArray
+    episode: npt.NDArray[np.int64]
     episodes: int
 
     @classmethod
@@ -86,9 +87,12 @@ class Transitions:
         rows = index.rows_of(np.arange(index.transitions))
         after = index.successors(rows)
         observations = columns.observations[0]
+        actions = columns.actions.take(rows)
+        if log.dataset_info.action_space == ActionSpace.DISCRETE:
+            actions = np.asarray(actions, np.int64).reshape(-1)
         return cls(
             _floats(observations.take(rows)),
-            np.asarray(columns.actions.take(rows), np.int64).reshape(-1),
+            actions,
             np.asarray(columns.rewards.take(rows), np.float64).reshape(-1),
             _floats(observations.take(after.rows)),
             np.asarray(after.terminal),
@@ -111,7 +115,7 @@ def _floats(observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def as_columns(dataset: Any) -> ColumnarReplayBuffer:
     check_type("dataset", dataset, ReplayBufferBase, "be a d3rlpy replay buffer")
-    check_dataset("select_by_bellman_error", dataset)
+    check_dataset("select_by_bellman_error", dataset, of_any_actions=True)
     if not isinstance(dataset, ColumnarReplayBuffer):
         dataset = ColumnarReplayBuffer.from_replay_buffer(dataset)
     if dataset.columns.is_tuple:
@@ -141,14 +145,21 @@ class Answers:
             origin = algo.reward_scaler.transform_numpy(np.zeros(1, np.float64))
             # Adding zero turns -0.0 into 0.0.
             shift = -float(origin[0]) / slope + 0.0
-        values = _values(algo, log.observations) / slope
-        values = values[np.arange(len(values)), log.actions]
+        discrete = algo.get_action_type() == ActionSpace.DISCRETE
+        if discrete:
+            values = _values(algo, log.observations) / slope
+            values = values[np.arange(len(values)), log.actions]
+        else:
+            values = _values_of_numbers(algo, log.observations, log.actions) / slope
         next_values = np.zeros(len(values))
-        if not is_one_step:
-            # What follows a terminal step is worth nothing.
-            goes_on = ~log.terminal
+        # What follows a terminal step is worth nothing.
+        goes_on = ~log.terminal & (not is_one_step)
+        if goes_on.any() and discrete:
             following = _values(algo, log.successors[goes_on]) / slope
-            next_values[goes_on] = following.max(axis=1, initial=-np.inf)
+            next_values[goes_on] = following.max(axis=1)
+        elif goes_on.any():
+            following = _values_of_numbers(algo, log.successors[goes_on], None)
+            next_values[goes_on] = following / slope
         if not (np.isfinite(values).all() and np.isfinite(next_values).all()):
             raise ValueError(
                 f"candidates[{name!r}] must have finite values after training, got some "
@@ -163,3 +174,15 @@ def _values(algo: Any, observations: npt.NDArray[Any]) -> FloatArray:
     for start in range(0, len(observations), ROWS_AT_ONCE):
         parts.append(greedy.values(observations[start : start + ROWS_AT_ONCE]))
     return np.concatenate(parts)
+
+
+def _values_of_numbers(
+    algo: Any, observations: npt.NDArray[Any], actions: npt.NDArray[Any] | None
+) -> FloatArray:
+    """Of actions, or of those that the algorithm would choose, ``(N,)``."""
+    found = [np.zeros(0)]
+    for start in range(0, len(observations), ROWS_AT_ONCE):
+        x = observations[start : start + ROWS_AT_ONCE]
+        a = algo.predict(x) if actions is None else actions[start : start + len(x)]
+        found.append(algo.predict_value(x, np.asarray(a, np.float32)))
+    return np.concatenate(found).astype(np.float64)

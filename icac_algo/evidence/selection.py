@@ -35,10 +35,11 @@ from typing import Any
 import d3rlpy
 import numpy as np
 import numpy.typing as npt
+from d3rlpy.constants import ActionSpace
 from d3rlpy.dataset import ReplayBufferBase
 
 from .._util.checks import check_count, check_flag, check_number, check_seed
-from ..data import ColumnarReplayBuffer, logged_steps
+from ..data import FEWEST_NUMBERS, ColumnarReplayBuffer, logged_steps
 from .candidates import (
     Answers,
     Transitions,
@@ -249,9 +250,9 @@ def select_by_bellman_error(
     rejects is not chosen.
 
     Args:
-        dataset: a replay buffer of discrete actions and at least ``folds`` episodes.
-        candidates: name to a function that makes a discrete d3rlpy algorithm with values
-            that is not built yet; the most constrained first.
+        dataset: a replay buffer of at least ``folds`` episodes.
+        candidates: name to a function that makes a d3rlpy algorithm with values, of the
+            dataset's kind of actions, that is not built yet; the most constrained first.
         n_steps: gradient steps of each training.
         folds: at least 2.
         seed: of the folds and of every training.
@@ -284,7 +285,8 @@ def select_by_bellman_error(
         raise ValueError(
             f"dataset must have an episode for each of {folds} folds, has {episodes}"
         )
-    made = {name: make_candidate(name, make) for name, make in candidates.items()}
+    space = log.dataset_info.action_space
+    made = {name: make_candidate(name, make, space) for name, make in candidates.items()}
     # Every transition ends an episode.
     is_one_step = log.columns.index.terminals == log.transition_count
     discount = 0.0 if is_one_step else _discount(made, gamma)
@@ -304,7 +306,7 @@ def select_by_bellman_error(
         answers = []
         for name, make in candidates.items():
             d3rlpy.seed(seed)
-            algo = make_candidate(name, make)
+            algo = make_candidate(name, make, space)
             algo.fit(
                 training,
                 n_steps=n_steps,
@@ -341,6 +343,10 @@ def _prior_checks(
 ) -> dict[str, PriorCheck]:
     if len(log.columns.observations[0].row_shape) != 1:
         return {}
+    if log.dataset_info.action_space == ActionSpace.CONTINUOUS:
+        numbers = log.columns.actions.take(log.columns.index.decisions())
+        if numbers.shape[1] > 1 or len(np.unique(numbers)) < FEWEST_NUMBERS:
+            return {}
     steps, checks = logged_steps(log), {}
     for name, algo in made.items():
         config: Any = getattr(algo, "config", None)

@@ -91,7 +91,41 @@ def select(candidates: Any, dataset: Any = None, **options: Any) -> Selection:
 FLAT, TRUE = known(constant(0.5)), known(lambda x, a: np.asarray(a, float))
 
 
+class OfNumbers(Known):
+    """The same, whose actions are numbers; it would choose 0.5."""
+
+    def get_action_type(self) -> Any:
+        return d3rlpy.constants.ActionSpace.CONTINUOUS
+
+    def predict(self, x: Any) -> Any:
+        return np.full((len(x), 1), 0.5, np.float32)
+
+
 # -- one step ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_numbers_are_judged_by_the_same_errors(steps: int) -> None:
+    numbers = RNG.random((N, 1)).astype(np.float32)
+    rewards = (2.0 * numbers[:, 0]).astype(np.float32)
+    ends = np.arange(N) % steps == steps - 1
+    log = bandit(actions=numbers, rewards=rewards, terminals=ends)
+
+    def worth(x: Any, a: Any) -> Any:
+        # What follows is worth a decision of 0.5 more, which the last one has not.
+        return 2.0 * np.asarray(a, float)[:, 0]
+
+    made = {
+        "true": lambda: OfNumbers(worth, gamma=0.5),
+        "flat": lambda: OfNumbers(constant(0.5), gamma=0.5),
+    }
+    found = select(made, log, n_steps=1)
+    following = np.where(ends, 0.0, 0.5 * np.mean([1.0, 0.5]))
+    errors = np.stack([2.0 * numbers[:, 0], np.full(N, 0.5)]) - rewards - following
+    expected = np.add.reduceat(errors**2, np.arange(0, N, steps), axis=1)
+    assert found.squared == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(ValueError, match=r"'true'\] must have discrete actions, as the"):
+        select(made)
 
 
 def test_of_one_step_it_is_the_squared_error_of_the_reward() -> None:
