@@ -30,9 +30,10 @@ from .jackknife import Ratio, jackknife
 
 FloatArray = npt.NDArray[np.float64]
 _DEGREE = 3
-# The widest of so many rows, as a share of the logged range, and how it falls with rows:
-# faster than the best one does, so that bias goes first.  A plain kernel has more of it.
-_WIDEST, _PLAIN, _ROWS, _POWER = 0.25, 0.08, 2000, 0.2
+# The widest of so many rows, in standard deviations of logged actions, and how it falls
+# with rows: faster than the best one does, so that bias goes first.  A plain kernel has
+# more of it.
+_WIDEST, _PLAIN, _ROWS, _POWER = 0.75, 0.3, 2000, 0.2
 _FACTOR, _BANDWIDTHS = 2.0**0.5, 10
 # A narrower kernel has nothing to say.
 _FEWEST_EFFECTIVE = 50.0
@@ -44,9 +45,9 @@ _LEVEL = 0.95
 
 def bandwidths(steps: LoggedSteps, plain: bool = False) -> Iterator[float]:
     """Those that are tried, falling, in units of the action."""
-    assert steps.edges is not None
+    assert steps.numbers is not None
     share = (_PLAIN if plain else _WIDEST) * min(1.0, (_ROWS / len(steps)) ** _POWER)
-    width = share * float(steps.edges[-1] - steps.edges[0])
+    width = share * float(steps.numbers.std())
     for place in range(_BANDWIDTHS):
         yield width / _FACTOR**place
 
