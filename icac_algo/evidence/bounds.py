@@ -51,6 +51,15 @@ class ValueBounds:
     share: float
     problem: str = ""
 
+    def within(self, limits: tuple[float, float]) -> ValueBounds:
+        """Ends that are not beyond what is certain, which needs no estimate."""
+        lower, upper = self.lower, self.upper
+        if np.isfinite(limits[0]):
+            lower = float(np.fmax(lower, limits[0]))
+        if np.isfinite(limits[1]):
+            upper = float(np.fmin(upper, limits[1]))
+        return dataclasses.replace(self, lower=lower, upper=upper)
+
     @property
     def figures(self) -> str:
         """Both ends, such as ``"[0.5801, 0.6417]"``."""
@@ -172,19 +181,15 @@ def policy_bounds(
     everywhere = Region(EVERYWHERE, np.ones(len(log.steps), dtype=bool))
     # All regions at once, by Bonferroni's inequality.
     each = 1.0 - (1.0 - level) / max(len(regions), 1)
-    total = _in_region(everywhere, starts, lower, upper, level)
-    # What is certain needs no estimate.
-    least, most = shaped.limits
-    if np.isfinite(least):
-        total = dataclasses.replace(total, lower=float(np.fmax(total.lower, least)))
-    if np.isfinite(most):
-        total = dataclasses.replace(total, upper=float(np.fmin(total.upper, most)))
+    total = _in_region(everywhere, starts, lower, upper, level).within(shaped.limits)
     own = None if log.steps.numbers is not None else (sides[0].own + sides[1].own) / 2.0
     return Bounds(
         total=total,
         lift=_in_region(everywhere, starts, lower, upper, level, log.logger),
         regions={
-            region.name: _in_region(region, starts, lower, upper, each)
+            region.name: _in_region(region, starts, lower, upper, each).within(
+                shaped.limits
+            )
             for region in regions
         },
         level=level,

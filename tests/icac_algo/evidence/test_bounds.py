@@ -255,3 +255,17 @@ def test_of_numbers_the_truth_is_inside() -> None:
         inside += found.lower <= truth <= found.upper
         assert found.upper - found.lower < 0.5
     assert inside >= 2
+
+
+def test_no_end_is_beyond_what_is_certain() -> None:
+    # So few rows that the interval alone would be wider than the values can be.
+    rng = np.random.default_rng(0)
+    contexts = rng.random((25, 1)).astype(np.float32)
+    rewards = rng.normal(0.0, 1.0, 25)
+    log = LoggedSteps(contexts, np.arange(25) % 5, rewards, None, np.arange(25), 5)
+    shape = Intersection([Concave(), Bounded(-0.1, 0.1)])
+    halves = {"low": lambda x: x[:, 0] < 0.5, "high": lambda x: x[:, 0] >= 0.5}
+    found = bounds(log, 3, shape, regions=halves)
+    for one in (found.total, *found.regions.values()):
+        assert one.lower >= -0.1
+        assert one.upper <= 0.1
