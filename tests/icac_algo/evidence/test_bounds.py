@@ -269,3 +269,18 @@ def test_no_end_is_beyond_what_is_certain() -> None:
     for one in (found.total, *found.regions.values()):
         assert one.lower >= -0.1
         assert one.upper <= 0.1
+
+
+def test_propensities_that_are_not_the_loggers_are_said() -> None:
+    rng = np.random.default_rng(0)
+    actions = rng.integers(0, 5, 1000)
+    rewards = 0.1 * actions + rng.normal(0.0, 0.1, 1000)
+    rows, contexts = np.arange(1000), rng.random((1000, 1)).astype(np.float32)
+    for propensity, is_said in ((0.2, False), (0.1, True)):
+        given = np.full(1000, propensity)
+        log = LoggedSteps(contexts, actions, rewards, given, rows, 5)
+        found = bounds(log, 4, SlopeBounds(0.0, 1.0))
+        assert bool(found.flaw) == is_said
+        assert ("propensities are not the logger's" in str(found)) == is_said
+        # The highest action is better than what was done, beyond all doubt.
+        assert found.safe != is_said

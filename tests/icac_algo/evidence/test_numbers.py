@@ -248,3 +248,15 @@ def test_the_distribution_of_rewards() -> None:
     log = number_log(3000, lambda x, a: a + 0.0 * x, noise=0.1)
     found = reward_distribution(log, 0.6, show_progress=False)
     assert found.mean.value == pytest.approx(0.6, abs=0.05)
+
+
+def test_one_far_number_does_not_widen_kernels() -> None:
+    rng = np.random.default_rng(0)
+    numbers = rng.random(2000)
+    far = np.append(numbers[1:], 20.0)
+    rows, contexts = np.arange(2000), rng.random((2000, 1)).astype(np.float32)
+    for of in (numbers, far):
+        log = number_steps(contexts, of, 2.0 * of, np.ones(2000), rows)
+        found = estimate(log, 0.5, estimators=("dr",))["dr"]
+        assert found.bandwidth is not None
+        assert 0.5 * of.std() < found.bandwidth <= 0.75 * of.std() < 0.5
