@@ -14,7 +14,14 @@ import pytest
 pa = pytest.importorskip("pyarrow")
 import pyarrow.parquet  # noqa: E402, F401
 
-from icac_algo.command.learning import OURS, Learned, _chosen, judge, train  # noqa: E402
+from icac_algo.command.learning import (  # noqa: E402
+    OURS,
+    Learned,
+    _chosen,
+    judge,
+    learn,
+    train,
+)
 from icac_algo.command.log import Actions, Log  # noqa: E402
 from icac_algo.command.policy import Policy  # noqa: E402
 from icac_algo.command.rivals import CONSTANT, TREES, rivals  # noqa: E402
@@ -172,3 +179,14 @@ def test_any_number_is_judged_as_it_is() -> None:
     )
     chosen = _chosen(Asked(None, preparation, space), part)(None)
     np.testing.assert_array_equal(chosen, [1.4, 1.4, 1.4])
+
+
+@pytest.mark.parametrize(("shape", "is_true"), [("concave", True), ("convex", False)])
+def test_what_a_shape_proves_is_shown_unless_the_log_contradicts_it(
+    tmp_path: pathlib.Path, shape: str, is_true: bool
+) -> None:
+    spec = log_of(tmp_path, rows=1500, shape=(shape,), steps=10).spec
+    found = learn(spec, show_progress=False)
+    assert found.checks[shape].rejected != is_true  # type: ignore[union-attr]
+    for policy in found.comparison.policies:
+        assert (policy.bounds is not None) == is_true
