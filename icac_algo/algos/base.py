@@ -8,7 +8,7 @@ import datetime
 import functools
 import io
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -30,6 +30,7 @@ from .._util.precision import float32_by_default
 from ..data import check_dataset, check_scaler
 from ..evidence import Stopping, choose_n_steps, trained_share
 from ..export import save_greedy_policy
+from .batches import to_torch_batch, training_batches
 from .processes import agree_on_config
 from .training import FitOptions, train
 
@@ -189,11 +190,20 @@ class DiscreteAlgorithm(QLearningAlgoBase[TImpl, TConfig], Generic[TImpl, TConfi
         self.check_dataset(dataset)
         self.build_scalers(dataset)
 
-    def update(self, batch: TransitionMiniBatch) -> dict[str, float]:
-        """One gradient step."""
+    def batches(
+        self, dataset: ReplayBufferBase, count: int, is_watched: bool
+    ) -> Iterator[TorchMiniBatch]:
+        """So many batches as :meth:`update` takes them; see :mod:`.batches`."""
+        config, device = self._config, self._device
+        size = self.batch_size
+        return training_batches(dataset, size, count, config, device, is_watched)
+
+    def update(self, batch: TransitionMiniBatch | TorchMiniBatch) -> dict[str, float]:
+        """One gradient step, on a batch of a buffer or on scaled tensors of one."""
         assert self._impl is not None, "build or fit the algorithm before updating it"
-        torch_batch = _to_torch_batch(batch, self._config, self._device)
-        losses = self._impl.update(torch_batch, self._grad_step)
+        if not isinstance(batch, TorchMiniBatch):
+            batch = to_torch_batch(batch, self._config, self._device)
+        losses = self._impl.update(batch, self._grad_step)
         self._grad_step += 1
         return losses
 
@@ -244,59 +254,3 @@ def _log_curves(algo: Any, found: Stopping, options: FitOptions) -> None:
             metric = f"held_out_loss {setting}"
             adapter.write_metric(number + 1, step, metric, float(mean))
     adapter.close()
-
-
-# -- mini-batches -------------------------------------------------------------
-
-
-def _to_torch_batch(
-    batch: TransitionMiniBatch, config: LearnableConfig, device: str
-) -> TorchMiniBatch:
-    """What d3rlpy's ``TorchMiniBatch.from_batch`` makes, sharing memory on the CPU."""
-
-    is_cpu = torch.device(device).type == "cpu"
-
-    def tensor(array: Any) -> Any:
-        if isinstance(array, (list, tuple)):
-            return [tensor(part) for part in array]
-        # A tensor over read-only memory would be written to behind numpy's back.
-        values = torch.from_numpy(array if array.flags.writeable else np.array(array))
-        # To "cpu:0", as d3rlpy says, torch would copy.
-        return values if is_cpu else values.to(device)
-
-    observations = tensor(batch.observations)
-    next_observations = tensor(batch.next_observations)
-    actions, next_actions = tensor(batch.actions), tensor(batch.next_actions)
-    rewards = tensor(batch.rewards)
-    if config.observation_scaler:
-        observations = config.observation_scaler.transform(observations)
-        next_observations = config.observation_scaler.transform(next_observations)
-    if config.action_scaler:
-        actions = config.action_scaler.transform(actions)
-        next_actions = config.action_scaler.transform(next_actions)
-    if config.reward_scaler:
-        rewards = config.reward_scaler.transform(rewards)
-    return TorchMiniBatch(
-        observations=observations,
-        actions=actions,
-        rewards=rewards,
-        next_observations=next_observations,
-        next_actions=next_actions,
-        # None of our algorithms reads them.
-        returns_to_go=rewards,
-        terminals=tensor(batch.terminals),
-        intervals=tensor(batch.intervals),
-        device=device,
-        numpy_batch=batch,
-    )
-
-
-def all_terminal(batch: TorchMiniBatch) -> bool:
-    """Whether no transition of a batch is followed by another.
-
-    Looks at the arrays that a batch was made from, for a tensor on an accelerator would
-    have to be waited for.
-    """
-    if batch.numpy_batch is not None:
-        return bool(batch.numpy_batch.terminals.all())
-    return bool(batch.terminals.all())

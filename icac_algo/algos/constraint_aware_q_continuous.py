@@ -37,13 +37,19 @@ class ContinuousConstraintAwareQImpl(ConstraintAwareQImpl):
         self, batch: TorchMiniBatch
     ) -> tuple[torch.Tensor, list[torch.Tensor], dict[str, torch.Tensor]]:
         """The loss, every critic's coordinates ``(B, n)``, and metrics."""
-        target = self.bellman_target(batch)
+        target, x, trunk = self.bellman_target(batch), batch.observations, self._trunk
+        if trunk is not None:
+            q_func, found = _critic(self._modules.q_funcs[0]), trunk.coordinates(x)
+            actions = trunk.repeated(q_func.unscaled_actions(batch.actions))
+            q = q_func.at_coordinates(trunk.repeated(x), found, actions)
+            loss = self.squared_error(trunk.each(q), target)
+            return loss, trunk.each(found), {"critic_loss": loss.detach()}
         values, coordinates = [], []
         for wrapped in self._modules.q_funcs:
             q_func = _critic(wrapped)
-            of_states = q_func.coordinates(batch.observations)
+            of_states = q_func.coordinates(x)
             actions = q_func.unscaled_actions(batch.actions)
-            values.append(q_func.at_coordinates(batch.observations, of_states, actions))
+            values.append(q_func.at_coordinates(x, of_states, actions))
             coordinates.append(of_states)
         loss = self.squared_error(values, target)
         return loss, coordinates, {"critic_loss": loss.detach()}

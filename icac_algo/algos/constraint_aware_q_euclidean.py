@@ -142,6 +142,9 @@ class EuclideanConstraintAwareQImpl(ConstraintAwareQImpl):
             start, anchor, self._matrix, multiplier, iterations, step, bounds
         )
 
+    def target_values(self, x: TorchObservation) -> list[torch.Tensor]:
+        return [q_func(x).q_value for q_func in self._modules.targ_q_funcs]
+
     def actor_values(
         self, x: TorchObservation, critics: list[torch.Tensor]
     ) -> torch.Tensor:

@@ -8,16 +8,24 @@ from collections.abc import Sequence
 
 import torch
 import torch.distributed
+import torch.nn.functional as F
 from d3rlpy.algos.qlearning.base import QLearningAlgoImplBase
 from d3rlpy.optimizers import OptimizerWrapper
 from d3rlpy.torch_utility import Modules, TorchMiniBatch, unwrap_ddp_model
 from d3rlpy.types import Shape, TorchObservation
 from torch import nn
 
-from ..critics import ShapedCritic, Standardisation, StandardisedCritic
+from ..critics import (
+    ShapedCritic,
+    ShapedQFunction,
+    Standardisation,
+    StandardisedCritic,
+    Trunk,
+)
 from ..decisions import best_actions
 from ..shapes import Constraint
-from .base import ActorCriticImpl, all_terminal
+from .base import ActorCriticImpl
+from .batches import TrainingBatch
 from .networks import Follower
 from .processes import is_distributed, world_size
 
@@ -107,6 +115,9 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         self._average = Follower(modules.average_q_funcs, modules.q_funcs)
         self._target.follow(1.0)
         self._average.follow(1.0)
+        #: Several critics as one; ``None`` where each is called on its own.
+        self._trunk = Trunk.of(modules.q_funcs)
+        self._target_trunk = Trunk.of(modules.targ_q_funcs)
 
     # -- update ----------------------------------------------------------------
 
@@ -124,21 +135,39 @@ class ConstraintAwareQImpl(ActorCriticImpl):
             # Critic and actor share no parameters: one pass backward serves both.
             loss = loss + actor_loss
         loss.backward()
+        if self._trunk is not None:
+            self._trunk.collect_gradients()
         self._decay_weights()
         modules.critic_optim.step()
         if modules.actor_optim is not None:
             modules.actor_optim.step()
         self.after_step(metrics)
-        modules.state.updates += 1
+        modules.state.updates.add_(1)
         self._move_copies()
         return {name: float(value) for name, value in metrics.items()}
 
     def critic_loss(
         self, batch: TorchMiniBatch
     ) -> tuple[torch.Tensor, list[torch.Tensor], dict[str, torch.Tensor]]:
-        """The loss, every critic's values ``(B, K)``, and metrics."""
+        """The loss, every critic's values ``(B, K)`` for the actor, and metrics."""
         target = self.bellman_target(batch)
         actions = batch.actions.long().view(-1, 1)
+        trunk, q_func = self._trunk, self._modules.q_funcs[0]
+        if trunk is not None:
+            assert isinstance(q_func, ShapedQFunction)
+            x, coordinates = (
+                trunk.repeated(batch.observations),
+                trunk.coordinates(batch.observations),
+            )
+            values, standardised = q_func.standardised(
+                x, coordinates, trunk.repeated(actions), trunk.repeated(target)
+            )
+            # A mean over each critic's batch, and a sum over critics.
+            loss = 0.5 * len(self._modules.q_funcs) * F.mse_loss(values, standardised)
+            critics = []
+            if self._modules.policy is not None:
+                critics = trunk.each(q_func.at_coordinates(x, coordinates.detach()))
+            return loss, critics, {"critic_loss": loss.detach()}
         critics = [q_func(batch.observations).q_value for q_func in self._modules.q_funcs]
         loss = self.squared_error([q.gather(1, actions) for q in critics], target)
         return loss, critics, {"critic_loss": loss.detach()}
@@ -150,21 +179,31 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         losses = [0.5 * ((v - target) / self._scale).square().mean() for v in values]
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
-    @torch.no_grad()
     def bellman_target(self, batch: TorchMiniBatch) -> torch.Tensor:
         """``r + gamma (1 - done) max_a Qbar(s', a)`` with the shaped target critic."""
-        if all_terminal(batch):
+        if isinstance(batch, TrainingBatch) and batch.is_terminal:
             return batch.rewards
-        value = self.best_target_value(batch.next_observations)
+        with torch.no_grad():
+            value = self.best_target_value(batch.next_observations)
         discount = self._gamma**batch.intervals
         return batch.rewards + discount * (1.0 - batch.terminals) * value
 
     def best_target_value(self, x: TorchObservation) -> torch.Tensor:
         """The least of target critics at the best action of their mean, ``(B, 1)``."""
-        targets = self._modules.targ_q_funcs
-        values = torch.stack([q_func(x).q_value for q_func in targets])
+        values = torch.stack(self.target_values(x))
+        if len(values) == 1:
+            return self.supported(values[0]).amax(dim=1, keepdim=True)
         best = best_actions(self.supported(values.mean(dim=0)), self.favours_last)
         return values.amin(dim=0).gather(1, best[:, None])
+
+    def target_values(self, x: TorchObservation) -> list[torch.Tensor]:
+        """Every target critic's values of all actions, ``(B, K)``."""
+        trunk, targets = self._target_trunk, self._modules.targ_q_funcs
+        q_func = targets[0]
+        if trunk is None or type(q_func) is not ShapedQFunction:
+            return [q_func(x).q_value for q_func in targets]
+        values = q_func.at_coordinates(trunk.repeated(x), trunk.coordinates(x))
+        return trunk.each(values)
 
     def actor_loss(
         self, batch: TorchMiniBatch, critics: list[torch.Tensor]
@@ -193,11 +232,12 @@ class ConstraintAwareQImpl(ActorCriticImpl):
     def after_step(self, metrics: dict[str, torch.Tensor]) -> None:
         """Called after the optimizers, with what the update reports."""
 
-    @torch.no_grad()
     def _decay_weights(self) -> None:
         """Shrinks weights, not biases, as AdamW does (Loshchilov and Hutter, 2019)."""
         decay = float(self._modules.state.decay)
-        if decay > 0.0:
+        if decay == 0.0:
+            return
+        with torch.no_grad():
             rate = self._modules.critic_optim.optim.param_groups[0]["lr"]
             for share, parameters in self._decayed.items():
                 kept = 1.0 - min(share * rate * decay, 1.0)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from d3rlpy.dataset import TransitionMiniBatch
 from d3rlpy.preprocessing import ObservationScaler, RewardScaler
 from d3rlpy.torch_utility import TorchMiniBatch, unwrap_ddp_model
 from d3rlpy.types import TorchObservation
@@ -22,7 +21,7 @@ from ..critics import (
 )
 from ..data import REWARD, LoggedMiniBatch
 from ..shapes import Outcome
-from .base import all_terminal
+from .batches import TrainingBatch
 from .constraint_aware_q_continuous import ContinuousConstraintAwareQImpl
 from .constraint_aware_q_impl import ConstraintAwareQImpl
 
@@ -50,26 +49,39 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
         self, batch: TorchMiniBatch
     ) -> tuple[torch.Tensor, list[torch.Tensor], dict[str, torch.Tensor]]:
         """The loss, every critic's coordinates, and metrics by outcome."""
-        logged = _logged(batch.numpy_batch)
-        labels = [self._tensor(logged.extra(name)) for name in self._columns]
+        column = _column(batch)
+        labels = [column(name) for name in self._columns]
         actions = self._critic_actions(batch.actions)
-        target = self._later_target(batch, logged)
+        target = self._later_target(batch)
         metrics: dict[str, torch.Tensor] = {}
         coordinates, total = [], torch.zeros((), device=self._device)
-        for wrapped in self._modules.q_funcs:
-            predictors, of_states = self._learn(wrapped, batch, actions)
+        trunk, q_funcs, count = self._trunk, self._modules.q_funcs, 1
+        if trunk is not None:
+            found = trunk.coordinates(batch.observations)
+            coordinates, count = trunk.each(found), len(q_funcs)
+            labels = [trunk.repeated(label) for label in labels]
+            target = None if target is None else trunk.repeated(target)
+            critic = _critic(q_funcs[0])
+            learned = [(critic, critic.predictors(found, trunk.repeated(actions)))]
+        else:
+            learned = []
+            for wrapped in q_funcs:
+                predictors, of_states = self._learn(wrapped, batch, actions)
+                learned.append((_critic(wrapped), predictors))
+                coordinates.append(of_states)
+        for critic, predictors in learned:
             terms = {
                 # Loggers make a file of each name.
                 f"{name.replace('/', '_')}_loss": term
-                for name, term in _critic(wrapped).fit_terms(predictors, labels).items()
+                for name, term in critic.fit_terms(predictors, labels).items()
             }
             if target is not None:
                 later = self.squared_error([predictors[-1]], target)
                 terms["what_follows_loss"] = later
             for name, term in terms.items():
-                total = total + term
-                metrics[name] = metrics.get(name, 0.0) + term.detach()
-            coordinates.append(of_states)
+                # Terms are means; over critics they add up.
+                total = total + count * term
+                metrics[name] = metrics.get(name, 0.0) + count * term.detach()
         return total, coordinates, {**metrics, "critic_loss": total.detach()}
 
     def _learn(
@@ -89,20 +101,15 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
         """Logged actions in their own units, ``(B, 1)``."""
         return self.positions[self._critic_actions(actions)]
 
-    def _later_target(
-        self, batch: TorchMiniBatch, logged: LoggedMiniBatch
-    ) -> torch.Tensor | None:
+    def _later_target(self, batch: TorchMiniBatch) -> torch.Tensor | None:
         """What follows, in scaled rewards, ``(B, 1)``; ``None`` if nothing ever does."""
         if not bool(_critic(self._modules.targ_q_funcs[0]).follows):
             return None
-        own = self._tensor(logged.extra(REWARD))[:, None]
+        own = _column(batch)(REWARD)[:, None]
         if self._reward_scaler is not None:
             own = self._reward_scaler.transform(own)
         target = self.bellman_target(batch) - own
         return target.detach()
-
-    def _tensor(self, values: npt.NDArray[Any]) -> torch.Tensor:
-        return torch.as_tensor(values.astype(np.float32), device=self._device)
 
     def actor_values(
         self, x: TorchObservation, critics: list[torch.Tensor]
@@ -112,7 +119,8 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
     # -- level and scale -------------------------------------------------------
 
     def standardise_by_batch(self, batch: TorchMiniBatch) -> None:
-        logged, x = _logged(batch.numpy_batch), batch.observations
+        logged, x = batch.numpy_batch, batch.observations
+        assert isinstance(logged, LoggedMiniBatch)
         scaler = self._observation_scaler
         observations: npt.NDArray[Any] | None = None
         if isinstance(x, torch.Tensor) and x.dim() == 2:
@@ -129,7 +137,7 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
         self.standardise(
             OutcomeStandardisation.of_log(
                 Standardisation.of_batch(batch.rewards, batch.terminals, self._gamma),
-                self._gamma > 0.0 and not all_terminal(batch),
+                self._gamma > 0.0 and not logged.terminals.all(),
                 self._outcomes,
                 lambda: iter([block]),
                 scaler,
@@ -207,13 +215,13 @@ def _mean_predictors(
     return found[0] if len(found) == 1 else torch.stack(found).mean(dim=0)
 
 
-def _logged(batch: TransitionMiniBatch | None) -> LoggedMiniBatch:
-    if not isinstance(batch, LoggedMiniBatch):
+def _column(batch: TorchMiniBatch) -> Callable[[str], torch.Tensor]:
+    if not isinstance(batch, TrainingBatch) or batch.column is None:
         raise ValueError(
             "outcomes are learned from batches of a ColumnarReplayBuffer, which know "
-            f"further columns, got {type(batch).__name__}"
+            f"further columns, got {type(batch.numpy_batch or batch).__name__}"
         )
-    return batch
+    return batch.column
 
 
 def _critic(q_func: Any) -> OutcomeCritic:

@@ -76,9 +76,9 @@ class Follower:
         }
         self._buffers = [(kept[name], moving[name]) for name in sorted(trained)]
 
-    @torch.no_grad()
     def follow(self, tau: float) -> None:
         """One step of Polyak averaging: ``copy += tau (source - copy)``."""
-        torch._foreach_lerp_(self._parameters, self._followed, tau)
-        for kept, moved in self._buffers:
-            kept.copy_(moved)
+        with torch.no_grad():
+            torch._foreach_lerp_(self._parameters, self._followed, tau)
+            for kept, moved in self._buffers:
+                kept.copy_(moved)

@@ -163,15 +163,16 @@ def _epoch(
     total = progress.epoch + -(-left // options.n_steps_per_epoch)
     metrics: dict[str, float] = {}
     sums: dict[str, float] = {}
-    clock, batch_size = time.perf_counter, algo.batch_size
+    clock = time.perf_counter
     by_steps = options.logging_strategy == LoggingStrategy.STEPS
     saved = functools.partial(_saved, options, progress)
     with tqdm(
         total=length, disable=not options.show_progress, desc=f"Epoch {epoch}/{total}"
     ) as bar:
+        batches = algo.batches(dataset, length, is_watched=options.callback is not None)
         for step in range(1, length + 1):
             started = clock()
-            batch = dataset.sample_transition_batch(batch_size)
+            batch = next(batches)
             sampled = clock()
             loss = _update(algo, batch, options, progress)
             updated = clock()

@@ -37,6 +37,7 @@ from .parametrization import Parametrization, Units
 from .quantiles import QuantileQFunction
 from .standardisation import Standardisation
 from .states import StateNetwork
+from .trunk import Trunk
 
 __all__ = [
     "AfterstateOutcomeQFunction",
@@ -67,6 +68,7 @@ __all__ = [
     "Standardisation",
     "StandardisedCritic",
     "StateNetwork",
+    "Trunk",
     "Units",
     "blocks_of",
     "check_batches",

@@ -40,9 +40,10 @@ from .functions import Function, make_function
 from .hinges import Hinges
 from .kinds import Critic, function_over, register_critic
 from .links import mean_of
-from .outcomes import OutcomeQFunction, without_features
+from .outcomes import OutcomeQFunction
 from .parametrization import Units
 from .states import vector_sizes
+from .trunk import without_features
 
 # A cost may exceed what is left by the rounding of observations.
 _ROUNDING = 1e-6

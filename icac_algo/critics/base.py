@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from torch import nn
 from ..shapes import Constraint, Outcome, ShapeSet, StateConstraint
 from .parametrization import Parametrization, Units
 from .states import StateCoordinates, make_state_coordinates, observation_size
+from .trunk import Head
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +94,10 @@ class StandardisedCritic(nn.Module):
         """Parameters beside the layers that decay, and their share of the rate."""
         return []
 
+    def heads(self) -> list[Head]:
+        """The linear layers that coordinates come from; none of other networks."""
+        return []
+
 
 class ShapedCritic(StandardisedCritic):
     r"""Base of critics :math:`Q(s, a) = level + scale \cdot v(s, a) - o(s, a)`.
@@ -151,6 +157,9 @@ class ShapedCritic(StandardisedCritic):
             coordinates = coordinates + linear
         return coordinates
 
+    def heads(self) -> list[Head]:
+        return [] if self._by_state is not None else [Head(self._fc, self._past)]
+
     def standardise(self, level: float, scale: float, *more: float) -> None:
         """As of other critics; ``more`` are middles and spreads of features."""
         super().standardise(level, scale)
@@ -165,13 +174,14 @@ class ShapedCritic(StandardisedCritic):
         """What the shape's own bounds are measured in; ``None`` if it has none."""
         if not self._has_own_units and self._by_state is None:
             return None
-        return Units(self.level, self.scale, self._slope())
+        return Units(self.level, self.scale, self._slope)
 
     def set_in_q(self) -> ShapeSet:
         """The shape in scaled reward units, for values with the known cost added back."""
         shape_set = self._constraint.shape_set()
-        return shape_set.scaled(self._slope()) if self._has_own_units else shape_set
+        return shape_set.scaled(self._slope) if self._has_own_units else shape_set
 
+    @functools.cached_property
     def _slope(self) -> float:
         slope = reward_slope(self._prior.reward_scaler)
         if self._constraint.shape_set().has_value_bounds:

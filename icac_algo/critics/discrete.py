@@ -52,11 +52,34 @@ class ShapedQFunction(ShapedCritic, DiscreteQFunction):
         self, x: TorchObservation, features: torch.Tensor | None = None
     ) -> torch.Tensor:
         """What a loss is taken of, in either mode, ``(B, K)``."""
-        values = self._parametrization(self.coordinates(x, features), self.units())
+        return self.at_coordinates(x, self.coordinates(x, features))
+
+    def at_coordinates(
+        self, x: TorchObservation, coordinates: torch.Tensor
+    ) -> torch.Tensor:
+        """The same, with the coordinates of the states already known."""
+        values = self._parametrization(coordinates, self.units())
         q: torch.Tensor = self.level + self.scale * values
         if self._constraint.known_cost is None:
             return q
         return q - self.known_cost(x).to(q.dtype)
+
+    def standardised(
+        self,
+        x: TorchObservation,
+        coordinates: torch.Tensor,
+        actions: torch.Tensor,
+        target: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Q of one action each, and a target, both from the level and in the scale.
+
+        Actions are indices; all but states and coordinates are ``(B, 1)``.
+        """
+        values = self._parametrization.at_index(coordinates, actions, self.units())
+        if self._constraint.known_cost is not None:
+            cost = self.known_cost(x).expand(len(target), -1).gather(1, actions)
+            target = target + cost.to(target.dtype)
+        return values, (target - self.level) / self.scale
 
     def exact_values(
         self, x: TorchObservation, features: torch.Tensor | None = None

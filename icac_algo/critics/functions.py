@@ -48,6 +48,12 @@ class Function(Parametrization):
             unit = 1.0 - unit
         return self._shaped(coordinates, unit, units or Units())
 
+    def at_index(self, coordinates: Tensor, index: Tensor, units: Units | None) -> Tensor:
+        # Without the values that nobody asks for.
+        if self.frame.mirrored:
+            index = len(self.unit) - 1 - index
+        return self._shaped(coordinates, self.unit[index], units or Units())
+
 
 class Pieces(Function):
     """A level, perhaps a line, and for each piece a height, a steepness and a place.
@@ -64,6 +70,7 @@ class Pieces(Function):
 
     places: Tensor
     signs: Tensor
+    starts: Tensor  # what heights and steepnesses begin at, before a softplus
 
     def __init__(
         self,
@@ -86,19 +93,24 @@ class Pieces(Function):
             places = torch.linspace(-1.0, 1.0, (n_pieces + 1) // 2)
             places = places.repeat_interleave(2)[:n_pieces]
             signs[1::2] = -1.0
-        self.register_buffer("places", places, persistent=False)
-        self.register_buffer("signs", signs, persistent=False)
+        self._sizes = [*[1] * self.n_linear, 2 * n_pieces, n_pieces]
+        starts = torch.tensor([self.first_height, 0.5]).repeat_interleave(n_pieces)
+        for name, values in (("places", places), ("signs", signs), ("starts", starts)):
+            self.register_buffer(name, values, persistent=False)
 
     @staticmethod
     def _needs_line(frame: Frame) -> bool:
         return frame.slopes != "rising"
 
     def rising(self, coordinates: Tensor, unit: Tensor, limits: Limits) -> Tensor:
-        level, line = coordinates[:, :1], coordinates[:, 1 : self.n_linear]
-        height, steepness, place = coordinates[:, self.n_linear :].chunk(3, dim=1)
-        if not self.signed:
-            height = softplus(height + self.first_height)
-        steepness = softplus(steepness + 0.5)
+        # Taken apart at once: each slice would have a gradient of full size.
+        level, *rest, bent, place = coordinates.split(self._sizes, dim=1)
+        line = rest[0] if rest else level
+        if self.signed:
+            height, steepness = bent.chunk(2, dim=1)
+            steepness = softplus(steepness + 0.5)
+        else:
+            height, steepness = softplus(bent + self.starts).chunk(2, dim=1)
         if self.frame.slopes == "rising":
             line = softplus(line)
         elif self.frame.slopes == "bounded":
@@ -112,18 +124,25 @@ class Pieces(Function):
             # unit is four times as much.
             total = (height * steepness**2).sum(dim=1, keepdim=True) * self.sharpness
             height = height * share_below(total, limits.bend)
-        steepness = (steepness * self.signs)[:, :, None]
-        place = (place + self.places)[:, :, None]
+        steepness, place = steepness * self.signs, place + self.places
         x = 2.0 * unit - 1.0
-        argument = steepness * (x[:, None] if x.dim() == 2 else x) + place
-        values = level + (height[:, :, None] * self.piece(argument)).sum(dim=1)
+        if x.dim() == 2 and x.shape[1] == 1:
+            # One action each: a dimension less, and half of the work.
+            pieces = height * self.piece(torch.addcmul(place, steepness, x))
+            values = level + pieces.sum(dim=1, keepdim=True)
+        else:
+            argument = steepness[:, :, None] * (x[:, None] if x.dim() == 2 else x)
+            pieces = self.piece(argument + place[:, :, None])
+            values = level + (height[:, :, None] * pieces).sum(dim=1)
         return values + line * x if self.n_linear == 2 else values
 
     def piece(self, t: Tensor) -> Tensor:
         """One function of a rising argument."""
-        t = self.sharpness * t
+        if self.sharpness != 1.0:
+            t = self.sharpness * t
         if self.frame.concave:
-            return log_sigmoid(t) / self.sharpness
+            values = log_sigmoid(t)
+            return values if self.sharpness == 1.0 else values / self.sharpness
         return 4.0 * torch.sigmoid(t) - (2.0 if self.signed else 0.0)
 
 

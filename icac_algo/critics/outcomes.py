@@ -44,6 +44,7 @@ from .functions import make_function
 from .links import mean_of, negative_log_likelihood
 from .parametrization import Units
 from .states import observation_size
+from .trunk import Head, without_features
 
 # Log-odds and logarithms are often nearly straight in the action; means bend sooner.
 _STRAIGHTNESS = {"identity": 3.0, "logit": 5.0, "log": 5.0}
@@ -177,6 +178,13 @@ class OutcomeCritic(_Called, StandardisedCritic):
                 coordinates = coordinates + linear
             found.append(coordinates)
         return torch.cat(found, dim=1)
+
+    def heads(self) -> list[Head]:
+        past = self._past if self._features else [None] * len(self._heads)
+        if len(past) < len(self._heads):
+            return []
+        each = zip(self._heads, past, self._ignores, strict=True)
+        return [Head(head, weights, ignores) for head, weights, ignores in each]
 
     def predictors(self, coordinates: Tensor, actions: Tensor) -> Tensor:
         """On the links' scales, ``(B, M)`` to ``(n + 1, B, M)``.
@@ -408,13 +416,3 @@ class _Constant(nn.Module):
 
     def at(self, coordinates: Tensor, actions: Tensor, units: Units) -> Tensor:
         return coordinates
-
-
-def without_features(x: TorchObservation, features: tuple[int, ...]) -> TorchObservation:
-    """Vector observations with 0 for some features."""
-    if not features:
-        return x
-    assert isinstance(x, Tensor)
-    mask = torch.ones(x.shape[1], dtype=x.dtype, device=x.device)
-    mask[list(features)] = 0.0
-    return x * mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
@@ -69,40 +70,48 @@ class Frame:
             )
         return frame
 
-    @property
+    @functools.cached_property
     def negated(self) -> bool:
         """Whether values change sign."""
         return self.shape_set.convex
 
-    @property
+    @functools.cached_property
     def mirrored(self) -> bool:
         """Whether the action runs backwards."""
         lower, upper = self._signed
         return math.isinf(lower) and math.isfinite(upper)
 
-    @property
+    @functools.cached_property
     def slopes(self) -> str:
         """``"free"``, ``"rising"`` (bounded below by 0 alone) or ``"bounded"``."""
         kinds = {(-math.inf, math.inf): "free", (0.0, math.inf): "rising"}
         return kinds.get(self.slope_bounds, "bounded")
 
-    @property
+    @functools.cached_property
     def concave(self) -> bool:
         """Whether slopes fall, in this frame."""
         return self.shape_set.has_curvature
 
-    @property
+    @functools.cached_property
     def bends(self) -> tuple[float, float]:
         """How fast slopes fall at least and at most, in this frame."""
         lower, upper = self.shape_set.curvature_lower, self.shape_set.curvature_upper
         return (lower, upper) if self.negated else (-upper, -lower)
 
-    @property
+    @functools.cached_property
+    def is_plain(self) -> bool:
+        """Whether nothing but signs bounds slopes and bends."""
+        return self.slopes != "bounded" and self.bends in (
+            (0.0, math.inf),
+            (-math.inf, math.inf),
+        )
+
+    @functools.cached_property
     def _signed(self) -> tuple[float, float]:
         lower, upper = self.shape_set.slope_lower, self.shape_set.slope_upper
         return (-upper, -lower) if self.negated else (lower, upper)
 
-    @property
+    @functools.cached_property
     def slope_bounds(self) -> tuple[float, float]:
         """Lower and upper bound of slopes in this frame; the lower one may be absent."""
         lower, upper = self._signed
@@ -133,6 +142,10 @@ class Parametrization(nn.Module):
         values = self._shaped(coordinates, self.unit, units or Units())
         return values.flip(1) if self.frame.mirrored else values
 
+    def at_index(self, coordinates: Tensor, index: Tensor, units: Units | None) -> Tensor:
+        """Values at one action each, by its index, ``(B, 1)`` to ``(B, 1)``."""
+        return self(coordinates, units).gather(1, index)
+
     def _shaped(self, coordinates: Tensor, unit: Tensor, units: Units) -> Tensor:
         """Values at actions of the frame, ``(M,)`` or ``(B, M)``."""
         bound = _LARGEST_COORDINATE
@@ -160,6 +173,8 @@ class Parametrization(nn.Module):
 
     def _limits(self, units: Units) -> tuple[Tensor | float, Limits]:
         """How fast slopes must fall, and what is left beyond a parabola that does."""
+        if self.frame.is_plain:
+            return 0.0, Limits(*self.frame.slope_bounds, math.inf)
         least, most = self.frame.bends if self.frame.concave else (0.0, math.inf)
         per_unit = self._span * units.reward_slope / units.scale
         must, may = (self._span * per_unit * each for each in (least, most - least))

@@ -358,6 +358,12 @@ class ColumnSampler(ReplayBufferBase):
         return self._reach is not None
 
     @property
+    def draws_ahead(self) -> bool:
+        """Whether one large batch holds what several small ones would, one by one."""
+        relabels = isinstance(self._picker, BudgetRelabellingTransitionPicker)
+        return self._reach is not None and not relabels
+
+    @property
     def random_state(self) -> dict[str, Any] | None:
         """Where the buffer's own random stream stands; ``None`` without a ``seed``."""
         return None if self._rng is None else dict(self._rng.bit_generator.state)
