@@ -1,4 +1,4 @@
-"""Wall-clock per ``fit`` step: d3rlpy on its own buffer and on ours, and ours."""
+"""Wall-clock per ``fit`` step: ours, a bare torch loop of the same arithmetic, d3rlpy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from d3rlpy import algos
 from d3rlpy.models import VectorEncoderFactory
 
 import bidclick_gym
-from icac_algo import Concave, ConstraintAwareQConfig
+from icac_algo import Concave, ConstraintAwareQConfig, choose_n_steps
 
 from ..engine import Part, Settings, quiet_logs
 from ..engine.markdown import section, table
-from ..engine.rows import Row, Rows, by_seed, distinct, select
+from ..engine.rows import Row, Rows, by_seed, distinct
 from ..engine.timing import (
+    Target,
     in_turn,
     one_thread,
     ratio,
@@ -24,110 +25,94 @@ from ..engine.timing import (
     spread,
 )
 from ..learners import fit_quietly
+from .bare import BareLoop
 
-OURS = "ConstraintAwareQ"
-BASELINES = ("DQN", "DiscreteCQL", "DiscreteBC", "IQL")
+OURS, BARE = "ConstraintAwareQ", "a bare torch loop"
+OTHERS = (
+    "DQN on d3rlpy's buffer",
+    "DQN",
+    "DiscreteCQL on d3rlpy's buffer",
+    "DiscreteCQL",
+)
+REWARD, LATER = "the reward", "and what follows"
+OUTCOMES, STOPPING = "clicks, a known price", "the reward, looked at by held-out losses"
+TASKS = (REWARD, LATER, OUTCOMES, STOPPING)
 
-SHAPES = [((64, 64), 256), ((64, 64), 1024), ((256, 256), 256), ((256, 256), 1024)]
-QUICK_SHAPES = [((64, 64), 256)]
+SIZES = [(h, b) for h in ((64, 64), (256, 256)) for b in (64, 256, 1024)]
+CRITICS = (1, 5)
 
 
 def _compute(settings: Settings) -> Iterator[Row]:
-    """Times every algorithm in turn, round after round."""
+    """Times everything in turn, round after round."""
     quick = settings.quick
     quiet_logs()
     with one_thread(), showing("fit") as show:
-        for hidden, batch in QUICK_SHAPES if quick else SHAPES:
-            steps = 5 if quick else (200 if batch <= 256 else 50)
-            runners = _runners(hidden, batch)
-            for run in runners.values():
-                run(3 if quick else 20)
-            timed = {
-                key: functools.partial(seconds_of, functools.partial(run, steps))
-                for key, run in runners.items()
-            }
-            for (name, buffer), turn, seconds in in_turn(timed, 2 if quick else 5, show):
-                yield {
-                    "algorithm": name,
-                    "buffer": buffer,
-                    "hidden": "x".join(map(str, hidden)),
-                    "batch": batch,
-                    "round": turn,
-                    "steps": steps,
-                    "seconds_per_step": seconds / steps,
+        for hidden, batch in [SIZES[1]] if quick else SIZES:
+            for task in TASKS:
+                several = CRITICS if task == REWARD else (1,)
+                steps = 8 if quick else (400 if batch <= 256 and hidden[0] < 256 else 100)
+                runs = _runs(task, hidden, batch, several)
+                for run in runs.values():
+                    run(3 if quick else 50)
+                timed = {
+                    key: functools.partial(seconds_of, functools.partial(run, steps))
+                    for key, run in runs.items()
                 }
+                for (name, critics), turn, seconds in in_turn(
+                    timed, 2 if quick else 9, show
+                ):
+                    yield {
+                        "algorithm": name,
+                        "task": task,
+                        "critics": critics,
+                        "hidden": "x".join(map(str, hidden)),
+                        "batch": batch,
+                        "round": turn,
+                        "steps": steps,
+                        "seconds_per_step": seconds / steps,
+                    }
 
 
-def _runners(
-    hidden: tuple[int, ...], batch: int
-) -> dict[tuple[str, str], Callable[[int], None]]:
-    """Everything that is timed, built and ready: name and buffer to ``run(steps)``."""
-    ours, _ = bidclick_gym.get_dataset(show_progress=False)
-    ours_continuous, _ = bidclick_gym.get_dataset(continuous=True, show_progress=False)
-    buffers = {
-        "ours": (ours, ours_continuous),
-        "d3rlpy's": (ours.to_replay_buffer(), ours_continuous.to_replay_buffer()),
-    }
+def _runs(
+    task: str, hidden: tuple[int, ...], batch: int, several: tuple[int, ...]
+) -> dict[tuple[str, int], Callable[[int], None]]:
+    """Everything that is timed, built and ready: name and critics to ``run(steps)``."""
+    log, _ = bidclick_gym.get_dataset(as_bandit=task != LATER, show_progress=False)
     encoder = VectorEncoderFactory(list(hidden))
-
-    def config(name: str) -> Any:
-        if name == "IQL":
-            return algos.IQLConfig(
-                batch_size=batch,
-                actor_encoder_factory=encoder,
-                critic_encoder_factory=encoder,
-                value_encoder_factory=encoder,
-            )
-        made = getattr(algos, f"{name}Config")
-        return made(batch_size=batch, encoder_factory=encoder)
-
-    def runner(algo: Any, dataset: Any) -> Callable[[int], None]:
-        # One epoch: what is done between two belongs to no step.
-        return lambda steps: fit_quietly(algo, dataset, steps, epochs=1)
-
-    runners: dict[tuple[str, str], Callable[[int], None]] = {}
-    for name in BASELINES:
-        for buffer, datasets in buffers.items():
-            algo = config(name).create(device="cpu:0")
-            runners[name, buffer] = runner(algo, datasets[name == "IQL"])
-    mine = ConstraintAwareQConfig(
-        constraint=Concave(), batch_size=batch, critic_encoder_factory=encoder
-    )
-    runners[OURS, "ours"] = runner(mine.create(device="cpu:0"), ours)
-    return runners
-
-
-FIT = Part(
-    "fit",
-    ("algorithm", "buffer", "hidden", "batch", "round", "steps", "seconds_per_step"),
-    compute=_compute,
-    file="speed-fit.csv",
-)
-
-
-def ratio_of(rows: Rows, first: tuple[str, str], second: tuple[str, str]) -> float:
-    """Median over rounds, of a step of one in units of the other's, 64x64, batch 256."""
-    small = select(rows, hidden="64x64", batch=256)
-    return ratio(
-        *(
-            by_seed(small, "seconds_per_step", "round", algorithm=name, buffer=buffer)
-            for name, buffer in (first, second)
+    known: dict[str, Any] = {"constraint": Concave()}
+    if task == OUTCOMES:
+        known = {"outcomes": ["click: monotone; link=logit", "weight=-x1 * action"]}
+    runs: dict[tuple[str, int], Callable[[int], None]] = {}
+    for critics in several:
+        ours = ConstraintAwareQConfig(
+            batch_size=batch, critic_encoder_factory=encoder, n_critics=critics, **known
         )
-    )
+        if task == STOPPING:
+            training, held_out = log.split(0.8)
+            runs[OURS, critics] = functools.partial(_stopped, ours, training, held_out)
+        else:
+            runs[OURS, critics] = _runner(ours, log)
+        looks = len(held_out) if task == STOPPING else 0
+        loop = BareLoop(
+            log, hidden, batch, critics, task == LATER, task == OUTCOMES, looks
+        )
+        runs[BARE, critics] = loop.run
+    if task == REWARD and batch >= 256:
+        stock = log.to_replay_buffer()
+        for name in OTHERS:
+            made = getattr(algos, f"{name.split()[0]}Config")
+            config = made(batch_size=batch, encoder_factory=encoder)
+            runs[name, 1] = _runner(config, stock if name.endswith("buffer") else log)
+    return runs
 
 
-def report(rows: Rows) -> str:
-    shapes = distinct(rows, "hidden", "batch")
-    lines = []
-    for name, buffer in distinct(rows, "algorithm", "buffer"):
-        cells = []
-        for hidden, batch in shapes:
-            where = {"algorithm": name, "buffer": buffer, "hidden": hidden}
-            found = by_seed(rows, "seconds_per_step", "round", batch=batch, **where)
-            cells.append(spread(found, 1e3))
-        lines.append((name, buffer, *cells))
-    heads = [f"{hidden}, batch {batch:,.0f}" for hidden, batch in shapes]
-    return section(
-        "Milliseconds for a step of `fit`",
-        table(["Algorithm", "Buffer", *heads], lines, "ll" + "r" * len(heads)),
+def _runner(config: Any, log: Any) -> Callable[[int], None]:
+    algo = config.create(device="cpu:0")
+    # One epoch: what is done between two belongs to no step.
+    return lambda steps: fit_quietly(algo, log, steps, epochs=1)
+
+
+def _stopped(config: Any, training: Any, held_out: Any, steps: int) -> None:
+    choose_n_steps(
+        training, config.create, steps, validation=held_out, show_progress=False
     )

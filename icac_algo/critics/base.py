@@ -98,6 +98,11 @@ class StandardisedCritic(nn.Module):
         """The linear layers that coordinates come from; none of other networks."""
         return []
 
+    @property
+    def heads_in_use(self) -> int | None:
+        """Only the first so many are asked for at present; ``None`` for all."""
+        return None
+
 
 class ShapedCritic(StandardisedCritic):
     r"""Base of critics :math:`Q(s, a) = level + scale \cdot v(s, a) - o(s, a)`.

@@ -183,15 +183,23 @@ class OutcomeCritic(_Called, StandardisedCritic):
         past = self._past if self._features else [None] * len(self._heads)
         if len(past) < len(self._heads):
             return []
-        each = zip(self._heads, past, self._ignores, strict=True)
+        heads: Any = self._heads
+        each = zip(heads, past, self._ignores, strict=True)
         return [Head(head, weights, ignores) for head, weights, ignores in each]
+
+    @property
+    def heads_in_use(self) -> int | None:
+        # The last is that of what follows.
+        return None if self.follows else len(self.learned)
 
     def predictors(self, coordinates: Tensor, actions: Tensor) -> Tensor:
         """On the links' scales, ``(B, M)`` to ``(n + 1, B, M)``.
 
         Actions are indices, or a continuous one in its own units.
         """
-        parts = coordinates.split(self._sizes, dim=1)
+        # A trunk leaves out the head that nobody asks for.
+        is_whole = coordinates.shape[1] == sum(self._sizes)
+        parts = coordinates.split(self._sizes if is_whole else self._sizes[:-1], dim=1)
         shape = (coordinates.shape[0], actions.shape[1])
         levels, scales = self.levels.to(coordinates), self.scales.to(coordinates)
         values = []
@@ -204,9 +212,11 @@ class OutcomeCritic(_Called, StandardisedCritic):
             level, scale = self.level.to(coordinates), self.scale.to(coordinates)
             unit = Units(level, scale, self._reward_units[0])
             values.append(self.following(parts[-1], actions, unit, values))
-        else:
+        elif is_whole:
             # Processes that share gradients expect one of every parameter.
             values.append((0.0 * parts[-1][:, :1]).expand(shape))
+        else:
+            values.append(coordinates.new_zeros(shape))
         return torch.stack(values)
 
     def following(

@@ -74,17 +74,20 @@ class Trunk:
 
     def coordinates(self, x: Tensor) -> Tensor:
         self._stacks.tie()
+        # By what a head does not see: the features, and what passes them by.
         seen: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
         parts = []
-        for layer, past, ignores in self._heads:
+        for layer, past, ignores in self._heads[: self._first.heads_in_use]:
             if ignores not in seen:
                 inputs = without_features(x, ignores)
-                seen[ignores] = inputs, self._features(inputs)
-            inputs, features = seen[ignores]
+                features = self._features(inputs)
+                if past is not None:
+                    inputs = self._first.standardised_features(inputs)
+                seen[ignores] = features, inputs
+            features, inputs = seen[ignores]
             part = self._stacks.linear(layer, features)
             if past is not None:
-                standardised = self._first.standardised_features(inputs)
-                part = part + self._stacks.linear(past, standardised)
+                part = part + self._stacks.linear(past, inputs)
             parts.append(part)
         found = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
         return found.flatten(0, 1) if self._count > 1 else found
