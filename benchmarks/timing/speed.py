@@ -14,8 +14,6 @@ from . import env, fit, load
 
 
 def targets(results: Results | Mapping[str, Rows]) -> list[Target]:
-    fits, ours = results["fit"], (fit.OURS, "ours")
-
     def opened(kind: str, field: str) -> dict[int, float]:
         where: dict[str, Any] = {"kind": kind, "impressions": load.FULL}
         return by_seed(results["load"], field, "round", **where)
@@ -29,12 +27,9 @@ def targets(results: Results | Mapping[str, Rows]) -> list[Target]:
     large = {"environment": env.BATCHED, "num_envs": 4096, "horizon": 1000}
     batched = by_seed(results["env"], "impressions_per_second", "round", **large)
     million = median(batched) / 1e6
-    stock = fit.ratio_of(fits, ours, ("DiscreteCQL", "d3rlpy's"))
-    buffers = fit.ratio_of(fits, ("DQN", "d3rlpy's"), ("DQN", "ours"))
     batch = "million impressions a second, 4,096 environments, horizon 1,000"
     return [
-        Target("a step of ours / of stock DiscreteCQL", stock, 0.25, False),
-        Target("DQN on d3rlpy's buffer / on ours", buffers, 3.5, True),
+        *fit.targets(results["fit"]),
         Target(f"{opening} (time)", ratio(*times), 50.0, True),
         Target(f"{opening} (peak memory)", theirs / max(mine, 1.0), 10.0, True),
         Target(batch, million, 50.0, True),

@@ -27,10 +27,12 @@ class TrainingBatch(TorchMiniBatch):
         column: from a name to that column's values at the first steps, float32 ``(B,)``.
         is_terminal: whether no transition is followed by another; an accelerator's
             tensors would have to be waited for.
+        is_one_step: whether all reach one step ahead.
     """
 
     column: Callable[[str], torch.Tensor] | None = None
     is_terminal: bool = False
+    is_one_step: bool = False
 
 
 def training_batches(
@@ -88,6 +90,7 @@ def _split(block: TrainingBatch, size: int) -> Iterator[TrainingBatch]:
             device=block.device,
             column=columns and functools.partial(_part_of, columns, number),
             is_terminal=terminal[number],
+            is_one_step=block.is_one_step,
         )
 
 
@@ -151,4 +154,5 @@ def to_torch_batch(
         numpy_batch=batch,
         column=column,
         is_terminal=bool(batch.terminals.all()),
+        is_one_step=bool((batch.intervals == 1.0).all()),
     )

@@ -78,6 +78,8 @@ class ConstraintAwareQImpl(ActorCriticImpl):
     """
 
     _modules: ConstraintAwareQModules
+    _support_version = -1
+    _has_outside = False
 
     def __init__(
         self,
@@ -110,7 +112,9 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         self._trained = [*modules.q_funcs.parameters()]
         if modules.policy is not None:
             self._trained += modules.policy.parameters()
-        self._decayed = decayed_parameters(modules.q_funcs)
+        decayed = decayed_parameters(modules.q_funcs)
+        self._decayed = [parameter for parameter, _ in decayed]
+        self._decay_shares = [share for _, share in decayed]
         self._target = Follower(modules.targ_q_funcs, modules.q_funcs)
         self._average = Follower(modules.average_q_funcs, modules.q_funcs)
         self._target.follow(1.0)
@@ -185,14 +189,19 @@ class ConstraintAwareQImpl(ActorCriticImpl):
             return batch.rewards
         with torch.no_grad():
             value = self.best_target_value(batch.next_observations)
-        discount = self._gamma**batch.intervals
-        return batch.rewards + discount * (1.0 - batch.terminals) * value
+            goes_on = 1.0 - batch.terminals
+            is_one_step = isinstance(batch, TrainingBatch) and batch.is_one_step
+            gamma = self._gamma if is_one_step else self._gamma**batch.intervals
+            return torch.addcmul(batch.rewards, gamma * goes_on, value)
 
     def best_target_value(self, x: TorchObservation) -> torch.Tensor:
         """The least of target critics at the best action of their mean, ``(B, 1)``."""
-        values = torch.stack(self.target_values(x))
-        if len(values) == 1:
-            return self.supported(values[0]).amax(dim=1, keepdim=True)
+        every = self.target_values(x)
+        if len(every) == 1:
+            (only,) = every
+            allowed = self.supported(only) if self._is_restricted() else only
+            return allowed.amax(dim=1, keepdim=True)
+        values = torch.stack(every)
         best = best_actions(self.supported(values.mean(dim=0)), self.favours_last)
         return values.amin(dim=0).gather(1, best[:, None])
 
@@ -237,11 +246,10 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         decay = float(self._modules.state.decay)
         if decay == 0.0:
             return
+        rate = self._modules.critic_optim.optim.param_groups[0]["lr"]
+        kept = [1.0 - min(share * rate * decay, 1.0) for share in self._decay_shares]
         with torch.no_grad():
-            rate = self._modules.critic_optim.optim.param_groups[0]["lr"]
-            for share, parameters in self._decayed.items():
-                kept = 1.0 - min(share * rate * decay, 1.0)
-                torch._foreach_mul_(parameters, kept)
+            torch._foreach_mul_(self._decayed, kept)
 
     def _move_copies(self) -> None:
         """Moves the target and the deployed average towards the critic."""
@@ -292,6 +300,16 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         """Lets policies take actions from here to there only."""
         ends = torch.tensor([lowest, highest], dtype=torch.float64)
         self._modules.state.support.copy_(ends)
+
+    def _is_restricted(self) -> bool:
+        """Whether actions are outside the support; asked again when that changes."""
+        support = self._modules.state.support
+        if self._support_version != support._version:
+            lowest, highest = support
+            outside = (self.positions < lowest) | (self.positions > highest)
+            self._has_outside = bool(outside.any())
+            self._support_version = support._version
+        return self._has_outside
 
     def supported(self, values: torch.Tensor) -> torch.Tensor:
         """Values ``(B, K)`` with minus infinity for actions outside the support."""
@@ -386,15 +404,14 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         return have
 
 
-def decayed_parameters(q_funcs: nn.ModuleList) -> dict[float, list[torch.Tensor]]:
-    """Weights that decay, by their share of the rate; biases do not."""
-    found: dict[float, list[torch.Tensor]] = {}
+def decayed_parameters(q_funcs: nn.ModuleList) -> list[tuple[torch.Tensor, float]]:
+    """Weights that decay, and their share of the rate; biases do not."""
+    found: list[tuple[torch.Tensor, float]] = []
     for module in q_funcs.modules():
-        shares = module.decays() if isinstance(module, StandardisedCritic) else []
+        if isinstance(module, StandardisedCritic):
+            found += module.decays()
         if isinstance(module, (nn.Linear, nn.Conv2d)):
-            shares = [(p, 1.0) for p in module.parameters() if p.dim() > 1]
-        for parameter, share in shares:
-            found.setdefault(share, []).append(parameter)
+            found += [(p, 1.0) for p in module.parameters() if p.dim() > 1]
     return found
 
 

@@ -56,15 +56,16 @@ class OutcomeConstraintAwareQImpl(ConstraintAwareQImpl):
         metrics: dict[str, torch.Tensor] = {}
         coordinates, total = [], torch.zeros((), device=self._device)
         trunk, q_funcs, count = self._trunk, self._modules.q_funcs, 1
+        learned: list[tuple[OutcomeCritic, Any]] = []
         if trunk is not None:
             found = trunk.coordinates(batch.observations)
             coordinates, count = trunk.each(found), len(q_funcs)
             labels = [trunk.repeated(label) for label in labels]
             target = None if target is None else trunk.repeated(target)
             critic = _critic(q_funcs[0])
-            learned = [(critic, critic.predictors(found, trunk.repeated(actions)))]
+            known = critic.each_predictor(found, trunk.repeated(actions))
+            learned = [(critic, known)]
         else:
-            learned = []
             for wrapped in q_funcs:
                 predictors, of_states = self._learn(wrapped, batch, actions)
                 learned.append((_critic(wrapped), predictors))

@@ -53,7 +53,10 @@ def create_optimizer(
 
 
 # Set on every copy at once, and never by training.
-_FIXED = ("level", "scale")
+_FIXED = (
+    *("level", "scale", "levels", "scales", "balance", "follows"),
+    *("middle", "spread"),
+)
 
 
 class Follower:

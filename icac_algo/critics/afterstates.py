@@ -355,6 +355,7 @@ class AfterstateOutcomeQFunction(OutcomeQFunction):
         self._past = nn.ParameterList()
         # What an action leaves is known from the observation.
         self._sizes[-1] = later + size
+        self._size = sum(self._sizes)
 
     def coordinates(self, x: Any) -> torch.Tensor:
         """Those of every head, and after them the observation."""

@@ -40,8 +40,23 @@ def eta_of(link: str, mean: float, count: float) -> float:
     return math.log(mean if mean > 0.0 else least)
 
 
-def negative_log_likelihood(link: str, eta: Tensor, y: Tensor, spread: Tensor) -> Tensor:
-    """Of each row, without its constant; ``spread`` is that of a Gaussian outcome."""
+def negative_log_likelihood(
+    link: str, eta: Tensor, y: Tensor, spread: Tensor, counts: Tensor | None = None
+) -> Tensor:
+    """The mean over rows, without its constant, with 0 for those that do not count.
+
+    ``spread`` is that of a Gaussian outcome.
+    """
+    if counts is None and link == "logit":
+        return F.binary_cross_entropy_with_logits(eta, y)
+    if counts is None:
+        return _of_rows(link, eta, y, spread).mean()
+    # What was not given may hold anything.
+    rows = _of_rows(link, eta, torch.where(counts, y, 0.0), spread)
+    return torch.where(counts, rows, 0.0).mean()
+
+
+def _of_rows(link: str, eta: Tensor, y: Tensor, spread: Tensor) -> Tensor:
     if link == "identity":
         return 0.5 * ((eta - y) / spread).square()
     if link == "logit":

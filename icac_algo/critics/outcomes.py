@@ -40,7 +40,7 @@ from .base import (
     reward_slope,
 )
 from .continuous import OverRealAction
-from .functions import make_function
+from .functions import Function, make_function
 from .links import mean_of, negative_log_likelihood
 from .parametrization import Units
 from .states import observation_size
@@ -111,6 +111,7 @@ class OutcomeCritic(_Called, StandardisedCritic):
         functions.append(make_function(prior.constraint, positions, n_pieces))
         self._functions: Any = nn.ModuleList(functions)
         self._sizes: list[int] = [function.n_coordinates for function in functions]
+        self._size = sum(self._sizes)
         self._heads = nn.ModuleList(nn.Linear(hidden_size, n) for n in self._sizes)
         # Past the hidden layers: what is linear in the features needs none of them.
         self._features = observation_size(encoder)
@@ -197,27 +198,37 @@ class OutcomeCritic(_Called, StandardisedCritic):
 
         Actions are indices, or a continuous one in its own units.
         """
-        # A trunk leaves out the head that nobody asks for.
-        is_whole = coordinates.shape[1] == sum(self._sizes)
-        parts = coordinates.split(self._sizes if is_whole else self._sizes[:-1], dim=1)
         shape = (coordinates.shape[0], actions.shape[1])
+        found = self.each_predictor(coordinates, actions)
+        return torch.stack([each.expand(shape) for each in found])
+
+    def each_predictor(self, coordinates: Tensor, actions: Tensor) -> list[Tensor]:
+        """The same one by one; ``(B, 1)`` of what does not depend on the action."""
+        # A trunk leaves out the head that nobody asks for.
+        is_whole = coordinates.shape[1] == self._size
+        parts = coordinates.split(self._sizes if is_whole else self._sizes[:-1], dim=1)
         levels, scales = self.levels.to(coordinates), self.scales.to(coordinates)
         values = []
         for k in range(len(self.learned)):
             unit = Units(levels[k], scales[k])
-            places = self._places(k, actions).to(coordinates)
-            value = self._functions[k].at(parts[k], places, unit)
-            values.append((unit.level + unit.scale * value).expand(shape))
+            value = self._value(k, parts[k], actions, unit)
+            values.append(torch.addcmul(levels[k], scales[k], value))
         if self.follows:
             level, scale = self.level.to(coordinates), self.scale.to(coordinates)
             unit = Units(level, scale, self._reward_units[0])
             values.append(self.following(parts[-1], actions, unit, values))
         elif is_whole:
             # Processes that share gradients expect one of every parameter.
-            values.append((0.0 * parts[-1][:, :1]).expand(shape))
+            values.append(0.0 * parts[-1][:, :1])
         else:
-            values.append(coordinates.new_zeros(shape))
-        return torch.stack(values)
+            values.append(coordinates.new_zeros((len(coordinates), 1)))
+        return values
+
+    def _value(self, k: int, part: Tensor, actions: Tensor, unit: Units) -> Tensor:
+        """Of the k-th head, in its units, from its coordinates."""
+        places = self._places(k, actions).to(part)
+        value: Tensor = self._functions[k].at(part, places, unit)
+        return value
 
     def following(
         self, part: Tensor, actions: Tensor, unit: Units, values: Sequence[Tensor]
@@ -226,8 +237,7 @@ class OutcomeCritic(_Called, StandardisedCritic):
 
         ``values`` are the predictors of the learned outcomes.
         """
-        places = self._places(len(self.learned), actions).to(part)
-        return unit.level + unit.scale * self._functions[-1].at(part, places, unit)
+        return unit.level + unit.scale * self._value(-1, part, actions, unit)
 
     def means(self, predictors: Tensor) -> list[Tensor]:
         """Of the learned outcomes, each where what it is given happened, ``(B, M)``."""
@@ -260,14 +270,14 @@ class OutcomeCritic(_Called, StandardisedCritic):
     # -- learning --------------------------------------------------------------
 
     def fit_terms(
-        self, predictors: Tensor, labels: Sequence[Tensor]
+        self, predictors: Tensor | Sequence[Tensor], labels: Sequence[Tensor]
     ) -> Mapping[str, Tensor]:
         r"""What each outcome adds to the loss, by column.
 
         Each is a mean of :math:`b_k\, \mathbb{1}[\text{given}]\, (-\log p(y_k | \eta_k))`
         with the ``balance`` :math:`b_k` of :class:`OutcomeStandardisation`, so that to
         second order their sum is half the squared error of Q in units of the rewards'
-        spread.  Predictors, ``(n + 1, B, 1)``, are at the logged actions.
+        spread.  Predictors, n + 1 of ``(B, 1)``, are at the logged actions.
         """
         terms = {}
         for k, i in enumerate(self.learned):
@@ -276,15 +286,9 @@ class OutcomeCritic(_Called, StandardisedCritic):
             for j in self._factors[i][1:]:
                 happened = labels[j] > 0.0
                 counts = happened if counts is None else counts & happened
-            if counts is not None:
-                # What was not given may hold anything.
-                y = torch.where(counts, y, 0.0)
-            loss = negative_log_likelihood(
-                outcome.link, predictors[k, :, 0], y, self.scales[k]
-            )
-            if counts is not None:
-                loss = torch.where(counts, loss, 0.0)
-            terms[outcome.name] = self.balance[k] * loss.mean()
+            eta = predictors[k].reshape(-1)
+            loss = negative_log_likelihood(outcome.link, eta, y, self.scales[k], counts)
+            terms[outcome.name] = self.balance[k] * loss
         return terms
 
     def decays(self) -> list[tuple[Tensor, float]]:
@@ -358,6 +362,13 @@ class OutcomeQFunction(OutcomeCritic, DiscreteQFunction):
 
     def _places(self, k: int, actions: Tensor) -> Tensor:
         return self.axes[k][actions]
+
+    def _value(self, k: int, part: Tensor, actions: Tensor, unit: Units) -> Tensor:
+        function = self._functions[k]
+        if part.dtype != torch.float32 or not isinstance(function, Function):
+            return super()._value(k, part, actions, unit)
+        value: Tensor = function.at_index(part, actions, unit)
+        return value
 
     def values(self, x: TorchObservation) -> Tensor:
         """Q of all actions, ``(B, K)``."""

@@ -89,8 +89,10 @@ class Trunk:
             if past is not None:
                 part = part + self._stacks.linear(past, inputs)
             parts.append(part)
-        found = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
-        return found.flatten(0, 1) if self._count > 1 else found
+        if self._count == 1:
+            return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        found = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        return found.transpose(1, 2).flatten(0, 1)
 
     def _features(self, x: Tensor) -> Tensor:
         if self._zeros:
@@ -156,11 +158,18 @@ class _Stacks:
         stacked = self._stacked[weight]
         if self._count == 1:
             return F.linear(x, stacked, None if bias is None else self._stacked[bias])
+        # Rows of a batch come last, so that gradients lie as the weights do.
         if x.dim() == 2:
-            x = x.expand(self._count, *x.shape)
-        if bias is None:
-            return torch.bmm(x, stacked.transpose(1, 2))
-        return torch.baddbmm(self._stacked[bias][:, None], x, stacked.transpose(1, 2))
+            x = x.T.expand(self._count, x.shape[1], x.shape[0])
+        if stacked[0].numel() * x.shape[2] < _LARGE:
+            if bias is None:
+                return torch.bmm(stacked, x)
+            return torch.baddbmm(self._stacked[bias][:, :, None], stacked, x)
+        each = [
+            w @ of_one for w, of_one in zip(stacked.unbind(), x.unbind(), strict=True)
+        ]
+        found = torch.stack(each)
+        return found if bias is None else found + self._stacked[bias][:, :, None]
 
     def collect_gradients(self) -> None:
         if self._count == 1 or not self._stacked:
@@ -170,6 +179,10 @@ class _Stacks:
                 for p, gradient in zip(own, stacked.grad.unbind(), strict=True):
                     p.grad = gradient
                 stacked.grad = None
+
+
+# Multiplications from which one matrix at a time is as fast as a batch of them.
+_LARGE = 2**23
 
 
 def _plain_layers(encoder: Any) -> list[nn.Module] | None:

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+import bidclick_gym
 from benchmarks.__main__ import main
 from benchmarks.engine import EXPERIMENTS, Origin, Results, report_of
 from benchmarks.engine.rows import read_rows
 from benchmarks.engine.timing import Target, growth_exponent
 from benchmarks.timing import env as speed_env
+from benchmarks.timing import fit
 from benchmarks.timing import load as speed_load
+from benchmarks.timing.bare import BareLoop
 from benchmarks.timing.speed import targets
 
 
@@ -23,42 +26,56 @@ def results_of(**rows: list[dict[str, Any]]) -> Results:
     return Results(rows, Origin("", "", ""), pathlib.Path())
 
 
-def fit_rows(ours: float, stock: float, dqn: float) -> list[dict[str, Any]]:
+def fit_rows(ours: float, bare: float, stock: float, dqn: float) -> list[dict[str, Any]]:
     seconds = {
-        ("ConstraintAwareQ", "ours"): ours,
-        ("DiscreteCQL", "d3rlpy's"): stock,
-        ("DQN", "d3rlpy's"): 4.0,
-        ("DQN", "ours"): dqn,
+        (fit.OURS, 1): ours,
+        (fit.OURS, fit.SEVERAL): 3.0,
+        (fit.BARE, 1): bare,
+        (f"DiscreteCQL {fit.STOCK}", 1): stock,
+        (f"DQN {fit.STOCK}", 1): 4.0,
+        ("DQN", 1): dqn,
     }
     return [
         {
             "algorithm": name,
-            "buffer": buffer,
+            "task": fit.REWARD,
+            "critics": critics,
             "hidden": "64x64",
             "batch": 256,
             "round": turn,
             "seconds_per_step": value,
         }
-        for (name, buffer), value in seconds.items()
+        for (name, critics), value in seconds.items()
         for turn in range(3)
     ]
 
 
 @pytest.mark.parametrize(
-    ("figures", "words"),
-    [
-        ((1.0, 5.0, 1.0), ["reached", "reached"]),
-        ((2.0, 4.0, 2.0), ["missed", "missed"]),
-    ],
+    ("figures", "word"),
+    [((2.0, 2.0, 10.0, 1.0), "reached"), ((1.0, 0.5, 4.0, 2.0), "missed")],
 )
-def test_verdicts_follow_the_rows(
-    figures: tuple[float, float, float], words: list[str]
-) -> None:
+def test_verdicts_follow_the_rows(figures: tuple[float, ...], word: str) -> None:
     results = results_of(fit=fit_rows(*figures))
-    assert [target.verdict for target in targets(results)[:2]] == words
+    found = {target.name: target.verdict for target in targets(results)}
+    judged = [
+        f"{fit.REWARD}: ours / a bare loop, at the worst size",
+        f"64x64, batch 256: {fit.SEVERAL} critics / one",
+        "ours / stock DiscreteCQL, 64x64, batch 256",
+        "DQN on d3rlpy's buffer / on ours",
+    ]
+    assert [found.pop(name) for name in judged] == [word] * len(judged)
     # What was not measured is said to be so.
-    assert {target.verdict for target in targets(results)[2:]} == {"not measured"}
-    assert f"| {words[0]} |" in report_of(EXPERIMENTS["speed"], results)
+    assert set(found.values()) == {"not measured"}
+    assert f"| {word} |" in report_of(EXPERIMENTS["speed"], results)
+
+
+def test_the_bare_loop_learns_what_ours_learns() -> None:
+    log, _ = bidclick_gym.get_dataset(fraction=0.02, show_progress=False)
+    loop = BareLoop(log, (16, 16), 64, is_later=False, is_click=True)
+    first = [loop._step() for _ in range(20)]
+    loop.run(200)
+    last = [loop._step() for _ in range(20)]
+    assert sum(last) < sum(first)
 
 
 def test_targets_know_which_way_is_better() -> None:
@@ -137,9 +154,9 @@ def test_the_command_at_toy_size(
     main(["speed", "--quick", "--only", "fit,load", "--out", str(tmp_path)])
     # Which, is a matter of time.
     assert re.search(r"\| (reached|missed) \|", capsys.readouterr().out)
-    fit, load = (read_rows(tmp_path / f"speed-{part}.csv") for part in ("fit", "load"))
-    assert {row["buffer"] for row in fit} == {"ours", "d3rlpy's"}
-    assert len({(row["algorithm"], row["buffer"]) for row in fit}) == 9
+    timed, load = (read_rows(tmp_path / f"speed-{part}.csv") for part in ("fit", "load"))
+    assert {row["task"] for row in timed} == set(fit.TASKS)
+    assert {row["algorithm"] for row in timed} == {fit.OURS, fit.BARE, *fit.OTHERS}
     assert {row["impressions"] for row in load} == {10_000, 20_000}
     # Cut-off campaigns: d3rlpy loses the last impression of each, Minari keeps it.
     counts = {row["kind"]: row["transitions"] for row in load[:4]}
