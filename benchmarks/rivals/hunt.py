@@ -10,16 +10,11 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-#: Points that are judged together; large enough for a network, small enough for memory.
-BLOCK = 8192
-#: The share of checks that goes on at random once there are points to refine.
-RANDOM = 0.4
-#: The worst points so far, around which the search refines.
-KEPT = 64
-#: Perturbations of a point, in powers of ten of the box.
-SMALLEST_STEP, LARGEST_STEP = -9.0, -0.3
-#: From here on an interval is also drawn by its powers of ten.
-WIDE = 1e6
+BLOCK = 8192  # points that are judged together
+RANDOM = 0.4  # share of checks that stay random once there are points to refine
+KEPT = 64  # the worst points so far, around which the search refines
+SMALLEST_STEP, LARGEST_STEP = -9.0, -0.3  # around them, in powers of ten of the box
+WIDE = 1e6  # from here on an interval is also drawn by its powers of ten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,31 +34,28 @@ def hunt(
     checks: int,
     seed: int,
 ) -> Found:
-    """Search a box for points that break a shape.
+    """Search a box for points that break a shape, the same for the same seed.
 
-    A share of the checks is drawn at random: uniformly, at faces and corners of the box,
-    and by powers of ten along intervals that span many. The others refine the worst
-    points found so far: small and large steps, of one coordinate or all, and mixtures of
-    two. Deterministic for a seed.
+    A share of the checks is random: uniform, at faces and corners, and by powers of ten
+    where an interval is wide. The others refine the worst points so far: small and large
+    steps, of one coordinate or all, and mixtures of two points.
 
     Args:
-        violation: By how much points ``(B, d)`` break the shape, ``(B,)``: above 0 where
-            it is broken, 0 where it holds. It may say by a negative number how far from
-            broken a point is; the search follows it. NaN is broken without limit.
+        violation: By how much points ``(B, d)`` break the shape, ``(B,)``, 0 where it
+            holds. Below 0 it may say how far from broken a point is, which the search
+            follows. NaN is broken without limit.
         low: Lower ends of the box ``(d,)``.
         high: Upper ends ``(d,)``.
         checks: Points to judge, at least 1.
         seed: Of the search.
 
     Raises:
-        ValueError: If the ends do not match, do not lie in order or are not finite, or if
-            ``checks`` is below 1.
+        ValueError: The ends are not finite, of one shape and in order, or ``checks`` is
+            below 1.
     """
     low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
-    if low.ndim != 1 or low.shape != high.shape or not np.all(np.isfinite(high - low)):
-        raise ValueError("low and high must be finite and of one shape (d,)")
-    if np.any(low > high):
-        raise ValueError("low must not exceed high")
+    if low.shape != high.shape or not np.all(low <= high) or np.isinf([low, high]).any():
+        raise ValueError(f"low and high must be finite and in order, got {low}, {high}")
     if checks < 1:
         raise ValueError(f"checks must be at least 1, got {checks}")
     rng = np.random.default_rng(seed)
@@ -73,23 +65,18 @@ def hunt(
         size = min(BLOCK, checks - done)
         # Where no point is worse than another there is nothing to refine.
         alike = not values.size or values[0] == values[-1] <= 0.0
-        refined = 0 if alike else int(size * (1.0 - RANDOM))
-        drawn = np.concatenate(
-            [
-                _random(rng, low, high, size - refined),
-                _near(rng, points, low, high, refined),
-            ]
-        )
+        near = 0 if alike else int(size * (1.0 - RANDOM))
+        drawn = _random(rng, low, high, size - near)
+        if near:
+            drawn = np.concatenate([drawn, _near(rng, points, low, high, near)])
         found = np.nan_to_num(violation(drawn), nan=np.inf, posinf=np.inf)
         violations += int(np.count_nonzero(found > 0.0))
         done += size
         points, values = np.concatenate([points, drawn]), np.concatenate([values, found])
         best = np.argsort(-values, kind="stable")[:KEPT]
         points, values = points[best], values[best]
-    broken = values[0] > 0.0
-    return Found(
-        done, violations, float(max(values[0], 0.0)), points[0] if broken else None
-    )
+    largest = max(float(values[0]), 0.0)
+    return Found(done, violations, largest, points[0] if largest else None)
 
 
 def _random(
@@ -97,18 +84,16 @@ def _random(
 ) -> FloatArray:
     """Points anywhere in the box, ``(size, d)``."""
     shape = (size, low.size)
-    points = rng.uniform(low, high, shape)
     reach = np.maximum(np.abs(low), np.abs(high))
-    wide = (reach > WIDE) & (rng.random(shape) < 0.7)
-    powers = reach ** rng.uniform(-1.0, 1.0, shape)
-    signed = np.where(rng.random(shape) < 0.5, -powers, powers)
-    points = np.where(wide, np.clip(signed, low, high), points)
-    # A few coordinates at an end in one point of four, all in one of sixteen.
-    kind = rng.random((size, 1))
-    share = np.select([kind < 1 / 16, kind < 1 / 4], [1.0, 0.3], 0.0)
-    at_end = rng.random(shape) < share
+    powers = reach ** rng.uniform(-1.0, 1.0, shape) * rng.choice([-1.0, 1.0], shape)
+    by_powers = (reach > WIDE) & (rng.random(shape) < 0.7)
+    points = np.where(
+        by_powers, np.clip(powers, low, high), rng.uniform(low, high, shape)
+    )
+    # All coordinates at an end in one point of sixteen, some in three of them.
+    share = rng.choice([1.0, 0.3, 0.0], (size, 1), p=[1 / 16, 3 / 16, 3 / 4])
     ends = np.where(rng.random(shape) < 0.5, low, high)
-    return np.where(at_end, ends, points)
+    return np.where(rng.random(shape) < share, ends, points)
 
 
 def _near(
@@ -119,17 +104,15 @@ def _near(
     size: int,
 ) -> FloatArray:
     """Points beside ``points`` or between two of them, ``(size, d)``."""
-    if not size:
-        return points[:0]
     shape = (size, low.size)
     first, second = points[rng.integers(len(points), size=(2, size))]
     mixed = (rng.random(shape) < 0.5) & (rng.random((size, 1)) < 0.3)
-    near = np.where(mixed, second, first)
+    start = np.where(mixed, second, first)
     scale = 10.0 ** rng.uniform(SMALLEST_STEP, LARGEST_STEP, (size, 1))
-    step = rng.normal(size=shape) * scale * (high - low)
-    # A wide interval is also walked by ratios: near 0 a step of the box is never small.
-    ratio = (np.maximum(np.abs(low), np.abs(high)) > WIDE) & (rng.random((size, 1)) < 0.5)
-    step = np.where(ratio, near * np.expm1(rng.normal(size=shape) * scale * 10.0), step)
+    step = rng.normal(size=shape) * scale
+    # In a wide interval also by ratios: near 0 no step of the box is small.
+    by_ratio = (high - low > WIDE) & (rng.random((size, 1)) < 0.5)
+    step = np.where(by_ratio, start * np.expm1(10.0 * step), (high - low) * step)
     one = rng.integers(low.size, size=(size, 1)) == np.arange(low.size)
-    step = np.where(one | (rng.random((size, 1)) < 0.4), step, 0.0)
-    return np.clip(near + step, low, high)
+    moved = one | (rng.random((size, 1)) < 0.4)
+    return np.clip(np.where(moved, start + step, start), low, high)
