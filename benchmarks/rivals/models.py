@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 import icac_algo as icac
@@ -21,55 +20,30 @@ from bidclick_gym import Auction
 from bidclick_gym.logs import simulate_log
 
 from ..learners import constraint_aware_q, trained
-from ..realistic.worlds import FIRST_CAMPAIGN, FIRST_DEVICE, SecondPrice
+from ..realistic.worlds import FIRST_CAMPAIGN, FIRST_DEVICE, Array, Log, SecondPrice
 
-FloatArray = npt.NDArray[np.float64]
 #: From states ``(B, d)`` and bids ``(B,)`` to predictions ``(B,)``.
-Predict = Callable[[FloatArray, FloatArray], npt.NDArray[Any]]
-
+Predict = Callable[[Array, Array], Array]
 CLICKS, PAYMENTS = "clicks", "payments"
-OURS, CONTROL = "ConstraintAwareQ", "monotonic_cst=None"
 RISING, BOTH = "rising", "rising and concave"
-ROWS = 20_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Log:
-    """What all learners of one table see; the mean of the target rises with the bid."""
-
-    states: FloatArray  # (N, d)
-    bids: FloatArray  # (N,)
-    target: FloatArray  # (N,)
-    listed: FloatArray  # bids that were logged, ascending, (K,)
-    categories: tuple[int, ...] = ()  # sizes of the last states, which are codes
-
-    @property
-    def codes(self) -> range:
-        """The columns of ``states`` that are codes."""
-        return range(self.states.shape[1])[self.states.shape[1] - len(self.categories) :]
-
-    def numbers(self, states: FloatArray) -> FloatArray:
-        """Codes as indicators, for networks."""
-        sizes = zip(self.codes, self.categories, strict=True)
-        shown = [np.eye(size)[states[:, code].astype(np.int64)] for code, size in sizes]
-        return np.column_stack([states[:, : self.codes.start], *shown])
+OURS, CONTROL = "ConstraintAwareQ", "monotonic_cst=None"
+#: Of the states of payments, the columns that are indicators of a category.
+CATEGORIES = (slice(FIRST_DEVICE, FIRST_CAMPAIGN), slice(FIRST_CAMPAIGN, None))
 
 
 @functools.lru_cache
 def log_of(name: str) -> Log:
-    """Clicks in BidClick-v0, or payments in a second-price auction with categories."""
-    if name == CLICKS:
-        log = simulate_log(Auction(), campaigns=ROWS // 1000, seed=0)
-        states = log.observations[:, :-1].reshape(-1, 2).astype(np.float64)
-        listed = np.asarray(log.bids, dtype=np.float64)
-        clicks = log.clicks.ravel().astype(np.float64)
-        return Log(states, listed[log.actions.ravel()], clicks, listed)
-    found = SecondPrice().log(ROWS, seed=0)
-    ends = [FIRST_DEVICE, FIRST_CAMPAIGN]
-    numbers, device, campaign = np.split(found.observations, ends, axis=1)
-    states = np.column_stack([numbers, device.argmax(1), campaign.argmax(1)])
-    listed, sizes = SecondPrice.actions, (device.shape[1], campaign.shape[1])
-    return Log(states, found.actions, found.outcomes["paid"], listed, sizes)
+    """20,000 rows whose mean reward rises with the bid.
+
+    Clicks in BidClick-v0, or what is paid in a second-price auction with categories.
+    """
+    if name == PAYMENTS:
+        found = SecondPrice().log(20_000, seed=0)
+        return dataclasses.replace(found, rewards=found.outcomes["paid"])
+    log = simulate_log(Auction(), campaigns=20, seed=0)
+    states = log.observations[:, :-1].reshape(-1, 2).astype(np.float64)
+    bids = np.asarray(log.bids)[log.actions.ravel()]
+    return Log(states, bids, {}, log.clicks.ravel(), log.propensities.ravel())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +52,8 @@ class Learner:
 
     name: str  # the library as it is installed, ``OURS`` for ours
     settings: str
-    log: str
-    #: From the log and gradient steps; trees are a fifth of these.
-    fit: Callable[[Log, int], Predict]
+    log: str  # its name
+    fit: Callable[[Log, int], Predict]  # given gradient steps; trees are a fifth of them
     shape: str = RISING
     listed: bool = False  # whether it knows the logged bids only
 
@@ -88,11 +61,10 @@ class Learner:
     def version(self) -> str:
         """Of the library; empty if it is not installed."""
         try:
-            return importlib.metadata.version(
-                "bidclick-icac" if self.name == OURS else self.name
-            )
+            package = "bidclick-icac" if self.name == OURS else self.name
+            return importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            return "checkout" if self.name == OURS else ""
+            return "of this checkout" if self.name == OURS else ""
 
 
 def learners() -> list[Learner]:
@@ -102,40 +74,40 @@ def learners() -> list[Learner]:
 
 def _ours() -> Iterator[Learner]:
     for log, any_bid in itertools.product((CLICKS, PAYMENTS), (False, True)):
-        bids = log_of(log).listed.tolist()
+        bids = np.unique(log_of(log).actions).tolist()
         bids = [bids[0], bids[-1]] if any_bid else bids
         shapes = {RISING: icac.Monotone(actions=bids)}
-        kinds = [icac.Functional()]
-        fields: list[tuple[str, str, dict[str, Any]]] = []
-        if log == CLICKS:  # they rise ever less
+        if log == CLICKS:  # which rise ever less
             shapes[BOTH] = icac.MonotoneConcave(actions=bids)
-            kinds += [] if any_bid else [icac.Canonical(), icac.Euclidean()]
-            parts = [icac.Outcome("target", shapes[BOTH], link="logit")]
-            fields = [(RISING, "Outcome", {"outcomes": parts, "reward_scaler": None})]
-        for (said, shape), kind in itertools.product(shapes.items(), kinds):
-            fields.append(
-                (said, type(kind).__name__, {"constraint": shape, "critic": kind})
-            )
-        for said, words, made in fields:
-            words = f"{words}, {'any bid' if any_bid else 'listed bids'}"
-            fit = functools.partial(_our_fit, made, any_bid)
+        critics = ("Functional",) if any_bid else ("Functional", "Canonical", "Euclidean")
+        fields: dict[tuple[str, str], dict[str, Any]] = {
+            (said, critic): {"constraint": shape, "critic": getattr(icac, critic)()}
+            for (said, shape), critic in itertools.product(shapes.items(), critics)
+        }
+        link: Any = "logit" if log == CLICKS else "log"
+        parts = [icac.Outcome("reward", list(shapes.values())[-1], link=link)]
+        fields[RISING, "Outcome"] = {"outcomes": parts, "reward_scaler": None}
+        for (said, words), given in fields.items():
+            words += ", any bid" if any_bid else ", listed bids"
+            fit = functools.partial(_our_fit, given, any_bid)
             yield Learner(OURS, words, log, fit, said, not any_bid)
 
 
 def _our_fit(fields: dict[str, Any], any_bid: bool, log: Log, steps: int) -> Predict:
-    def actions(bids: FloatArray) -> npt.NDArray[Any]:
-        if any_bid:
-            return bids[:, None].astype(np.float32)
-        return np.abs(bids[:, None] - log.listed).argmin(axis=1)
+    listed = np.unique(log.actions)
 
-    def states(found: FloatArray) -> npt.NDArray[np.float32]:
-        return log.numbers(found).astype(np.float32)
+    def inputs(states: Array, bids: Array) -> tuple[Array, Array]:
+        places = np.abs(bids[:, None] - listed).argmin(axis=1)
+        shown = bids[:, None].astype(np.float32) if any_bid else places
+        return states.astype(np.float32), shown
 
     buffer = icac.ColumnarReplayBuffer.from_arrays(
-        states(log.states), actions(log.bids), log.target, extras={"target": log.target}
+        *inputs(log.observations, log.actions),
+        log.rewards,
+        extras={"reward": log.rewards},
     )
     algo = trained(constraint_aware_q(**fields)(steps), buffer, seed=0, steps=steps)
-    return lambda found, bids: algo.predict_value(states(found), actions(bids))
+    return lambda states, bids: algo.predict_value(*inputs(states, bids))
 
 
 #: Name, class, arguments for trees and for the shape, and what else it is given.
@@ -145,8 +117,7 @@ lightgbm lightgbm.LGBMRegressor n_estimators monotone_constraints n_jobs=1 verbo
 xgboost xgboost.XGBRegressor n_estimators monotone_constraints n_jobs=1
 catboost catboost.CatBoostRegressor iterations monotone_constraints silent=True
 """
-#: Each with every choice of a slash; a star learns from both logs; with ``categories``
-#: codes are given as such.
+#: With every choice of a slash; a star learns from both logs; ``categories`` as such.
 _SETTINGS = """
 scikit-learn * early_stopping=False
 scikit-learn early_stopping=False categories
@@ -155,7 +126,6 @@ scikit-learn loss=quantile quantile=0.8
 scikit-learn monotonic_cst=None
 lightgbm * monotone_constraints_method=basic/intermediate/advanced
 lightgbm monotone_constraints_method=basic/intermediate/advanced categories
-lightgbm monotone_constraints_method=advanced colsample_bytree=0.8
 lightgbm monotone_constraints_method=advanced monotone_penalty=2.0
 lightgbm linear_tree=True
 xgboost * tree_method=hist/approx/exact
@@ -165,8 +135,8 @@ xgboost tree_method=hist/approx/exact objective=reg:quantileerror quantile_alpha
 catboost *
 catboost categories
 catboost max_ctr_complexity=1 categories
-catboost first_feature_use_penalties={9:1.0}
-catboost per_object_feature_penalties={9:0.1}
+catboost first_feature_use_penalties={50:1.0}
+catboost per_object_feature_penalties={50:0.1}
 catboost loss_function=MAE/RMSEWithUncertainty/MultiQuantile:alpha=0.2,0.8
 """
 
@@ -174,51 +144,48 @@ catboost loss_function=MAE/RMSEWithUncertainty/MultiQuantile:alpha=0.2,0.8
 def _trees() -> Iterator[Learner]:
     for log, line in itertools.product((CLICKS, PAYMENTS), _SETTINGS.split("\n")[1:-1]):
         name, *words = line.split()
-        if log == CLICKS and "*" not in words:
-            continue
-        split = [word.partition("=") for word in words if word != "*"]
-        several = [
-            [key + is_ + one for one in rest.split("/")] for key, is_, rest in split
-        ]
-        for chosen in itertools.product(*several):
-            fit = functools.partial(_tree_fit, name, chosen)
-            yield Learner(name, " ".join(chosen), log, fit)
-
-
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+        if log == PAYMENTS or "*" in words:
+            parts = [word.partition("=") for word in words if word != "*"]
+            several = [
+                [key + sign + v for v in rest.split("/")] for key, sign, rest in parts
+            ]
+            for chosen in itertools.product(*several):
+                fit = functools.partial(_tree_fit, name, chosen)
+                yield Learner(name, " ".join(chosen), log, fit)
 
 
 def _tree_fit(name: str, words: Sequence[str], log: Log, steps: int) -> Predict:
     lines = {line.split()[0]: line.split()[1:] for line in _LIBRARIES.split("\n")[1:-1]}
     path, trees, shape, *given = lines[name]
-    rising = [*([0] * log.states.shape[1]), 1]
-    options: dict[str, Any] = {shape: tuple(rising) if name == "xgboost" else rising}
-    pairs = [word.split("=", 1) for word in (*given, *words) if "=" in word]
-    options |= {trees: max(1, steps // 5), **{key: _value(text) for key, text in pairs}}
-    if name == "catboost":
-        codes = list(log.codes) if "categories" in words else None
-        options |= {"allow_writing_files": False, "cat_features": codes}
+    coded = "categories" in words
 
-    def table(states: FloatArray, bids: FloatArray) -> Any:
-        numbers = np.column_stack([states, bids])
-        if "categories" not in words:
-            return numbers
+    def table(states: Array, bids: Array) -> Any:
+        if not coded:
+            return np.column_stack([states, bids])
         pandas = importlib.import_module("pandas")
-        frame = pandas.DataFrame(numbers)
-        for code, size in zip(log.codes, log.categories, strict=True):
+        frame = pandas.DataFrame(np.column_stack([states[:, :FIRST_DEVICE], bids]))
+        frame.columns = frame.columns.astype(str)
+        for place, columns in enumerate(CATEGORIES):
+            codes, size = states[:, columns].argmax(1), states[:, columns].shape[1]
             kind = pandas.CategoricalDtype(range(size))
-            frame[code] = frame[code].astype(int).astype(kind)
+            frame.insert(0, f"category {place}", pandas.Series(codes, dtype=kind))
         return frame
 
+    seen = table(log.observations, log.actions)
+    rising = [0] * (seen.shape[1] - 1) + [1]  # the bid is the last column
+    options: dict[str, Any] = {shape: tuple(rising) if name == "xgboost" else rising}
+    options[trees] = max(1, steps // 5)
+    for key, _, text in (word.partition("=") for word in (*given, *words)):
+        with contextlib.suppress(ValueError, SyntaxError):
+            text = ast.literal_eval(text)
+        options |= {key: text} if key != "categories" else {}
+    if name == "catboost":
+        options |= {"allow_writing_files": False, "cat_features": [0, 1] if coded else []}
     module, _, made = path.rpartition(".")
     model = getattr(importlib.import_module(module), made)(**options)
-    model.fit(table(log.states, log.bids), log.target)
+    model.fit(seen, log.rewards)
 
-    def predict(states: FloatArray, bids: FloatArray) -> npt.NDArray[Any]:
+    def predict(states: Array, bids: Array) -> Array:
         found = np.asarray(model.predict(table(states, bids)))
         return found[:, 0] if found.ndim > 1 else found  # the mean, or a quantile
 
@@ -234,45 +201,46 @@ def _networks() -> Iterator[Learner]:
 
 def _lattice(kind: str, log: Log, steps: int) -> Predict:
     library = importlib.import_module("pytorch_lattice")
-    pandas = importlib.import_module("pandas")
-    names = [*(f"x{i}" for i in range(log.states.shape[1])), "bid"]
-    model = library.Classifier(names, getattr(library.model_configs, kind)())
+    frame = importlib.import_module("pandas").DataFrame
+    table = lambda *parts: frame(np.column_stack(parts), columns=["x", "c", "bid"])  # noqa: E731
+    model = library.Classifier(["x", "c", "bid"], getattr(library.model_configs, kind)())
     model.configure("bid").num_keypoints(20).monotonicity("increasing")
-
-    def table(states: FloatArray, bids: FloatArray) -> Any:
-        return pandas.DataFrame(np.column_stack([states, bids]), columns=names)
-
+    epochs, seen = max(1, steps * 256 // len(log)), table(log.observations, log.actions)
     torch.manual_seed(0)
-    epochs = max(1, steps * 256 // len(log.bids))
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
-        model.fit(table(log.states, log.bids), log.target, epochs, 256, 1e-2, True)
+        model.fit(seen, log.rewards.astype(np.float64), epochs, 256, 1e-2, True)
     return lambda states, bids: model.predict(table(states, bids))[:, 0]
 
 
 def _lipschitz(log: Log, steps: int) -> Predict:
     """A network of bounded slope plus a line in the bid that is as steep."""
     library = importlib.import_module("monotonicnetworks")
-    inputs = np.column_stack([log.numbers(log.states), log.bids])
-    middle, scale = inputs.mean(axis=0), inputs.std(axis=0)
-    width, size, steep = 64, inputs.shape[1], 2.0
-    layer = functools.partial(library.LipschitzLinear, lipschitz_const=steep ** (1 / 3))
+    seen = np.column_stack([log.observations, log.actions])
+    middle, scale, size = seen.mean(axis=0), seen.std(axis=0), seen.shape[1]
+    layer = functools.partial(library.LipschitzLinear, lipschitz_const=2.0 ** (1 / 3))
     torch.manual_seed(0)
     core = torch.nn.Sequential(
-        *(layer(size, width, kind="one-inf"), library.GroupSort(width // 2)),
-        *(layer(width, width, kind="inf"), library.GroupSort(width // 2)),
-        layer(width, 1, kind="inf"),
+        *(layer(size, 64, kind="one-inf"), library.GroupSort(32)),
+        *(layer(64, 64, kind="inf"), library.GroupSort(32), layer(64, 1, kind="inf")),
     )
-    model = library.MonotonicWrapper(core, steep, [0.0] * (size - 1) + [1.0])
+    model = library.MonotonicWrapper(core, 2.0, [0.0] * (size - 1) + [1.0])
 
-    def scaled(states: FloatArray, bids: FloatArray) -> torch.Tensor:
-        found = np.column_stack([log.numbers(states), bids])
-        return torch.from_numpy(((found - middle) / scale).astype(np.float32))
+    def ask(states: Array, bids: Array) -> torch.Tensor:
+        inputs = (np.column_stack([states, bids]) - middle) / scale
+        return model(torch.from_numpy(inputs.astype(np.float32)))[:, 0]
 
-    x, y = scaled(log.states, log.bids), torch.from_numpy(log.target).float()[:, None]
-    optimizer, y = torch.optim.Adam(model.parameters(), lr=3e-3), (y - y.mean()) / y.std()
+    rng, y = (
+        np.random.default_rng(0),
+        (log.rewards - log.rewards.mean()) / log.rewards.std(),
+    )
+    optimizer, target = (
+        torch.optim.Adam(model.parameters(), 3e-3),
+        torch.from_numpy(y).float(),
+    )
     for _ in range(steps):
-        rows = torch.randint(len(x), (256,))
+        rows = rng.integers(len(log), size=256)
         optimizer.zero_grad()
-        torch.nn.functional.mse_loss(model(x[rows]), y[rows]).backward()
+        found = ask(log.observations[rows], log.actions[rows])
+        torch.nn.functional.mse_loss(found, target[rows]).backward()
         optimizer.step()
-    return lambda states, bids: model(scaled(states, bids)).detach().numpy()[:, 0]
+    return lambda states, bids: ask(states, bids).detach().numpy()

@@ -1,225 +1,154 @@
-"""``python -m benchmarks violations``: where ours and others break the shape they state."""
+"""``python -m benchmarks violations``: where ours and others break a stated shape."""
 
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from ..engine import Experiment, Option, Part, Results, Settings, quiet_logs, register
-from ..engine.command_line import positive_int
+from ..engine import Experiment, Part, Results, Settings, quiet_logs, register
 from ..engine.markdown import section, table
-from ..engine.pictures import BASELINE, subplots
-from ..engine.pictures import OURS as OUR_COLOUR
-from ..engine.rows import Row, Rows
+from ..engine.rows import Row, select
 from ..engine.timing import one_thread, showing
-from .hunt import FloatArray, Found, hunt
-from .models import BOTH, CONTROL, OURS, Learner, Log, Predict, learners, log_of
+from ..realistic.worlds import FIRST_DEVICE
+from .hunt import FloatArray, hunt
+from .models import BOTH, CONTROL, OURS, Learner, Predict, learners, log_of
 
-COLUMNS = (
-    *("learner", "settings", "log", "shape", "version", "where", "checks"),
-    *("violations", "beyond_rounding", "largest", "seconds"),
-)
-LOGGED, EXTREME = "logged range", "huge and tiny"
+FACTS = ("name", "settings", "log", "shape", "version")
+COLUMNS = (*FACTS, "where", "checks", "violations", "beyond_rounding", "largest")
+LOGGED, EXTREME = "logged range", "huge and tiny numbers"
 ROUNDING = 1e-6  # of the spread of predictions
-STEPS, QUICK_STEPS = 1500, 10
-HUGE = 1e30
 
 
 def measure(learner: Learner, predict: Predict, where: str, checks: int) -> Row:
-    """What a hunt finds: states and two bids, three where the shape is concave."""
+    """What a hunt finds, over states and two bids, three where the shape is concave."""
     log, beyond = log_of(learner.log), 0
-    spread = float(np.ptp(predict(log.states, log.bids).astype(np.float64)))
-    place = functools.partial(_placed, learner, log, where)
+    spread = np.ptp(predict(log.observations, log.actions).astype(np.float64))
+    numbers, bids = log.observations[:, :FIRST_DEVICE], np.unique(log.actions)
+    low, high = numbers.min(axis=0), numbers.max(axis=0)
+    low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
+    ends = (0.0, len(bids) - 1e-9) if learner.listed else (bids[0], bids[-1])
+    by_powers = where == EXTREME and not learner.listed
+    if where == EXTREME:
+        low, high = np.full((2, low.size), 1e30) * [[-1.0], [1.0]]
+        ends = (-46.0, np.log10(bids[-1])) if by_powers else ends
+    # A point is numbers, a logged row for the categories, and what makes the bids.
+    box = np.array([[*low, 0.0], [*high, len(log) - 1e-9]])
+    box = np.column_stack([box, *[ends] * (3 if learner.shape == BOTH else 2)])
 
     def violation(points: FloatArray) -> FloatArray:
         nonlocal beyond
-        states, bids = place(points)
-        values = np.column_stack([predict(states, column) for column in bids.T])
-        sizes = spread if where == LOGGED else np.maximum(spread, np.abs(values).max(1))
-        found = broken(bids, values.astype(np.float64), learner.shape) / sizes
+        states = log.observations[points[:, low.size].astype(np.int64)]
+        states[:, : low.size] = points[:, : low.size]
+        asked = points[:, low.size + 1 :]
+        if learner.listed:
+            asked = bids[asked.astype(np.int64)]
+        elif by_powers:  # a bid, and gaps down to none
+            asked = np.clip((10.0**asked).cumsum(axis=1), bids[0], bids[-1])
+        # What float32 takes for the same is the same for all.
+        states, asked = (x.astype(np.float32).astype(np.float64) for x in (states, asked))
+        asked.sort(axis=1)
+        values = np.column_stack([predict(states, one) for one in asked.T])
+        found = broken(asked, values.astype(np.float64), learner.shape)
+        size = np.abs(values).max(axis=1) if where == EXTREME else spread
+        found = found / np.maximum(spread, size)
         beyond += int(np.count_nonzero(~(found <= ROUNDING)))
-        return np.asarray(found)
+        return found
 
-    started = time.perf_counter()
-    found = hunt(violation, *_box(learner, log, where), checks, seed=0)
-    return {
-        **_row(learner, where, found),
-        "beyond_rounding": beyond,
-        "seconds": time.perf_counter() - started,
-    }
+    found = hunt(violation, *box, checks, seed=0)
+    counts = {"checks": found.checks, "violations": found.violations}
+    counts |= {"beyond_rounding": beyond, "largest": found.largest}
+    return {**{fact: getattr(learner, fact) for fact in FACTS}, "where": where, **counts}
 
 
 def broken(bids: FloatArray, values: FloatArray, shape: str) -> FloatArray:
-    """By how much ascending bids and their values ``(B, 2 or 3)`` break a shape."""
-    before, after = values[:, :-1], values[:, 1:]
+    """By how much values at ascending bids ``(B, 2 or 3)`` break a shape, ``(B,)``.
+
+    Below 0 it is how steeply they rise or bend: the flattest places break first.
+    """
+    gaps = np.diff(bids, axis=1)
     # Two infinite values are equal, but their difference is no number.
-    falls = np.where(before == after, 0.0, before - after).max(axis=1)
-    if shape != BOTH:
-        return np.asarray(falls)
-    (a, b, c), (low, middle, high) = bids.T, values.T
-    share = np.divide(b - a, c - a, out=np.zeros(len(a)), where=c > a)
-    chord = (1.0 - share) * low + share * high
-    return np.maximum(falls, np.where(c > a, chord - middle, 0.0))
-
-
-def _box(learner: Learner, log: Log, where: str) -> tuple[FloatArray, FloatArray]:
-    """Ends of states and of what makes the bids."""
-    low, high = log.states.min(axis=0), log.states.max(axis=0)
-    if where == EXTREME:
-        low, high = np.full((2, low.size), HUGE) * [[-1.0], [1.0]]
-    else:
-        low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
-    low[log.codes], high[log.codes] = 0.0, np.array(log.categories) - 1e-9
-    count = 3 if learner.shape == BOTH else 2
-    ends = (
-        (0.0, len(log.listed) - 1e-9)
-        if learner.listed
-        else (log.listed[0], log.listed[-1])
-    )
-    if where == EXTREME and not learner.listed:
-        ends = (-46.0, np.log10(log.listed[-1]))
-    return np.r_[low, [ends[0]] * count], np.r_[high, [ends[1]] * count]
-
-
-def _placed(
-    learner: Learner, log: Log, where: str, points: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """States ``(B, d)`` and ascending bids ``(B, 2 or 3)``, all of them float32 numbers."""
-    states, bids = np.split(points, [log.states.shape[1]], axis=1)
-    states[:, log.codes] = np.floor(states[:, log.codes])
-    if learner.listed:
-        bids = log.listed[bids.astype(np.int64)]
-    elif where == EXTREME:  # a bid, and gaps down to none
-        bids = np.clip((10.0**bids).cumsum(axis=1), log.listed[0], log.listed[-1])
-    bids = np.sort(bids, axis=1)
-    return states.astype(np.float32).astype(float), bids.astype(np.float32).astype(float)
-
-
-def _row(learner: Learner, where: str, found: Found | None = None) -> Row:
-    names = ("settings", "log", "shape", "version")
-    row = {name: getattr(learner, name) for name in names}
-    row |= {"learner": learner.name, "where": where, "checks": 0}
-    if found is not None:
-        row |= {
-            name: getattr(found, name) for name in ("checks", "violations", "largest")
-        }
-    return row
+    falls = np.where(values[:, :-1] == values[:, 1:], 0.0, -np.diff(values, axis=1))
+    if shape == BOTH:
+        (a, b, c), (low, middle, high) = bids.T, values.T
+        share = np.divide(b - a, c - a, out=np.zeros(len(a)), where=c > a)
+        above = (1.0 - share) * low + share * high - middle
+        falls, gaps = np.c_[falls, above], np.c_[gaps, gaps.min(axis=1)]
+    steep = np.divide(falls, gaps, out=np.full(falls.shape, -np.inf), where=gaps > 0.0)
+    return np.asarray(np.where(falls <= 0.0, steep, falls).max(axis=1))
 
 
 def _compute(ours: bool, settings: Settings) -> Iterator[Row]:
     quiet_logs()
-    checks = settings["checks"]
+    checks, steps = (400, 10) if settings.quick else (1_000_000, 1000)
     with one_thread(), showing("violations") as show:
-        for learner in learners():
-            if (learner.name == OURS) != ours:
-                continue
+        for learner in (one for one in learners() if (one.name == OURS) == ours):
             show(f"{learner.name} {learner.settings}")
-            if not learner.version:
-                yield _row(learner, LOGGED)
-                continue
-            steps = QUICK_STEPS if settings.quick else STEPS
-            predict = learner.fit(log_of(learner.log), steps)
-            yield measure(learner, predict, LOGGED, checks)
-            if ours:
-                yield measure(learner, predict, EXTREME, max(1, checks // 5))
+            if learner.version:
+                predict = learner.fit(log_of(learner.log), steps)
+                yield measure(learner, predict, LOGGED, checks)
+                if ours:
+                    yield measure(learner, predict, EXTREME, checks // 4)
+            else:
+                yield {**{fact: getattr(learner, fact) for fact in FACTS}, "checks": 0}
 
-
-# -- report --------------------------------------------------------------------
 
 TEXT = f"""\
-A hunt looks for states at which a prediction falls while the bid rises, or lies below the \
-line between two others where it should be concave: part of the checks is random, the others \
-refine the worst that was found. A check is a state and two bids (three for concave), within \
-the logged range and 5 % beyond, asked of the library's own `predict`. A violation is any \
-amount above 0, in float64 or in the library's float32; beyond rounding are those above \
-{ROUNDING:g} of the spread of predictions. All learn from the same 20,000 rows: *clicks* of \
-BidClick-v0 (2 features), or *payments* of a second-price auction (7 numbers, 2 categories). \
-The mean and every quantile of both rise with the bid."""
-
-
-def _lines(rows: Rows) -> Iterator[tuple[object, ...]]:
-    for row in rows:
-        name = f"{row['learner']} {row['version'] or ''}"
-        what = (name, f"`{row['settings']}`" if row["settings"] else "", row["log"])
-        if not row["checks"]:
-            yield *what, row["shape"], "not installed", "", "", ""
-            continue
-        counts = (row[key] for key in ("checks", "violations", "beyond_rounding"))
-        yield (
-            *what,
-            row["shape"],
-            *(f"{count:,.0f}" for count in counts),
-            f"{row['largest']:.1e}",
-        )
+A hunt looks for a state in which the prediction falls while the bid rises, or lies below
+the line between two others where it should be concave. Part of its checks is random, the
+others refine the worst that was found. A check is a state and two bids (three if concave)
+in the logged range, states 5 % beyond, asked of the library's own `predict`. A violation
+is any amount above 0, also of float32's rounding; *beyond rounding* are those above
+{ROUNDING:g} of the spread of predictions. All learn from the same 20,000 rows: *clicks* of
+BidClick-v0 (2 features), or *payments* of a second-price auction (7 numbers and 2
+categories, as indicators unless `categories` is said). The mean and the quantiles of both
+rise with the bid. The row `{CONTROL}` states no shape and shows that the hunt finds."""
+HEAD = (
+    "",
+    "Settings",
+    "Log",
+    "Shape",
+    "Checks",
+    "Violations",
+    "Beyond rounding",
+    "Largest",
+)
 
 
 def _sections(results: Results) -> Iterable[str]:
-    yield TEXT
-    head = [
-        "",
-        "Settings",
-        "Log",
-        "Shape",
-        "Checks",
-        "Violations",
-        "Beyond rounding",
-        "Largest",
-    ]
-    ours = results["ours"]
-    for title, rows in (
-        ("Ours", [row for row in ours if row["where"] == LOGGED]),
-        (
-            "Ours, states of 1e-30 to 1e30, bids and gaps down to 1e-45",
-            [row for row in ours if row["where"] == EXTREME],
-        ),
-        ("Others", results["others"]),
-    ):
-        if rows:
-            total = sum(row["checks"] for row in rows)
-            beyond = sum(row["beyond_rounding"] or 0 for row in rows)
-            said = f"{total:,.0f} checks, {beyond:,.0f} of them beyond rounding."
-            yield section(title, said, table(head, _lines(rows), "llllrrrr"))
+    yield TEXT.replace("\n", " ")
+    for title, rows in {
+        "Ours": select(results["ours"], where=LOGGED),
+        "Ours at numbers of 1e-30 to 1e30": select(results["ours"], where=EXTREME),
+        "Others": results["others"],
+    }.items():
+        measured = [row for row in rows if row["checks"]]
+        total, bad = (sum(r[c] for r in measured) for c in ("checks", "beyond_rounding"))
+        said = f"{total:,.0f} checks, {bad:,.0f} of them broken beyond rounding."
+        yield section(title, said, table(HEAD, map(_line, rows), "llllrrrr"))
 
 
-def draw(results: Results) -> Figure | None:
-    """The largest violation of every row that was measured."""
-    rows = [r for r in (*results["ours"], *results["others"]) if r["checks"]]
-    rows = [row for row in rows if row["where"] == LOGGED]
-    figure, ((axis,),) = subplots(9.0, 0.2 * len(rows) + 1.0)
-    for y, row in enumerate(rows):
-        colour = OUR_COLOUR if row["learner"] == OURS else BASELINE
-        axis.plot(max(row["largest"], 1e-10), -y, "o", color=colour)
-    names = [f"{r['learner']} {r['settings']}, {r['log']}" for r in rows]
-    axis.set_yticks([-y for y in range(len(rows))], names, fontsize=7)
-    axis.set_xscale("log")
-    axis.axvspan(5e-11, ROUNDING, color="0.95")
-    axis.set_xlabel(
-        "largest violation, of the spread of predictions; at the left end none"
-    )
-    return figure
+def _line(row: Row) -> list[object]:
+    cells = [f"{row['name']} {row['version'] or ''}", row["settings"] or "default"]
+    cells += [row["log"], row["shape"]]
+    if not row["checks"]:
+        return [*cells, "not installed", "", "", ""]
+    counts = [f"{row[key]:,.0f}" for key in ("checks", "violations", "beyond_rounding")]
+    return [*cells, *counts, f"{row['largest']:.1e}" if row["largest"] else "0"]
 
 
+PARTS = [
+    Part("ours", COLUMNS, compute=functools.partial(_compute, True)),
+    Part("others", COLUMNS, compute=functools.partial(_compute, False)),
+]
 register(
     Experiment(
         "violations",
-        "where ours and others break the shape that they state",
-        parts=[
-            Part("ours", COLUMNS, compute=functools.partial(_compute, True)),
-            Part("others", COLUMNS, compute=functools.partial(_compute, False)),
-        ],
+        "a hunt for where ours and others break the shape that they state",
+        parts=PARTS,
         title="A hunt for broken shapes",
         sections=_sections,
-        pictures={"violations.png": draw},
-        defaults={"checks": 1_000_000},
-        quick={"checks": 300},
-        options=[
-            Option(
-                "--checks", type=positive_int, help="of each row; 1,000,000 by default"
-            )
-        ],
+        quick={},
     )
 )
