@@ -9,12 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
-
 BLOCK = 8192  # points that are judged together
 RANDOM = 0.4  # share of checks that stay random once there are points to refine
 KEPT = 64  # the worst points so far, around which the search refines
-SMALLEST_STEP, LARGEST_STEP = -9.0, -0.3  # around them, in powers of ten of the box
-WIDE = 1e6  # from here on an interval is also drawn by its powers of ten
+WIDE = 1e6  # from here on an interval is also walked by powers of ten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +34,9 @@ def hunt(
 ) -> Found:
     """Search a box for points that break a shape, the same for the same seed.
 
-    A share of the checks is random: uniform, at faces and corners, and by powers of ten
-    where an interval is wide. The others refine the worst points so far: small and large
-    steps, of one coordinate or all, and mixtures of two points.
+    A share of the checks is random: uniform, at faces and corners, by powers of ten where
+    an interval is wide. The others refine the worst points so far, by small and large
+    steps of one coordinate or all, and by mixing two.
 
     Args:
         violation: By how much points ``(B, d)`` break the shape, ``(B,)``, 0 where it
@@ -50,25 +48,21 @@ def hunt(
         seed: Of the search.
 
     Raises:
-        ValueError: The ends are not finite, of one shape and in order, or ``checks`` is
-            below 1.
+        ValueError: The ends are not finite and in order, or ``checks`` is below 1.
     """
-    low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
-    if low.shape != high.shape or not np.all(low <= high) or np.isinf([low, high]).any():
-        raise ValueError(f"low and high must be finite and in order, got {low}, {high}")
-    if checks < 1:
-        raise ValueError(f"checks must be at least 1, got {checks}")
+    box = np.array([low, high]) if len(low) == len(high) else np.array([[np.nan]] * 2)
+    if not (np.isfinite(box).all() and (box[0] <= box[1]).all() and checks >= 1):
+        raise ValueError(f"low, high or checks do not fit: {low}, {high}, {checks}")
     rng = np.random.default_rng(seed)
-    points, values = np.empty((0, low.size)), np.empty(0)
-    done = violations = 0
+    points, values, done, violations = np.empty((0, len(low))), np.empty(0), 0, 0
     while done < checks:
         size = min(BLOCK, checks - done)
         # Where no point is worse than another there is nothing to refine.
         alike = not values.size or values[0] == values[-1] <= 0.0
         near = 0 if alike else int(size * (1.0 - RANDOM))
-        drawn = _random(rng, low, high, size - near)
+        drawn = _random(rng, box, size - near)
         if near:
-            drawn = np.concatenate([drawn, _near(rng, points, low, high, near)])
+            drawn = np.concatenate([drawn, _near(rng, points, box, near)])
         found = np.nan_to_num(violation(drawn), nan=np.inf, posinf=np.inf)
         violations += int(np.count_nonzero(found > 0.0))
         done += size
@@ -79,12 +73,9 @@ def hunt(
     return Found(done, violations, largest, points[0] if largest else None)
 
 
-def _random(
-    rng: np.random.Generator, low: FloatArray, high: FloatArray, size: int
-) -> FloatArray:
-    """Points anywhere in the box, ``(size, d)``."""
-    shape = (size, low.size)
-    reach = np.maximum(np.abs(low), np.abs(high))
+def _random(rng: np.random.Generator, box: FloatArray, size: int) -> FloatArray:
+    """Points anywhere between the ends ``(2, d)``, ``(size, d)``."""
+    (low, high), shape, reach = box, (size, box.shape[1]), np.abs(box).max(axis=0)
     powers = reach ** rng.uniform(-1.0, 1.0, shape) * rng.choice([-1.0, 1.0], shape)
     by_powers = (reach > WIDE) & (rng.random(shape) < 0.7)
     points = np.where(
@@ -97,22 +88,17 @@ def _random(
 
 
 def _near(
-    rng: np.random.Generator,
-    points: FloatArray,
-    low: FloatArray,
-    high: FloatArray,
-    size: int,
+    rng: np.random.Generator, kept: FloatArray, box: FloatArray, size: int
 ) -> FloatArray:
-    """Points beside ``points`` or between two of them, ``(size, d)``."""
-    shape = (size, low.size)
-    first, second = points[rng.integers(len(points), size=(2, size))]
+    """Points beside those kept or between two of them, ``(size, d)``."""
+    (low, high), shape = box, (size, box.shape[1])
+    first, second = kept[rng.integers(len(kept), size=(2, size))]
     mixed = (rng.random(shape) < 0.5) & (rng.random((size, 1)) < 0.3)
     start = np.where(mixed, second, first)
-    scale = 10.0 ** rng.uniform(SMALLEST_STEP, LARGEST_STEP, (size, 1))
-    step = rng.normal(size=shape) * scale
+    step = rng.normal(size=shape) * 10.0 ** rng.uniform(-9.0, -0.3, (size, 1))
     # In a wide interval also by ratios: near 0 no step of the box is small.
     by_ratio = (high - low > WIDE) & (rng.random((size, 1)) < 0.5)
     step = np.where(by_ratio, start * np.expm1(10.0 * step), (high - low) * step)
-    one = rng.integers(low.size, size=(size, 1)) == np.arange(low.size)
+    one = rng.integers(shape[1], size=(size, 1)) == np.arange(shape[1])
     moved = one | (rng.random((size, 1)) < 0.4)
     return np.clip(np.where(moved, start + step, start), low, high)

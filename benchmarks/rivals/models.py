@@ -27,87 +27,9 @@ Predict = Callable[[Array, Array], Array]
 CLICKS, PAYMENTS = "clicks", "payments"
 RISING, BOTH = "rising", "rising and concave"
 OURS, CONTROL = "ConstraintAwareQ", "monotonic_cst=None"
+_LINKS: dict[str, Any] = {CLICKS: "logit", PAYMENTS: "log"}
 #: Of the states of payments, the columns that are indicators of a category.
 CATEGORIES = (slice(FIRST_DEVICE, FIRST_CAMPAIGN), slice(FIRST_CAMPAIGN, None))
-
-
-@functools.lru_cache
-def log_of(name: str) -> Log:
-    """20,000 rows whose mean reward rises with the bid.
-
-    Clicks in BidClick-v0, or what is paid in a second-price auction with categories.
-    """
-    if name == PAYMENTS:
-        found = SecondPrice().log(20_000, seed=0)
-        return dataclasses.replace(found, rewards=found.outcomes["paid"])
-    log = simulate_log(Auction(), campaigns=20, seed=0)
-    states = log.observations[:, :-1].reshape(-1, 2).astype(np.float64)
-    bids = np.asarray(log.bids)[log.actions.ravel()]
-    return Log(states, bids, {}, log.clicks.ravel(), log.propensities.ravel())
-
-
-@dataclasses.dataclass(frozen=True)
-class Learner:
-    """One row of the table: a library with settings, trained on a log."""
-
-    name: str  # the library as it is installed, ``OURS`` for ours
-    settings: str
-    log: str  # its name
-    fit: Callable[[Log, int], Predict]  # given gradient steps; trees are a fifth of them
-    shape: str = RISING
-    listed: bool = False  # whether it knows the logged bids only
-
-    @property
-    def version(self) -> str:
-        """Of the library; empty if it is not installed."""
-        try:
-            package = "bidclick-icac" if self.name == OURS else self.name
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            return "of this checkout" if self.name == OURS else ""
-
-
-def learners() -> list[Learner]:
-    """All of them, ours first."""
-    return [*_ours(), *_trees(), *_networks()]
-
-
-def _ours() -> Iterator[Learner]:
-    for log, any_bid in itertools.product((CLICKS, PAYMENTS), (False, True)):
-        bids = np.unique(log_of(log).actions).tolist()
-        bids = [bids[0], bids[-1]] if any_bid else bids
-        shapes = {RISING: icac.Monotone(actions=bids)}
-        if log == CLICKS:  # which rise ever less
-            shapes[BOTH] = icac.MonotoneConcave(actions=bids)
-        critics = ("Functional",) if any_bid else ("Functional", "Canonical", "Euclidean")
-        fields: dict[tuple[str, str], dict[str, Any]] = {
-            (said, critic): {"constraint": shape, "critic": getattr(icac, critic)()}
-            for (said, shape), critic in itertools.product(shapes.items(), critics)
-        }
-        link: Any = "logit" if log == CLICKS else "log"
-        parts = [icac.Outcome("reward", list(shapes.values())[-1], link=link)]
-        fields[RISING, "Outcome"] = {"outcomes": parts, "reward_scaler": None}
-        for (said, words), given in fields.items():
-            words += ", any bid" if any_bid else ", listed bids"
-            fit = functools.partial(_our_fit, given, any_bid)
-            yield Learner(OURS, words, log, fit, said, not any_bid)
-
-
-def _our_fit(fields: dict[str, Any], any_bid: bool, log: Log, steps: int) -> Predict:
-    listed = np.unique(log.actions)
-
-    def inputs(states: Array, bids: Array) -> tuple[Array, Array]:
-        places = np.abs(bids[:, None] - listed).argmin(axis=1)
-        shown = bids[:, None].astype(np.float32) if any_bid else places
-        return states.astype(np.float32), shown
-
-    buffer = icac.ColumnarReplayBuffer.from_arrays(
-        *inputs(log.observations, log.actions),
-        log.rewards,
-        extras={"reward": log.rewards},
-    )
-    algo = trained(constraint_aware_q(**fields)(steps), buffer, seed=0, steps=steps)
-    return lambda states, bids: algo.predict_value(*inputs(states, bids))
 
 
 #: Name, class, arguments for trees and for the shape, and what else it is given.
@@ -141,20 +63,85 @@ catboost loss_function=MAE/RMSEWithUncertainty/MultiQuantile:alpha=0.2,0.8
 """
 
 
-def _trees() -> Iterator[Learner]:
+@functools.lru_cache
+def log_of(name: str) -> Log:
+    """20,000 clicks in BidClick-v0, or payments in second-price auctions, as rewards."""
+    if name == PAYMENTS:
+        found = SecondPrice().log(20_000, seed=0)
+        return dataclasses.replace(found, rewards=found.outcomes["paid"])
+    log = simulate_log(Auction(), campaigns=20, seed=0)
+    states = log.observations[:, :-1].reshape(-1, 2).astype(np.float64)
+    bids = np.asarray(log.bids)[log.actions.ravel()]
+    return Log(states, bids, {}, log.clicks.ravel(), log.propensities.ravel())
+
+
+@dataclasses.dataclass(frozen=True)
+class Learner:
+    """One row of the table: a library with settings, trained on a log."""
+
+    name: str  # the library as it is installed, ``OURS`` for ours
+    settings: str
+    log: str  # its name
+    fit: Callable[[Log, int], Predict]  # given gradient steps; trees are a fifth of them
+    shape: str = RISING
+    listed: bool = False  # whether it knows the logged bids only
+
+    @property
+    def version(self) -> str:
+        """Of the library; empty if it is not installed."""
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            package = "bidclick-icac" if self.name == OURS else self.name
+            return importlib.metadata.version(package)
+        return "of this checkout" if self.name == OURS else ""
+
+
+def learners() -> Iterator[Learner]:
+    """All of them, ours first."""
+    critics = [icac.Functional(), icac.Canonical(), icac.Euclidean()]
+    for log, any_bid in itertools.product((CLICKS, PAYMENTS), (False, True)):
+        listed = np.unique(log_of(log).actions)
+        bids = (listed[[0, -1]] if any_bid else listed).tolist()
+        rising, both = icac.Monotone(actions=bids), icac.MonotoneConcave(actions=bids)
+        parts = [icac.Outcome("reward", both, link=_LINKS[log])]
+        fields: dict[tuple[str, str], dict[str, Any]] = {
+            (said, type(critic).__name__): {"constraint": shape, "critic": critic}
+            for said, shape in ((RISING, rising), (BOTH, both))
+            for critic in critics[: 1 if any_bid else None]
+        }
+        fields[RISING, "Outcome"] = {"outcomes": parts, "reward_scaler": None}
+        for (said, words), given in fields.items():
+            words += ", any bid" if any_bid else ", listed bids"
+            fit = functools.partial(_ours, given, any_bid)
+            yield Learner(OURS, words, log, fit, said, not any_bid)
     for log, line in itertools.product((CLICKS, PAYMENTS), _SETTINGS.split("\n")[1:-1]):
-        name, *words = line.split()
-        if log == PAYMENTS or "*" in words:
-            parts = [word.partition("=") for word in words if word != "*"]
-            several = [
-                [key + sign + v for v in rest.split("/")] for key, sign, rest in parts
-            ]
+        name, *settings = line.split()
+        split = [word.partition("=") for word in settings if word != "*"]
+        several = [[key + sign + v for v in rest.split("/")] for key, sign, rest in split]
+        if log == PAYMENTS or "*" in settings:
             for chosen in itertools.product(*several):
-                fit = functools.partial(_tree_fit, name, chosen)
+                fit = functools.partial(_trees, name, chosen)
                 yield Learner(name, " ".join(chosen), log, fit)
+    for kind in ("LinearConfig", "LatticeConfig"):
+        yield Learner("pytorch-lattice", kind, CLICKS, functools.partial(_lattice, kind))
+    for log in (CLICKS, PAYMENTS):
+        yield Learner("monotonicnetworks", "MonotonicWrapper", log, _lipschitz)
 
 
-def _tree_fit(name: str, words: Sequence[str], log: Log, steps: int) -> Predict:
+def _ours(fields: dict[str, Any], any_bid: bool, log: Log, steps: int) -> Predict:
+    listed, extras = np.unique(log.actions), {"reward": log.rewards}
+
+    def inputs(states: Array, bids: Array) -> tuple[Array, Array]:
+        if any_bid:
+            return states.astype(np.float32), bids[:, None].astype(np.float32)
+        return states.astype(np.float32), np.abs(bids[:, None] - listed).argmin(axis=1)
+
+    seen = inputs(log.observations, log.actions)
+    buffer = icac.ColumnarReplayBuffer.from_arrays(*seen, log.rewards, extras=extras)
+    algo = trained(constraint_aware_q(**fields)(steps), buffer, seed=0, steps=steps)
+    return lambda states, bids: algo.predict_value(*inputs(states, bids))
+
+
+def _trees(name: str, words: Sequence[str], log: Log, steps: int) -> Predict:
     lines = {line.split()[0]: line.split()[1:] for line in _LIBRARIES.split("\n")[1:-1]}
     path, trees, shape, *given = lines[name]
     coded = "categories" in words
@@ -163,13 +150,10 @@ def _tree_fit(name: str, words: Sequence[str], log: Log, steps: int) -> Predict:
         if not coded:
             return np.column_stack([states, bids])
         pandas = importlib.import_module("pandas")
-        frame = pandas.DataFrame(np.column_stack([states[:, :FIRST_DEVICE], bids]))
-        frame.columns = frame.columns.astype(str)
-        for place, columns in enumerate(CATEGORIES):
-            codes, size = states[:, columns].argmax(1), states[:, columns].shape[1]
-            kind = pandas.CategoricalDtype(range(size))
-            frame.insert(0, f"category {place}", pandas.Series(codes, dtype=kind))
-        return frame
+        parts = [states[:, columns] for columns in CATEGORIES]
+        codes = [pandas.Categorical(p.argmax(1), range(p.shape[1])) for p in parts]
+        numbers = dict(enumerate([*states[:, :FIRST_DEVICE].T, bids], len(codes)))
+        return pandas.DataFrame({**dict(enumerate(codes)), **numbers}).add_prefix("x")
 
     seen = table(log.observations, log.actions)
     rising = [0] * (seen.shape[1] - 1) + [1]  # the bid is the last column
@@ -190,13 +174,6 @@ def _tree_fit(name: str, words: Sequence[str], log: Log, steps: int) -> Predict:
         return found[:, 0] if found.ndim > 1 else found  # the mean, or a quantile
 
     return predict
-
-
-def _networks() -> Iterator[Learner]:
-    for kind in ("LinearConfig", "LatticeConfig"):
-        yield Learner("pytorch-lattice", kind, CLICKS, functools.partial(_lattice, kind))
-    for log in (CLICKS, PAYMENTS):
-        yield Learner("monotonicnetworks", "MonotonicWrapper", log, _lipschitz)
 
 
 def _lattice(kind: str, log: Log, steps: int) -> Predict:
@@ -229,18 +206,12 @@ def _lipschitz(log: Log, steps: int) -> Predict:
         inputs = (np.column_stack([states, bids]) - middle) / scale
         return model(torch.from_numpy(inputs.astype(np.float32)))[:, 0]
 
-    rng, y = (
-        np.random.default_rng(0),
-        (log.rewards - log.rewards.mean()) / log.rewards.std(),
-    )
-    optimizer, target = (
-        torch.optim.Adam(model.parameters(), 3e-3),
-        torch.from_numpy(y).float(),
-    )
+    rng, optimizer = np.random.default_rng(0), torch.optim.Adam(model.parameters(), 3e-3)
+    target = torch.from_numpy((log.rewards - log.rewards.mean()) / log.rewards.std())
     for _ in range(steps):
         rows = rng.integers(len(log), size=256)
         optimizer.zero_grad()
         found = ask(log.observations[rows], log.actions[rows])
-        torch.nn.functional.mse_loss(found, target[rows]).backward()
+        torch.nn.functional.mse_loss(found, target[rows].float()).backward()
         optimizer.step()
     return lambda states, bids: ask(states, bids).detach().numpy()

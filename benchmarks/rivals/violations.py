@@ -16,7 +16,7 @@ from .hunt import FloatArray, hunt
 from .models import BOTH, CONTROL, OURS, Learner, Predict, learners, log_of
 
 FACTS = ("name", "settings", "log", "shape", "version")
-COLUMNS = (*FACTS, "where", "checks", "violations", "beyond_rounding", "largest")
+COUNTS = ("checks", "violations", "beyond_rounding", "largest")
 LOGGED, EXTREME = "logged range", "huge and tiny numbers"
 ROUNDING = 1e-6  # of the spread of predictions
 
@@ -56,10 +56,13 @@ def measure(learner: Learner, predict: Predict, where: str, checks: int) -> Row:
         beyond += int(np.count_nonzero(~(found <= ROUNDING)))
         return found
 
-    found = hunt(violation, *box, checks, seed=0)
-    counts = {"checks": found.checks, "violations": found.violations}
-    counts |= {"beyond_rounding": beyond, "largest": found.largest}
-    return {**{fact: getattr(learner, fact) for fact in FACTS}, "where": where, **counts}
+    found = hunt(violation, box[0], box[1], checks, seed=0)
+    counts = (found.checks, found.violations, beyond, found.largest)
+    return {**_facts(learner), "where": where, **dict(zip(COUNTS, counts, strict=True))}
+
+
+def _facts(learner: Learner) -> Row:
+    return {fact: getattr(learner, fact) for fact in FACTS}
 
 
 def broken(bids: FloatArray, values: FloatArray, shape: str) -> FloatArray:
@@ -85,13 +88,13 @@ def _compute(ours: bool, settings: Settings) -> Iterator[Row]:
     with one_thread(), showing("violations") as show:
         for learner in (one for one in learners() if (one.name == OURS) == ours):
             show(f"{learner.name} {learner.settings}")
-            if learner.version:
-                predict = learner.fit(log_of(learner.log), steps)
-                yield measure(learner, predict, LOGGED, checks)
-                if ours:
-                    yield measure(learner, predict, EXTREME, checks // 4)
-            else:
-                yield {**{fact: getattr(learner, fact) for fact in FACTS}, "checks": 0}
+            if not learner.version:
+                yield {**_facts(learner), "checks": 0}
+                continue
+            predict = learner.fit(log_of(learner.log), steps)
+            yield measure(learner, predict, LOGGED, checks)
+            if ours:
+                yield measure(learner, predict, EXTREME, checks // 4)
 
 
 TEXT = f"""\
@@ -100,10 +103,11 @@ the line between two others where it should be concave. Part of its checks is ra
 others refine the worst that was found. A check is a state and two bids (three if concave)
 in the logged range, states 5 % beyond, asked of the library's own `predict`. A violation
 is any amount above 0, also of float32's rounding; *beyond rounding* are those above
-{ROUNDING:g} of the spread of predictions. All learn from the same 20,000 rows: *clicks* of
-BidClick-v0 (2 features), or *payments* of a second-price auction (7 numbers and 2
-categories, as indicators unless `categories` is said). The mean and the quantiles of both
-rise with the bid. The row `{CONTROL}` states no shape and shows that the hunt finds."""
+{ROUNDING:g} of the spread of predictions. All learn from the same 20,000 rows: *clicks*
+of BidClick-v0 (2 features), or *payments* of a second-price auction (7 numbers and 2
+categories, as indicators unless `categories` is said). Means and quantiles of both rise
+with the bid; payments are not concave, but what is stated must hold all the same. The row
+`{CONTROL}` states no shape and shows that the hunt finds."""
 HEAD = (
     "",
     "Settings",
@@ -123,30 +127,36 @@ def _sections(results: Results) -> Iterable[str]:
         "Ours at numbers of 1e-30 to 1e30": select(results["ours"], where=EXTREME),
         "Others": results["others"],
     }.items():
-        measured = [row for row in rows if row["checks"]]
-        total, bad = (sum(r[c] for r in measured) for c in ("checks", "beyond_rounding"))
+        total, bad = (sum(r[c] or 0 for r in rows) for c in (COUNTS[0], COUNTS[2]))
         said = f"{total:,.0f} checks, {bad:,.0f} of them broken beyond rounding."
         yield section(title, said, table(HEAD, map(_line, rows), "llllrrrr"))
 
 
 def _line(row: Row) -> list[object]:
-    cells = [f"{row['name']} {row['version'] or ''}", row["settings"] or "default"]
-    cells += [row["log"], row["shape"]]
+    cells = [f"{row['name']} {row['version'] or ''}", row["settings"], row["log"]]
     if not row["checks"]:
-        return [*cells, "not installed", "", "", ""]
-    counts = [f"{row[key]:,.0f}" for key in ("checks", "violations", "beyond_rounding")]
-    return [*cells, *counts, f"{row['largest']:.1e}" if row["largest"] else "0"]
+        return [*cells, row["shape"], "not installed", "", "", ""]
+    counts = [f"{row[key]:,.0f}" for key in COUNTS[:3]]
+    return [
+        *cells,
+        row["shape"],
+        *counts,
+        f"{row['largest']:.1e}".replace("0.0e+00", "0"),
+    ]
 
 
-PARTS = [
-    Part("ours", COLUMNS, compute=functools.partial(_compute, True)),
-    Part("others", COLUMNS, compute=functools.partial(_compute, False)),
-]
 register(
     Experiment(
         "violations",
         "a hunt for where ours and others break the shape that they state",
-        parts=PARTS,
+        parts=[
+            Part(
+                name,
+                (*FACTS, "where", *COUNTS),
+                compute=functools.partial(_compute, ours),
+            )
+            for name, ours in (("ours", True), ("others", False))
+        ],
         title="A hunt for broken shapes",
         sections=_sections,
         quick={},
