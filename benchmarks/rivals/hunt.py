@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
+Random = np.random.Generator
 BLOCK = 8192  # points that are judged together
 RANDOM = 0.4  # share of checks that stay random once there are points to refine
 KEPT = 64  # the worst points so far, around which the search refines
@@ -50,7 +51,7 @@ def hunt(
     Raises:
         ValueError: The ends are not finite and in order, or ``checks`` is below 1.
     """
-    box = np.array([low, high]) if len(low) == len(high) else np.array([[np.nan]] * 2)
+    box = np.array([low, high])
     if not (np.isfinite(box).all() and (box[0] <= box[1]).all() and checks >= 1):
         raise ValueError(f"low, high or checks do not fit: {low}, {high}, {checks}")
     rng = np.random.default_rng(seed)
@@ -60,20 +61,18 @@ def hunt(
         # Where no point is worse than another there is nothing to refine.
         alike = not values.size or values[0] == values[-1] <= 0.0
         near = 0 if alike else int(size * (1.0 - RANDOM))
-        drawn = _random(rng, box, size - near)
-        if near:
-            drawn = np.concatenate([drawn, _near(rng, points, box, near)])
+        drawn = np.r_[_random(rng, box, size - near), _near(rng, points, box, near)]
         found = np.nan_to_num(violation(drawn), nan=np.inf, posinf=np.inf)
         violations += int(np.count_nonzero(found > 0.0))
         done += size
-        points, values = np.concatenate([points, drawn]), np.concatenate([values, found])
+        points, values = np.r_[points, drawn], np.r_[values, found]
         best = np.argsort(-values, kind="stable")[:KEPT]
         points, values = points[best], values[best]
     largest = max(float(values[0]), 0.0)
     return Found(done, violations, largest, points[0] if largest else None)
 
 
-def _random(rng: np.random.Generator, box: FloatArray, size: int) -> FloatArray:
+def _random(rng: Random, box: FloatArray, size: int) -> FloatArray:
     """Points anywhere between the ends ``(2, d)``, ``(size, d)``."""
     (low, high), shape, reach = box, (size, box.shape[1]), np.abs(box).max(axis=0)
     powers = reach ** rng.uniform(-1.0, 1.0, shape) * rng.choice([-1.0, 1.0], shape)
@@ -87,12 +86,10 @@ def _random(rng: np.random.Generator, box: FloatArray, size: int) -> FloatArray:
     return np.where(rng.random(shape) < share, ends, points)
 
 
-def _near(
-    rng: np.random.Generator, kept: FloatArray, box: FloatArray, size: int
-) -> FloatArray:
+def _near(rng: Random, kept: FloatArray, box: FloatArray, size: int) -> FloatArray:
     """Points beside those kept or between two of them, ``(size, d)``."""
     (low, high), shape = box, (size, box.shape[1])
-    first, second = kept[rng.integers(len(kept), size=(2, size))]
+    first, second = kept[rng.integers(max(len(kept), 1), size=(2, size))]
     mixed = (rng.random(shape) < 0.5) & (rng.random((size, 1)) < 0.3)
     start = np.where(mixed, second, first)
     step = rng.normal(size=shape) * 10.0 ** rng.uniform(-9.0, -0.3, (size, 1))

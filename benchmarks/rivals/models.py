@@ -7,8 +7,8 @@ import contextlib
 import dataclasses
 import functools
 import importlib.metadata
-import io
 import itertools
+import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -28,39 +28,11 @@ CLICKS, PAYMENTS = "clicks", "payments"
 RISING, BOTH = "rising", "rising and concave"
 OURS, CONTROL = "ConstraintAwareQ", "monotonic_cst=None"
 _LINKS: dict[str, Any] = {CLICKS: "logit", PAYMENTS: "log"}
-#: Of the states of payments, the columns that are indicators of a category.
-CATEGORIES = (slice(FIRST_DEVICE, FIRST_CAMPAIGN), slice(FIRST_CAMPAIGN, None))
-
-
-#: Name, class, arguments for trees and for the shape, and what else it is given.
-_LIBRARIES = """
-scikit-learn sklearn.ensemble.HistGradientBoostingRegressor max_iter monotonic_cst
-lightgbm lightgbm.LGBMRegressor n_estimators monotone_constraints n_jobs=1 verbose=-1
-xgboost xgboost.XGBRegressor n_estimators monotone_constraints n_jobs=1
-catboost catboost.CatBoostRegressor iterations monotone_constraints silent=True
-"""
-#: With every choice of a slash; a star learns from both logs; ``categories`` as such.
-_SETTINGS = """
-scikit-learn * early_stopping=False
-scikit-learn early_stopping=False categories
-scikit-learn loss=absolute_error
-scikit-learn loss=quantile quantile=0.8
-scikit-learn monotonic_cst=None
-lightgbm * monotone_constraints_method=basic/intermediate/advanced
-lightgbm monotone_constraints_method=basic/intermediate/advanced categories
-lightgbm monotone_constraints_method=advanced monotone_penalty=2.0
-lightgbm linear_tree=True
-xgboost * tree_method=hist/approx/exact
-xgboost tree_method=hist/approx enable_categorical=True categories
-xgboost tree_method=hist/approx/exact objective=reg:absoluteerror
-xgboost tree_method=hist/approx/exact objective=reg:quantileerror quantile_alpha=0.8
-catboost *
-catboost categories
-catboost max_ctr_complexity=1 categories
-catboost first_feature_use_penalties={50:1.0}
-catboost per_object_feature_penalties={50:0.1}
-catboost loss_function=MAE/RMSEWithUncertainty/MultiQuantile:alpha=0.2,0.8
-"""
+#: Paragraphs of words: libraries of trees, and their settings.
+_LIBRARIES, _SETTINGS = (
+    [line.split() for line in part.splitlines() if line[0] != "#"]
+    for part in (pathlib.Path(__file__).parent / "trees.txt").read_text().split("\n\n")
+)
 
 
 @functools.lru_cache
@@ -90,8 +62,7 @@ class Learner:
     def version(self) -> str:
         """Of the library; empty if it is not installed."""
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            package = "bidclick-icac" if self.name == OURS else self.name
-            return importlib.metadata.version(package)
+            return importlib.metadata.version(self.name)
         return "of this checkout" if self.name == OURS else ""
 
 
@@ -113,8 +84,7 @@ def learners() -> Iterator[Learner]:
             words += ", any bid" if any_bid else ", listed bids"
             fit = functools.partial(_ours, given, any_bid)
             yield Learner(OURS, words, log, fit, said, not any_bid)
-    for log, line in itertools.product((CLICKS, PAYMENTS), _SETTINGS.split("\n")[1:-1]):
-        name, *settings = line.split()
+    for log, (name, *settings) in itertools.product((CLICKS, PAYMENTS), _SETTINGS):
         split = [word.partition("=") for word in settings if word != "*"]
         several = [[key + sign + v for v in rest.split("/")] for key, sign, rest in split]
         if log == PAYMENTS or "*" in settings:
@@ -131,9 +101,10 @@ def _ours(fields: dict[str, Any], any_bid: bool, log: Log, steps: int) -> Predic
     listed, extras = np.unique(log.actions), {"reward": log.rewards}
 
     def inputs(states: Array, bids: Array) -> tuple[Array, Array]:
-        if any_bid:
-            return states.astype(np.float32), bids[:, None].astype(np.float32)
-        return states.astype(np.float32), np.abs(bids[:, None] - listed).argmin(axis=1)
+        places = np.abs(bids[:, None] - listed).argmin(axis=1)
+        return states.astype(np.float32), bids[:, None].astype(
+            "f4"
+        ) if any_bid else places
 
     seen = inputs(log.observations, log.actions)
     buffer = icac.ColumnarReplayBuffer.from_arrays(*seen, log.rewards, extras=extras)
@@ -142,18 +113,17 @@ def _ours(fields: dict[str, Any], any_bid: bool, log: Log, steps: int) -> Predic
 
 
 def _trees(name: str, words: Sequence[str], log: Log, steps: int) -> Predict:
-    lines = {line.split()[0]: line.split()[1:] for line in _LIBRARIES.split("\n")[1:-1]}
-    path, trees, shape, *given = lines[name]
+    path, trees, shape, *given = next(line[1:] for line in _LIBRARIES if line[0] == name)
     coded = "categories" in words
 
     def table(states: Array, bids: Array) -> Any:
         if not coded:
             return np.column_stack([states, bids])
         pandas = importlib.import_module("pandas")
-        parts = [states[:, columns] for columns in CATEGORIES]
+        numbers, *parts = np.split(states, [FIRST_DEVICE, FIRST_CAMPAIGN], axis=1)
         codes = [pandas.Categorical(p.argmax(1), range(p.shape[1])) for p in parts]
-        numbers = dict(enumerate([*states[:, :FIRST_DEVICE].T, bids], len(codes)))
-        return pandas.DataFrame({**dict(enumerate(codes)), **numbers}).add_prefix("x")
+        columns = [*codes, *numbers.T, bids]
+        return pandas.DataFrame({f"x{i}": column for i, column in enumerate(columns)})
 
     seen = table(log.observations, log.actions)
     rising = [0] * (seen.shape[1] - 1) + [1]  # the bid is the last column
@@ -168,12 +138,8 @@ def _trees(name: str, words: Sequence[str], log: Log, steps: int) -> Predict:
     module, _, made = path.rpartition(".")
     model = getattr(importlib.import_module(module), made)(**options)
     model.fit(seen, log.rewards)
-
-    def predict(states: Array, bids: Array) -> Array:
-        found = np.asarray(model.predict(table(states, bids)))
-        return found[:, 0] if found.ndim > 1 else found  # the mean, or a quantile
-
-    return predict
+    # Of two numbers the first is the mean, or the lower quantile.
+    return lambda states, bids: np.c_[model.predict(table(states, bids))][:, 0]
 
 
 def _lattice(kind: str, log: Log, steps: int) -> Predict:
@@ -184,8 +150,7 @@ def _lattice(kind: str, log: Log, steps: int) -> Predict:
     model.configure("bid").num_keypoints(20).monotonicity("increasing")
     epochs, seen = max(1, steps * 256 // len(log)), table(log.observations, log.actions)
     torch.manual_seed(0)
-    with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
-        model.fit(seen, log.rewards.astype(np.float64), epochs, 256, 1e-2, True)
+    model.fit(seen, log.rewards.astype(np.float64), epochs, 256, 1e-2, True)
     return lambda states, bids: model.predict(table(states, bids))[:, 0]
 
 

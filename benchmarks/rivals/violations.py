@@ -17,6 +17,7 @@ from .models import BOTH, CONTROL, OURS, Learner, Predict, learners, log_of
 
 FACTS = ("name", "settings", "log", "shape", "version")
 COUNTS = ("checks", "violations", "beyond_rounding", "largest")
+COLUMNS = (*FACTS, "where", *COUNTS)
 LOGGED, EXTREME = "logged range", "huge and tiny numbers"
 ROUNDING = 1e-6  # of the spread of predictions
 
@@ -29,10 +30,9 @@ def measure(learner: Learner, predict: Predict, where: str, checks: int) -> Row:
     low, high = numbers.min(axis=0), numbers.max(axis=0)
     low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
     ends = (0.0, len(bids) - 1e-9) if learner.listed else (bids[0], bids[-1])
-    by_powers = where == EXTREME and not learner.listed
     if where == EXTREME:
         low, high = np.full((2, low.size), 1e30) * [[-1.0], [1.0]]
-        ends = (-46.0, np.log10(bids[-1])) if by_powers else ends
+        ends = ends if learner.listed else (-46.0, np.log10(bids[-1]))
     # A point is numbers, a logged row for the categories, and what makes the bids.
     box = np.array([[*low, 0.0], [*high, len(log) - 1e-9]])
     box = np.column_stack([box, *[ends] * (3 if learner.shape == BOTH else 2)])
@@ -44,32 +44,23 @@ def measure(learner: Learner, predict: Predict, where: str, checks: int) -> Row:
         asked = points[:, low.size + 1 :]
         if learner.listed:
             asked = bids[asked.astype(np.int64)]
-        elif by_powers:  # a bid, and gaps down to none
+        elif where == EXTREME:  # a bid, and gaps down to none
             asked = np.clip((10.0**asked).cumsum(axis=1), bids[0], bids[-1])
-        # What float32 takes for the same is the same for all.
         states, asked = (x.astype(np.float32).astype(np.float64) for x in (states, asked))
         asked.sort(axis=1)
-        values = np.column_stack([predict(states, one) for one in asked.T])
-        found = broken(asked, values.astype(np.float64), learner.shape)
+        values = np.stack([predict(states, one) for one in asked.T], 1).astype(np.float64)
         size = np.abs(values).max(axis=1) if where == EXTREME else spread
-        found = found / np.maximum(spread, size)
+        found = broken(asked, values, learner.shape) / np.maximum(spread, size)
         beyond += int(np.count_nonzero(~(found <= ROUNDING)))
         return found
 
     found = hunt(violation, box[0], box[1], checks, seed=0)
     counts = (found.checks, found.violations, beyond, found.largest)
-    return {**_facts(learner), "where": where, **dict(zip(COUNTS, counts, strict=True))}
-
-
-def _facts(learner: Learner) -> Row:
-    return {fact: getattr(learner, fact) for fact in FACTS}
+    return {"where": where, **dict(zip(COUNTS, counts, strict=True))}
 
 
 def broken(bids: FloatArray, values: FloatArray, shape: str) -> FloatArray:
-    """By how much values at ascending bids ``(B, 2 or 3)`` break a shape, ``(B,)``.
-
-    Below 0 it is how steeply they rise or bend: the flattest places break first.
-    """
+    """By how much values at ascending bids break a shape; below 0 minus a steepness."""
     gaps = np.diff(bids, axis=1)
     # Two infinite values are equal, but their difference is no number.
     falls = np.where(values[:, :-1] == values[:, 1:], 0.0, -np.diff(values, axis=1))
@@ -88,36 +79,26 @@ def _compute(ours: bool, settings: Settings) -> Iterator[Row]:
     with one_thread(), showing("violations") as show:
         for learner in (one for one in learners() if (one.name == OURS) == ours):
             show(f"{learner.name} {learner.settings}")
+            facts = {fact: getattr(learner, fact) for fact in FACTS}
             if not learner.version:
-                yield {**_facts(learner), "checks": 0}
+                yield {**facts, "checks": 0}
                 continue
             predict = learner.fit(log_of(learner.log), steps)
-            yield measure(learner, predict, LOGGED, checks)
-            if ours:
-                yield measure(learner, predict, EXTREME, checks // 4)
+            for where in (LOGGED, EXTREME) if ours else (LOGGED,):
+                yield {**facts, **measure(learner, predict, where, checks)}
 
 
 TEXT = f"""\
-A hunt looks for a state in which the prediction falls while the bid rises, or lies below
-the line between two others where it should be concave. Part of its checks is random, the
-others refine the worst that was found. A check is a state and two bids (three if concave)
-in the logged range, states 5 % beyond, asked of the library's own `predict`. A violation
-is any amount above 0, also of float32's rounding; *beyond rounding* are those above
-{ROUNDING:g} of the spread of predictions. All learn from the same 20,000 rows: *clicks*
-of BidClick-v0 (2 features), or *payments* of a second-price auction (7 numbers and 2
-categories, as indicators unless `categories` is said). Means and quantiles of both rise
-with the bid; payments are not concave, but what is stated must hold all the same. The row
-`{CONTROL}` states no shape and shows that the hunt finds."""
-HEAD = (
-    "",
-    "Settings",
-    "Log",
-    "Shape",
-    "Checks",
-    "Violations",
-    "Beyond rounding",
-    "Largest",
-)
+A hunt looks for a state in which the prediction falls while the bid rises, or bends up
+where it should be concave. Part of its checks is random, the others refine the worst that
+was found. A check is a state in the logged range and 5 % beyond and two bids (three if
+concave), asked of the library's own `predict`. A violation is any amount above 0, also of
+float32's rounding; *beyond rounding* are those above {ROUNDING:g} of the spread of
+predictions. All learn from the same 20,000 rows: *clicks* of BidClick-v0 (2 features), or
+*payments* of a second-price auction (7 numbers, 2 categories, as indicators unless
+`categories` is said). Means and quantiles of both rise with the bid; payments are not
+concave, but what is stated must hold. `{CONTROL}` states nothing: the hunt finds it."""
+HEAD = " | Settings | Log | Shape | Checks | Violations | Beyond rounding | Largest"
 
 
 def _sections(results: Results) -> Iterable[str]:
@@ -129,20 +110,16 @@ def _sections(results: Results) -> Iterable[str]:
     }.items():
         total, bad = (sum(r[c] or 0 for r in rows) for c in (COUNTS[0], COUNTS[2]))
         said = f"{total:,.0f} checks, {bad:,.0f} of them broken beyond rounding."
-        yield section(title, said, table(HEAD, map(_line, rows), "llllrrrr"))
+        yield section(
+            title, said, table(HEAD.split(" | "), map(_cells, rows), "llllrrrr")
+        )
 
 
-def _line(row: Row) -> list[object]:
-    cells = [f"{row['name']} {row['version'] or ''}", row["settings"], row["log"]]
-    if not row["checks"]:
-        return [*cells, row["shape"], "not installed", "", "", ""]
-    counts = [f"{row[key]:,.0f}" for key in COUNTS[:3]]
-    return [
-        *cells,
-        row["shape"],
-        *counts,
-        f"{row['largest']:.1e}".replace("0.0e+00", "0"),
-    ]
+def _cells(row: Row) -> list[object]:
+    name = f"{row['name']} {row['version'] or '(not installed)'}"
+    counts = [f"{row[count] or 0:,.0f}" for count in COUNTS[:3]]
+    stated = [row["settings"], row["log"], row["shape"]]
+    return [name, *stated, *counts, f"{row['largest'] or 0.0:.2g}"]
 
 
 register(
@@ -150,12 +127,8 @@ register(
         "violations",
         "a hunt for where ours and others break the shape that they state",
         parts=[
-            Part(
-                name,
-                (*FACTS, "where", *COUNTS),
-                compute=functools.partial(_compute, ours),
-            )
-            for name, ours in (("ours", True), ("others", False))
+            Part(name, COLUMNS, compute=functools.partial(_compute, name == "ours"))
+            for name in ("ours", "others")
         ],
         title="A hunt for broken shapes",
         sections=_sections,
