@@ -51,7 +51,7 @@ def hunt(
     Raises:
         ValueError: The ends are not finite and in order, or ``checks`` is below 1.
     """
-    box = np.array([low, high])
+    box = np.stack([low, high])
     if not (np.isfinite(box).all() and (box[0] <= box[1]).all() and checks >= 1):
         raise ValueError(f"low, high or checks do not fit: {low}, {high}, {checks}")
     rng = np.random.default_rng(seed)

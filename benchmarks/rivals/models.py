@@ -60,9 +60,11 @@ class Learner:
 
     @property
     def version(self) -> str:
-        """Of the library; empty if it is not installed."""
+        """Of the library; empty if it, or what it needs, is not installed."""
+        tabular = "categories" in self.settings or self.name == "pytorch-lattice"
+        packages = ["pandas", self.name] if tabular else [self.name]
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(self.name)
+            return [importlib.metadata.version(package) for package in packages][-1]
         return "of this checkout" if self.name == OURS else ""
 
 
@@ -113,8 +115,8 @@ def _ours(fields: dict[str, Any], any_bid: bool, log: Log, steps: int) -> Predic
 
 
 def _trees(name: str, words: Sequence[str], log: Log, steps: int) -> Predict:
-    path, trees, shape, *given = next(line[1:] for line in _LIBRARIES if line[0] == name)
-    coded = "categories" in words
+    line = next(line[1:] for line in _LIBRARIES if line[0] == name)
+    (module, made, trees, shape, *given), coded = line, "categories" in words
 
     def table(states: Array, bids: Array) -> Any:
         if not coded:
@@ -135,7 +137,6 @@ def _trees(name: str, words: Sequence[str], log: Log, steps: int) -> Predict:
         options |= {key: text} if key != "categories" else {}
     if name == "catboost":
         options |= {"allow_writing_files": False, "cat_features": [0, 1] if coded else []}
-    module, _, made = path.rpartition(".")
     model = getattr(importlib.import_module(module), made)(**options)
     model.fit(seen, log.rewards)
     # Of two numbers the first is the mean, or the lower quantile.
@@ -171,10 +172,9 @@ def _lipschitz(log: Log, steps: int) -> Predict:
         inputs = (np.column_stack([states, bids]) - middle) / scale
         return model(torch.from_numpy(inputs.astype(np.float32)))[:, 0]
 
-    rng, optimizer = np.random.default_rng(0), torch.optim.Adam(model.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     target = torch.from_numpy((log.rewards - log.rewards.mean()) / log.rewards.std())
-    for _ in range(steps):
-        rows = rng.integers(len(log), size=256)
+    for rows in np.random.default_rng(0).integers(len(log), size=(steps, 256)):
         optimizer.zero_grad()
         found = ask(log.observations[rows], log.actions[rows])
         torch.nn.functional.mse_loss(found, target[rows].float()).backward()

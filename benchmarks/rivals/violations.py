@@ -61,9 +61,9 @@ def measure(learner: Learner, predict: Predict, where: str, checks: int) -> Row:
 
 def broken(bids: FloatArray, values: FloatArray, shape: str) -> FloatArray:
     """By how much values at ascending bids break a shape; below 0 minus a steepness."""
-    gaps = np.diff(bids, axis=1)
+    gaps, before, after = np.diff(bids, axis=1), values[:, :-1], values[:, 1:]
     # Two infinite values are equal, but their difference is no number.
-    falls = np.where(values[:, :-1] == values[:, 1:], 0.0, -np.diff(values, axis=1))
+    falls = np.subtract(before, after, out=np.zeros_like(gaps), where=before != after)
     if shape == BOTH:
         (a, b, c), (low, middle, high) = bids.T, values.T
         share = np.divide(b - a, c - a, out=np.zeros(len(a)), where=c > a)
