@@ -43,8 +43,7 @@ def hunt(
         violation: By how much points ``(B, d)`` break the shape, ``(B,)``, 0 where it
             holds. Below 0 it may say how far from broken a point is, which the search
             follows. NaN is broken without limit.
-        low: Lower ends of the box ``(d,)``.
-        high: Upper ends ``(d,)``.
+        low, high: Ends of the box, each ``(d,)``.
         checks: Points to judge, at least 1.
         seed: Of the search.
 

@@ -61,10 +61,9 @@ class Learner:
     @property
     def version(self) -> str:
         """Of the library; empty if it, or what it needs, is not installed."""
-        tabular = "categories" in self.settings or self.name == "pytorch-lattice"
-        packages = ["pandas", self.name] if tabular else [self.name]
+        tables = ["pandas"] * ("categories" in self.settings or "Config" in self.settings)
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return [importlib.metadata.version(package) for package in packages][-1]
+            return [importlib.metadata.version(one) for one in (*tables, self.name)][-1]
         return "of this checkout" if self.name == OURS else ""
 
 
@@ -74,11 +73,13 @@ def learners() -> Iterator[Learner]:
     for log, any_bid in itertools.product((CLICKS, PAYMENTS), (False, True)):
         listed = np.unique(log_of(log).actions)
         bids = (listed[[0, -1]] if any_bid else listed).tolist()
-        rising, both = icac.Monotone(actions=bids), icac.MonotoneConcave(actions=bids)
-        parts = [icac.Outcome("reward", both, link=_LINKS[log])]
+        shapes: dict[str, icac.shapes.Constraint] = {RISING: icac.Monotone(actions=bids)}
+        if log == CLICKS:  # which rise ever less
+            shapes[BOTH] = icac.MonotoneConcave(actions=bids)
+        parts = [icac.Outcome("reward", [*shapes.values()][-1], link=_LINKS[log])]
         fields: dict[tuple[str, str], dict[str, Any]] = {
             (said, type(critic).__name__): {"constraint": shape, "critic": critic}
-            for said, shape in ((RISING, rising), (BOTH, both))
+            for said, shape in shapes.items()
             for critic in critics[: 1 if any_bid else None]
         }
         fields[RISING, "Outcome"] = {"outcomes": parts, "reward_scaler": None}
@@ -144,10 +145,10 @@ def _trees(name: str, words: Sequence[str], log: Log, steps: int) -> Predict:
 
 
 def _lattice(kind: str, log: Log, steps: int) -> Predict:
-    library = importlib.import_module("pytorch_lattice")
-    frame = importlib.import_module("pandas").DataFrame
-    table = lambda *parts: frame(np.column_stack(parts), columns=["x", "c", "bid"])  # noqa: E731
-    model = library.Classifier(["x", "c", "bid"], getattr(library.model_configs, kind)())
+    library, pandas = map(importlib.import_module, ("pytorch_lattice", "pandas"))
+    names = ["x", "c", "bid"]
+    table = lambda *parts: pandas.DataFrame(np.column_stack(parts), columns=names)  # noqa: E731
+    model = library.Classifier(names, getattr(library.model_configs, kind)())
     model.configure("bid").num_keypoints(20).monotonicity("increasing")
     epochs, seen = max(1, steps * 256 // len(log)), table(log.observations, log.actions)
     torch.manual_seed(0)
