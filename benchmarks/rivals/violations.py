@@ -96,7 +96,7 @@ of the library's own `predict`. A violation is any amount above 0, also of float
 rounding; *beyond rounding* are those above {ROUNDING:g} of the spread of predictions. All
 learn from the same 20,000 rows: *clicks* of BidClick-v0 (2 features), or *payments* of a
 second-price auction (7 numbers, 2 categories, as indicators unless `categories` is said).
-Both rise with the bid, in mean and quantiles. `{CONTROL}` states no shape and is found."""
+Both rise with the bid, in mean and quantiles. `{CONTROL}` states no shape: a control."""
 HEAD = " | Settings | Log | Shape | Checks | Violations | Beyond rounding | Largest"
 
 
