@@ -129,7 +129,8 @@ def others(tmp_path_factory):
 
 
 def test_trees_without_a_shape_are_caught_and_those_with_one_hold(others):
-    rows = {(row["settings"], row["log"]): row for row in others}
+    trees = [row for row in others if row["name"] == "scikit-learn"]
+    rows = {(row["settings"], row["log"]): row for row in trees}
     assert rows["monotonic_cst=None", "payments"]["beyond_rounding"] > 0
     assert rows["", "payments"]["violations"] == 0
 
