@@ -158,23 +158,31 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         actions = batch.actions.long().view(-1, 1)
         trunk, q_func = self._trunk, self._modules.q_funcs[0]
         if trunk is not None:
-            assert isinstance(q_func, ShapedQFunction)
-            x, coordinates = (
-                trunk.repeated(batch.observations),
-                trunk.coordinates(batch.observations),
-            )
-            values, standardised = q_func.standardised(
-                x, coordinates, trunk.repeated(actions), trunk.repeated(target)
-            )
-            # A mean over each critic's batch, and a sum over critics.
-            loss = 0.5 * len(self._modules.q_funcs) * F.mse_loss(values, standardised)
+            x = batch.observations
+            loss, coordinates = self._stacked_loss(x, actions, target)
             critics = []
             if self._modules.policy is not None:
+                x = trunk.repeated(x)
                 critics = trunk.each(q_func.at_coordinates(x, coordinates.detach()))
             return loss, critics, {"critic_loss": loss.detach()}
         critics = [q_func(batch.observations).q_value for q_func in self._modules.q_funcs]
         loss = self.squared_error([q.gather(1, actions) for q in critics], target)
         return loss, critics, {"critic_loss": loss.detach()}
+
+    def _stacked_loss(
+        self, x: torch.Tensor, actions: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss of all critics, and their coordinates."""
+        trunk, q_func = self._trunk, self._modules.q_funcs[0]
+        assert trunk is not None
+        assert isinstance(q_func, ShapedQFunction)
+        coordinates, rows = trunk.coordinates(x), trunk.repeated
+        values, standardised = q_func.standardised(
+            rows(x), coordinates, rows(actions), rows(target)
+        )
+        # A mean over each critic's batch, and a sum over critics.
+        loss = F.mse_loss(values, standardised)
+        return 0.5 * len(self._modules.q_funcs) * loss, coordinates
 
     def squared_error(
         self, values: list[torch.Tensor], target: torch.Tensor
