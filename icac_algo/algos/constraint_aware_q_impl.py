@@ -163,6 +163,7 @@ class ConstraintAwareQImpl(ActorCriticImpl):
             critics = []
             if self._modules.policy is not None:
                 x = trunk.repeated(x)
+                assert isinstance(q_func, ShapedQFunction)
                 critics = trunk.each(q_func.at_coordinates(x, coordinates.detach()))
             return loss, critics, {"critic_loss": loss.detach()}
         critics = [q_func(batch.observations).q_value for q_func in self._modules.q_funcs]
