@@ -93,8 +93,8 @@ def _verdicts(rows: Rows) -> Iterable[str]:
             name: median(waited(one, threshold))
             for name, one in _of_learners(rows, task).items()
         }
-        ours = min((OUTCOMES, OURS), key=lambda name: waits[name])
-        if waits[ours] == math.inf:
+        ours = min((OUTCOMES, OURS), key=lambda name: waits.get(name, math.inf))
+        if waits.get(ours, math.inf) == math.inf:
             yield f"{task.capitalize()}: ours is not there at the median seed."
             continue
         ratios = ", ".join(
