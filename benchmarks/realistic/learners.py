@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from d3rlpy.algos import DiscreteCQLConfig, IQLConfig
@@ -102,7 +102,7 @@ class Training:
 
     config: Any  # d3rlpy's
     dataset: Any  # a replay buffer
-    steps: int | Literal["auto"]  # gradient steps
+    steps: int  # gradient steps
     policy: Callable[[Any], Policy]  # of the trained algorithm
 
     def run(self, seed: int) -> Any:

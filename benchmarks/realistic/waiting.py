@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from ..engine import Cell, Experiment, Option, Part, Settings, keys_of, register
 from ..engine.rows import Rows
-from ..learners import fit_quietly
+from ..learners import fit_quietly, trained
 from .learners import Training
 from .patients import digest_of, read_patients
 from .waiting_report import LEARNERS, picture_of, sections_of
@@ -41,7 +41,8 @@ def watched(
 ) -> Rows:
     """Seconds of training and the regret at each look, during which the clock stands."""
     steps = max(EVERY, training.steps // EVERY * EVERY)
-    at, rows, paused = set(looks(steps)), [], 0.0
+    at, paused = set(looks(steps)), 0.0
+    rows: Rows = []
 
     def look(algo: Any, epoch: int, step: int) -> None:
         nonlocal paused
@@ -75,7 +76,7 @@ def _run(cell: Cell, few: bool, most: int) -> Rows:
     # On a few rows the search would take as long as on many.
     if cell.learner == AUTO and not few:
         started = time.process_time()
-        algo = dataclasses.replace(training, steps="auto").run(cell.seed)
+        algo = trained(training.config, training.dataset, cell.seed, "auto")
         seconds = time.process_time() - started
         regret = regret_of(training.policy(algo))
         return [{"step": algo.grad_step, "seconds": seconds, "regret": regret}]

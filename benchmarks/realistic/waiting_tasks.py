@@ -73,7 +73,7 @@ class Impressions(Problem):
     def __init__(self, seed: int, fraction: float, few: bool):
         self._task, self._seed, self.fraction = TASKS["5 bids"], seed, fraction
         self._kept = FEW / IMPRESSIONS if few else fraction
-        self.actions = np.array(self._task.bids)
+        self.actions = self._bids = np.array(self._task.bids)
         self.judged = self._task.auction.contexts(GRID)
 
     @property
@@ -90,7 +90,7 @@ class Impressions(Problem):
         return self._task.dataset(self._seed, self._kept, as_floats)
 
     def act(self, algo: Any, contexts: Array) -> Array:
-        return self.actions[greedy_bids(algo, self._task.auction, contexts)]
+        return self._bids[greedy_bids(algo, self._task.auction, contexts)]
 
     @staticmethod
     def reward(contexts: Array, bids: Array, outcomes: Mapping[str, Array]) -> Array:
@@ -98,7 +98,7 @@ class Impressions(Problem):
 
     def regret(self, bids: Array) -> float:
         """Of the bids in the judged contexts, from the auction's known truth."""
-        auction, places = self._task.auction, np.searchsorted(self.actions, bids)
+        auction, places = self._task.auction, np.searchsorted(self._bids, bids)
         return auction.optimal_value(GRID) - auction.value_of_actions(places, GRID)
 
 
