@@ -86,8 +86,9 @@ def _run(cell: Cell, few: bool, most: int) -> Rows:
 
 def _measure(cell: Cell) -> Rows:
     with threadpool_limits(1):
-        # What is imported and set up at the first training is not waited for at others.
-        _run(cell, few=True, most=EVERY)
+        if cell.learner in WAITING_TASKS[cell["task"]].networks:
+            # What the first training of a process imports is not waited for at others.
+            _run(cell, few=True, most=EVERY)
         return _run(cell, cell["few"], cell["steps"])
 
 
