@@ -10,7 +10,7 @@ from .campaigns import budget  # noqa: F401
 from .defaults import steps  # noqa: F401
 from .engine.command_line import main
 from .paper import experiment as paper  # noqa: F401
-from .realistic import proofs, realistic, warfarin  # noqa: F401
+from .realistic import proofs, realistic, waiting, warfarin  # noqa: F401
 from .replay import replay  # noqa: F401
 from .rivals import violations  # noqa: F401
 from .timing import projections, speed  # noqa: F401

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ..engine import Cell, Part, Results, Settings
 from ..engine.pictures import subplots
 from ..engine.rows import Rows, distinct, select
-from .learners import decay_for, steps_for, train_ours
+from .learners import decay_for, ours_of, steps_for
 from .worlds import WORLDS
 
 #: Judged contexts that are drawn.
@@ -28,7 +28,7 @@ def _measure(cell: Cell) -> Rows:
     """Learned and true means of every part, and of the reward, at every action."""
     world = WORLDS[cell["world"]]
     log = world.log(cell["size"], cell.seed)
-    algo = train_ours(world, log, cell.seed)
+    algo = ours_of(world, log).run(cell.seed)
     rows = []
     for context in CONTEXTS:
         actions = world.candidates

@@ -20,7 +20,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from ..learners import trained
-from .learners import Competitor, Policy, cql, from_model, iql, policy_of, told, variants
+from .learners import (
+    Competitor,
+    Policy,
+    cql_of,
+    from_model,
+    iql_of,
+    policy_of,
+    told,
+    variants,
+)
 from .patients import Patients, loss
 from .sklearn_rivals import Kind, joined, of_reward, products
 from .worlds import Array, Log
@@ -133,7 +142,7 @@ DOSE_LEARNERS: dict[str, Competitor] = {
         ),
         # Alpha and temperature, and the weight decay as a share of that of the tables
         # of realistic logs.
-        *variants("IQL", iql, (10.0, 1.0), (30.0, 1.0), (30.0, 0.1)),
-        *variants("CQL", cql, (0.01, 1.0), (0.01, 0.1), (0.3, 1.0)),
+        *variants("IQL", iql_of, (10.0, 1.0), (30.0, 1.0), (30.0, 0.1)),
+        *variants("CQL", cql_of, (0.01, 1.0), (0.01, 0.1), (0.3, 1.0)),
     )
 }

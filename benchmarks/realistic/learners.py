@@ -96,6 +96,19 @@ def covers_less(world: Problem, log: Log) -> bool:
 # -- networks ----------------------------------------------------------------
 
 
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A network to be trained: what it learns from, and how it acts afterwards."""
+
+    config: Any  # d3rlpy's
+    dataset: Any  # a replay buffer
+    steps: int  # gradient steps
+    policy: Callable[[Any], Policy]  # of the trained algorithm
+
+    def run(self, seed: int) -> Any:
+        return trained(self.config, self.dataset, seed, self.steps, epochs=1)
+
+
 def _scaler(log: Log) -> StandardObservationScaler:
     """Centres numbers and leaves 0/1 columns: a rare category is no large number."""
     x = log.observations
@@ -175,7 +188,7 @@ def told(
     return ConstraintAwareQConfig(gamma=0.0, **prior), dataset_of(world, log)
 
 
-def train_ours(world: World, log: Log, seed: int, shape: Any = None) -> Any:
+def ours_of(world: Problem, log: Log, shape: Any = None) -> Training:
     """``ConstraintAwareQ`` of the world's outcomes, or of a shape of profit."""
     where = {} if world.actions is None else {"actions": world.actions.tolist()}
     prior = (
@@ -194,12 +207,13 @@ def train_ours(world: World, log: Log, seed: int, shape: Any = None) -> Any:
         weight_decay=None if shape is None else decay_for(len(log)),
         observation_scaler=_scaler(log),
     )
-    return trained(config, dataset_of(world, log), seed, steps_for(len(log)), epochs=1)
+    dataset, policy = dataset_of(world, log), functools.partial(policy_of, world)
+    return Training(config, dataset, steps_for(len(log)), policy)
 
 
 def _ours(shape: Any = None) -> Callable[..., Mapping[str, Policy]]:
     def policies(world: World, log: Log, seed: int) -> Mapping[str, Policy]:
-        algo = train_ours(world, log, seed, shape)
+        algo = ours_of(world, log, shape).run(seed)
         name = "ours" if shape is None else f"{shape.__name__} profit"
         found: dict[str, Policy] = {name: policy_of(world, algo)}
         if shape is None and covers_less(world, log):
@@ -224,34 +238,32 @@ def _decaying(kind: Any, log: Log, decay: float) -> Any:
     return kind(weight_decay=rate, lr_scheduler_factory=schedule)
 
 
-def cql(
-    world: Problem, log: Log, seed: int, name: str, setting: float, decay: float
-) -> Mapping[str, Policy]:
-    # CQL takes a list of actions.
+def listed_of(
+    world: Problem, log: Log, decay: float, kind: Any = DiscreteCQLConfig, **fields: Any
+) -> Training:
+    """An algorithm of d3rlpy's that takes a list of actions."""
     actions = world.actions
     if actions is None:
         actions = np.linspace(0.0, 1.0, world.levels)
     steps = steps_for(len(log))
-    config = configured(
-        DiscreteCQLConfig,
-        gamma=0.0,
-        alpha=setting,
-        observation_scaler=_scaler(log),
-    )(steps, optim_factory=_decaying(GPTAdamWFactory, log, decay))
+    make = configured(kind, gamma=0.0, observation_scaler=_scaler(log), **fields)
+    config = make(steps, optim_factory=_decaying(GPTAdamWFactory, log, decay))
     dataset = _dataset(log, _indices(log, actions), action_size=len(actions))
-    algo = trained(config, dataset, seed, steps, epochs=1)
     low, high = log.actions.min(), log.actions.max()
 
-    def act(contexts: Array) -> Array:
+    def act(algo: Any, contexts: Array) -> Array:
         chosen = actions[algo.predict(contexts.astype(np.float32))]
         return np.asarray(chosen.clip(low, high))
 
-    return {name: act}
+    policy = functools.partial(functools.partial, act)
+    return Training(config, dataset, steps, policy)
 
 
-def iql(
-    world: Problem, log: Log, seed: int, name: str, setting: float, decay: float
-) -> Mapping[str, Policy]:
+def cql_of(world: Problem, log: Log, setting: float, decay: float) -> Training:
+    return listed_of(world, log, decay, alpha=setting)
+
+
+def iql_of(world: Problem, log: Log, setting: float, decay: float) -> Training:
     steps = steps_for(len(log))
     config = configured(
         *(IQLConfig, "actor", "critic"),
@@ -268,9 +280,8 @@ def iql(
     )
     places = on_axis(world, log.actions)
     dataset = _dataset(log, places[:, None].astype(np.float32))
-    algo = trained(config, dataset, seed, steps, epochs=1)
 
-    def act(contexts: Array) -> Array:
+    def act(algo: Any, contexts: Array) -> Array:
         place = algo.predict(contexts.astype(np.float32)).reshape(-1)
         place = place.clip(places.min(), places.max())
         if world.actions is None:
@@ -278,17 +289,25 @@ def iql(
         axis = on_axis(world, world.actions)
         return np.asarray(world.actions[np.abs(place[:, None] - axis).argmin(axis=1)])
 
-    return {name: act}
+    policy = functools.partial(functools.partial, act)
+    return Training(config, dataset, steps, policy)
 
 
 def variants(
-    title: str, fit: Callable[..., Mapping[str, Policy]], *settings: tuple[float, float]
+    title: str, make: Callable[..., Training], *settings: tuple[float, float]
 ) -> Iterator[Competitor]:
     """One row for each: reports compare with the best of them."""
+
+    def fit(
+        name: str, given: tuple[float, float], world: Problem, log: Log, seed: int
+    ) -> Mapping[str, Policy]:
+        training = make(world, log, *given)
+        return {name: training.policy(training.run(seed))}
+
     for setting, decay in settings:
         name = f"{title} {setting:g}, decay {decay:g}"
-        given = {"name": name, "setting": setting, "decay": decay}
-        yield Competitor(name, "offline RL", functools.partial(fit, **given))
+        of = functools.partial(fit, name, (setting, decay))
+        yield Competitor(name, "offline RL", of)
 
 
 COMPETITORS: dict[str, Competitor] = {
@@ -305,8 +324,8 @@ COMPETITORS: dict[str, Competitor] = {
             )
         ),
         # Alpha and temperature, and the weight decay as a share of that of ours.
-        *variants("CQL", cql, (0.01, 1.0), (0.01, 0.1), (0.3, 1.0)),
-        *variants("IQL", iql, (10.0, 1.0), (100.0, 1.0), (100.0, 0.1)),
+        *variants("CQL", cql_of, (0.01, 1.0), (0.01, 0.1), (0.3, 1.0)),
+        *variants("IQL", iql_of, (10.0, 1.0), (100.0, 1.0), (100.0, 0.1)),
         Competitor("Concave profit", "profit", _ours(Concave)),
         Competitor("Unconstrained profit", "profit", _ours(Unconstrained)),
     )
