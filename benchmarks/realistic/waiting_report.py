@@ -149,7 +149,9 @@ _NOTES = f"""\
 - Trees and regressions are fitted once, choice of settings included, and have no policy
   before: of clicks (or wins and values), logistic regression with products; of doses, a
   quadratic ridge. Clicks in the auction *are* a logistic regression.
-- The threshold of the first-price log is the median regret of the trees."""
+- The threshold of the first-price log is the median regret of the trees; that of doses is
+  an outcome of -6.3 of patients who were not learned from. A look that meets a threshold
+  may be followed by looks that do not, for all learners alike."""
 
 
 def picture_of(results: Results) -> Figure:
