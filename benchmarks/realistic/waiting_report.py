@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from ..engine import Results
 from ..engine.intervals import bootstrap_mean
@@ -76,7 +77,8 @@ def line_of(rows: Rows, threshold: float) -> list[str]:
     wait = shown(median(found), over)
     if there:
         wait += f" [{shown(min(found), over)}, {shown(max(found), 'never')}]"
-    regret = bootstrap_mean(ends(rows, "regret")).format(4)
+    digits = 2 - math.floor(math.log10(max(threshold, 1e-6)))
+    regret = bootstrap_mean(ends(rows, "regret")).format(digits)
     return [wait, f"{there} of {len(found)}", regret, f"{median(total):.2g}"]
 
 
@@ -147,7 +149,9 @@ _NOTES = f"""\
 - Trees and regressions are fitted once, choice of settings included, and have no policy
   before: of clicks (or wins and values), logistic regression with products; of doses, a
   quadratic ridge. Clicks in the auction *are* a logistic regression.
-- The threshold of the first-price log is the median regret of the trees."""
+- The threshold of the first-price log is the median regret of the trees; that of doses is
+  an outcome of -6.3 of patients who were not learned from. A look that meets a threshold
+  may be followed by looks that do not, for all learners alike."""
 
 
 def picture_of(results: Results) -> Figure:
@@ -171,6 +175,8 @@ def picture_of(results: Results) -> Figure:
         axis.axhline(threshold_of(rows, task), color="black", linestyle="--", linewidth=1)
         axis.set_xscale("log")
         axis.set_yscale("log")
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_title(task)
         axis.set_xlabel("seconds of one core")
         if axis is not axes[0, 0]:

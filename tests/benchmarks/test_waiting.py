@@ -69,7 +69,7 @@ def test_the_trees_say_what_is_good_enough_in_the_first_price_log() -> None:
     results = Results({"waiting": rows}, Origin("", "", ""), pathlib.Path())
     text = report_of(EXPERIMENTS["waiting"], results)
     assert "to a regret of 0.2\n" in text
-    assert f"| **{OUTCOMES}** | 2 [2, 2] | 3 of 3 | 0.1000 | 2 |" in text
+    assert f"| **{OUTCOMES}** | 2 [2, 2] | 3 of 3 | 0.100 | 2 |" in text
     assert f"| {TREES} | 1 [1, never] | 2 of 3 |" in text
     assert f"*{OUTCOMES}* after 2 s; {TREES} 0.5 times as long" in text
 
