@@ -25,30 +25,27 @@ def log(rows: int = ROWS, episode: int = 30, final: bool = False) -> ColumnarRep
     chances = np.where(x[:, :1] > 0.5, [0.2, 0.3, 0.5], [0.5, 0.3, 0.2])
     actions = (draws.random((rows, 1)) > chances.cumsum(axis=1)).sum(axis=1)
     ends = (np.arange(rows) + 1) % episode == 0
-    last = np.roll(ends, -1) if final else ends
     return ColumnarReplayBuffer.from_arrays(
         x,
         actions,
         np.sqrt(actions) + x[:, 1] + draws.normal(0.0, 0.5, rows),
-        timeouts=last,
+        timeouts=np.roll(ends, -1) if final else ends,
         final=ends if final else None,
         extras={"propensity": chances[np.arange(rows), actions]},
     )
-
-
-def policy(x: Any) -> Any:
-    return np.where(x[:, 1] > 0.3, 2, 0)
 
 
 @pytest.mark.parametrize("final", [False, True])
 def test_blocks_estimate_what_the_whole_does(
     final: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def policy(x: Any) -> Any:
+        return np.where(x[:, 1] > 0.3, 2, 0)
+
     whole = estimate(log(final=final), policy, as_bandit=True)
     monkeypatch.setattr(steps, "ROWS_AT_ONCE", 2_500)
     blocks = estimate(log(final=final), policy, as_bandit=True)
-    for name, one in whole.items():
-        other = blocks[name]
+    for (name, one), other in zip(whole.items(), blocks.values(), strict=True):
         # No model, no difference; models of fewer rows differ by less than noise.
         share = 1e-12 if "ips" in name else 0.1
         width = one.upper - one.lower
@@ -68,9 +65,9 @@ def test_decisions_of_their_own_are_left_out_with_neighbours(
     assert blocks.episodes == whole.episodes == ROWS
     assert blocks.value == pytest.approx(whole.value, rel=1e-12)
     # Of independent rows groups say as much: 2,000 have an error of 3 % in the width.
-    width = whole.upper - whole.lower
-    assert blocks.upper - blocks.lower == pytest.approx(width, rel=0.06)
-    assert blocks.upper - blocks.lower != width
+    assert blocks.upper - blocks.lower == pytest.approx(
+        whole.upper - whole.lower, rel=0.06
+    )
 
 
 @pytest.mark.slow
@@ -100,12 +97,10 @@ def test_shapes_are_checked_on_whole_episodes_by_chance(
     assert "6,000 logged steps in 200 episodes drawn from 12,000 rows" in str(found)
     assert found.verdict == "not rejected"
     assert check_prior(log(), Convex()).rejected
-    again, other = (check_prior(log(), Monotone(), seed=seed) for seed in (0, 1))
-    means = [one.curves[0].values.tolist() for one in (found, again, other)]
-    assert means[0] == means[1] != means[2]
-    kept = steps.sampled(log(), None, 0).to_arrays()["rewards"].reshape(-1, 30)
-    logged = log().to_arrays()["rewards"].reshape(-1, 30)
-    assert set(map(tuple, kept)) < set(map(tuple, logged))
+    drawn = [log(), *(steps.sampled(log(), None, seed) for seed in (0, 0, 1))]
+    rewards = [one.to_arrays()["rewards"].reshape(-1, 30).tolist() for one in drawn]
+    assert rewards[1] == rewards[2] != rewards[3]
+    assert set(map(tuple, rewards[1])) < set(map(tuple, rewards[0]))
 
 
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=60), st.integers(4, 50))
