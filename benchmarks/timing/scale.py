@@ -34,9 +34,8 @@ DATASET = "speed/logged-v0"
 COLUMNS: dict[str, Any] = {
     **{"observation": ["x", "c"], "action": "action", "reward": "reward"},
     **{"propensity": "propensity", "episode": "campaign", "action_size": 5},
-    "show_progress": False,
 }
-_BATCH, _FAR = 1024, 10**10
+_BATCH, _FAR = 4096, 10**10
 _FIELDS = ("seconds", "peak_bytes", "kept_bytes")
 _COLUMNS = ("kind", "impressions", "round", *_FIELDS, "transitions", "disk_bytes", "said")
 
@@ -52,6 +51,7 @@ def _measure(kind: str, place: pathlib.Path) -> Row:
     import pyarrow.parquet  # noqa: F401
     import sklearn.linear_model  # noqa: F401
 
+    import bidclick_gym  # noqa: F401
     import icac_algo.data.files.minari
     import icac_algo.data.files.tables  # noqa: F401
     from icac_algo.algos.processes import from_all_processes
