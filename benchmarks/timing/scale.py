@@ -206,7 +206,7 @@ _HOW = f"""Each in a process of its own, imports not counted.  Memory is anonymo
 what the process had before, sampled every 10 ms; opening draws 100 batches of 256, too.
 The rest is timed on an open log: `check_prior` of a concave shape; as many draws as rows
 by `fit`, batches of {_BATCH:,}, networks of 64x64, in two processes whose memory is added
-up; all four estimates of the policy that came out.  On paper each grows on as between its
+up; all four estimates of a policy that came out.  On paper each grows on as between its
 two largest sizes; [what breaks](../../logs-at-scale.md#at-ten-billion-rows)."""
 
 
@@ -226,7 +226,7 @@ def report(rows: Rows) -> str:
         last = [growth_exponent(sizes[-2:], values[-2:]) for values in pair]
         far = pair[:, -1] * (_FAR / sizes[-1]) ** np.array(last) * (1.0, 1e-6)
         figures = [f"{value:.3g}" for value in far]
-        files = found[0].get("disk_bytes", 0) * _FAR / sizes[-1] / 1e9
+        files = (found[0].get("disk_bytes") or 0) * _FAR / sizes[-1] / 1e9
         disk = f"{files:,.0f} GB of files" if kind == OURS else ""
         lines.append((f"{kind}, on paper", f"{_FAR:,}", *figures, "", disk))
     head = ["", "Impressions", "Seconds", "Peak MB", "Kept MB", "Found"]
