@@ -150,7 +150,7 @@ def test_the_command_at_toy_size(
     assert counts["from_minari"] == 10_000
     assert counts["Arrow shards, reopened"] == counts["Minari + d3rlpy"] == 9_990
     fits = [row["said"] for row in load if row["kind"] == scale.TRAIN]
-    assert fits == ["5 steps", "10 steps"]
+    assert fits == ["2 steps", "3 steps"]
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         *("cells", "run.json", "speed-fit.csv", "speed-load.csv", "speed.md"),
     ]
