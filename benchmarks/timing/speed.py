@@ -10,17 +10,17 @@ from ..engine import Experiment, Results, register
 from ..engine.markdown import section
 from ..engine.rows import Rows, by_seed
 from ..engine.timing import Target, median, ratio, targets_table
-from . import env, fit, load
+from . import env, fit, scale
 
 
 def targets(results: Results | Mapping[str, Rows]) -> list[Target]:
     def opened(kind: str, field: str) -> dict[int, float]:
-        where: dict[str, Any] = {"kind": kind, "impressions": load.FULL}
+        where: dict[str, Any] = {"kind": kind, "impressions": scale.FULL}
         return by_seed(results["load"], field, "round", **where)
 
-    opening = f"opening {load.FULL:,} impressions: Minari + d3rlpy / ours"
+    opening = f"opening {scale.FULL:,} impressions: Minari + d3rlpy / ours"
     times, peaks = (
-        [opened(kind, field) for kind in (load.THEIRS, load.OURS)]
+        [opened(kind, field) for kind in (scale.THEIRS, scale.OURS)]
         for field in ("seconds", "peak_bytes")
     )
     theirs, mine = (median(peak) for peak in peaks)
@@ -43,7 +43,7 @@ def _sections(results: Results) -> Iterable[str]:
         "brackets."
     )
     yield section("Verdict", targets_table(targets(results)))
-    reports = {"fit": fit.report, "load": load.report, "env": env.report}
+    reports = {"fit": fit.report, "load": scale.report, "env": env.report}
     for name, report in reports.items():
         yield report(results[name]) if results[name] else ""
 
@@ -52,7 +52,7 @@ register(
     Experiment(
         "speed",
         "training, loading and stepping, timed against d3rlpy",
-        parts=[fit.FIT, load.LOAD, env.ENV],
+        parts=[fit.FIT, scale.LOAD, env.ENV],
         title="Speed",
         sections=_sections,
         quick={},

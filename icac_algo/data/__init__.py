@@ -12,9 +12,11 @@ from .scaling import check_scaler
 from .steps import (
     FEWEST_NUMBERS,
     LoggedSteps,
+    logged_blocks,
     logged_buffer,
     logged_steps,
     number_steps,
+    sampled,
 )
 from .views import LoggedMiniBatch
 
@@ -37,7 +39,9 @@ __all__ = [
     "extra_values",
     "find_extra",
     "fingerprint",
+    "logged_blocks",
     "logged_buffer",
     "logged_steps",
     "number_steps",
+    "sampled",
 ]

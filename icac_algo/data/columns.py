@@ -135,11 +135,11 @@ class Columns:
     def of_episodes(self, numbers: npt.NDArray[np.int64]) -> Columns:
         """A copy of these episodes in this order, in memory."""
         ends, terminated, has_final = self.index.arrays()
-        starts = np.concatenate([[0], ends[:-1]])
-        lengths = (ends - starts)[numbers]
+        starts = np.where(numbers > 0, ends[numbers - 1], 0)
+        lengths = ends[numbers] - starts
         new_ends = np.cumsum(lengths)
         # Each episode's first row, and how far each row is into its episode.
-        shifts = np.repeat(starts[numbers] - (new_ends - lengths), lengths)
+        shifts = np.repeat(starts - (new_ends - lengths), lengths)
         rows = np.arange(int(new_ends[-1])) + shifts
         return Columns(
             [ArrayColumn(part.take(rows)) for part in self.observations],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -136,9 +137,23 @@ class EpisodeIndex:
             marks[name][rows] = True
         return marks
 
-    def decisions(self) -> Rows:
-        """The rows that are not final observations, ``(N,)``."""
-        return np.flatnonzero(~self.marks()["final"])
+    def decisions(self, rows: Rows | None = None) -> Rows:
+        """The rows, of some or of all, that are not final observations, ``(N,)``."""
+        rows = np.arange(self.rows) if rows is None else rows
+        if self._ends is None:
+            return rows
+        return rows[~_within(rows, (self._ends - 1)[self._has_final])]
+
+    def blocks(self, most: int) -> Iterator[Rows]:
+        """Rows of whole episodes, about as many in each block, and at most about so."""
+        first, ends, count = 0, self._ends, -(-self.rows // most)
+        for mark in np.linspace(0, self.rows, count + 1).astype(np.int64)[1:-1]:
+            cut = mark if ends is None else ends[np.searchsorted(ends, mark)]
+            # Beside an episode as long as a block nothing small is left over.
+            if min(cut - first, self.rows - cut) > most // 4:
+                yield np.arange(first, cut)
+                first = cut
+        yield np.arange(first, self.rows)
 
     def episode(self, number: int) -> tuple[int, int, bool, bool]:
         """First row, row after the last, ``terminated`` and ``has_final`` of one."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ FloatArray = npt.NDArray[np.float64]
 #: has so many ranges of so many rows.
 FEWEST_NUMBERS = 20
 FEWEST_RANGES, MOST_RANGES, ROWS_OF_RANGE = 3, 12, 100
+#: Of a longer log of indices no more are held at once.
+ROWS_AT_ONCE = 1 << 20
 # Columns with such a name may be propensities too.
 _LIKE_ONES = ("prop", "prob", "pscore")
 
@@ -202,13 +204,39 @@ def logged_steps(
                     f"dataset must have the column {name!r}, has {sorted(steps.columns)}"
                 )
     else:
-        steps = _read(logged_buffer(dataset), columns)
+        steps = _read(logged_buffer(dataset), columns, None)
     if propensities is None:
         return steps
     given = as_numbers("propensities", propensities, "fiu")
     if steps.edges is not None:
         given = _of_ranges(steps.edges, steps.actions, given)
     return dataclasses.replace(steps, propensities=given, source="given", unread=())
+
+
+def logged_blocks(dataset: Any, propensities: Any = None) -> Iterator[LoggedSteps]:
+    """As :func:`logged_steps`, a long log in blocks of whole episodes."""
+    if _is_long(dataset, propensities):
+        for rows in dataset.columns.index.blocks(ROWS_AT_ONCE):
+            yield _read(dataset, (), rows)
+    else:
+        yield logged_steps(dataset, propensities)
+
+
+def sampled(dataset: Any, propensities: npt.ArrayLike | None, seed: int) -> Any:
+    """The dataset; of a long log whole episodes by chance, about ``ROWS_AT_ONCE``."""
+    if not _is_long(dataset, propensities):
+        return dataset
+    index = dataset.columns.index
+    count = max(1, ROWS_AT_ONCE * index.episodes // index.rows)
+    chosen = np.random.default_rng(seed).choice(index.episodes, count, replace=False)
+    return dataset.replace(episodes=np.sort(chosen))
+
+
+def _is_long(dataset: Any, propensities: npt.ArrayLike | None) -> bool:
+    if propensities is not None or not isinstance(dataset, ColumnarReplayBuffer):
+        return False
+    discrete = dataset.dataset_info.action_space == ActionSpace.DISCRETE
+    return discrete and dataset.columns.index.rows > ROWS_AT_ONCE
 
 
 def number_steps(
@@ -306,7 +334,7 @@ def logged_buffer(dataset: Any) -> ColumnarReplayBuffer:
     )
 
 
-def _read(buffer: ColumnarReplayBuffer, names: Sequence[str]) -> LoggedSteps:
+def _read(buffer: ColumnarReplayBuffer, names: Sequence[str], rows: Any) -> LoggedSteps:
     info = buffer.dataset_info
     discrete = info.action_space == ActionSpace.DISCRETE
     if not discrete and info.action_size != 1:
@@ -320,7 +348,7 @@ def _read(buffer: ColumnarReplayBuffer, names: Sequence[str]) -> LoggedSteps:
             f"dataset must have vector observations, got observations of shape {shapes}"
         )
     columns = buffer.columns
-    rows = columns.index.decisions()
+    rows = columns.index.decisions(rows)
     logged = find_extra(columns, "propensity")
     propensities = None if logged is None else logged[1].take(rows)
     unread = [n for n in columns.extras if any(part in n.lower() for part in _LIKE_ONES)]

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._util.checks import check_choice, check_flag, check_number, check_seed
-from ..data import LoggedSteps, as_numbers, logged_steps
+from ..data import LoggedSteps, as_numbers, logged_blocks, logged_steps
 from .jackknife import Interval, Ratio, jackknife
 from .kernel import is_inside, widest
 from .nuisance import (
@@ -127,6 +127,10 @@ def estimate(
 ) -> dict[str, Estimate]:
     """Each estimator's estimate of a policy's mean reward from another one's log.
 
+    A buffer of indices with more than a million rows and no other ``propensities`` is
+    judged a million at a time, with nuisance models of their own; kept are sums over
+    episodes, and over neighbouring ones where a million rows have more than 1,024.
+
     Args:
         dataset: a log, as :func:`~icac_algo.data.logged_steps` takes it.
         policy: as :func:`action_probabilities` takes it; of a log of numbers as
@@ -156,10 +160,31 @@ def estimate(
     for name in estimators:
         check_choice("estimators", name, ESTIMATORS)
     check_number("level", level, above=0.0, below=1.0)
-    log = BanditLog(bandit_steps(dataset, propensities, as_bandit), seed, show_progress)
-    judged = log.judge(policy, estimators)
+    parts = []
+    for steps in logged_blocks(dataset, propensities):
+        check_bandit(steps, as_bandit)
+        log = BanditLog(steps, seed, show_progress)
+        judged = log.judge(policy, estimators)
+        sums = [judged.ratios[name].summed(steps.starts) for name in estimators]
+        parts.append((len(steps), len(steps.starts), judged.support, sums))
     found = {name: log.estimate(name, judged, level) for name in estimators}
+    if len(parts) > 1:
+        found = _joined(found, *zip(*parts, strict=True))
     next(iter(found.values())).warn("policy")
+    return found
+
+
+def _joined(
+    last: dict[str, Estimate], rows: Any, episodes: Any, supports: Any, sums: Any
+) -> dict[str, Estimate]:
+    """Of a log, from sums of its blocks, the last of which has the estimates ``last``."""
+    joined, found = Support.joined(supports, np.array(rows, np.float64)), {}
+    ratios = np.concatenate(sums, axis=-1)
+    for (name, one), columns in zip(last.items(), ratios, strict=True):
+        ratio = Ratio(*columns)
+        of = jackknife(np.arange(len(ratio.weights)), ratio, one.level)
+        ends = (ratio.value, of.lower, of.upper, one.level, joined, sum(episodes))
+        found[name] = Estimate(name, *ends, one.propensities, of.problem)
     return found
 
 

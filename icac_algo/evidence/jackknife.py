@@ -34,6 +34,8 @@ FloatArray = npt.NDArray[np.float64]
 # Of two the interval would have less than one degree of freedom.
 FEWEST_EPISODES = 3
 _EXCESS_KURTOSIS = 3.0
+# Of a block of a long log so many are left out, one after another.
+_MOST_UNITS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +51,13 @@ class Ratio:
         """The estimate; NaN if nothing supports it."""
         below = self.denominators.sum()
         return float(self.numerators.sum() / below) if below else float("nan")
+
+    def summed(self, starts: npt.NDArray[np.int64]) -> FloatArray:
+        """Its fields of an episode, or of neighbours where there are many, ``(3, U)``."""
+        starts = starts[:: -(-len(starts) // _MOST_UNITS)]
+        rows = [self.numerators, self.denominators, np.square(self.weights)]
+        above, below, squares = np.add.reduceat(rows, starts, axis=1)
+        return np.stack([above, below, np.sqrt(squares)])
 
 
 @dataclasses.dataclass(frozen=True)

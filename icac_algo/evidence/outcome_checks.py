@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .._util.checks import check_number
 from ..critics import check_log
-from ..data import LoggedSteps, logged_buffer, logged_steps
+from ..data import LoggedSteps, logged_buffer, logged_steps, sampled
 from ..shapes import (
     Constraint,
     Outcome,
@@ -67,6 +67,7 @@ def check_outcomes(
     if not isinstance(dataset, LoggedSteps):
         dataset = logged_buffer(dataset)
         check_log(dataset, outcomes)
+        dataset = sampled(dataset, propensities, options.get("seed", 0))
     columns = [one.column for one in outcomes if one.column is not None]
     steps = logged_steps(dataset, propensities, columns)
     own = Unconstrained(actions=None if actions is None else list(actions))

@@ -17,7 +17,7 @@ from scipy.special import ndtri
 from tqdm.auto import tqdm
 
 from .._util.checks import check_count, check_flag, check_number, check_seed
-from ..data import LoggedSteps, logged_steps
+from ..data import LoggedSteps, logged_steps, sampled
 from ..shapes import Constraint, as_shape
 from .certificates import Ranges
 from .known_parts import action_positions
@@ -80,7 +80,7 @@ def check_prior(
     Args:
         dataset: a log, as :func:`~icac_algo.data.logged_steps` takes it; where actions
             are any number, means over ranges of them are tested, which have the shape
-            if the curve has it.
+            if the curve has it.  Of over a million rows of indices it draws a million.
         constraint: the shape, or words for it; its ``known_cost`` is added back.
         level: chance to reject a shape that is true, in (0.002, 0.5].
         regions: name to a function from observations ``(N, d)`` to booleans ``(N,)``;
@@ -92,7 +92,7 @@ def check_prior(
         min_support: effective episodes (of one decision each: decisions) that every
             action of an inequality needs.
         draws: of the bootstrap.
-        seed: of folds, trees and bootstrap.
+        seed: of folds, trees, bootstrap and what is drawn of a long log.
         show_progress: whether to show a bar.
 
     Raises:
@@ -105,7 +105,8 @@ def check_prior(
     check_count("draws", draws)
     check_seed(seed)
     check_flag("show_progress", show_progress)
-    steps = logged_steps(dataset, propensities)
+    read = sampled(dataset, propensities, seed)
+    steps = logged_steps(read, propensities)
     ranges = Ranges.of(steps, action_positions(steps, constraint)[0])
     positions = ranges.centres
     constraint.check_observation_shape(steps.observations.shape[1:])
@@ -146,6 +147,7 @@ def check_prior(
         ],
         without_support=unsupported,
         min_support=min_support,
+        sampled_from=None if read is dataset else dataset.columns.index.rows,
     )
 
 

@@ -84,6 +84,7 @@ class PriorCheck:
         curves: of every region; the first is over all contexts.
         without_support: actions that the log holds too rarely to be judged.
         min_support: how many effective episodes were asked for.
+        sampled_from: rows of the log that the steps were drawn from; ``None`` if all.
     """
 
     constraint: Constraint
@@ -98,6 +99,7 @@ class PriorCheck:
     curves: list[Curve]
     without_support: tuple[int, ...]
     min_support: int
+    sampled_from: int | None = None
 
     @property
     def rejected(self) -> bool:
@@ -214,6 +216,8 @@ class PriorCheck:
         episodes = ""
         if self.episodes < self.steps:
             episodes = f" in {self.episodes:,} episodes"
+        if self.sampled_from is not None:
+            episodes += f" drawn from {self.sampled_from:,} rows"
         return (
             f"{self.steps:,} logged steps{episodes}, {self.propensities} propensities, "
             f"{regions} of {len(self.curves)} regions tested"

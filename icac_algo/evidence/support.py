@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -205,6 +206,17 @@ class Support:
             # Not a rounding error of sums that are 1.
             unseen=float(unseen.mean()) if unseen.max() > 1e-9 else 0.0,
         )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Support], rows: FloatArray) -> Support:
+        """Of blocks of so many ``rows``, ``(B,)``; each looks into itself for actions."""
+        columns = [(part.covered, part.covered_error, part.unseen) for part in parts]
+        means, errors, unseen = np.array(columns).T
+        count, mean = float(rows.sum()), float(rows @ means / rows.sum())
+        variance = float(rows @ ((rows - 1.0) * errors**2 + (means - mean) ** 2)) / count
+        effective = count * mean**2 / (variance + mean**2 or 1.0)
+        error, largest = (variance / (count - 1.0)) ** 0.5, max(p.largest for p in parts)
+        return cls(effective, mean, error, largest, float(rows @ unseen / count))
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -373,7 +373,7 @@ def test_a_sweep_stops_keeps_what_is_finished_and_goes_on(
 OWN_SCRATCH = {
     "engine/files.py",
     "engine/pictures.py",
-    "timing/load.py",
+    "timing/scale.py",
 }
 
 

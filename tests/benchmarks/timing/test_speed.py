@@ -16,8 +16,7 @@ from benchmarks.engine import EXPERIMENTS, Origin, Results, report_of
 from benchmarks.engine.rows import read_rows
 from benchmarks.engine.timing import Target, growth_exponent
 from benchmarks.timing import env as speed_env
-from benchmarks.timing import fit
-from benchmarks.timing import load as speed_load
+from benchmarks.timing import fit, scale
 from benchmarks.timing.bare import BareLoop
 from benchmarks.timing.speed import targets
 
@@ -95,15 +94,15 @@ def load_rows(size: int, theirs: float, ours: float) -> list[dict[str, Any]]:
             "peak_bytes": 1e6 * value,
             "kept_bytes": 1e6 * value,
         }
-        for kind, value in ((speed_load.THEIRS, theirs), (speed_load.OURS, ours))
+        for kind, value in ((scale.THEIRS, theirs), (scale.OURS, ours))
     ]
 
 
 @pytest.mark.parametrize(
     ("size", "theirs", "word"),
     [
-        (speed_load.FULL, 100.0, "reached"),
-        (speed_load.FULL, 5.0, "missed"),
+        (scale.FULL, 100.0, "reached"),
+        (scale.FULL, 5.0, "missed"),
         # A ratio at another size answers another question.
         (20_000, 100.0, "not measured"),
     ],
@@ -114,12 +113,16 @@ def test_opening_is_judged_at_the_full_size(size: int, theirs: float, word: str)
     assert found == [word, word]
 
 
-@pytest.mark.slow
-def test_a_killed_run_does_not_stop_the_next(tmp_path: pathlib.Path) -> None:
-    left = tmp_path / "load-10000" / "minari" / speed_load.DATASET
-    left.mkdir(parents=True)
-    first = next(speed_load._at(10_000, True, tmp_path, lambda _: None))
-    assert first["impressions"] == 10_000
+def test_what_is_far_goes_on_as_between_the_last_two_sizes() -> None:
+    rows = [
+        {**row, "seconds": seconds, "disk_bytes": 25.0 * size, "peak_bytes": 1e4 * size}
+        for size, seconds in ((1e4, 0.5), (1e6, 1.0), (1e8, 100.0))
+        for row in load_rows(int(size), 1.0, 1.0)
+    ]
+    lines = [line.split(" | ") for line in scale.report(rows).splitlines()]
+    ours = [line[1:] for line in lines if line[0].startswith(f"| {scale.OURS}")]
+    assert ours[-2] == ["", "0.58", "1.00", "", " |"]
+    assert ours[-1] == ["10,000,000,000", "1e+04", "1e+08", "", "250 GB of files |"]
 
 
 @pytest.mark.parametrize(
@@ -162,8 +165,10 @@ def test_the_command_at_toy_size(
     counts = {row["kind"]: row["transitions"] for row in load[:4]}
     assert counts["from_minari"] == 10_000
     assert counts["Arrow shards, reopened"] == counts["Minari + d3rlpy"] == 9_990
+    fits = [row["said"] for row in load if row["kind"] == scale.TRAIN]
+    assert fits == ["2 steps", "3 steps"]
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        *("run.json", "speed-fit.csv", "speed-load.csv", "speed.md"),
+        *("cells", "run.json", "speed-fit.csv", "speed-load.csv", "speed.md"),
     ]
 
 
