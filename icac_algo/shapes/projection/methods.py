@@ -14,6 +14,7 @@ from ..normal_form import ShapeSet
 from .faces import MAX_FACES, Faces, count_faces
 from .interior_point import project_by_interior_point
 from .jacobians import Jacobian, Method, differentiable
+from .knots import is_curved_one_way, project_onto_curved
 from .lines import holds_only_lines, project_onto_lines
 from .slopes import project_onto_rising, project_onto_steps
 
@@ -89,6 +90,8 @@ def _projector(
             return Faces(matrix, bounds).project, True
     # Not a tensor: the first call may be an exporter's, whose tensors must not stay here.
     gaps = np.diff(positions)
+    if is_curved_one_way(shape_set):
+        return lambda values, _: project_onto_curved(values, shape_set, positions), False
     if curved or (shape_set.has_value_bounds and not signs_only):
         return (
             lambda values, _: project_by_interior_point(values, shape_set, positions),
