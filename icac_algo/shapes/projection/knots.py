@@ -11,7 +11,6 @@ Optimization", section 16.5, whose objective falls until no multiplier is negati
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +25,10 @@ BoolArray = npt.NDArray[np.bool_]
 
 # Blocks of rows of about so many values stay in the processor's cache.
 _BLOCK = 65536
-# Several times what any row was seen to need; rows that go on are warned about.
-_MAX_ROUNDS = 1000
-# Negative multipliers below this share of what a row's sums may reach are rounding.
-_ROUNDING = 1e-14
+# A knot that moves its value by a smaller share of the row's size is rounding.
+_ROUNDING = 1e-12
+# So is one that was dropped so often: without rounding no set of knots comes back.
+_MOST_DROPS = 20
 
 
 def is_curved_one_way(shape_set: ShapeSet) -> bool:
@@ -76,51 +75,27 @@ def _project_block(
     nearest, all_knots = np.empty_like(values), np.empty(values.shape, dtype=bool)
     # Only rows that are not done stay in the arrays below.
     left, values = np.arange(len(values)), values - level
-    sizes = np.abs(values).max(axis=1) * (positions[-1] - positions[0])
+    sizes = np.abs(values).max(axis=1, keepdims=True)
     knots = np.zeros(values.shape, dtype=bool)
     knots[:, [0, -1]] = np.isinf(slopes)
     if not knots[0].any():
         knots[:, 0] = True
     # A feasible point: straight lines, by how much the slope falls at each knot.
     falls = np.where(knots, min(1.0, slopes[0] - slopes[1]), 0.0)
-    optimal_on = np.zeros_like(knots)
-    for turn in range(_MAX_ROUNDS + values.shape[1]):
+    dropped = np.zeros(values.shape, dtype=np.int8)
+    while len(left):
         polygons = _Polygons(knots, positions)
         fitted, target = polygons.fit(values, slopes)
-        feasible = polygons.step(falls, target, knots)
-        multipliers = _multipliers(fitted - values, positions, knots)
-        rounding = _ROUNDING * (sizes + np.abs(multipliers).max(axis=1))
-        asks = polygons.lowest(multipliers) & (multipliers < -rounding[:, None])
-        # The same knots once more: what was added is rounding.
-        over = ~asks.any(axis=1) | (knots == optimal_on).all(axis=1)
-        done = feasible & (over | (turn >= _MAX_ROUNDS))
-        if turn >= _MAX_ROUNDS and not over.all():
-            warnings.warn(
-                "projections stopped short of the nearest point", RuntimeWarning, 2
-            )
-        optimal_on[feasible] = knots[feasible]
+        pull, height = polygons.pull(fitted - values)
+        feasible = polygons.step(falls, target, knots, dropped)
+        pull[(pull <= _ROUNDING * sizes * height) | (dropped >= _MOST_DROPS)] = 0.0
+        asks = polygons.highest(pull) & (pull > 0.0)
+        done = feasible & ~asks.any(axis=1)
         nearest[left[done]], all_knots[left[done]] = fitted[done], knots[done]
-        if done.all():
-            break
         knots |= asks & feasible[:, None]
         left, values, sizes = left[~done], values[~done], sizes[~done]
-        falls, knots, optimal_on = falls[~done], knots[~done], optimal_on[~done]
+        falls, knots, dropped = falls[~done], knots[~done], dropped[~done]
     return nearest + level, all_knots
-
-
-def _multipliers(
-    residual: FloatArray, positions: FloatArray, knots: BoolArray
-) -> FloatArray:
-    """Of the slope's fall at every action, ``(B, K)``; zero at knots."""
-    moments = np.zeros_like(residual)
-    np.cumsum(residual[:, :-1], axis=1, out=moments[:, 1:])
-    moments[:, 1:] *= np.diff(positions)
-    np.cumsum(moments, axis=1, out=moments)
-    # Moments are the same at all knots: a free kink has no derivative.
-    at_knot = np.take_along_axis(moments, knots.argmax(axis=1)[:, None], axis=1)
-    multipliers: FloatArray = at_knot - moments
-    multipliers[knots] = 0.0
-    return multipliers
 
 
 class _Polygons:
@@ -184,7 +159,31 @@ class _Polygons:
         falls = np.where(first, slopes[0], np.append(0.0, slope[:-1])) - slope
         return fitted.reshape(self._shape), falls
 
-    def step(self, falls: FloatArray, target: FloatArray, knots: BoolArray) -> BoolArray:
+    def pull(self, residual: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Negative multipliers of the slope's fall at every action, ``(B, K)``.
+
+        And the height of the bump that a kink there makes of a line: their ratio is how
+        far a knot would move its value, at most.
+        """
+        moments = np.zeros_like(residual)
+        np.cumsum(residual[:, :-1], axis=1, out=moments[:, 1:])
+        moments[:, 1:] *= np.diff(self._positions)
+        np.cumsum(moments, axis=1, out=moments)
+        flat = moments.reshape(-1)
+        # Moments are the same at all knots: a free kink has no derivative.
+        flat -= flat[self._starts + np.where(self._tied, self._counts, 0)][self._piece]
+        along = np.tile(self._positions, len(residual)) - self._anchor[self._piece]
+        ramp = (self._tied | self._last)[self._piece]
+        height = np.where(ramp, np.abs(along), along * (1.0 - self._share))
+        return moments, height.reshape(self._shape)
+
+    def step(
+        self,
+        falls: FloatArray,
+        target: FloatArray,
+        knots: BoolArray,
+        dropped: npt.NDArray[np.int8],
+    ) -> BoolArray:
         """Moves ``falls`` as far to their target as they stay positive, in place.
 
         Knots whose fall ends there are dropped; says which rows had none, ``(B,)``.
@@ -198,15 +197,17 @@ class _Polygons:
         # Free ends, whose fall has no bound, stay as they are.
         free = np.isinf(target)
         moved = now + steps * np.where(free, 0.0, np.where(free, now, target) - now)
-        moved[wrong[ratio <= steps[wrong]]] = 0.0
+        ended = wrong[ratio <= steps[wrong]]
+        moved[ended] = 0.0
         falls.reshape(-1)[self._starts] = moved
-        knots.reshape(-1)[self._starts[wrong[ratio <= steps[wrong]]]] = False
+        knots.reshape(-1)[self._starts[ended]] = False
+        dropped.reshape(-1)[self._starts[ended]] += 1
         feasible = np.ones(len(falls), dtype=bool)
         feasible[self._row[wrong]] = False
         return feasible
 
-    def lowest(self, values: FloatArray) -> BoolArray:
-        """Where each piece has its lowest value, ``(B, K)``."""
+    def highest(self, values: FloatArray) -> BoolArray:
+        """Where each piece has its highest value, ``(B, K)``."""
         flat = values.reshape(-1)
-        lowest = np.minimum.reduceat(flat, self._starts)
-        return (flat == lowest[self._piece]).reshape(self._shape)
+        highest = np.maximum.reduceat(flat, self._starts)
+        return (flat == highest[self._piece]).reshape(self._shape)
