@@ -25,6 +25,8 @@ Projector = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, Jacobian]
 _SIGNS = ((0.0, math.inf), (-math.inf, 0.0))
 # No set over more actions has few faces but the trivial ones.
 _LONGEST_BY_FACES = 16
+# With more, one isotonic regression is quicker.
+_FEW_FACES = 16
 
 
 def project_onto_set(
@@ -59,6 +61,11 @@ def _choose(shape_set: ShapeSet, positions_bytes: bytes) -> tuple[Method | None,
         return functools.partial(_clip, shape_set) if bounded else None, True
     signs_only = (shape_set.slope_lower, shape_set.slope_upper) in _SIGNS and not curved
     project, is_formula = _projector(rest, positions, signs_only, curved)
+    # What survives being stored in fewer bits: order, and bounds on values.
+    visible = ShapeSet(
+        slope_lower=0.0 if shape_set.slope_lower >= 0.0 else -math.inf,
+        slope_upper=0.0 if shape_set.slope_upper <= 0.0 else math.inf,
+    )
 
     def method(raw: torch.Tensor) -> tuple[torch.Tensor, Jacobian]:
         values = raw.double()
@@ -69,8 +76,8 @@ def _choose(shape_set: ShapeSet, positions_bytes: bytes) -> tuple[Method | None,
             taken = torch.as_tensor(parabola).to(values)
             projected, jacobian = project(values - taken, values - taken)
             projected = projected + taken
-        # Order survives being stored in fewer bits.
-        rounded = shape_set.remove_rounding(projected, positions).to(raw.dtype)
+        kept = shape_set if raw.dtype == torch.float64 else visible
+        rounded = kept.remove_rounding(projected, positions).to(raw.dtype)
         if bounded:
             rounded = rounded.clamp(shape_set.lower, shape_set.upper)
         return rounded, jacobian
@@ -84,12 +91,16 @@ def _projector(
     lower, upper = shape_set.slope_lower, shape_set.slope_upper
     if holds_only_lines(shape_set, positions):
         return lambda values, _: project_onto_lines(values, shape_set, positions), True
-    if len(positions) <= _LONGEST_BY_FACES:
-        matrix, bounds = shape_set.inequalities(positions)
-        if count_faces(matrix) <= MAX_FACES:
-            return Faces(matrix, bounds).project, True
     # Not a tensor: the first call may be an exporter's, whose tensors must not stay here.
     gaps = np.diff(positions)
+    one_sided = not curved and (math.isinf(lower) or math.isinf(upper))
+    regresses = one_sided and (signs_only or not shape_set.has_value_bounds)
+    if len(positions) <= _LONGEST_BY_FACES:
+        matrix, bounds = shape_set.inequalities(positions)
+        if count_faces(matrix) <= (_FEW_FACES if regresses else MAX_FACES):
+            return Faces(matrix, bounds).project, True
+    if regresses:
+        return functools.partial(_isotonic, shape_set, gaps), True
     if is_curved_one_way(shape_set):
         return lambda values, _: project_onto_curved(values, shape_set, positions), False
     if curved or (shape_set.has_value_bounds and not signs_only):
@@ -97,8 +108,6 @@ def _projector(
             lambda values, _: project_by_interior_point(values, shape_set, positions),
             False,
         )
-    if math.isinf(lower) or math.isinf(upper):
-        return lambda values, _: _isotonic(values, shape_set, gaps), True
     return (
         lambda values, _: project_onto_steps(
             values,
@@ -115,15 +124,18 @@ def _clip(shape_set: ShapeSet, raw: torch.Tensor) -> tuple[torch.Tensor, Jacobia
 
 
 def _isotonic(
-    values: torch.Tensor, shape_set: ShapeSet, gaps: FloatArray
+    shape_set: ShapeSet, gaps: FloatArray, values: torch.Tensor, raw: torch.Tensor
 ) -> tuple[torch.Tensor, Jacobian]:
     """Isotonic regression of what remains when the steepest allowed line is taken off."""
     rising = math.isfinite(shape_set.slope_lower)
     bound = shape_set.slope_lower if rising else shape_set.slope_upper
-    line = torch.as_tensor(np.append(0.0, np.cumsum(bound * gaps))).to(values)
-    sign = 1.0 if rising else -1.0
-    fitted, jacobian = project_onto_rising(sign * (values - line))
-    fitted = sign * fitted + line
+    if rising and bound == 0.0:
+        fitted, jacobian = project_onto_rising(values)
+    else:
+        line = torch.as_tensor(np.append(0.0, np.cumsum(bound * gaps))).to(values)
+        sign = 1.0 if rising else -1.0
+        fitted, jacobian = project_onto_rising(sign * (values - line))
+        fitted = sign * fitted + line
     if not shape_set.has_value_bounds:
         return fitted, jacobian
     # Clipping the isotonic fit is exact for signs; it would not be with other slopes.
