@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..normal_form import ShapeSet
+from ..normal_form import ShapeSet, running_maximum, running_minimum
 from .faces import MAX_FACES, Faces, count_faces
 from .interior_point import project_by_interior_point
 from .jacobians import Jacobian, Method, differentiable
@@ -22,6 +22,12 @@ FloatArray = npt.NDArray[np.float64]
 #: Values in float64, and as they came in, to their projection and its Jacobian.
 Projector = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, Jacobian]]
 
+# By whether values rise and whether they fall; a constant takes the longer way.
+_ORDERS: dict[tuple[bool, bool], Callable[[torch.Tensor], torch.Tensor]] = {
+    (False, False): lambda values: values,
+    (True, False): running_maximum,
+    (False, True): running_minimum,
+}
 _SIGNS = ((0.0, math.inf), (-math.inf, 0.0))
 # No set over more actions has few faces but the trivial ones.
 _LONGEST_BY_FACES = 16
@@ -62,10 +68,7 @@ def _choose(shape_set: ShapeSet, positions_bytes: bytes) -> tuple[Method | None,
     signs_only = (shape_set.slope_lower, shape_set.slope_upper) in _SIGNS and not curved
     project, is_formula = _projector(rest, positions, signs_only, curved)
     # What survives being stored in fewer bits: order, and bounds on values.
-    visible = ShapeSet(
-        slope_lower=0.0 if shape_set.slope_lower >= 0.0 else -math.inf,
-        slope_upper=0.0 if shape_set.slope_upper <= 0.0 else math.inf,
-    )
+    order = _ORDERS.get((shape_set.slope_lower >= 0.0, shape_set.slope_upper <= 0.0))
 
     def method(raw: torch.Tensor) -> tuple[torch.Tensor, Jacobian]:
         values = raw.double()
@@ -76,8 +79,11 @@ def _choose(shape_set: ShapeSet, positions_bytes: bytes) -> tuple[Method | None,
             taken = torch.as_tensor(parabola).to(values)
             projected, jacobian = project(values - taken, values - taken)
             projected = projected + taken
-        kept = shape_set if raw.dtype == torch.float64 else visible
-        rounded = kept.remove_rounding(projected, positions).to(raw.dtype)
+        if order is None or raw.dtype == torch.float64:
+            projected = shape_set.remove_rounding(projected, positions)
+        else:
+            projected = order(projected)
+        rounded = projected.to(raw.dtype)
         if bounded:
             rounded = rounded.clamp(shape_set.lower, shape_set.upper)
         return rounded, jacobian
