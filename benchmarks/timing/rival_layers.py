@@ -1,0 +1,101 @@
+"""Ours beside the layers of others: time, error, and what a hunt finds broken."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..engine import Results, Settings
+from ..engine.markdown import section
+from ..engine.pictures import subplots
+from ..engine.rows import Row, distinct, select
+from ..engine.timing import one_thread, showing
+from ..rivals import layers
+from ..rivals.layers import COLUMNS
+from .problems import BATCH, LARGEST, LONG, OURS, SHAPES, Problem, Reference
+
+SIZES, SHOWN = (5, 21, LONG), 21
+COMPARED = ("Monotone", "SlopeBounds(-1, 1)", "Concave", "MonotoneConcave")
+#: At the largest size a pass of the others did not end within a minute and a half.
+AT_ANY_SIZE = ("HardNet-Aff", "torchisotonic")
+
+
+def compute(settings: Settings) -> Iterator[Row]:
+    quick = settings.quick
+    with one_thread(), showing("rivals") as show:
+        for size in SIZES[:1] if quick else SIZES:
+            for shape in COMPARED:
+                if size <= LARGEST.get(shape, size):
+                    problem = Problem.of(shape, size)
+                    reference = Reference.of(problem)
+                    for name, make in _makers(problem).items():
+                        show(f"{name}, {shape}, K = {size}")
+                        at = dict.fromkeys(COLUMNS)
+                        at |= {"shape": shape, "size": size, "batch": BATCH}
+                        at["method"] = name
+                        yield from layers.measure(at, make, problem, reference, quick)
+
+
+def _makers(problem: Problem) -> dict[str, Callable[[int], layers.Layer]]:
+    matrix, bounds = problem.inequalities()
+    lengths = np.linalg.norm(matrix, axis=1)
+    own = layers.ours(SHAPES[problem.shape].project)
+    makers: dict[str, Callable[[int], layers.Layer]] = {OURS: lambda batch: own}
+    for name, make in layers.RIVALS.items():
+        if problem.q.shape[1] < LONG or name in AT_ANY_SIZE:
+            makers[name] = functools.partial(
+                make, matrix / lengths[:, None], bounds / lengths
+            )
+    return makers
+
+
+def sections(results: Results) -> Iterable[str]:
+    rows = results["rivals"]
+    if rows:
+        yield section(
+            "Beside the layers of others",
+            "The error is against quadprog, relative to the row's scale. A hunt of "
+            "random rows, refined around the worst, judges every layer alike: *Broken* "
+            "are rows at which any inequality, of length one, is exceeded in what the "
+            "layer returns, seen in float64; *Beyond* are those by more than "
+            f"{layers.ROUNDING:g} of the row's scale, which float32 does not explain; "
+            "*Largest* is the largest excess. The number of checks is what "
+            f"{layers.HUNT_LIMIT:g} s allow, {layers.CHECKS:,} at most. qpth, cvxpylayers"
+            ", moreau and pinet are not tried at K = 1,001; pinet makes its default of "
+            "100 iterations. HardNet-Aff is no projection: its error is how far from the "
+            "nearest point it answers.",
+            layers.rivals_table(rows),
+        )
+
+
+def picture(results: Results) -> Figure | None:
+    """Time against error of every layer at one size, a panel a shape."""
+    rows = [r for r in results["rivals"] if r["size"] == SHOWN and r["seconds"]]
+    if not rows:
+        return None
+    names = distinct(results["rivals"], "method")
+    figure, axes = subplots(3.2 * len(COMPARED), 3.2, 1, len(COMPARED), sharey=True)
+    for axis, shape in zip(axes[0], COMPARED, strict=True):
+        for i, name in enumerate(names):
+            its = select(rows, shape=shape, method=name)
+            if its:
+                time = 1e3 * float(np.median([r["seconds"] for r in its]))
+                error = max(its[0]["error"], 1e-9)
+                axis.loglog(time, error, "o", color=f"C{i}")
+                axis.annotate(
+                    name,
+                    (time, error),
+                    (0, 6),
+                    textcoords="offset points",
+                    fontsize=7.5,
+                    ha="center",
+                )
+        axis.set_title(f"{shape}, K = {SHOWN}", fontsize=9)
+        axis.set_xlabel("milliseconds a pass", fontsize=8)
+        axis.margins(0.25)
+        axis.grid(color="0.92")
+    axes[0, 0].set_ylabel("largest error, of the row's scale", fontsize=8)
+    return figure
