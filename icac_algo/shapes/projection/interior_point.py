@@ -23,7 +23,7 @@ from scipy.optimize import isotonic_regression
 
 from ..normal_form import ShapeSet
 from .jacobians import Jacobian
-from .linear_systems import LinearSystem, make_system
+from .linear_systems import LinearSystem
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def project_by_interior_point(
     """The projection of float64 ``(B, K)``, feasible up to rounding, and its Jacobian."""
     matrix, bounds = shape_set.inequalities(positions)
     lengths = np.linalg.norm(matrix, axis=1)
-    system = make_system(matrix / lengths[:, None], values.device)
+    system = LinearSystem(matrix / lengths[:, None], values.device)
     b = torch.as_tensor(bounds / lengths).to(values)
     blocks = [_project_block(block, system, b) for block in values.split(_ROWS)]
     nearest, tight = (torch.cat(parts) for parts in zip(*blocks, strict=True))
