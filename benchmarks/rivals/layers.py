@@ -23,7 +23,7 @@ from .hunt import hunt
 FloatArray = npt.NDArray[np.float64]
 Layer = Callable[..., npt.NDArray[Any]]
 #: Seconds that a pass, and a hunt, may take.
-LIMIT, HUNT_LIMIT = 60.0, 4.0
+LIMIT, HUNT_LIMIT = 60.0, 2.0
 CHECKS, PROBE, ROUNDS = 24_576, 4, 3
 #: From here on a few rows say first whether all are worth trying.
 LONG = 100

@@ -31,7 +31,7 @@ def compute(settings: Settings) -> Iterator[Row]:
                 if size <= LARGEST.get(shape, size):
                     problem = Problem.of(shape, size)
                     reference = Reference.of(problem)
-                    for name, make in _makers(problem).items():
+                    for name, make in makers(problem).items():
                         show(f"{name}, {shape}, K = {size}")
                         at = dict.fromkeys(COLUMNS)
                         at |= {"shape": shape, "size": size, "batch": BATCH}
@@ -39,17 +39,18 @@ def compute(settings: Settings) -> Iterator[Row]:
                         yield from layers.measure(at, make, problem, reference, quick)
 
 
-def _makers(problem: Problem) -> dict[str, Callable[[int], layers.Layer]]:
+def makers(problem: Problem) -> dict[str, Callable[[int], layers.Layer]]:
+    """Every layer that is tried at this size, for a batch of so many rows."""
     matrix, bounds = problem.inequalities()
     lengths = np.linalg.norm(matrix, axis=1)
     own = layers.ours(SHAPES[problem.shape].project)
-    makers: dict[str, Callable[[int], layers.Layer]] = {OURS: lambda batch: own}
+    found: dict[str, Callable[[int], layers.Layer]] = {OURS: lambda batch: own}
     for name, make in layers.RIVALS.items():
         if problem.q.shape[1] < LONG or name in AT_ANY_SIZE:
-            makers[name] = functools.partial(
+            found[name] = functools.partial(
                 make, matrix / lengths[:, None], bounds / lengths
             )
-    return makers
+    return found
 
 
 def sections(results: Results) -> Iterable[str]:

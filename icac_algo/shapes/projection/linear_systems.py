@@ -21,7 +21,7 @@ Solve = Callable[[torch.Tensor], torch.Tensor]
 
 
 class LinearSystem:
-    """Solves with the Gram matrix ``G = A A'`` of ``A``, ``(m, K)``; rows in any order."""
+    """Solves with the Gram matrix ``G = A A'`` of ``A``, ``(m, K)``, in any order."""
 
     def __init__(self, matrix: FloatArray, device: torch.device):
         middle = (np.abs(matrix) @ np.arange(matrix.shape[1])) / np.abs(matrix).sum(1)

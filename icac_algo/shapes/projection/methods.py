@@ -42,9 +42,10 @@ def project_onto_set(
 
     Bounds on values: clipping.  One bound on slopes: isotonic regression of what
     remains.  Few inequalities: all faces at once.  Two bounds on slopes: dynamic
-    programming.  Sets without interior: least squares.  Else (curvature over many
-    actions): a certified interior point method.  The projection of ``values``,
-    ``(B, K)``, is moved into the set exactly before it is rounded to their dtype.
+    programming.  Sets without interior: least squares.  Curvature over many actions:
+    an active set of knots.  Else (bounds on values too): a certified interior point
+    method.  The projection of ``values``, ``(B, K)``, is moved into the set as far as
+    their dtype shows it: exactly for float64, by its order and bounds for others.
     """
     method, _ = _choose(shape_set, positions.tobytes())
     return values if method is None else differentiable(values, method)
