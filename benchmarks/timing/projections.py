@@ -156,10 +156,11 @@ def _growth(rows: Rows) -> str:
     for shape in SHAPES:
         ours = select(rows, shape=shape, method=OURS)
         times = [median(_times(ours, size=size)) for size in sizes]
-        large = [i for i, size in enumerate(sizes) if size >= LARGE]
+        timed = [i for i, seconds in enumerate(times) if not math.isnan(seconds)]
+        large = [i for i in timed if sizes[i] >= LARGE]
         slope = growth_exponent([sizes[i] for i in large], [times[i] for i in large])
         error = max(row["error"] for row in ours if row["error"] is not None)
-        cells = [f"{1e3 * seconds:.3g}" for seconds in times]
+        cells = [f"{1e3 * times[i]:.3g}" if i in timed else "" for i in range(len(times))]
         shown = "" if math.isnan(slope) else f"{slope:.2f}"
         lines.append((shape, *cells, shown, f"{error:.1e}"))
     heads = [f"K = {size:,.0f}" for size in sizes]
