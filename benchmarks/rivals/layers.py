@@ -1,7 +1,6 @@
 """Layers that others offer for linear inequalities, and what each costs and breaks.
 
-A layer takes rows ``(B, K)`` in float32 and, for a pass backward, the weights of a linear
-loss.  Each is used as its documentation says, in the precision that it recommends.
+A layer takes float32 rows ``(B, K)`` and, for a pass backward, weights of a linear loss.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..engine.markdown import table
-from ..engine.rows import Row, Rows, select
+from ..engine.rows import Row
 from ..engine.timing import seconds_of
 from .hunt import hunt
 
@@ -39,7 +37,9 @@ class NotOffered(Exception):
     """The layer is not made for such a shape."""
 
 
-def _through_torch(layer: Callable[[torch.Tensor], torch.Tensor]) -> Layer:
+def through_torch(layer: Callable[[torch.Tensor], torch.Tensor]) -> Layer:
+    """A layer of torch, forward and backward."""
+
     def passed(q: npt.NDArray[Any], weights: Any = None) -> npt.NDArray[Any]:
         rows = torch.from_numpy(q)
         if weights is None:
@@ -52,16 +52,11 @@ def _through_torch(layer: Callable[[torch.Tensor], torch.Tensor]) -> Layer:
     return passed
 
 
-def ours(project: Callable[[torch.Tensor], torch.Tensor]) -> Layer:
-    """Our layer, as the others."""
-    return _through_torch(project)
-
-
 def _qpth(matrix: FloatArray, bounds: FloatArray, batch: int) -> Layer:
     solve = importlib.import_module("qpth.qp").QPFunction(verbose=-1, check_Q_spd=False)
     rows, least = torch.from_numpy(-matrix), torch.from_numpy(-bounds)
     square, none = torch.eye(matrix.shape[1], dtype=torch.float64), torch.empty(0)
-    return _through_torch(
+    return through_torch(
         lambda q: solve(square, -q.double(), rows, least, none, none).float()
     )
 
@@ -72,7 +67,7 @@ def _cvxpylayers(matrix: FloatArray, bounds: FloatArray, batch: int) -> Layer:
     aim = cvxpy.Minimize(0.5 * cvxpy.sum_squares(u - v))
     problem = cvxpy.Problem(aim, [matrix @ u >= bounds])
     made = importlib.import_module("cvxpylayers.torch").CvxpyLayer(problem, [v], [u])
-    return _through_torch(lambda q: made(q.double())[0].float())
+    return through_torch(lambda q: made(q.double())[0].float())
 
 
 def _moreau(matrix: FloatArray, bounds: FloatArray, batch: int) -> Layer:
@@ -88,7 +83,7 @@ def _moreau(matrix: FloatArray, bounds: FloatArray, batch: int) -> Layer:
     )
     values = [torch.from_numpy(p.data).expand(batch, -1) for p in parts]
     least = torch.from_numpy(-bounds).expand(batch, -1)
-    return _through_torch(lambda q: solver.solve(*values, -q.double(), least).x.float())
+    return through_torch(lambda q: solver.solve(*values, -q.double(), least).x.float())
 
 
 def _pinet(matrix: FloatArray, bounds: FloatArray, batch: int) -> Layer:
@@ -137,14 +132,14 @@ def _hardnet(matrix: FloatArray, bounds: FloatArray, batch: int) -> Layer:
         at = q @ rows
         return q + (torch.relu(low - at) - torch.relu(at - high)) @ inverse
 
-    return _through_torch(layer)
+    return through_torch(layer)
 
 
 def _torchisotonic(matrix: FloatArray, bounds: FloatArray, batch: int) -> Layer:
     steps = np.diff(np.eye(matrix.shape[1]), axis=0) / math.sqrt(2.0)
     if bounds.any() or matrix.shape != steps.shape or not np.allclose(matrix, steps):
         raise NotOffered("rising values only")
-    return _through_torch(importlib.import_module("torchisotonic").isotonic)
+    return through_torch(importlib.import_module("torchisotonic").isotonic)
 
 
 RIVALS: dict[str, Callable[[FloatArray, FloatArray, int], Layer]] = {
@@ -203,31 +198,3 @@ def measure(
         seconds = seconds_of(lambda: layer(q.copy(), weights))
         more = {**shown, "beyond": beyond, "largest": found.largest, "error": error}
         yield {**at, **more, "round": turn, "seconds": seconds, "note": ""}
-
-
-def rivals_table(rows: Rows) -> str:
-    """A line for each shape, size and layer."""
-    lines = []
-    places = [(r["shape"], r["size"], r["method"]) for r in rows]
-    for shape, size, method in dict.fromkeys(places):
-        its = select(rows, shape=shape, size=size, method=method)
-        first, cells = its[0], [""] * 6
-        if first["seconds"] is not None:
-            milliseconds = 1e3 * float(np.median([r["seconds"] for r in its]))
-            counts = [f"{first[n]:,.0f}" for n in ("violations", "beyond", "checks")]
-            error, largest = (f"{first[name]:.1e}" for name in ("error", "largest"))
-            cells = [f"{milliseconds:.3g}", error, *counts, largest]
-        lines.append((shape, f"{size:,.0f}", method, *cells, first["note"] or ""))
-    heads = (
-        "Shape",
-        "K",
-        "Layer",
-        "ms",
-        "Error",
-        "Broken",
-        "Beyond",
-        "Checks",
-        "Largest",
-        "",
-    )
-    return table(list(heads), lines, "lrlrrrrrrl")

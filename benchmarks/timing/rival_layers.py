@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..engine import Results, Settings
-from ..engine.markdown import section
+from ..engine.markdown import section, table
 from ..engine.pictures import subplots
-from ..engine.rows import Row, distinct, select
+from ..engine.rows import Row, Rows, distinct, select
 from ..engine.timing import one_thread, showing
 from ..rivals import layers
 from ..rivals.layers import COLUMNS
@@ -43,7 +43,7 @@ def makers(problem: Problem) -> dict[str, Callable[[int], layers.Layer]]:
     """Every layer that is tried at this size, for a batch of so many rows."""
     matrix, bounds = problem.inequalities()
     lengths = np.linalg.norm(matrix, axis=1)
-    own = layers.ours(SHAPES[problem.shape].project)
+    own = layers.through_torch(SHAPES[problem.shape].project)
     found: dict[str, Callable[[int], layers.Layer]] = {OURS: lambda batch: own}
     for name, make in layers.RIVALS.items():
         if problem.q.shape[1] < LONG or name in AT_ANY_SIZE:
@@ -68,7 +68,7 @@ def sections(results: Results) -> Iterable[str]:
             ", moreau and pinet are not tried at K = 1,001; pinet makes its default of "
             "100 iterations. HardNet-Aff is no projection: its error is how far from the "
             "nearest point it answers.",
-            layers.rivals_table(rows),
+            _table(rows),
         )
 
 
@@ -100,3 +100,31 @@ def picture(results: Results) -> Figure | None:
         axis.grid(color="0.92")
     axes[0, 0].set_ylabel("largest error, of the row's scale", fontsize=8)
     return figure
+
+
+def _table(rows: Rows) -> str:
+    """A line for each shape, size and layer."""
+    lines = []
+    places = [(r["shape"], r["size"], r["method"]) for r in rows]
+    for shape, size, method in dict.fromkeys(places):
+        its = select(rows, shape=shape, size=size, method=method)
+        first, cells = its[0], [""] * 6
+        if first["seconds"] is not None:
+            milliseconds = 1e3 * float(np.median([r["seconds"] for r in its]))
+            counts = [f"{first[n]:,.0f}" for n in ("violations", "beyond", "checks")]
+            error, largest = (f"{first[name]:.1e}" for name in ("error", "largest"))
+            cells = [f"{milliseconds:.3g}", error, *counts, largest]
+        lines.append((shape, f"{size:,.0f}", method, *cells, first["note"] or ""))
+    heads = (
+        "Shape",
+        "K",
+        "Layer",
+        "ms",
+        "Error",
+        "Broken",
+        "Beyond",
+        "Checks",
+        "Largest",
+        "",
+    )
+    return table(list(heads), lines, "lrlrrrrrrl")

@@ -121,7 +121,7 @@ def test_hardnet_is_feasible_but_not_the_nearest_point() -> None:
 
 def test_a_layer_that_does_nothing_is_found_out() -> None:
     problem = Problem.of("Monotone", 5, 16)
-    nothing = layers.ours(lambda q: q * 1.0)
+    nothing = layers.through_torch(lambda q: q * 1.0)
     row = next(
         iter(
             layers.measure({}, lambda _: nothing, problem, Reference.of(problem, 4), True)
