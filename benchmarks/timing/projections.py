@@ -22,9 +22,10 @@ from ..engine.timing import (
     spread,
     targets_table,
 )
+from ..rivals import layers
 from . import rival_layers
-from .problems import BATCH, CHECKED, IDENTITY, LARGEST, OURS, SHAPES, Problem, Reference
-from .updates import DQN, OURS_UPDATE, measure_updates
+from .problems import CHECKED, IDENTITY, LARGEST, OURS, SHAPES, Problem, Reference
+from .updates import BATCH, DQN, OURS_UPDATE, measure_updates
 
 SIZES, QUICK_SIZES = (3, 5, 11, 21, 51, 101, 201, 1001), (5, 11)
 JUDGED_SIZE, LARGE = 5, 101
@@ -178,7 +179,7 @@ register(
         "the projection layer: time, and error against an exact solver",
         parts=[
             Part("shapes", COLUMNS, compute=_compute),
-            Part("rivals", rival_layers.COLUMNS, compute=rival_layers.compute),
+            Part("rivals", layers.COLUMNS, compute=rival_layers.compute),
         ],
         pictures={"rivals.png": rival_layers.picture},
         title="Projection layers",

@@ -15,7 +15,8 @@ from ..engine.rows import Row, Rows, distinct, select
 from ..engine.timing import one_thread, showing
 from ..rivals import layers
 from ..rivals.layers import COLUMNS
-from .problems import BATCH, LARGEST, LONG, OURS, SHAPES, Problem, Reference
+from .problems import LARGEST, LONG, OURS, SHAPES, Problem, Reference
+from .updates import BATCH
 
 SIZES, SHOWN = (5, 21, LONG), 21
 COMPARED = ("Monotone", "SlopeBounds(-1, 1)", "Concave", "MonotoneConcave")

@@ -12,9 +12,9 @@ from benchmarks.engine import EXPERIMENTS, Origin, Results, report_of
 from benchmarks.engine.rows import read_rows
 from benchmarks.rivals import layers
 from benchmarks.timing import rival_layers
-from benchmarks.timing.problems import BATCH, IDENTITY, OURS, SHAPES, Problem, Reference
+from benchmarks.timing.problems import IDENTITY, OURS, SHAPES, Problem, Reference
 from benchmarks.timing.projections import COLUMNS, measure_methods, targets
-from benchmarks.timing.updates import DQN, OURS_UPDATE
+from benchmarks.timing.updates import BATCH, DQN, OURS_UPDATE
 
 PUBLISHED = pathlib.Path(__file__).parents[3] / "docs/results/shapes"
 
