@@ -69,7 +69,8 @@ def sections(results: Results) -> Iterable[str]:
             ", moreau and pinet are not tried at K = 1,001; pinet makes its default of "
             "100 iterations. HardNet-Aff is no projection: its error is how far from the "
             "nearest point it answers. Where a row is nearly constant the rounding "
-            "of its level alone is beyond: the hunt finds such rows for exact layers too.",
+            "of its level alone is beyond: the hunt finds such rows for exact layers "
+            "too.",
             _table(rows),
         )
 
