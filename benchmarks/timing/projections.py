@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import importlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
-import numpy.typing as npt
-import torch
-from d3rlpy.algos import DQNConfig
-from d3rlpy.models import VectorEncoderFactory
-
-from bidclick_gym.logs import simulate_log, to_replay_buffer
-from icac_algo import ConstraintAwareQConfig, shapes
-
-from ..engine import Experiment, Part, Results, Settings, quiet_logs, register
+from ..engine import Experiment, Part, Results, Settings, register
 from ..engine.markdown import section, table
 from ..engine.rows import Row, Rows, by_seed, distinct, select
 from ..engine.timing import (
@@ -34,111 +22,18 @@ from ..engine.timing import (
     spread,
     targets_table,
 )
+from ..rivals import layers
+from . import rival_layers
+from .problems import CHECKED, IDENTITY, LARGEST, OURS, SHAPES, Problem, Reference
+from .updates import BATCH, DQN, OURS_UPDATE, measure_updates
 
-FloatArray = npt.NDArray[np.float64]
-OURS, IDENTITY = "icac_algo", "identity"
-OURS_UPDATE, DQN = "ConstraintAwareQ.update", "DQN.update"
-
-# Actions are equidistant on [0, 1]: at every K some bounds bind and some do not.
-SHAPES: dict[str, shapes.Constraint] = {
-    "Monotone": shapes.Monotone(),
-    "SlopeBounds(-1, 1)": shapes.SlopeBounds(-1.0, 1.0),
-    "Bounded(-1, 1)": shapes.Bounded(-1.0, 1.0),
-    "Concave": shapes.Concave(),
-    "Convex": shapes.Convex(),
-    "MonotoneConcave": shapes.MonotoneConcave(),
-    "Concave and SlopeBounds(-5, 5)": shapes.Intersection(
-        [shapes.Concave(), shapes.SlopeBounds(-5.0, 5.0)]
-    ),
-}
-SIZES, QUICK_SIZES = (3, 5, 11, 21, 51, 101, 201), (5, 11)
-BATCH = 256
+SIZES, QUICK_SIZES = (3, 5, 11, 21, 51, 101, 201, 1001), (5, 11)
 JUDGED_SIZE, LARGE = 5, 101
-#: Rows that are solved by the reference.
-CHECKED = 32
 #: What one timing should take; faster methods are repeated.
 SECONDS = 0.05
 MAX_ERROR = 1e-6
 MAX_UPDATE = 1.25
 MAX_IDENTITY = {name: 4.0 if name == "Monotone" else 6.0 for name in SHAPES}
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """One batch to project onto a shape, and a loss on the result."""
-
-    shape: str  # a name in ``SHAPES``
-    q: npt.NDArray[np.float32]  # ``(B, K)``
-    weights: npt.NDArray[np.float32]  # of the loss ``(u * weights).sum()``
-
-    @classmethod
-    def of(cls, shape: str, size: int, batch: int = BATCH) -> Problem:
-        """A random parabola over the actions plus noise of unit size in each row.
-
-        The rows depend on ``size`` and ``batch`` only, so all shapes project the same.
-        """
-        rng = np.random.default_rng([size, batch])
-        x = np.linspace(0.0, 1.0, size)
-        slope, bend = rng.normal(size=(2, batch, 1)) * 2.0
-        q = slope * x + bend * (x - 0.5) ** 2 + rng.normal(size=(batch, size))
-        weights = rng.normal(size=(batch, size))
-        return cls(shape, q.astype(np.float32), weights.astype(np.float32))
-
-    def methods(self) -> dict[str, Callable[[], npt.NDArray[Any]]]:
-        """Passes forward and backward, to the solution."""
-        return {
-            IDENTITY: functools.partial(self._passed, lambda q: q * 1.0),
-            OURS: functools.partial(self._passed, SHAPES[self.shape].project),
-        }
-
-    def _passed(self, layer: Callable[[torch.Tensor], torch.Tensor]) -> npt.NDArray[Any]:
-        q = torch.from_numpy(self.q).requires_grad_()
-        u = layer(q)
-        (u * torch.from_numpy(self.weights)).sum().backward()
-        return u.detach().numpy()
-
-
-@dataclasses.dataclass(frozen=True)
-class Reference:
-    """Trusted solutions of some rows of a problem, by quadprog's active set method."""
-
-    rows: npt.NDArray[np.int64]  # which, ``(n,)``
-    values: FloatArray  # ``(n, K)``
-    scales: FloatArray  # size of each row, its largest distance from its mean, ``(n, 1)``
-    residual: float  # largest violation of the optimality conditions, of the row's scale
-
-    @classmethod
-    def of(cls, problem: Problem, count: int = CHECKED) -> Reference:
-        solve_qp = importlib.import_module("quadprog").solve_qp
-        batch, size = problem.q.shape
-        constraint = SHAPES[problem.shape]
-        positions = constraint.positions(size)
-        matrix, bounds = constraint.inequalities(positions), constraint.bounds(positions)
-        # It stops at an absolute residual: it gets rows of one length.
-        lengths = np.linalg.norm(matrix, axis=1)
-        matrix, bounds = matrix / lengths[:, None], bounds / lengths
-        rows = np.unique(np.linspace(0, batch - 1, min(count, batch)).astype(np.int64))
-        q = problem.q[rows].astype(np.float64)
-        scales = np.abs(q - q.mean(axis=1, keepdims=True)).max(axis=1, keepdims=True)
-        identity, columns = np.eye(size), np.ascontiguousarray(matrix.T)
-        values, residual = np.empty_like(q), 0.0
-        for i, row in enumerate(q):
-            found = solve_qp(identity, row, columns, bounds)
-            values[i], multipliers = found[0], found[4]
-            slack = matrix @ values[i] - bounds
-            violations = (
-                -slack.min(),
-                -multipliers.min(),
-                np.abs(slack * multipliers).max() / scales[i, 0],
-                np.abs(values[i] - row - columns @ multipliers).max(),
-            )
-            residual = max(residual, float(max(violations) / scales[i, 0]))
-        return cls(rows, values, scales, residual)
-
-    def error_of(self, solution: npt.NDArray[Any]) -> float:
-        """Largest absolute error of a ``(B, K)`` solution, relative to its row."""
-        errors = np.abs(solution[self.rows].astype(np.float64) - self.values)
-        return float((errors / self.scales).max())
 
 
 # -- measuring -----------------------------------------------------------------
@@ -154,15 +49,16 @@ def _compute(settings: Settings) -> Iterator[Row]:
     with one_thread(), showing("shapes") as show:
         for size in QUICK_SIZES if quick else SIZES:
             for shape in SHAPES:
-                show(f"{shape}, K = {size}")
-                yield from measure_methods(Problem.of(shape, size), quick)
+                if size <= LARGEST.get(shape, size):
+                    show(f"{shape}, K = {size}")
+                    yield from measure_methods(Problem.of(shape, size), quick)
         show("updates")
         yield from measure_updates(quick)
 
 
 def measure_methods(problem: Problem, quick: bool) -> Iterator[Row]:
     """All methods on one problem, in turn, with the errors of their solutions."""
-    reference = Reference.of(problem, 4 if quick else CHECKED)
+    reference = Reference.of(problem, 4 if quick else None)
     batch, size = problem.q.shape
     methods, timed, errors = problem.methods(), {}, {}
     for name, one_pass in methods.items():
@@ -187,36 +83,6 @@ def measure_methods(problem: Problem, quick: bool) -> Iterator[Row]:
 
 def _repeated(one_pass: Callable[[], Any], repeats: int) -> float:
     return seconds_of(lambda: [one_pass() for _ in range(repeats)]) / repeats
-
-
-def measure_updates(quick: bool) -> Iterator[Row]:
-    """Updates of ours and of DQN, in turn, on the same batches, drawn beforehand."""
-    quiet_logs()
-    auction = gym.make("BidClick-v0").unwrapped.auction  # type: ignore[attr-defined]
-    dataset = to_replay_buffer(simulate_log(auction, campaigns=10, seed=0))
-    batches = [dataset.sample_transition_batch(BATCH) for _ in range(50)]
-    encoder = VectorEncoderFactory([64, 64])
-    configs: dict[str, Any] = {
-        OURS_UPDATE: ConstraintAwareQConfig(
-            batch_size=BATCH, critic_encoder_factory=encoder
-        ),
-        DQN: DQNConfig(batch_size=BATCH, encoder_factory=encoder),
-    }
-    steps, timed = 3 if quick else 200, {}
-    for name, config in configs.items():
-        algo = config.create(device="cpu:0")
-        algo.build_with_dataset(dataset)
-        _update(algo, batches, min(20, steps))
-        several = functools.partial(_update, algo, batches, steps)
-        timed[name] = functools.partial(seconds_of, several)
-    for name, turn, took in in_turn(timed, 2 if quick else 7):
-        place = {"part": "update", "size": 5, "batch": BATCH, "method": name}
-        yield {**place, "round": turn, "seconds": took / steps}
-
-
-def _update(algo: Any, batches: Sequence[Any], steps: int) -> None:
-    for step in range(steps):
-        algo.update(batches[step % len(batches)])
 
 
 # -- report --------------------------------------------------------------------
@@ -268,6 +134,7 @@ def _sections(results: Results) -> Iterable[str]:
         f"conditions to {residual:.1e} of it.  Rows are a random parabola plus noise of "
         "unit size."
     )
+    yield from rival_layers.sections(results)
     updates = select(rows, part="update")
     yield section(
         "Milliseconds an update",
@@ -290,10 +157,11 @@ def _growth(rows: Rows) -> str:
     for shape in SHAPES:
         ours = select(rows, shape=shape, method=OURS)
         times = [median(_times(ours, size=size)) for size in sizes]
-        large = [i for i, size in enumerate(sizes) if size >= LARGE]
+        timed = [i for i, seconds in enumerate(times) if not math.isnan(seconds)]
+        large = [i for i in timed if sizes[i] >= LARGE]
         slope = growth_exponent([sizes[i] for i in large], [times[i] for i in large])
         error = max(row["error"] for row in ours if row["error"] is not None)
-        cells = [f"{1e3 * seconds:.3g}" for seconds in times]
+        cells = [f"{1e3 * times[i]:.3g}" if i in timed else "" for i in range(len(times))]
         shown = "" if math.isnan(slope) else f"{slope:.2f}"
         lines.append((shape, *cells, shown, f"{error:.1e}"))
     heads = [f"K = {size:,.0f}" for size in sizes]
@@ -309,7 +177,11 @@ register(
     Experiment(
         "shapes",
         "the projection layer: time, and error against an exact solver",
-        parts=[Part("shapes", COLUMNS, compute=_compute)],
+        parts=[
+            Part("shapes", COLUMNS, compute=_compute),
+            Part("rivals", layers.COLUMNS, compute=rival_layers.compute),
+        ],
+        pictures={"rivals.png": rival_layers.picture},
         title="Projection layers",
         sections=_sections,
         quick={},

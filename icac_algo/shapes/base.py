@@ -10,6 +10,7 @@ in ``actions``.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import re
@@ -126,7 +127,7 @@ class Constraint(NamedConfig):
         """
         self._require_action_count(action_size, "the action space has")
         if self.actions is None:
-            return np.linspace(0.0, 1.0, action_size)
+            return _equidistant(action_size).copy()
         if len(self.actions) != action_size:
             raise ValueError(
                 f"{type(self).__name__}(actions=...) names {len(self.actions)} actions "
@@ -246,3 +247,8 @@ class Constraint(NamedConfig):
             raise ValueError(
                 f"{type(self).__name__} needs at least 2 actions, but {subject} {count}"
             )
+
+
+@functools.lru_cache(maxsize=64)
+def _equidistant(action_size: int) -> FloatArray:
+    return np.linspace(0.0, 1.0, action_size)

@@ -58,14 +58,13 @@ class Faces:
             faces.append((sign, sign_offset, projector, offset))
         signs, sign_offsets, projectors, offsets = zip(*faces, strict=True)
         self._rows = count
-        # (m F, K), rows first: minima then run along the batch, which is far quicker.
-        self._arrays = (
-            np.stack(signs, axis=1).reshape(-1, size),
-            np.stack(sign_offsets, axis=1).reshape(-1, 1),
-            np.stack(projectors),
-            np.stack(offsets),
-        )
         self._shifted = bool(np.any(sign_offsets))
+        sign, offset = np.stack(signs, axis=1), np.stack(sign_offsets, axis=1)
+        if self._shifted:
+            sign = np.concatenate([sign, offset[:, :, None]], axis=2)
+        # (m F, K), rows first: minima then run along the batch, which is far quicker.
+        sign = sign.reshape(-1, sign.shape[2])
+        self._arrays = (sign, np.stack(projectors), np.stack(offsets))
         self._kept: dict[Any, tuple[torch.Tensor, ...]] = {}
 
     def project(
@@ -77,22 +76,19 @@ class Faces:
         float32 values is wrong by no more than their own rounding.
         """
         raw = values if raw is None else raw
-        signs, sign_offsets, _, _ = self._tensors(raw)
-        _, _, projectors, offsets = self._tensors(values)
-        sign = signs @ raw.T
+        signs = self._tensors(raw)[0]
+        _, projectors, offsets = self._tensors(values)
         if self._shifted:
-            sign += sign_offsets
+            raw = torch.nn.functional.pad(raw, (0, 1), value=1.0)
+        sign = signs @ raw.T
         # Not len(raw), which a traced graph would take for a constant.
         worst = sign.view(self._rows, -1, raw.shape[0]).amin(dim=0)
         best = worst.max(dim=0).indices
-        projected = _times(values, projectors.index_select(0, best))
+        chosen = projectors.index_select(0, best)
+        projected = _times(values, chosen)
         if self._shifted:
             projected += offsets.index_select(0, best)
-
-        def jacobian(grad: torch.Tensor) -> torch.Tensor:
-            return _times(grad, self._tensors(grad)[2].index_select(0, best))
-
-        return projected, jacobian
+        return projected, lambda grad: _times(grad.to(chosen), chosen).to(grad.dtype)
 
     def _tensors(self, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
         key = (like.dtype, like.device)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 #: What a gradient ``(B, K)`` becomes on its way back; symmetric.
@@ -46,5 +48,17 @@ def pool_average(joined: torch.Tensor) -> Jacobian:
         sums = torch.zeros_like(flat).index_add_(0, pools, flat)
         counts = torch.zeros_like(flat).index_add_(0, pools, torch.ones_like(flat))
         return (sums / counts.clamp(min=1.0))[pools].reshape(rows, size)
+
+    return average
+
+
+def run_average(starts: npt.NDArray[np.int64]) -> Jacobian:
+    """As :func:`pool_average`, of rows one after the other, by the starts of pools."""
+
+    def average(grad: torch.Tensor) -> torch.Tensor:
+        flat = grad.detach().cpu().reshape(-1).numpy()
+        counts = np.diff(starts, append=len(flat))
+        means = np.add.reduceat(flat, starts) / counts
+        return torch.from_numpy(np.repeat(means, counts)).to(grad).reshape(grad.shape)
 
     return average

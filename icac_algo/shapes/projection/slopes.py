@@ -2,42 +2,64 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.optimize import isotonic_regression
 
 from ..normal_form import is_exporting, running_maximum
-from .jacobians import Jacobian, pool_average
+from .jacobians import Jacobian, pool_average, run_average
 
-# Up to here K x K means of a row are quicker than a call for each row.
+FloatArray = npt.NDArray[np.float64]
+
+# On an accelerator, up to here K x K means of a row are quicker than going to the CPU.
 _LONGEST_AT_ONCE = 24
 # Multipliers of a pool below this share of the row's scale are rounding: a tie.
 _TIE = 1e-13
+# So many rows are regressed as one: each doubling costs all of them a digit of base two.
+_ROWS = 256
 
 
 def project_onto_rising(values: torch.Tensor) -> tuple[torch.Tensor, Jacobian]:
     """Isotonic regression: the nearest rising values and the Jacobian, ``(B, K)``.
 
-    Short rows by the min-max formula, all at once; long ones by scipy's pool adjacent
-    violators, row by row on the CPU.  (The package ``torchisotonic`` does this on an
-    accelerator, but needs a C++ compiler on the user's machine.)
+    By scipy's pool adjacent violators on the CPU; what is exported, and short rows on
+    other devices, by the min-max formula.
     """
     size = values.shape[1]
-    if size <= _LONGEST_AT_ONCE or is_exporting():
+    if is_exporting() or (values.device.type != "cpu" and size <= _LONGEST_AT_ONCE):
         projected = _by_min_max(values)
         excess = torch.cumsum(values - projected, dim=1)[:, :-1]
         scale = (values - values[:, :1]).abs().amax(dim=1, keepdim=True)
         return projected, pool_average(excess > _TIE * size * scale)
-    rows = values.detach().cpu().numpy()
-    projected_rows = np.empty_like(rows)
-    joined = np.ones((len(rows), size), dtype=bool)
-    for i, row in enumerate(rows):
-        # Sums of small numbers: the level of a row costs digits.
-        fit = isotonic_regression(row - row[0])
-        projected_rows[i] = fit.x + row[0]
-        joined[i, fit.blocks[:-1]] = False
-    projected = torch.as_tensor(projected_rows).to(values)
-    return projected, pool_average(torch.as_tensor(joined[:, 1:]).to(values.device))
+    least, most = torch.aminmax(values.detach(), dim=1, keepdim=True)
+    # Sums of small numbers: the level of a row costs digits.
+    rows = (values.detach() - least).cpu().numpy()
+    scaled = rows / (most - least).clamp(min=1e-300).cpu().numpy()
+    starts = [
+        block * _ROWS * size + _pools(scaled[block * _ROWS : (block + 1) * _ROWS])
+        for block in range(-(-len(rows) // _ROWS))
+    ]
+    average = run_average(starts[0] if len(starts) == 1 else np.concatenate(starts))
+    return average(torch.from_numpy(rows)).to(values) + least, average
+
+
+def _pools(rows: FloatArray) -> npt.NDArray[np.int64]:
+    """Where pools start in rows between 0 and 1, one after the other.
+
+    Each above the last, they are one long row, which costs one call.
+    """
+    fit = isotonic_regression((rows + _steps(*rows.shape)).reshape(-1))
+    starts: npt.NDArray[np.int64] = fit.blocks[:-1]
+    return starts
+
+
+@functools.lru_cache(maxsize=16)
+def _steps(rows: int, size: int) -> FloatArray:
+    """What lifts each row above the last, ``(B, K)``; within a row, ties are no pools."""
+    return 1.001 * np.arange(rows)[:, None] + 6e-14 * np.arange(size)
 
 
 def _by_min_max(values: torch.Tensor) -> torch.Tensor:

@@ -10,19 +10,11 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.engine import EXPERIMENTS, Origin, Results, report_of
 from benchmarks.engine.rows import read_rows
-from benchmarks.timing.projections import (
-    BATCH,
-    COLUMNS,
-    DQN,
-    IDENTITY,
-    OURS,
-    OURS_UPDATE,
-    SHAPES,
-    Problem,
-    Reference,
-    measure_methods,
-    targets,
-)
+from benchmarks.rivals import layers
+from benchmarks.timing import rival_layers
+from benchmarks.timing.problems import IDENTITY, OURS, SHAPES, Problem, Reference
+from benchmarks.timing.projections import COLUMNS, measure_methods, targets
+from benchmarks.timing.updates import BATCH, DQN, OURS_UPDATE
 
 PUBLISHED = pathlib.Path(__file__).parents[3] / "docs/results/shapes"
 
@@ -103,6 +95,56 @@ def test_other_sizes_decide_nothing(key: str, value: int) -> None:
     assert {target.verdict for target in targets(rows)} == {"not measured"}
 
 
+def measured(name: str, shape: str, size: int = 5) -> dict[str, Any]:
+    problem = Problem.of(shape, size, 16)
+    make = rival_layers.makers(problem)[name]
+    at = dict.fromkeys(layers.COLUMNS)
+    found = layers.measure(at, make, problem, Reference.of(problem, 4), quick=True)
+    return next(iter(found))
+
+
+@pytest.mark.parametrize("shape", rival_layers.COMPARED)
+def test_ours_breaks_no_shape_beyond_the_rounding_of_its_dtype(shape: str) -> None:
+    row = measured(OURS, shape)
+    assert row["error"] < 1e-6
+    assert row["checks"] == 16
+    assert row["beyond"] == 0
+    if shape == "Monotone":
+        assert row["violations"] == 0
+
+
+def test_hardnet_is_feasible_but_not_the_nearest_point() -> None:
+    row = measured("HardNet-Aff", "SlopeBounds(-1, 1)")
+    assert row["beyond"] == 0
+    assert row["error"] > 1e-3
+
+
+def test_a_layer_that_does_nothing_is_found_out() -> None:
+    problem = Problem.of("Monotone", 5, 16)
+    nothing = layers.through_torch(lambda q: q * 1.0)
+    row = next(
+        iter(
+            layers.measure({}, lambda _: nothing, problem, Reference.of(problem, 4), True)
+        )
+    )
+    assert row["error"] > 1e-3
+    assert row["beyond"] == row["violations"] > 0
+    assert row["largest"] > 0.1
+
+
+def test_what_is_not_offered_or_not_installed_is_named() -> None:
+    assert measured("torchisotonic", "Concave")["note"] == "rising values only"
+    assert measured("HardNet-Aff", "Monotone")["note"] == ""
+
+    def missing(batch: int) -> layers.Layer:
+        raise ImportError("no such package")
+
+    problem = Problem.of("Monotone", 5, 16)
+    reference = Reference.of(problem, 4)
+    rows = list(layers.measure({"seconds": None}, missing, problem, reference, True))
+    assert [row["note"] for row in rows] == ["not installed"]
+
+
 @pytest.mark.slow
 def test_the_command_at_toy_size(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
@@ -120,7 +162,7 @@ def test_the_command_at_toy_size(
 
 
 def test_the_published_report_is_that_of_the_published_rows() -> None:
-    rows = {"shapes": read_rows(PUBLISHED / "shapes.csv")}
+    rows = {name: read_rows(PUBLISHED / f"{name}.csv") for name in ("shapes", "rivals")}
     results = Results(rows, Origin.read(PUBLISHED), PUBLISHED)
     text = report_of(EXPERIMENTS["shapes"], results)
     assert text == (PUBLISHED / "shapes.md").read_text()

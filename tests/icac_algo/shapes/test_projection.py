@@ -131,8 +131,7 @@ def test_projection_is_the_nearest_point(
     assert slack.min(initial=0.0) >= -1e-12 * max(1.0, np.abs(projected).max())
 
 
-# Second differences of a thousand actions are conditioned like 1e12: the certificate says
-# so, and what is promised there is less.
+# The certificate of the interior point method says that less is promised there.
 @pytest.mark.filterwarnings("ignore:.*stopped up to.*short:RuntimeWarning")
 @pytest.mark.parametrize(
     "shape",
@@ -143,7 +142,7 @@ def test_projection_is_the_nearest_point(
         Intersection([Concave(), Bounded(-0.5, 0.5)]),
         Intersection([Concave(), Convex()]),
     ],
-    ids=["isotonic", "steps", "interior point", "interleaved", "flat"],
+    ids=["isotonic", "steps", "knots", "interior point", "flat"],
 )
 def test_a_thousand_actions(shape: Constraint) -> None:
     """Too long for the reference: the conditions of a nearest point themselves.
@@ -158,10 +157,67 @@ def test_a_thousand_actions(shape: Constraint) -> None:
     assert slack.min() >= -1e-12
     towards = projected[None] - projected[:, None]
     away = (values - projected)[:, None]
-    close = 1e-3 if shape.shape_set().concave else 1e-9
+    # Where values are bounded too, second differences are conditioned like 1e12.
+    close = 1e-3 if shape.shape_set().has_value_bounds else 1e-9
     assert float((towards * away).sum(dim=2).max()) <= close * 1001
     again = shape.project(projected)
     assert distance(again.numpy(), projected.numpy(), values.numpy()) < close
+
+
+@either_spacing
+@pytest.mark.parametrize("name", ["concave", "convex", "rising concave"])
+@pytest.mark.parametrize("data", [noisy_rows, smooth_rows])
+def test_curved_rows_of_a_thousand_meet_the_conditions_of_a_nearest_point(
+    data: Callable[[int], FloatArray], name: str, equal: bool
+) -> None:
+    """Multipliers, sums of sums of the residual, are of one sign and 0 at every kink."""
+    constraint = make(SHAPES[name], 1001, equal)
+    values, positions = data(1001)[3:], constraint.positions(1001)
+    projected = constraint.project(torch.as_tensor(values)).numpy()
+    residual = projected - values
+    scale = np.abs(values - values.mean(axis=1, keepdims=True)).max(axis=1)
+    sign = -1.0 if name == "convex" else 1.0
+    sums = np.cumsum(residual, axis=1)[:, :-1]
+    # Of the last slope, the sum of all; so moments are taken from the first action on.
+    moments = -sign * np.cumsum(sums * np.diff(positions), axis=1) / scale[:, None]
+    assert np.abs(residual.sum(axis=1) / scale).max() < 1e-8
+    assert moments.min() > -1e-9
+    bends = -sign * np.diff(np.diff(projected, axis=1) / np.diff(positions), axis=1)
+    assert (bends / scale[:, None]).min() > -1e-9
+    assert np.abs((moments[:, :-1] * bends).sum(axis=1) / scale).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["concave", "convex", "rising concave"])
+def test_jacobian_of_long_rows_projects_onto_the_face(name: str) -> None:
+    values = torch.as_tensor(noisy_rows(1001)[:3], dtype=torch.float64).requires_grad_()
+    projected = SHAPES[name].project(values)
+    direction = torch.as_tensor(noisy_rows(1001)[3:6])
+    (first,) = torch.autograd.grad(projected, values, direction, retain_graph=True)
+    (again,) = torch.autograd.grad(projected, values, first, retain_graph=True)
+    torch.testing.assert_close(first, again, rtol=0.0, atol=1e-9)
+    # The face of a cone holds the point itself.
+    (kept,) = torch.autograd.grad(projected, values, projected.detach())
+    torch.testing.assert_close(kept, projected.detach(), rtol=0.0, atol=1e-9)
+
+
+def test_ties_of_a_rising_row_are_not_pooled() -> None:
+    """A member with plateaus keeps its gradient: nothing was corrected."""
+    values = torch.tensor([[0.0, 0.0, 1.0] * 3 + [2.0]] * 300, dtype=torch.float64)
+    values = values.sort(dim=1).values.requires_grad_()
+    projected = Monotone().project(values)
+    assert torch.equal(projected, values)
+    (grad,) = torch.autograd.grad(projected[:, 0].sum(), values)
+    assert torch.equal(grad[:, 0], torch.ones(300, dtype=torch.float64))
+    assert float(grad[:, 1:].abs().max()) == 0.0
+
+
+def test_rows_one_above_the_other_do_not_touch() -> None:
+    """Rows of any scale in one long regression, as each alone."""
+    rows = noisy_rows(30)
+    values = torch.as_tensor(np.concatenate([rows * 10.0**k for k in (-9, 0, 9)] * 12))
+    whole = Monotone().project(values)
+    alone = torch.cat([Monotone().project(row[None]) for row in values[:36]])
+    torch.testing.assert_close(whole[:36], alone, rtol=1e-9, atol=0.0)
 
 
 @every_size
