@@ -49,7 +49,7 @@ class MaskedGreedy:
         As ``predict_value`` gives them, in one pass through the critic where the
         algorithm is known to have all of them at once.
         """
-        at_once = _values_at_once(self._algo, observations)
+        at_once = values_at_once(self._algo, observations)
         if at_once is not None:
             return at_once
         n = len(observations)
@@ -103,8 +103,12 @@ def _supported(algo: Any, size: int) -> npt.NDArray[np.bool_]:
     return torch.isfinite(algo.impl.supported(values))[0].cpu().numpy()
 
 
-def _values_at_once(algo: Any, observations: npt.NDArray[Any]) -> FloatArray | None:
+def values_at_once(algo: Any, observations: npt.NDArray[Any]) -> FloatArray | None:
+    """Values of all discrete actions by one pass; ``None`` of other algorithms."""
     impl = algo.impl
+    has_all = hasattr(impl, "action_values")
+    if not has_all and not isinstance(impl, DQNImpl):
+        return None
     is_array = isinstance(observations, np.ndarray) and observations.dtype == np.float32
     if not is_array or observations.shape[1:] != tuple(impl.observation_shape):
         return None  # predict_value knows what to do, or how to complain
@@ -112,12 +116,10 @@ def _values_at_once(algo: Any, observations: npt.NDArray[Any]) -> FloatArray | N
     if algo.observation_scaler is not None:
         x = algo.observation_scaler.transform(x)
     with torch.no_grad():
-        if hasattr(impl, "action_values"):
+        if has_all:
             values = impl.action_values(x)
-        elif isinstance(impl, DQNImpl):
+        else:
             impl.modules.set_eval()
             each = [q_func(x).q_value for q_func in impl.q_function]
             values = torch.stack(each).mean(dim=0)
-        else:
-            return None
     return values.cpu().double().numpy()

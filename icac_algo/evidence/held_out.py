@@ -23,6 +23,7 @@ from d3rlpy.constants import ActionSpace
 
 from .._util.checks import check_built
 from ..data import ColumnarReplayBuffer, LoggedMiniBatch
+from ..decisions import values_at_once
 
 FloatArray = npt.NDArray[np.float64]
 _ROWS_AT_ONCE = 1 << 14
@@ -106,10 +107,17 @@ class HeldOut:
             rewards = np.asarray(algo.reward_scaler.transform_numpy(rewards))
         x, count = batch.observations, len(rewards)
         found = np.zeros((3, count))
-        found[0] = _values(algo, x, batch.actions) - rewards
+        is_discrete = algo.get_action_type() == ActionSpace.DISCRETE
+        every = values_at_once(algo, x) if is_discrete else None
+
+        def values(actions: Any) -> FloatArray:
+            if every is None:
+                return _values(algo, x, actions)
+            return every[np.arange(count), actions.astype(np.int64)[:, 0]]
+
+        found[0] = values(batch.actions) - rewards
         for action, times in zip(*self._distinct(), strict=True):
-            values = _values(algo, x, np.tile(action, (count, 1)))
-            found[1] += times / _QUANTILES * values
+            found[1] += times / _QUANTILES * values(np.tile(action, (count, 1)))
         goes_on = batch.terminals[:, 0] == 0.0
         if goes_on.any():
             x = batch.next_observations

@@ -20,8 +20,8 @@ from icac_algo import (
     Euclidean,
     Functional,
 )
-from icac_algo.critics import Trunk
-from icac_algo.shapes import KnownCost
+from icac_algo.critics import Trunk, make_function
+from icac_algo.shapes import KnownCost, as_shape
 
 N, K = 600, 5
 
@@ -163,3 +163,29 @@ def test_a_proximal_layer_sees_each_critic() -> None:
     algo = ConstraintAwareQConfig(n_critics=2, critic=Euclidean(), batch_size=8).create()
     algo.build_with_dataset(log())
     assert algo.update(log().sample_transition_batch(8))["critic_loss"] > 0.0
+
+
+@pytest.mark.parametrize("straightness", [0.0, 5.0])
+@pytest.mark.parametrize("shape", ["monotone", "concave", "monotone+concave", "convex"])
+def test_the_gradient_of_pieces_at_one_action_is_that_of_all(
+    shape: str, straightness: float
+) -> None:
+    positions = torch.linspace(0.0, 2.0, K, dtype=torch.float64)
+    function = make_function(as_shape(shape), positions, straightness=straightness)
+    assert function.fuses
+    function = function.double()
+    coordinates = torch.randn(7, function.n_coordinates, dtype=torch.float64)
+    index = torch.randint(K, (7, 1))
+    found = []
+    for at_one in (True, False):
+        c = coordinates.clone().requires_grad_()
+        every = function(c) if not at_one else None
+        values = (
+            function.at_index(c, index, None) if every is None else every.gather(1, index)
+        )
+        values.square().sum().backward()
+        assert c.grad is not None
+        found.append((values.detach(), c.grad))
+    torch.testing.assert_close(found[0], found[1])
+    c = coordinates.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda c: function.at_index(c, index, None), (c,))
