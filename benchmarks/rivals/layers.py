@@ -180,10 +180,10 @@ def measure(
         whole = np.resize(points, (-(-len(points) // batch) * batch, size))
         blocks = np.split(whole.astype(np.float32), len(whole) // batch)
         u = np.concatenate([layer(block) for block in blocks])[: len(points)]
-        spread = np.abs(points - points.mean(axis=1, keepdims=True)).max(axis=1)
+        largest = np.abs(points).max(axis=1)
         # Divided at the end: the difference of equal values is then exactly 0.
         excess = (bounds - u.astype(np.float64) @ matrix.T) / lengths
-        found = excess.max(axis=1) / np.maximum(spread, 1e-6)
+        found = excess.max(axis=1) / np.maximum(largest, 1e-6)
         nonlocal beyond
         beyond += int(np.count_nonzero(~(found <= ROUNDING)))
         return np.asarray(found)

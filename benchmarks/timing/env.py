@@ -11,24 +11,19 @@ import numpy as np
 
 from ..engine import Part, Settings
 from ..engine.markdown import section, table
-from ..engine.rows import Row, Rows, by_seed, distinct, select
-from ..engine.timing import growth_exponent, median, showing, spread
+from ..engine.rows import Row, Rows, by_seed, distinct
+from ..engine.timing import median, showing, spread
 
-SINGLE = "gym.make, one step at a time"
 SYNC = "SyncVectorEnv"
 BATCHED = "gym.make_vec"
 
 #: Environment, sub-environments, horizon, autoreset mode.
 CASES: list[tuple[str, int, int, str]] = [
-    (SINGLE, 1, 1000, "by hand"),
-    (SINGLE, 1, 1, "by hand"),
-    (SYNC, 64, 1000, "next_step"),
+    *((SYNC, n, 1000, "next_step") for n in (1, 64)),
     *((BATCHED, n, 1000, "next_step") for n in (1, 64, 4096)),
     *((BATCHED, n, 1, "next_step") for n in (1, 64, 4096)),
     (BATCHED, 4096, 1, "same_step"),
 ]
-
-
 _KEYS = ("environment", "num_envs", "horizon", "autoreset")
 
 
@@ -37,10 +32,8 @@ def _compute(settings: Settings) -> Iterator[Row]:
     with showing("env") as show:
         for turn in range(2 if settings.quick else 5):
             for case in CASES:
-                name, count, horizon, mode = case
-                show(f"{name}, {count} x horizon {horizon}, {mode}")
-                measure = _single if name == SINGLE else _batched
-                impressions, seconds = measure(*case, 0.02 if settings.quick else 1.0)
+                show(", ".join(map(str, case)))
+                impressions, seconds = _batched(*case, 0.02 if settings.quick else 1.0)
                 yield {
                     **dict(zip(_KEYS, case, strict=True)),
                     "round": turn,
@@ -48,22 +41,6 @@ def _compute(settings: Settings) -> Iterator[Row]:
                     "seconds": seconds,
                     "impressions_per_second": impressions / seconds,
                 }
-
-
-def _single(
-    name: str, count: int, horizon: int, mode: str, least: float
-) -> tuple[int, float]:
-    env = gym.make("BidClick-v0", horizon=horizon)
-    actions = np.random.default_rng(0).integers(0, 5, 1000).tolist()
-    env.reset(seed=0)
-    impressions, started = 0, time.perf_counter()
-    while (spent := time.perf_counter() - started) < least:
-        for action in actions:
-            _, _, terminated, truncated, _ = env.step(action)
-            if terminated or truncated:
-                env.reset()
-        impressions += len(actions)
-    return impressions, spent
 
 
 def _batched(
@@ -116,17 +93,10 @@ def report(rows: Rows) -> str:
                 *(spread(rates, 1e-6), f"{1e9 / median(rates):.3g}"),
             )
         )
-    batched = select(rows, environment=BATCHED, horizon=1000)
-    sizes, speeds = (
-        [float(row[column]) for row in batched]
-        for column in ("num_envs", "impressions_per_second")
-    )
     head = ["", "Environments", "Horizon", "Autoreset", "Million a second", "ns each"]
     return section(
         "Impressions a second",
         "Real impressions on one core; slots of a reset are not counted, actions are "
         "drawn beforehand.  `gym.make_vec` runs with `full_info=False`.",
         table(head, lines, "lrrlrr"),
-        "Growth exponent of the rate in the number of environments (horizon 1,000): "
-        f"{growth_exponent(sizes, speeds):.2f}.",
     )

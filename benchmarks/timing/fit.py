@@ -116,15 +116,8 @@ def _stopped(config: Any, training: Any, held_out: Any, steps: int) -> None:
     )
 
 
-FIT = Part(
-    "fit",
-    (
-        *("algorithm", "task", "critics", "hidden", "batch", "round", "steps"),
-        "seconds_per_step",
-    ),
-    compute=_compute,
-    file="speed-fit.csv",
-)
+_KEYS = ("algorithm", "task", "critics", "hidden", "batch", "round", "steps")
+FIT = Part("fit", (*_KEYS, "seconds_per_step"), compute=_compute, file="speed-fit.csv")
 
 
 def _times(rows: Rows, algorithm: str, **where: Any) -> dict[int, float]:
@@ -159,10 +152,11 @@ def targets(rows: Rows) -> list[Target]:
         name = f"{hidden}, batch {batch:,.0f}: {SEVERAL} critics / one"
         found.append(Target(name, cost, 2.5, False))
     stock = judged(OURS, f"DiscreteCQL {STOCK}")
-    buffers = judged(f"DQN {STOCK}", "DQN")
+    buffers, plain = judged(f"DQN {STOCK}", "DQN"), judged(OURS, "DQN")
     return [
         *found,
         Target("ours / stock DiscreteCQL, 64x64, batch 256", stock, 0.22, False),
+        Target("ours / DQN on our buffer, likewise", plain, 1.25, False),
         Target("DQN on d3rlpy's buffer / on ours", buffers, 3.5, True),
     ]
 
@@ -177,14 +171,13 @@ def report(rows: Rows) -> str:
             found = _times(rows, name, **where)
             cells.append(spread(found, 1e3) if found else "")
         lines.append((task, name, f"{critics:.0f}", *cells))
-    heads = [f"{hidden}, batch {batch:,.0f}" for hidden, batch in sizes]
+    heads = ["Learned", "Algorithm", "Critics"]
+    heads += [f"{hidden}, batch {batch:,.0f}" for hidden, batch in sizes]
     return section(
         "Milliseconds for a step of `fit`",
         "The bare loop holds the log as tensors and does the same arithmetic with torch "
         "alone: the same layers, function, loss, Adam, target and average.",
         table(
-            ["Learned", "Algorithm", "Critics", *heads],
-            lines,
-            "llr" + "r" * len(heads),
+            ["Learned", "Algorithm", "Critics", *heads], lines, "llr" + "r" * len(heads)
         ),
     )

@@ -19,20 +19,25 @@ from ..engine.timing import (
     ratio,
     seconds_of,
     showing,
-    spread,
     targets_table,
 )
-from ..rivals import layers
-from . import rival_layers
-from .problems import CHECKED, IDENTITY, LARGEST, OURS, SHAPES, Problem, Reference
-from .updates import BATCH, DQN, OURS_UPDATE, measure_updates
+from ..rivals import comparison, layers
+from ..rivals.problems import (
+    BATCH,
+    CHECKED,
+    IDENTITY,
+    LARGEST,
+    OURS,
+    SHAPES,
+    Problem,
+    Reference,
+)
 
 SIZES, QUICK_SIZES = (3, 5, 11, 21, 51, 101, 201, 1001), (5, 11)
 JUDGED_SIZE, LARGE = 5, 101
 #: What one timing should take; faster methods are repeated.
 SECONDS = 0.05
 MAX_ERROR = 1e-6
-MAX_UPDATE = 1.25
 MAX_IDENTITY = {name: 4.0 if name == "Monotone" else 6.0 for name in SHAPES}
 
 
@@ -52,8 +57,6 @@ def _compute(settings: Settings) -> Iterator[Row]:
                 if size <= LARGEST.get(shape, size):
                     show(f"{shape}, K = {size}")
                     yield from measure_methods(Problem.of(shape, size), quick)
-        show("updates")
-        yield from measure_updates(quick)
 
 
 def measure_methods(problem: Problem, quick: bool) -> Iterator[Row]:
@@ -94,9 +97,7 @@ K = {JUDGED_SIZE}; figures at any other size decide nothing.
 - Cost: a pass of ours takes at most {MAX_IDENTITY["Monotone"]:g} times a pass of the \
 identity for Monotone, {MAX_IDENTITY["Concave"]:g} times for the other shapes.
 - Error: ours is within {MAX_ERROR:g} of the reference, as the largest absolute \
-difference relative to the row's scale (its largest distance from its mean).
-- Update: an update of `ConstraintAwareQ` takes at most {MAX_UPDATE:g} times \
-`DQN.update`."""
+difference relative to the row's scale (its largest distance from its mean)."""
 
 
 def targets(rows: Rows) -> list[Target]:
@@ -109,8 +110,7 @@ def targets(rows: Rows) -> list[Target]:
         ours = select(judged, shape=shape, method=OURS)
         error = float(ours[0]["error"]) if ours else math.nan
         found.append(Target(f"{shape}: error of ours", error, MAX_ERROR, False))
-    cost = ratio(*(_times(judged, method=name) for name in (OURS_UPDATE, DQN)))
-    return [*found, Target(f"{OURS_UPDATE} / {DQN}", cost, MAX_UPDATE, False)]
+    return found
 
 
 def _times(rows: Rows, **where: Any) -> dict[int, float]:
@@ -134,21 +134,7 @@ def _sections(results: Results) -> Iterable[str]:
         f"conditions to {residual:.1e} of it.  Rows are a random parabola plus noise of "
         "unit size."
     )
-    yield from rival_layers.sections(results)
-    updates = select(rows, part="update")
-    yield section(
-        "Milliseconds an update",
-        "A log of BidClick-v0 (2 features, 5 bids), batches of 256 drawn beforehand; "
-        "encoders of [64, 64], all else default: the functional critic over Concave.",
-        table(
-            ["", "Time"],
-            [
-                (name, spread(_times(updates, method=name), 1e3))
-                for name in distinct(updates, "method")
-            ],
-            "lr",
-        ),
-    )
+    yield from comparison.sections(results)
 
 
 def _growth(rows: Rows) -> str:
@@ -179,9 +165,9 @@ register(
         "the projection layer: time, and error against an exact solver",
         parts=[
             Part("shapes", COLUMNS, compute=_compute),
-            Part("rivals", layers.COLUMNS, compute=rival_layers.compute),
+            Part("rivals", layers.COLUMNS, compute=comparison.compute),
         ],
-        pictures={"rivals.png": rival_layers.picture},
+        pictures={"rivals.png": comparison.picture},
         title="Projection layers",
         sections=_sections,
         quick={},

@@ -10,11 +10,9 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.engine import EXPERIMENTS, Origin, Results, report_of
 from benchmarks.engine.rows import read_rows
-from benchmarks.rivals import layers
-from benchmarks.timing import rival_layers
-from benchmarks.timing.problems import IDENTITY, OURS, SHAPES, Problem, Reference
+from benchmarks.rivals import comparison, layers
+from benchmarks.rivals.problems import BATCH, IDENTITY, OURS, SHAPES, Problem, Reference
 from benchmarks.timing.projections import COLUMNS, measure_methods, targets
-from benchmarks.timing.updates import BATCH, DQN, OURS_UPDATE
 
 PUBLISHED = pathlib.Path(__file__).parents[3] / "docs/results/shapes"
 
@@ -47,9 +45,7 @@ def test_every_method_is_timed_and_right() -> None:
     assert all(row["seconds"] > 0.0 for row in rows)
 
 
-def made_rows(
-    ours: float, identity: float, error: float, update: float
-) -> list[dict[str, Any]]:
+def made_rows(ours: float, identity: float, error: float) -> list[dict[str, Any]]:
     blank = dict.fromkeys(COLUMNS)
     at = {**blank, "size": 5, "batch": BATCH, "residual": 0.0}
     rows: list[dict[str, Any]] = []
@@ -60,10 +56,6 @@ def made_rows(
             for shape in SHAPES
             for method, seconds in ((OURS, ours), (IDENTITY, identity))
         ]
-        rows += [
-            {**at, "part": "update", "method": m, "round": turn, "seconds": s}
-            for m, s in ((OURS_UPDATE, update), (DQN, 1.0))
-        ]
     return rows
 
 
@@ -73,37 +65,35 @@ def verdicts(rows: list[dict[str, Any]], word: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("figures", "word"),
-    [((3.9, 1.0, 1e-7, 1.2), "reached"), ((6.1, 1.0, 1e-5, 1.3), "missed")],
+    [((3.9, 1.0, 1e-7), "reached"), ((6.1, 1.0, 1e-5), "missed")],
 )
-def test_verdicts_follow_the_rows(
-    figures: tuple[float, float, float, float], word: str
-) -> None:
+def test_verdicts_follow_the_rows(figures: tuple[float, float, float], word: str) -> None:
     rows = made_rows(*figures)
-    found = [verdicts(rows, name) for name in ("ours / identity", "error of", "DQN")]
-    assert found == [{word}] * 3
+    found = [verdicts(rows, name) for name in ("ours / identity", "error of")]
+    assert found == [{word}] * 2
 
 
 def test_monotone_has_less_to_spend() -> None:
-    found = {t.name: t.verdict for t in targets(made_rows(5.0, 1.0, 0.0, 1.0))}
+    found = {t.name: t.verdict for t in targets(made_rows(5.0, 1.0, 0.0))}
     assert found["Monotone: ours / identity"] == "missed"
     assert found["Concave: ours / identity"] == "reached"
 
 
 @pytest.mark.parametrize(("key", "value"), [("size", 21), ("batch", 16)])
 def test_other_sizes_decide_nothing(key: str, value: int) -> None:
-    rows = [{**row, key: value} for row in made_rows(1.0, 1.0, 0.0, 1.0)]
+    rows = [{**row, key: value} for row in made_rows(1.0, 1.0, 0.0)]
     assert {target.verdict for target in targets(rows)} == {"not measured"}
 
 
 def measured(name: str, shape: str, size: int = 5) -> dict[str, Any]:
     problem = Problem.of(shape, size, 16)
-    make = rival_layers.makers(problem)[name]
+    make = comparison.makers(problem)[name]
     at = dict.fromkeys(layers.COLUMNS)
     found = layers.measure(at, make, problem, Reference.of(problem, 4), quick=True)
     return next(iter(found))
 
 
-@pytest.mark.parametrize("shape", rival_layers.COMPARED)
+@pytest.mark.parametrize("shape", comparison.COMPARED)
 def test_ours_breaks_no_shape_beyond_the_rounding_of_its_dtype(shape: str) -> None:
     row = measured(OURS, shape)
     assert row["error"] < 1e-6
@@ -155,7 +145,7 @@ def test_the_command_at_toy_size(
     assert "| reached |" in capsys.readouterr().out
     assert f"`python -m benchmarks shapes --quick --out {out}" in report
     rows = read_rows(out / "shapes.csv")
-    assert {row["part"] for row in rows} == {"projection", "update"}
+    assert {row["part"] for row in rows} == {"projection"}
     assert {row["shape"] for row in rows if row["method"] == OURS} == set(SHAPES)
     errors = [row["error"] for row in rows if row["part"] == "projection"]
     assert max(e for e in errors if e is not None) < 1e-6

@@ -25,10 +25,12 @@ def results_of(**rows: list[dict[str, Any]]) -> Results:
     return Results(rows, Origin("", "", ""), pathlib.Path())
 
 
-def fit_rows(ours: float, bare: float, stock: float, dqn: float) -> list[dict[str, Any]]:
+def fit_rows(
+    ours: float, bare: float, several: float, stock: float, dqn: float
+) -> list[dict[str, Any]]:
     seconds = {
         (fit.OURS, 1): ours,
-        (fit.OURS, fit.SEVERAL): 3.0,
+        (fit.OURS, fit.SEVERAL): several,
         (fit.BARE, 1): bare,
         (f"DiscreteCQL {fit.STOCK}", 1): stock,
         (f"DQN {fit.STOCK}", 1): 4.0,
@@ -51,7 +53,7 @@ def fit_rows(ours: float, bare: float, stock: float, dqn: float) -> list[dict[st
 
 @pytest.mark.parametrize(
     ("figures", "word"),
-    [((2.0, 2.0, 10.0, 1.0), "reached"), ((1.0, 0.5, 4.0, 2.0), "missed")],
+    [((1.0, 1.0, 2.0, 5.0, 1.0), "reached"), ((1.5, 0.7, 6.0, 5.0, 1.15), "missed")],
 )
 def test_verdicts_follow_the_rows(figures: tuple[float, ...], word: str) -> None:
     results = results_of(fit=fit_rows(*figures))
@@ -60,6 +62,7 @@ def test_verdicts_follow_the_rows(figures: tuple[float, ...], word: str) -> None
         f"{fit.REWARD}: ours / a bare loop, at the worst size",
         f"64x64, batch 256: {fit.SEVERAL} critics / one",
         "ours / stock DiscreteCQL, 64x64, batch 256",
+        "ours / DQN on our buffer, likewise",
         "DQN on d3rlpy's buffer / on ours",
     ]
     assert [found.pop(name) for name in judged] == [word] * len(judged)

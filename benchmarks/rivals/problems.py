@@ -14,9 +14,8 @@ import torch
 
 from icac_algo import shapes
 
-from .updates import BATCH
-
 FloatArray = npt.NDArray[np.float64]
+BATCH = 256
 OURS, IDENTITY = "icac_algo", "identity"
 #: Dynamic programming over two bounds on slopes takes minutes at more actions.
 LARGEST = {"SlopeBounds(-1, 1)": 201}

@@ -13,10 +13,9 @@ from ..engine.markdown import section, table
 from ..engine.pictures import subplots
 from ..engine.rows import Row, Rows, distinct, select
 from ..engine.timing import one_thread, showing
-from ..rivals import layers
-from ..rivals.layers import COLUMNS
-from .problems import LARGEST, LONG, OURS, SHAPES, Problem, Reference
-from .updates import BATCH
+from . import layers
+from .layers import COLUMNS
+from .problems import BATCH, LARGEST, LONG, OURS, SHAPES, Problem, Reference
 
 SIZES, SHOWN = (5, 21, LONG), 21
 COMPARED = ("Monotone", "SlopeBounds(-1, 1)", "Concave", "MonotoneConcave")
@@ -63,14 +62,12 @@ def sections(results: Results) -> Iterable[str]:
             "random rows, refined around the worst, judges every layer alike: *Broken* "
             "are rows at which any inequality, of length one, is exceeded in what the "
             "layer returns, seen in float64; *Beyond* are those by more than "
-            f"{layers.ROUNDING:g} of the row's scale, which float32 does not explain; "
-            "*Largest* is the largest excess. The number of checks is what "
+            f"{layers.ROUNDING:g} of the row's largest value, which float32 does not "
+            "explain; *Largest* is the largest excess, likewise. As many checks as "
             f"{layers.HUNT_LIMIT:g} s allow, {layers.CHECKS:,} at most. qpth, cvxpylayers"
             ", moreau and pinet are not tried at K = 1,001; pinet makes its default of "
             "100 iterations. HardNet-Aff is no projection: its error is how far from the "
-            "nearest point it answers. Where a row is nearly constant the rounding "
-            "of its level alone is beyond: the hunt finds such rows for exact layers "
-            "too.",
+            "nearest point it answers.",
             _table(rows),
         )
 
