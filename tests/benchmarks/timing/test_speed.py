@@ -9,6 +9,7 @@ import types
 from typing import Any
 
 import pytest
+import torch
 
 import bidclick_gym
 from benchmarks.__main__ import main
@@ -72,12 +73,18 @@ def test_verdicts_follow_the_rows(figures: tuple[float, ...], word: str) -> None
 
 
 def test_the_bare_loop_learns_what_ours_learns() -> None:
-    log, _ = bidclick_gym.get_dataset(fraction=0.02, show_progress=False)
+    torch.manual_seed(0)
+    log, _ = bidclick_gym.get_dataset(fraction=0.1, show_progress=False)
     loop = BareLoop(log, (16, 16), 64, is_later=False, is_click=True)
-    first = [loop._step() for _ in range(20)]
-    loop.run(200)
-    last = [loop._step() for _ in range(20)]
-    assert sum(last) < sum(first)
+    loop.run(600)
+    x = torch.rand(200, 2)
+    features = (x - loop._x.mean(0)) / loop._x.std(0)
+    with torch.no_grad():
+        values = loop._values(loop._network(x, features), loop._unit[1:2].expand(200, 1))
+        highest = loop._values(loop._network(x, features), loop._unit[4:].expand(200, 1))
+    # Of the auction's log-odds, three quarters of the bids are 1.5 apart.
+    gap = float(loop._scale * (highest - values).mean())
+    assert gap == pytest.approx(1.5, abs=0.4)
 
 
 def test_targets_know_which_way_is_better() -> None:
