@@ -76,15 +76,16 @@ def test_the_bare_loop_learns_what_ours_learns() -> None:
     torch.manual_seed(0)
     log, _ = bidclick_gym.get_dataset(fraction=0.1, show_progress=False)
     loop = BareLoop(log, (16, 16), 64, is_later=False, is_click=True)
-    loop.run(600)
+    loop.run(2000)
     x = torch.rand(200, 2)
-    features = (x - loop._x.mean(0)) / loop._x.std(0)
     with torch.no_grad():
-        values = loop._values(loop._network(x, features), loop._unit[1:2].expand(200, 1))
-        highest = loop._values(loop._network(x, features), loop._unit[4:].expand(200, 1))
-    # Of the auction's log-odds, three quarters of the bids are 1.5 apart.
-    gap = float(loop._scale * (highest - values).mean())
-    assert gap == pytest.approx(1.5, abs=0.4)
+        coordinates = loop._network(x, (x - loop._x.mean(0)) / loop._x.std(0))
+        lowest, highest = (
+            loop._values(coordinates, loop._unit[place, None].expand(200, 1)).mean()
+            for place in (0, -1)
+        )
+    # Of the auction's log-odds the lowest and the highest bid are 2 apart.
+    assert float(loop._scale * (highest - lowest)) == pytest.approx(2.0, abs=0.5)
 
 
 def test_targets_know_which_way_is_better() -> None:
