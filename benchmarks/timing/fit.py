@@ -51,7 +51,7 @@ def _compute(settings: Settings) -> Iterator[Row]:
             [JUDGED] if quick else SIZES, TASKS
         ):
             is_large = hidden[0] * batch >= 64 * 1024
-            steps, rounds = (8, 2) if quick else (100 if is_large else 300, 7)
+            steps, rounds = (8, 2) if quick else (150 if is_large else 600, 7)
             if task == STOPPING and not quick:
                 # As many as a search of this log would take at least.
                 steps, rounds = 1000 if is_large else 3000, 3
@@ -177,7 +177,5 @@ def report(rows: Rows) -> str:
         "Milliseconds for a step of `fit`",
         "The bare loop holds the log as tensors and does the same arithmetic with torch "
         "alone: the same layers, function, loss, Adam, target and average.",
-        table(
-            ["Learned", "Algorithm", "Critics", *heads], lines, "llr" + "r" * len(heads)
-        ),
+        table(heads, lines, "llr" + "r" * len(sizes)),
     )

@@ -7,12 +7,9 @@ They share strength between neighbouring actions and do not care how many there 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ..shapes import Constraint
 from .parametrization import (
@@ -96,8 +93,6 @@ class Pieces(Function):
             places = torch.linspace(-1.0, 1.0, (n_pieces + 1) // 2)
             places = places.repeat_interleave(2)[:n_pieces]
             signs[1::2] = -1.0
-        #: Whether there is nothing but pieces, whose gradient is written out below.
-        self.fuses = frame.is_plain and not self.signed
         self._sizes = [*[1] * self.n_linear, 2 * n_pieces, n_pieces]
         starts = torch.tensor([self.first_height, 0.5]).repeat_interleave(n_pieces)
         for name, values in (("places", places), ("signs", signs), ("starts", starts)):
@@ -111,13 +106,6 @@ class Pieces(Function):
         # Taken apart at once: each slice would have a gradient of full size.
         level, *rest, bent, place = coordinates.split(self._sizes, dim=1)
         line = rest[0] if rest else level
-        if self.fuses and unit.dim() == 2 and unit.shape[1] == 1 and bent.requires_grad:
-            pieces = _PiecesAtOne.apply(bent, place + self.places, 2.0 * unit - 1.0, self)
-            values = level + pieces
-            if self.n_linear == 1:
-                return values
-            line = softplus(line) if self.frame.slopes == "rising" else line
-            return torch.addcmul(values, line, 2.0 * unit - 1.0)
         if self.signed:
             height, steepness = bent.chunk(2, dim=1)
             steepness = softplus(steepness + 0.5)
@@ -156,42 +144,6 @@ class Pieces(Function):
             values = log_sigmoid(t)
             return values if self.sharpness == 1.0 else values / self.sharpness
         return 4.0 * torch.sigmoid(t) - (2.0 if self.signed else 0.0)
-
-
-class _PiecesAtOne(torch.autograd.Function):
-    """The sum of pieces at one action each, ``(B, 2P)`` and ``(B, P)`` to ``(B, 1)``.
-
-    As :meth:`Pieces.rising` has them; one node instead of a dozen, which in a small
-    network cost as much as its layers.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, bent: Tensor, place: Tensor, x: Tensor, of: Pieces) -> Tensor:
-        free = bent + of.starts
-        height, steepness = F.softplus(free).chunk(2, dim=1)
-        t = torch.addcmul(place, steepness * of.signs, x)
-        if of.sharpness != 1.0:
-            t = of.sharpness * t
-        if of.frame.concave:
-            piece, slope = F.logsigmoid(t), torch.sigmoid(-t)
-            if of.sharpness != 1.0:
-                piece = piece / of.sharpness
-        else:
-            share = torch.sigmoid(t)
-            piece = 4.0 * share
-            slope = of.sharpness * piece * (1.0 - share)
-        ctx.save_for_backward(free, piece, height * slope, x)
-        ctx.signs = of.signs
-        return (height * piece).sum(dim=1, keepdim=True)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        (grad,) = grads
-        free, piece, slope, x = ctx.saved_tensors
-        of_place = grad * slope
-        both = torch.cat([grad * piece, of_place * x * ctx.signs], dim=1)
-        return both * torch.sigmoid(free), of_place, None, None
 
 
 class RisingPieces(Pieces):

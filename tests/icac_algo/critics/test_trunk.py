@@ -172,7 +172,6 @@ def test_the_gradient_of_pieces_at_one_action_is_that_of_all(
 ) -> None:
     positions = torch.linspace(0.0, 2.0, K, dtype=torch.float64)
     function = make_function(as_shape(shape), positions, straightness=straightness)
-    assert function.fuses
     function = function.double()
     coordinates = torch.randn(7, function.n_coordinates, dtype=torch.float64)
     index = torch.randint(K, (7, 1))
