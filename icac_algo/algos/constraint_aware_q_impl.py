@@ -78,8 +78,6 @@ class ConstraintAwareQImpl(ActorCriticImpl):
     """
 
     _modules: ConstraintAwareQModules
-    _support_version = -1
-    _has_outside = False
 
     def __init__(
         self,
@@ -310,15 +308,14 @@ class ConstraintAwareQImpl(ActorCriticImpl):
         ends = torch.tensor([lowest, highest], dtype=torch.float64)
         self._modules.state.support.copy_(ends)
 
+    @functools.cached_property
+    def _ends(self) -> tuple[float, float]:
+        return float(self.positions[0]), float(self.positions[-1])
+
     def _is_restricted(self) -> bool:
-        """Whether actions are outside the support; asked again when that changes."""
-        support = self._modules.state.support
-        if self._support_version != support._version:
-            lowest, highest = support
-            outside = (self.positions < lowest) | (self.positions > highest)
-            self._has_outside = bool(outside.any())
-            self._support_version = support._version
-        return self._has_outside
+        """Whether there are actions outside the support."""
+        lowest, highest = self._modules.state.support.tolist()
+        return bool(lowest > self._ends[0] or highest < self._ends[1])
 
     def supported(self, values: torch.Tensor) -> torch.Tensor:
         """Values ``(B, K)`` with minus infinity for actions outside the support."""

@@ -66,11 +66,11 @@ class Trunk:
         found = [one for one in layers if one is not None]
         heads = [head.layer for critic in critics for head in critic.heads()]
         own = [p for critic in critics for p in critic.parameters()]
-        if len(found) < len(critics) or len({id(p) for p in own}) < len(own):
+        is_plain = all(type(head) is nn.Linear for head in heads)
+        is_shared = len({id(p) for p in own}) < len(own)
+        if len(found) < len(critics) or is_shared or not is_plain:
             return None
-        return (
-            cls(critics, found) if all(type(one) is nn.Linear for one in heads) else None
-        )
+        return cls(critics, found)
 
     def coordinates(self, x: Tensor) -> Tensor:
         self._stacks.tie()
@@ -89,10 +89,8 @@ class Trunk:
             if past is not None:
                 part = part + self._stacks.linear(past, inputs)
             parts.append(part)
-        if self._count == 1:
-            return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         found = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        return found.transpose(1, 2).flatten(0, 1)
+        return found if self._count == 1 else found.transpose(1, 2).flatten(0, 1)
 
     def _features(self, x: Tensor) -> Tensor:
         if self._zeros:
@@ -118,7 +116,7 @@ class Trunk:
 
 
 class _Stacks:
-    """Weights and biases of linear layers, ``(n, out, in)`` and ``(n, 1, out)``."""
+    """Weights ``(n, out, in)`` and biases ``(n, out)`` of n critics' linear layers."""
 
     def __init__(self, count: int):
         self._count = count

@@ -21,6 +21,7 @@ from icac_algo import (
     Functional,
 )
 from icac_algo.critics import Trunk, make_function
+from icac_algo.critics import trunk as trunk_of
 from icac_algo.shapes import KnownCost, as_shape
 
 N, K = 600, 5
@@ -97,7 +98,12 @@ def test_stacked_they_learn_what_each_would_alone(case: str, n_critics: int) -> 
     torch.testing.assert_close(*map(weights, both), rtol=1e-3, atol=1e-5)
 
 
-def test_coordinates_are_those_of_each() -> None:
+@pytest.mark.parametrize("large", [0, 2**23])
+def test_coordinates_are_those_of_each(
+    large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Large matrices are multiplied one at a time.
+    monkeypatch.setattr(trunk_of, "_LARGE", large)
     algo = fitted("functional", stacked=True)
     q_funcs, x = algo.impl.modules.q_funcs, torch.rand(7, 2)
     trunk = Trunk.of(q_funcs)
