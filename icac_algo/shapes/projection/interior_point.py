@@ -6,10 +6,10 @@ linear solve then finds the point on that face, and its signs confirm it.  Where
 not (a tie), the interior point itself is the answer.  Rows whose gap stays above 1e-6 of
 their scale are warned about.
 
-It serves bounds on values together with curvature, or with two bounds on slopes; the
-other sets have quicker methods.  At 1,001 actions second differences are conditioned like
-1e12: rows of noise come within 1e-3, smooth rows that are far from the set can stop short
-by much more, in the set all the same, and are warned about.
+Measured against an active-set solver: 1e-12 of a row's scale at 21 actions, 1e-9 (noise)
+to 6e-6 (smooth curves on large faces) at 101.  At 1,001 actions second differences are
+conditioned like 1e12: rows of noise come within 1e-3, while smooth rows that are far from
+the set can stop short by much more, in the set all the same, and are warned about.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scipy.optimize import isotonic_regression
 
 from ..normal_form import ShapeSet
 from .jacobians import Jacobian
-from .linear_systems import LinearSystem
+from .linear_systems import LinearSystem, make_system
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def project_by_interior_point(
     """The projection of float64 ``(B, K)``, feasible up to rounding, and its Jacobian."""
     matrix, bounds = shape_set.inequalities(positions)
     lengths = np.linalg.norm(matrix, axis=1)
-    system = LinearSystem(matrix / lengths[:, None], values.device)
+    system = make_system(matrix / lengths[:, None], values.device)
     b = torch.as_tensor(bounds / lengths).to(values)
     blocks = [_project_block(block, system, b) for block in values.split(_ROWS)]
     nearest, tight = (torch.cat(parts) for parts in zip(*blocks, strict=True))

@@ -244,6 +244,25 @@ def test_neighbouring_actions_may_be_close() -> None:
         torch.testing.assert_close(shape.project(dip), expected, rtol=0.0, atol=1e-5)
 
 
+# Of these a banded solve finds no certificate at a constant row.
+UNEQUAL = [
+    *(-2.326734481410691, -1.9839264390232079, -1.8470502674806326),
+    *(-1.7321753955049564, -0.9002321802247111, 0.021247839325238438),
+    *(0.6672200375157002, 1.4237669424012989, 2.0130294347201794),
+    *(2.954594616129171, 3.7888628148385504, 3.891327464991684),
+    *(4.762991313920496, 4.893218331695414, 5.649908233482364),
+    *(5.907998292024667, 6.784859322139564, 7.372174420363747),
+    *(7.741915121847393, 8.222333620925285, 8.347821324956202),
+]
+
+
+def test_inequalities_that_depend_on_each_other_are_certified_too() -> None:
+    """Warnings are errors: none is found to stop short."""
+    shape = Concave(actions=UNEQUAL, curvature=[-2.0, 0.0])
+    values = torch.full((1, len(UNEQUAL)), 0.2, dtype=torch.float64)
+    torch.testing.assert_close(shape.project(values), values, rtol=0.0, atol=1e-12)
+
+
 def test_no_shape_leaves_values_alone() -> None:
     values = interior_normal(5)
     assert torch.equal(Unconstrained().project(values), values)
