@@ -11,7 +11,11 @@ import pytest
 import torch
 from d3rlpy.dataset import MultiStepTransitionPicker
 
-from icac_algo import ColumnarReplayBuffer, ConstraintAwareQConfig
+from icac_algo import (
+    BudgetRelabellingTransitionPicker,
+    ColumnarReplayBuffer,
+    ConstraintAwareQConfig,
+)
 from icac_algo.algos.batches import to_torch_batch, training_batches
 
 N = 500
@@ -94,3 +98,24 @@ def test_large_observations_are_drawn_a_batch_at_a_time(monkeypatch: Any) -> Non
     sizes.clear()
     list(training_batches(buffer, 8, 3, config, "cpu:0", False))
     assert sizes == [24]
+
+
+def test_budgets_are_relabelled_a_batch_at_a_time() -> None:
+    """What is drawn for a batch follows its rows in the stream of random numbers."""
+    picker = BudgetRelabellingTransitionPicker(budget_feature=2, limit=5.0)
+    ahead, alone = (log(3, transition_picker=picker) for _ in range(2))
+    config = ConstraintAwareQConfig()
+    for batch in training_batches(ahead, 16, 5, config, "cpu:0", False):
+        expected = to_torch_batch(alone.sample_transition_batch(16), config, "cpu:0")
+        assert torch.equal(batch.observations, expected.observations)
+
+
+def test_targets_discount_by_how_far_each_transition_reaches() -> None:
+    buffer = log(3, transition_picker=MultiStepTransitionPicker(3, 0.9))
+    algo = ConstraintAwareQConfig(batch_size=64, gamma=0.9).create()
+    algo.build_with_dataset(buffer)
+    (batch,) = training_batches(buffer, 64, 1, algo.config, "cpu:0", False)
+    assert len(batch.intervals.unique()) > 1
+    value = algo.impl.best_target_value(batch.next_observations)
+    expected = 0.9**batch.intervals * (1.0 - batch.terminals) * value + batch.rewards
+    torch.testing.assert_close(algo.impl.bellman_target(batch), expected)

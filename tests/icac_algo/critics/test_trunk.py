@@ -96,6 +96,10 @@ def test_stacked_they_learn_what_each_would_alone(case: str, n_critics: int) -> 
     both = [fitted(case, stacked, n_critics) for stacked in (True, False)]
     assert both[0].impl._trunk is not None
     torch.testing.assert_close(*map(weights, both), rtol=1e-3, atol=1e-5)
+    # Adam does not see by how much a loss is multiplied.
+    batch = log(CASES[case][1]).sample_transition_batch(32)
+    losses = [algo.update(batch) for algo in both]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
 
 
 @pytest.mark.parametrize("large", [0, 2**23])
