@@ -23,7 +23,7 @@ EVERY = 50
 #: The first seed, of a log and a training; our defaults were found on others.
 FIRST_SEED = 100
 #: Seeds of what searches for steps itself: it takes minutes.
-AUTO_SEEDS = 2
+AUTO_SEEDS = 3
 
 
 def looks(steps: int) -> list[int]:

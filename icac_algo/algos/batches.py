@@ -135,11 +135,12 @@ def to_torch_batch(
         next_actions = config.action_scaler.transform(next_actions)
     if config.reward_scaler:
         rewards = config.reward_scaler.transform(rewards)
-    column = None
-    if isinstance(batch, LoggedMiniBatch):
-        extra = batch.extra
-        # Not every column's name is looked up, so none is before.
-        column = lambda name: tensor(extra(name).astype(np.float32))  # noqa: E731
+
+    def column(name: str) -> torch.Tensor:
+        assert isinstance(batch, LoggedMiniBatch)
+        found: torch.Tensor = tensor(batch.extra(name).astype(np.float32))
+        return found
+
     return TrainingBatch(
         observations=observations,
         actions=actions,
@@ -152,7 +153,7 @@ def to_torch_batch(
         intervals=tensor(batch.intervals),
         device=device,
         numpy_batch=batch,
-        column=column,
+        column=column if isinstance(batch, LoggedMiniBatch) else None,
         is_terminal=bool(batch.terminals.all()),
         is_one_step=bool((batch.intervals == 1.0).all()),
     )
