@@ -179,7 +179,9 @@ def picture_of(results: Results) -> Figure:
         axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_title(task)
         axis.set_xlabel("seconds of one core")
-        if axis is not axes[0, 0]:
-            axis.get_legend().remove()
+        axis.get_legend().remove()
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    shown = dict(zip(names, handles, strict=True))
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=len(shown))
     axes[0, 0].set_ylabel("regret")
     return figure
